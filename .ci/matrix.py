@@ -1,0 +1,132 @@
+"""Run the end-to-end tests over the oldest and the newest Python and Gunicorn.
+
+Usage: python .ci/matrix.py [all | extreme]
+
+``all`` runs the four corners that this machine's Pythons give, ``extreme`` runs the two that differ most: the oldest
+Python with the oldest Gunicorn, the newest Python with the newest Gunicorn.
+
+Each corner has an environment of its own under ``.matrix/``, which is kept for the next run. The package is built once
+as a wheel and installed from it, and the tests run in a copy of their own, so what is tested is what users install.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+WORK = ROOT / ".matrix"
+
+PYTHONS = ((3, 10), (3, 11), (3, 12), (3, 13))
+OLDEST_GUNICORN = "gunicorn==23.0.0"
+NEWEST_GUNICORN = "gunicorn==27.*"
+
+# What the end-to-end tests read, besides the installed package.
+NEEDED_BY_TESTS = ("pyproject.toml", "tests", "examples")
+
+PROBE = "import ensurepip, sys, venv; print(sys.implementation.name, *sys.version_info[:3])"
+
+
+def find_pythons() -> dict[tuple[int, int], str]:
+    """The usable Pythons of this machine, one a minor version: the newest patch release that runs.
+
+    A name on PATH proves nothing (pyenv leaves shims of versions that are not active, and Debian's Python may come
+    without ensurepip), so each candidate is run.
+    """
+    candidates = [sys.executable]
+    candidates += [path for minor in PYTHONS if (path := shutil.which("python{}.{}".format(*minor)))]
+    pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv")
+    candidates += [str(path) for path in sorted(pyenv.glob("versions/*/bin/python"))]
+    found: dict[tuple[int, int], tuple[int, str]] = {}
+    for candidate in candidates:
+        try:
+            probe = subprocess.run([candidate, "-c", PROBE], capture_output=True, text=True, timeout=30, check=True)
+        except (OSError, subprocess.SubprocessError):
+            continue
+        implementation, major, minor, patch = probe.stdout.split()
+        version = (int(major), int(minor))
+        if implementation == "cpython" and version in PYTHONS and int(patch) > found.get(version, (-1, ""))[0]:
+            found[version] = (int(patch), candidate)
+    return {version: path for version, (_, path) in sorted(found.items())}
+
+
+def corners(which: str, versions: list[tuple[int, int]]) -> list[tuple[tuple[int, int], str]]:
+    oldest, newest = versions[0], versions[-1]
+    extreme = [(oldest, OLDEST_GUNICORN), (newest, NEWEST_GUNICORN)]
+    if which == "extreme":
+        return extreme
+    # A dict keeps the order and drops what is double on a machine with a single Python.
+    return list(dict.fromkeys([*extreme, (oldest, NEWEST_GUNICORN), (newest, OLDEST_GUNICORN)]))
+
+
+def pip(python: Path, *arguments: str) -> None:
+    command = [str(python), "-m", "pip", "--quiet", "--disable-pip-version-check", *arguments]
+    subprocess.run(command, cwd=ROOT, check=True)
+
+
+def build_wheel(base_python: str) -> Path:
+    builder = WORK / "build" / "bin" / "python"
+    if not builder.exists():
+        subprocess.run([base_python, "-m", "venv", str(builder.parent.parent)], check=True)
+    wheels = WORK / "wheel"
+    shutil.rmtree(wheels, ignore_errors=True)
+    pip(builder, "wheel", "--no-deps", "--wheel-dir", str(wheels), str(ROOT))
+    (wheel,) = wheels.glob("*.whl")
+    return wheel
+
+
+def run_corner(base_python: str, gunicorn: str, wheel: Path, folder: Path) -> bool:
+    python = folder / "env" / "bin" / "python"
+    if not python.exists():
+        subprocess.run([base_python, "-m", "venv", str(folder / "env")], check=True)
+    pip(python, "install", f"{wheel}[test]", gunicorn)
+    # The wheel's name stays the same while its content changes, so pip is told to take it anew.
+    pip(python, "install", "--force-reinstall", "--no-deps", str(wheel))
+
+    checkout = folder / "checkout"
+    shutil.rmtree(checkout, ignore_errors=True)
+    checkout.mkdir()
+    for name in NEEDED_BY_TESTS:
+        source = ROOT / name
+        if source.is_dir():
+            shutil.copytree(source, checkout / name, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy2(source, checkout / name)
+    # What this script itself was started from (an active environment, say) must not show through.
+    environment = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "VIRTUAL_ENV")}
+    environment["PATH"] = f"{python.parent}{os.pathsep}{environment.get('PATH', os.defpath)}"
+    finished = subprocess.run([str(python), "-m", "pytest", "tests/e2e"], cwd=checkout, env=environment, check=False)
+    return finished.returncode == 0
+
+
+def main() -> int:
+    which = sys.argv[1] if len(sys.argv) > 1 else "all"
+    if which not in ("all", "extreme"):
+        print(f"matrix: '{which}' is neither 'all' nor 'extreme'", file=sys.stderr)
+        return 2
+    pythons = find_pythons()
+    if not pythons:
+        print("matrix: no Python of 3.10 to 3.13 that can make environments was found", file=sys.stderr)
+        return 2
+    for version, path in pythons.items():
+        print("matrix: Python {}.{} is {}".format(*version, path), flush=True)
+    WORK.mkdir(exist_ok=True)
+    wheel = build_wheel(next(iter(pythons.values())))
+    results = []
+    for version, gunicorn in corners(which, list(pythons)):
+        name = "Python {}.{}, {}".format(*version, gunicorn)
+        folder = WORK / "python{}.{}-{}".format(*version, gunicorn.replace("==", "").replace(".*", ""))
+        print(f"matrix: {name}", flush=True)
+        started = time.monotonic()
+        passed = run_corner(pythons[version], gunicorn, wheel, folder)
+        results.append(passed)
+        print(f"matrix: {name}: {'passed' if passed else 'FAILED'} in {time.monotonic() - started:.0f} s", flush=True)
+    return 0 if all(results) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

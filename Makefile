@@ -1,0 +1,66 @@
+# The Python that environments are made with, and where the working environment lives.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+# Options for the benchmarks, for instance BENCH="--quick --only get"; BENCH=--help lists them.
+BENCH ?=
+# Which corners of the test matrix run: all, or extreme (oldest with oldest, newest with newest).
+CORNERS ?= all
+
+PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help serve test check docs bench test-matrix clean
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+serve: $(VENV)/.installed ## set up and serve examples/hello under gunicorn on 127.0.0.1:8000
+	@# From the folder itself, where Gunicorn finds gunicorn.conf.py also when it is told to reload (HUP).
+	cd examples/hello && exec $(abspath $(BIN))/gunicorn app:app
+
+test: $(VENV)/.installed-test ## set up and run the tests, with the gate on branch coverage
+	$(BIN)/python -m pytest --cov
+
+check: $(VENV)/.installed-dev ## lint, format, types and docs, all of them strict
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
+docs: $(VENV)/.installed-dev ## build the documentation into site/
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+bench: $(BIN)/python ## measure side by side with other servers; options in BENCH
+	$(BIN)/python -m benchmarks.run $(BENCH)
+
+test-matrix: $(BIN)/python ## end-to-end tests over oldest and newest Python and Gunicorn; CORNERS=all or extreme
+	$(BIN)/python .ci/matrix.py $(CORNERS)
+
+clean: ## remove what builds and tests left behind; the environment in .venv stays
+	rm -rf .matrix build dist site htmlcov .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache
+	find uvicorn_worker tests examples benchmarks .ci -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# An environment that is already there is used as it is.
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null || { \
+	    echo "Python 3.10 or newer is needed, and '$(PYTHON)' is not: name one with make PYTHON=/path/to/python3" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+	    echo "'$(PYTHON)' cannot make virtual environments: on Debian and Ubuntu, install python3-venv" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+# Installed again only when the requirements or the version have changed: the package itself is installed editable.
+REQUIREMENTS := pyproject.toml uvicorn_worker/__init__.py
+
+$(VENV)/.installed: $(REQUIREMENTS) | $(BIN)/python
+	$(PIP_INSTALL) --editable .
+	@touch $@
+
+$(VENV)/.installed-test: $(REQUIREMENTS) | $(BIN)/python
+	$(PIP_INSTALL) --editable '.[test]'
+	@touch $@
+
+$(VENV)/.installed-dev: $(REQUIREMENTS) | $(BIN)/python
+	$(PIP_INSTALL) --editable '.[dev]'
+	@touch $@
