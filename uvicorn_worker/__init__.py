@@ -1,0 +1,27 @@
+"""ASGI workers for Gunicorn around an embedded asyncio server core.
+
+The worker classes are resolved on first use, so that `Config` and `Server` can be used without
+Gunicorn, and `UvicornH11Worker` where no C extension is installed.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from uvicorn_worker.config import Config
+from uvicorn_worker.server import Server
+
+if TYPE_CHECKING:
+    from uvicorn_worker.worker import UvicornH11Worker, UvicornWorker
+
+__version__ = "0.1.0"
+
+__all__ = ["Config", "Server", "UvicornH11Worker", "UvicornWorker"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in ("UvicornWorker", "UvicornH11Worker"):
+        from uvicorn_worker import worker
+
+        return getattr(worker, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

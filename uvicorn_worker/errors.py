@@ -1,0 +1,58 @@
+"""The errors of the package: one tree, each with whose fault it is and what is answered for it.
+
+UvicornWorkerError
+├── ConfigError          the operator's: an option is unknown, of the wrong type or out of range
+├── AppLoadError         the operator's: the application can't be imported
+├── LifespanError        the application's: its startup failed, the server must not serve
+├── RequestRefused       the client's: carries the status that is answered before the close
+├── ApplicationError     the application's: a message that ASGI does not allow here; answered with 500
+└── ClientDisconnected   nobody's: the client left; also an OSError, as the ASGI spec asks
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "AppLoadError",
+    "ApplicationError",
+    "ClientDisconnected",
+    "ConfigError",
+    "LifespanError",
+    "RequestRefused",
+    "UvicornWorkerError",
+]
+
+
+class UvicornWorkerError(Exception):
+    """Base of all errors that this package raises."""
+
+
+class ConfigError(UvicornWorkerError, ValueError):
+    """An option can't be used as it was given; the message names the option, the value and what is allowed."""
+
+
+class AppLoadError(UvicornWorkerError):
+    """The application named in `Config.app` can't be imported."""
+
+
+class LifespanError(UvicornWorkerError):
+    """The application's lifespan startup failed."""
+
+
+class RequestRefused(UvicornWorkerError):
+    """A request that is answered by the server itself, after which the connection is closed.
+
+    `status` is the HTTP status code, `reason` one line for the log and for the body of the answer.
+    """
+
+    def __init__(self, status: int, reason: str) -> None:
+        super().__init__(reason)
+        self.status = status
+        self.reason = reason
+
+
+class ApplicationError(UvicornWorkerError, RuntimeError):
+    """The application sent a message that the ASGI specification does not allow at this point."""
+
+
+class ClientDisconnected(UvicornWorkerError, ConnectionError):
+    """`send()` was called after the client had left (ASGI HTTP 2.4: send() raises an OSError)."""

@@ -1,0 +1,422 @@
+"""One HTTP/1.1 request in the application, and its response.
+
+    request                                response
+    ───────                                ────────
+    chunks arrive ─► complete              AWAIT_START ─► HEAD_HELD ─► BODY ─► DONE
+        │ receive()      │ receive()           start          body ▲ ─┘   │
+        ▼                ▼                                     more_body  └ a last body message
+
+The head is held until the first body message, so that a small response is one write. The way in which
+the body is delimited (RFC 9112, 6.3) is chosen then, once for the message.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING, Any
+
+from uvicorn_worker.asgi import Event
+from uvicorn_worker.errors import ApplicationError, ClientDisconnected
+from uvicorn_worker.http1.head import CLOSES, STATUS_LINES, encode_fields, status_line
+
+if TYPE_CHECKING:
+    from uvicorn_worker.http1.protocol import Http1Protocol
+    from uvicorn_worker.runtime import Runtime
+
+__all__ = ["RequestCycle"]
+
+# Progress of the application's call.
+WAITING, BEGUN, RETURNED = range(3)
+
+# Stages of the response.
+AWAIT_START, HEAD_HELD, BODY, DONE = range(4)
+EXPECTED = {
+    AWAIT_START: "http.response.start",
+    HEAD_HELD: "http.response.body",
+    BODY: "http.response.body",
+    DONE: "nothing, since the response is complete",
+}
+
+# How the body of the response is delimited.
+NO_BODY, SIZED, CHUNKED, UNTIL_CLOSE = range(4)
+
+# Statuses whose responses have no body whatever the application sends; and all 1xx (RFC 9110, 6.4.1).
+BODILESS = frozenset([204, 304])
+
+# Up to this size a chunk is copied into one piece with its framing; above, the copy costs more than a
+# second piece in the write.
+COPY_LIMIT = 16384
+
+# The Content-Length lines of small bodies, which need not be formatted anew.
+LENGTHS = 1024
+LENGTH_LINES = [b"content-length: %d\r\n" % length for length in range(LENGTHS)]
+
+PLAIN_TEXT = (b"content-type", b"text/plain; charset=utf-8")
+
+
+class RequestCycle:
+    """Holds the request; its bound `receive` and `send` are what the application is called with."""
+
+    __slots__ = (
+        "__weakref__",
+        "body_sent",
+        "chunks",
+        "complete",
+        "conn",
+        "delivered",
+        "expect_continue",
+        "framing",
+        "gone",
+        "http10",
+        "keep_alive",
+        "length",
+        "lines",
+        "lost",
+        "persistent",
+        "progress",
+        "remaining",
+        "response_headers",
+        "runtime",
+        "scope",
+        "stage",
+        "started",
+        "status",
+        "task",
+        "waiters",
+    )
+
+    def __init__(self, conn: Http1Protocol, runtime: Runtime, scope: dict[str, Any], persistent: bool) -> None:
+        self.conn = conn
+        self.runtime = runtime
+        self.scope = scope
+        # Whether the client lets the connection persist; whether it does after this response.
+        self.persistent = persistent
+        self.keep_alive = persistent and runtime.keep_alive_ticks > 0
+        self.http10 = False
+        self.progress = WAITING
+        self.task: asyncio.Task[None] | None = None
+        # The request's body: what has come and was not taken, whether all has come, whether all was taken.
+        self.chunks: list[bytes] = []
+        self.complete = False
+        self.delivered = False
+        self.expect_continue = False
+        # `gone`: receive() says http.disconnect. `lost`: nothing can be sent any more.
+        self.gone = False
+        self.lost = False
+        self.waiters: list[asyncio.Future[None]] | None = None
+        self.stage = AWAIT_START
+        self.started = time.monotonic() if runtime.access is not None else 0.0
+
+    # The application ---------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Call the application, and see to it that the client gets an answer or sees that there is none."""
+        try:
+            await self.runtime.app(self.scope, self.receive, self.send)
+        except Exception as exc:  # noqa: BLE001 - whatever the application raises is answered and logged here
+            self._application_failed(exc)
+        except asyncio.CancelledError:
+            self.abandon()
+            raise
+        else:
+            if self.stage != DONE and not self.lost:
+                self._application_returned_early()
+        finally:
+            self.runtime.exchanges.discard(self)
+            self.progress = RETURNED
+            self.task = None
+
+    def _application_failed(self, exc: Exception) -> None:
+        scope, log = self.scope, self.runtime.log
+        if self.lost and _comes_from_disconnect(exc):
+            log.debug("%s %s: the client left before the response was complete", scope["method"], scope["path"])
+            return
+        log.error("Exception in ASGI application: %s %s", scope["method"], scope["path"], exc_info=exc)
+        self._give_up(500, b"Internal Server Error")
+
+    def _application_returned_early(self) -> None:
+        scope = self.scope
+        if self.gone:
+            # After http.disconnect there is nobody to answer; the connection has no further use.
+            self.conn.cut(self)
+            return
+        self.runtime.log.error(
+            "ASGI application returned without completing the response: %s %s", scope["method"], scope["path"]
+        )
+        self._give_up(500, b"Internal Server Error")
+
+    def abandon(self) -> None:
+        """The server stops and won't wait for the application any longer."""
+        self._give_up(503, b"Service Unavailable")
+
+    def _give_up(self, status: int, text: bytes) -> None:
+        """Answer with `status` where nothing was sent; else cut the connection, so that the client sees it."""
+        if self.lost or self.stage == DONE:
+            return
+        if self.stage == BODY:
+            self.conn.cut(self)
+            return
+        self._start(status, [PLAIN_TEXT])
+        self._send_first(text, False)
+
+    # The request -------------------------------------------------------------------------------------
+
+    async def receive(self) -> Event:
+        """The next piece of the request body, or http.disconnect when the client left or was answered."""
+        while True:
+            if self.lost or self.stage == DONE:
+                return {"type": "http.disconnect"}
+            if not self.delivered:
+                if self.complete:
+                    self.delivered = True
+                    return {"type": "http.request", "body": self._take_body(), "more_body": False}
+                if self.gone:
+                    return {"type": "http.disconnect"}
+                if self.chunks:
+                    return {"type": "http.request", "body": self._take_body(), "more_body": True}
+                if self.expect_continue:
+                    # RFC 9110, 10.1.1: the client waits for this before it sends the body.
+                    self.expect_continue = False
+                    if self.stage <= HEAD_HELD:
+                        self.conn.gather(b"HTTP/1.1 100 Continue\r\n\r\n")
+            elif self.gone:
+                return {"type": "http.disconnect"}
+            await self._wait()
+
+    def _take_body(self) -> bytes:
+        chunks = self.chunks
+        if not chunks:
+            return b""
+        body = chunks[0] if len(chunks) == 1 else b"".join(chunks)
+        chunks.clear()
+        self.conn.body_taken(len(body))
+        return body
+
+    # The response ------------------------------------------------------------------------------------
+
+    async def send(self, message: Event) -> None:
+        """Take one message of the response; waits while the client does not read.
+
+        Raises `ClientDisconnected` when the client has left, `ApplicationError` for a message that is out
+        of order or can't be put on the wire.
+        """
+        if self.lost:
+            raise ClientDisconnected("the client left before the response was complete")
+        kind, stage = message["type"], self.stage
+        if kind == "http.response.body" and HEAD_HELD <= stage <= BODY:
+            body, more = message.get("body", b""), message.get("more_body", False)
+            if type(body) is not bytes:
+                body = _as_bytes(body)
+            if stage == HEAD_HELD:
+                self._send_first(body, more)
+            else:
+                self._send_more(body, more)
+            if more and self.conn.write_paused:
+                await self._wait_for_client()
+        elif kind == "http.response.start" and stage == AWAIT_START:
+            self._start(message["status"], message.get("headers", ()))
+        else:
+            raise ApplicationError(f"got the ASGI message {kind!r} where the server expects {EXPECTED[stage]}")
+
+    def _start(self, status: int, headers: Any) -> None:
+        """Encode and check the head, and hold it."""
+        runtime = self.runtime
+        lines = [STATUS_LINES.get(status) or status_line(status), runtime.default_lines]
+        if runtime.access is not None:
+            headers = self.response_headers = list(headers)
+            self.body_sent = 0
+        self.length, flags, present = encode_fields(headers, lines, runtime.field_memo, runtime.defaulted)
+        if present is not None:
+            lines[1] = runtime.default_lines_without(present)
+        if flags & CLOSES:
+            self.keep_alive = False
+        self.lines = lines
+        self.status = status
+        self.stage = HEAD_HELD
+
+    def _send_first(self, body: bytes, more: bool) -> None:
+        """Choose how the body is delimited, and send the head together with what there is of the body."""
+        lines, length, size, status = self.lines, self.length, len(body), self.status
+        if status in BODILESS or status < 200 or self.scope["method"] == "HEAD":
+            self._end_bodiless_head(lines, size, more)
+            body, size = b"", 0
+        elif length is not None or not more:
+            if length is None:
+                length = size
+            elif size > length or (size < length and not more):
+                raise _wrong_length(length, size)
+            self.framing = SIZED
+            self.remaining = length - size
+            lines.append(LENGTH_LINES[length] if length < LENGTHS else b"content-length: %d\r\n" % length)
+        elif self.http10:
+            self.framing = UNTIL_CLOSE
+            self.keep_alive = False
+        else:
+            self.framing = CHUNKED
+            lines.append(b"transfer-encoding: chunked\r\n")
+            if size:
+                body = b"%x\r\n%b\r\n" % (size, body)
+
+        if self.keep_alive and (self.runtime.draining or not self.complete):
+            self.keep_alive = self._may_persist()
+        if not self.keep_alive:
+            lines.append(b"connection: close\r\n")
+        elif self.http10:
+            lines.append(b"connection: keep-alive\r\n")
+        lines.append(b"\r\n")
+
+        self.body_sent = size
+        self.lines = []
+        conn = self.conn
+        if more:
+            self.stage = BODY
+            lines.append(body)
+            conn.gather(b"".join(lines))
+            return
+        self.stage = DONE
+        if size > COPY_LIMIT:
+            conn.write_pieces([b"".join(lines), body])
+        else:
+            lines.append(body)
+            if conn.gathered is None and not conn.waiting:
+                conn.transport.write(b"".join(lines))
+            else:
+                conn.gather(b"".join(lines))
+        self._finish()
+
+    def _end_bodiless_head(self, lines: list[bytes], size: int, more: bool) -> None:
+        """The length that is told for a body that is not sent (RFC 9110, 8.6: not for 1xx and 204)."""
+        self.framing = NO_BODY
+        status, length = self.status, self.length
+        if status >= 200 and status != 204:
+            if length is None and not more and size and status != 304:
+                length = size
+            if length is not None:
+                lines.append(b"content-length: %d\r\n" % length)
+        elif status < 200:
+            # The client goes on waiting for the final response, which won't come.
+            self.keep_alive = False
+
+    def _may_persist(self) -> bool:
+        """Whether the connection persists where the server drains, or the request has not come whole yet."""
+        if not self.complete and not self.conn.can_discard_body(self):
+            return False
+        # At a drain the last answer of the connection says `close`; pipelined requests before it are answered.
+        return not self.runtime.draining or self.conn.has_more_requests
+
+    def _send_more(self, body: bytes, more: bool) -> None:
+        """Send a further piece of the body."""
+        conn, framing, size = self.conn, self.framing, len(body)
+        if framing == CHUNKED:
+            if size > COPY_LIMIT:
+                conn.gather(b"%x\r\n" % size)
+                conn.gather(body)
+                conn.gather(b"\r\n")
+            elif size:
+                conn.gather(b"%x\r\n%b\r\n" % (size, body))
+            if not more:
+                conn.gather(b"0\r\n\r\n")
+        elif framing == SIZED:
+            remaining = self.remaining - size
+            if remaining < 0 or (remaining and not more):
+                total = self.body_sent + self.remaining
+                raise _wrong_length(total, self.body_sent + size)
+            self.remaining = remaining
+            if size:
+                conn.gather(body)
+        elif framing == UNTIL_CLOSE:
+            if size:
+                conn.gather(body)
+        else:
+            size = 0
+        self.body_sent += size
+        if not more:
+            self.stage = DONE
+            self._finish()
+
+    def _finish(self) -> None:
+        """The response is complete."""
+        runtime = self.runtime
+        runtime.requests = requests = runtime.requests + 1
+        if requests >= runtime.limit_requests:
+            runtime.on_limit()
+        if runtime.access is not None:
+            runtime.access(self)
+        if self.waiters is not None:
+            self.wake()
+        self.conn.response_complete(self)
+
+    # Waiting -----------------------------------------------------------------------------------------
+
+    async def _wait_for_client(self) -> None:
+        while self.conn.write_paused:
+            await self._wait()
+            if self.lost:
+                raise ClientDisconnected("the client left while the response was being sent")
+
+    async def _wait(self) -> None:
+        """Wait until something changes: body, disconnect, room to write."""
+        waiter = self.runtime.loop.create_future()
+        if self.waiters is None:
+            self.waiters = [waiter]
+        else:
+            self.waiters.append(waiter)
+        try:
+            await waiter
+        except asyncio.CancelledError:
+            self._forget(waiter)
+            raise
+
+    def _forget(self, waiter: asyncio.Future[None]) -> None:
+        if self.waiters is not None and waiter in self.waiters:
+            self.waiters.remove(waiter)
+
+    def wake(self) -> None:
+        """Let everything that waits look again."""
+        waiters, self.waiters = self.waiters, None
+        if waiters is not None:
+            for waiter in waiters:
+                if not waiter.done():
+                    waiter.set_result(None)
+
+    def disconnect(self) -> None:
+        """receive() says http.disconnect from now on; what is sent still goes out."""
+        self.gone = True
+        self.wake()
+
+    def connection_lost(self) -> None:
+        """Nothing can be received or sent any more."""
+        self.lost = True
+        self.chunks.clear()
+        if self.stage in (HEAD_HELD, BODY) and self.runtime.access is not None:
+            self.runtime.access(self)
+        self.disconnect()
+
+
+def _as_bytes(body: Any) -> bytes:
+    """A copy of a body that is not bytes: a bytearray may change after send() has returned."""
+    if isinstance(body, (bytearray, memoryview)):
+        return bytes(body)
+    raise ApplicationError(f"body of http.response.body must be bytes, not {type(body).__name__}")
+
+
+def _wrong_length(declared: int, actual: int) -> ApplicationError:
+    more_or_less = "longer" if actual > declared else "shorter"
+    return ApplicationError(
+        f"the response body is {more_or_less} ({actual} bytes) than its content-length ({declared})"
+    )
+
+
+def _comes_from_disconnect(exc: BaseException | None) -> bool:
+    """Whether `exc` is, or was raised because of, a `ClientDisconnected`."""
+    seen = 0
+    while exc is not None and seen < 20:
+        if isinstance(exc, ClientDisconnected):
+            return True
+        group: tuple[BaseException, ...] = getattr(exc, "exceptions", ())
+        if any(_comes_from_disconnect(inner) for inner in group):
+            return True
+        exc = exc.__cause__ or exc.__context__
+        seen += 1
+    return False

@@ -1,0 +1,73 @@
+"""What the head of a request says about the message: version, host, length of the body, expectations.
+
+The parsers check the syntax; what they leave to the server is decided here, the same for both of them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from uvicorn_worker.errors import RequestRefused
+
+__all__ = ["OWN_FIELDS", "Framing", "read_framing"]
+
+# Fields that mean something to the server itself; all others only pass through.
+OWN_FIELDS = frozenset([b"host", b"expect", b"transfer-encoding", b"content-length"])
+
+
+@dataclass(frozen=True)
+class Framing:
+    """The length of the body in bytes (None: chunked), and whether the client waits for a 100."""
+
+    length: int | None
+    expects_continue: bool
+
+
+def read_framing(version: str, method: str, own: list[tuple[bytes, bytes]]) -> Framing:
+    """The framing of a request from its `OWN_FIELDS`, names in lower case; raises `RequestRefused`."""
+    _check_request_line(version, method)
+    hosts = [value for name, value in own if name == b"host"]
+    if len(hosts) > 1 or (not hosts and version == "1.1"):
+        # RFC 9112, 3.2: a server MUST answer 400 to both.
+        raise RequestRefused(400, "more than one Host field" if hosts else "no Host field")
+    lengths = [value for name, value in own if name == b"content-length"]
+    encodings = [value for name, value in own if name == b"transfer-encoding"]
+    length = None
+    if encodings:
+        _check_chunked(version, encodings, lengths)
+    else:
+        length = _content_length(lengths)
+    expectations = [value for name, value in own if name == b"expect"] if version == "1.1" else []
+    if any(value.lower() != b"100-continue" for value in expectations):
+        raise RequestRefused(417, "an expectation other than 100-continue")
+    return Framing(length, bool(expectations) and length != 0)
+
+
+def _check_request_line(version: str, method: str) -> None:
+    if version == "0.9":
+        raise RequestRefused(400, "the request line has no HTTP version")
+    if version not in ("1.0", "1.1"):
+        raise RequestRefused(505, f"HTTP version {version} is not supported here")
+    if method == "CONNECT":
+        raise RequestRefused(501, "CONNECT is for proxies")
+
+
+def _check_chunked(version: str, encodings: list[bytes], lengths: list[bytes]) -> None:
+    """Check that the body is chunked and nothing else (RFC 9112, 6.1 and 6.3)."""
+    if version == "1.0":
+        raise RequestRefused(400, "Transfer-Encoding in an HTTP/1.0 request")
+    if lengths:
+        raise RequestRefused(400, "both Transfer-Encoding and Content-Length")
+    codings = [coding.strip(b" \t").lower() for value in encodings for coding in value.split(b",")]
+    if b"chunked" in codings[:-1]:
+        raise RequestRefused(400, "chunked is not the one final transfer coding")
+    if codings != [b"chunked"]:
+        raise RequestRefused(501, "a transfer coding other than chunked")
+
+
+def _content_length(lengths: list[bytes]) -> int:
+    if not lengths:
+        return 0
+    if len(lengths) > 1 or not lengths[0].isdigit():
+        raise RequestRefused(400, "Content-Length is not one number")
+    return int(lengths[0])

@@ -1,0 +1,113 @@
+"""h11 behind the callbacks of httptools, so that one protocol serves both.
+
+h11 reads messages; what it would write is left to the protocol, so a connection object is used for one
+request and the bytes after it go to the next one. Where h11 is more lenient than llhttp (bare LF, folded
+field lines) the head is refused here, so that both parsers take the same requests.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from typing import Any
+
+import h11
+
+from uvicorn_worker.config import Config
+from uvicorn_worker.errors import RequestRefused
+
+__all__ = ["H11Parser"]
+
+_find_fold = re.compile(rb"\n[ \t]").search
+
+
+class H11Parser:
+    """Feeds bytes to h11 and calls `on_url`, `on_header`, `on_headers_complete`, `on_body`, `on_message_complete`."""
+
+    __slots__ = ("_callbacks", "_connection", "_http_version", "_keep_alive", "_max_head", "_method")
+
+    def __init__(self, callbacks: Any, config: Config) -> None:
+        self._callbacks = callbacks
+        # The protocol's own limits refuse a head earlier, with the status that says why.
+        line, fields, field = config.limit_request_line, config.limit_request_fields, config.limit_request_field_size
+        self._max_head = line + fields * (field + 4) + 65536 if line and field else sys.maxsize
+        self._connection = self._new_connection()
+        self._method = b""
+        self._http_version = ""
+        self._keep_alive = False
+
+    def _new_connection(self) -> h11.Connection:
+        return h11.Connection(h11.SERVER, max_incomplete_event_size=self._max_head)
+
+    @property
+    def partial_head(self) -> bytes:
+        """The bytes that were fed and are not the whole of anything yet."""
+        return self._connection.trailing_data[0]
+
+    def get_method(self) -> bytes:
+        """The method of the request whose head was read last."""
+        return self._method
+
+    def get_http_version(self) -> str:
+        """The HTTP version of that request, as 1.1."""
+        return self._http_version
+
+    def should_keep_alive(self) -> bool:
+        """Whether the client lets the connection persist after that request (RFC 9112, 9.3)."""
+        return self._keep_alive
+
+    def feed_data(self, data: bytes | memoryview) -> None:
+        """Take bytes and call back for each part of a message in them; raises h11.RemoteProtocolError."""
+        data = bytes(data)
+        connection = self._connection
+        if connection.their_state is h11.IDLE and not connection.trailing_data[0]:
+            # RFC 9112, 2.2: an empty line before the request line is ignored.
+            data = data.lstrip(b"\r\n")
+        if not data:
+            return
+        connection.receive_data(data)
+        while self._next_part():
+            pass
+
+    def _next_part(self) -> bool:
+        connection = self._connection
+        before = connection.trailing_data[0] if connection.their_state is h11.IDLE else b""
+        event = connection.next_event()
+        if isinstance(event, h11.Request):
+            head = before[: len(before) - len(connection.trailing_data[0])]
+            self._on_request(event, head)
+        elif isinstance(event, h11.Data):
+            self._callbacks.on_body(bytes(event.data))
+        elif isinstance(event, h11.EndOfMessage):
+            rest = connection.trailing_data[0]
+            self._connection = self._new_connection()
+            self._callbacks.on_message_complete()
+            if not self._keep_alive:
+                return False
+            rest = rest.lstrip(b"\r\n")
+            if not rest:
+                return False
+            self._connection.receive_data(rest)
+        else:
+            return False
+        return True
+
+    def _on_request(self, request: h11.Request, head: bytes) -> None:
+        if head.count(b"\n") != head.count(b"\r\n") or b"\r" in head.replace(b"\r\n", b""):
+            raise RequestRefused(400, "a line of the head does not end with CR LF")
+        if _find_fold(head):
+            raise RequestRefused(400, "a folded header field")
+        callbacks = self._callbacks
+        self._method = request.method
+        self._http_version = request.http_version.decode()
+        options: set[bytes] = set()
+        callbacks.on_url(request.target)
+        for name, value in request.headers:
+            if name == b"connection":
+                options.update(option.strip().lower() for option in value.split(b","))
+            callbacks.on_header(name, value)
+        if self._http_version == "1.1":
+            self._keep_alive = b"close" not in options
+        else:
+            self._keep_alive = b"keep-alive" in options
+        callbacks.on_headers_complete()

@@ -1,0 +1,397 @@
+"""The reading half of an HTTP/1.1 connection: bytes become requests.
+
+    HEAD ─► BODY ─► HEAD ...      the parser's business; `incoming` is the request whose body comes
+
+The parser is httptools, or h11 behind the same callbacks (`on_url`, `on_header`, `on_headers_complete`,
+`on_body`, `on_message_complete`); what the parsers leave to the server is checked here, for both. A request
+whose head is complete waits in `cycle`, or in `waiting` behind it, until the running half begins it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from uvicorn_worker.errors import RequestRefused
+from uvicorn_worker.http1.cycle import DONE, WAITING, RequestCycle
+from uvicorn_worker.http1.framing import OWN_FIELDS, read_framing
+from uvicorn_worker.http1.limits import check_head, check_partial_head, check_partial_lines, too_many_fields
+from uvicorn_worker.http1.output import Output
+from uvicorn_worker.http1.parsers import SkipFirstHead, explain
+from uvicorn_worker.http1.target import split_target, to_origin_form
+from uvicorn_worker.runtime import Runtime
+
+__all__ = ["INPUT_ENDED", "Input"]
+
+# Reading from the client pauses while more than this waits for the application.
+BODY_HIGH_WATER = 65536
+# A read is fed to the parser in pieces of this size while heads are expected in it, so that a read full of
+# tiny pipelined requests does not become thousands of scopes: parsing stops when one is waiting.
+HEAD_SLICE = 4096
+BODY_SLICE = 65536
+# What chunk sizes, extensions and trailers may take in a chunked body beyond the body itself.
+CHUNK_OVERHEAD_LIMIT = 65536
+CHUNK_OVERHEAD_RATIO = 32
+# How many bytes of empty lines may come before a request (RFC 9112, 2.2 asks for one line).
+EMPTY_LINES_LIMIT = 4096
+
+# Why parsing stopped where it is nobody's fault: the client has sent all that it will send, or all that counts.
+INPUT_ENDED = RequestRefused(0, "")
+
+METHODS = {
+    name.encode(): name for name in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT")
+}
+
+
+class Input(Output):
+    """Feeds the parser, and makes a `RequestCycle` of each head."""
+
+    __slots__ = (
+        "between",
+        "body_bytes",
+        "body_declared",
+        "body_wire_bytes",
+        "buffered",
+        "careful",
+        "client",
+        "cycle",
+        "head_bytes",
+        "head_done",
+        "headers",
+        "held",
+        "incoming",
+        "own",
+        "parser",
+        "pumping",
+        "read_paused",
+        "refusal",
+        "scope_base",
+        "url",
+        "waiting",
+    )
+
+    client: tuple[str, int] | None
+    scope_base: dict[str, Any]
+
+    def __init__(self, runtime: Runtime) -> None:
+        super().__init__(runtime)
+        self.parser: Any = None
+
+        # Of the message that is being read.
+        self.url: bytes | None = None
+        self.headers: list[tuple[bytes, bytes]] = []
+        self.own: list[tuple[bytes, bytes]] = []
+        self.head_bytes = 0
+        self.head_done = False
+        self.careful = False
+        self.incoming: RequestCycle | None = None
+        self.body_bytes = 0
+        self.body_wire_bytes = 0
+        self.body_declared: int | None = None
+
+        # Whether the next read begins a message, and nothing keeps it from being parsed.
+        self.between = True
+        # Bytes that were read and are not parsed before the requests that wait are done.
+        self.held: bytes | None = None
+        self.buffered = 0
+        self.read_paused = False
+        # Why nothing more is parsed.
+        self.refusal: RequestRefused | None = None
+
+        # The request whose turn it is, and those behind it.
+        self.cycle: RequestCycle | None = None
+        self.waiting: list[RequestCycle] | None = None
+        self.pumping = False
+
+    # Hooks of the running half ------------------------------------------------------------------------
+
+    def begin(self, cycle: RequestCycle) -> None:
+        """Start the application for a request."""
+        raise NotImplementedError
+
+    def pump(self) -> None:
+        """Start the request whose turn it is; when none is left, go on with what was held back meanwhile."""
+        raise NotImplementedError
+
+    def next_request(self) -> None:
+        """The running request is done with."""
+        raise NotImplementedError
+
+    def refuse(self, refusal: RequestRefused) -> None:
+        """Answer with an error and close, after the requests before have been answered."""
+        raise NotImplementedError
+
+    # Reading -----------------------------------------------------------------------------------------
+
+    def data_received(self, data: bytes) -> None:
+        if len(data) > self.runtime.fast_size or not self.between:
+            self.feed_slowly(data)
+            return
+        self.head_done = False
+        try:
+            self.parser.feed_data(data)
+        except Exception as exc:  # noqa: BLE001 - parsers have errors of their own; all of them end here
+            self._parser_stopped(exc, data)
+        if not self.head_done:
+            self._head_incomplete(data)
+        if self.incoming is not None or self.waiting:
+            self.between = False
+        cycle = self.cycle
+        if cycle is not None and cycle.progress == WAITING:
+            if self.write_paused or self.pumping:
+                self.pump()
+            else:
+                self.begin(cycle)
+
+    def feed_slowly(self, data: bytes) -> None:
+        """Any read but that of one whole small request: feed it in pieces, stop when requests wait."""
+        if self.closing:
+            self.drop(data)
+        view = memoryview(data)
+        at, end = 0, len(data)
+        while at < end and not self.stopped:
+            if self.held is not None or (self.incoming is None and self.waiting):
+                self.held = (self.held or b"") + bytes(view[at:])
+                self.pause_reading()
+                break
+            piece = view[at : at + self._slice_size()]
+            at += len(piece)
+            self._feed(piece)
+        self.pump()
+        self.settle()
+
+    @property
+    def stopped(self) -> bool:
+        """Whether nothing more is parsed on this connection."""
+        return self.closing or self.refusal is not None
+
+    def settle(self) -> None:
+        """See whether the next read begins a message, and may be parsed at once."""
+        self.between = (
+            self.url is None
+            and self.head_bytes == 0
+            and self.incoming is None
+            and self.held is None
+            and not self.waiting
+            and not self.stopped
+        )
+
+    def _slice_size(self) -> int:
+        """How much may be fed at once: all of a body whose length is known, little where heads may follow."""
+        if self.incoming is None:
+            return HEAD_SLICE
+        if self.body_declared is None:
+            return BODY_SLICE
+        return max(self.body_declared - self.body_bytes, 1)
+
+    def _feed(self, piece: memoryview) -> None:
+        in_body = self.incoming
+        # A head that spans reads, or is larger than fast_size, is checked field by field.
+        self.careful = self.careful or in_body is None
+        self.head_done = False
+        try:
+            self.parser.feed_data(piece)
+        except Exception as exc:  # noqa: BLE001 - parsers have errors of their own; all of them end here
+            self._parser_stopped(exc, piece)
+        if in_body is None:
+            if not self.head_done:
+                self._head_incomplete(piece)
+        elif in_body is self.incoming:
+            self._check_chunk_overhead(len(piece))
+
+    def _head_incomplete(self, piece: bytes | memoryview) -> None:
+        """`piece` was fed without the end of a head in it: a head must not grow, nor last, without bound."""
+        if self.refusal is not None or self.closing:
+            return
+        runtime = self.runtime
+        if self.url is None and self.head_bytes == 0 and not bytes(piece).strip(b"\r\n"):
+            self.dropped += len(piece)
+            if self.dropped > EMPTY_LINES_LIMIT:
+                self.refuse(RequestRefused(400, "too many empty lines before the request"))
+            return
+        self.between = False
+        if self.head_bytes == 0 and self.cycle is None and runtime.request_head_ticks:
+            self.deadline = runtime.tick + runtime.request_head_ticks
+        self.head_bytes += len(piece)
+        lines = getattr(self.parser, "partial_head", None)
+        try:
+            if lines is None:
+                check_partial_head(runtime.config, self.head_bytes, self.url, self.headers)
+            else:
+                check_partial_lines(runtime.config, lines)
+        except RequestRefused as exc:
+            self.refuse(exc)
+
+    def _check_chunk_overhead(self, size: int) -> None:
+        """Bound what a chunked body may take on the wire beyond its content: extensions, zeros, trailers."""
+        if self.body_declared is None:
+            self.body_wire_bytes += size
+            overhead = self.body_wire_bytes - self.body_bytes * CHUNK_OVERHEAD_RATIO
+            if overhead > CHUNK_OVERHEAD_LIMIT:
+                self.refuse(RequestRefused(400, "chunk extensions or trailers are too long"))
+
+    def _parser_stopped(self, exc: Exception, data: bytes | memoryview) -> None:
+        """The parser won't go on: the request is refused, or it asks for another protocol."""
+        if self.refusal is not None or self.closing:
+            # The callbacks found the reason first.
+            return
+        if type(exc).__name__ == "HttpParserUpgrade":
+            self._decline_upgrade(bytes(data[exc.args[0] :]))
+            return
+        if isinstance(exc, RequestRefused):
+            self.refuse(exc)
+            return
+        last = self.waiting[-1] if self.waiting else self.cycle
+        if self.incoming is None and last is not None and last.complete and not last.persistent:
+            # Bytes after the last request of a connection are not looked at (RFC 9112, 9.6).
+            self.refusal = INPUT_ENDED
+            self.between = False
+            return
+        if exc.__context__ is not None:
+            self.runtime.log.error("Error in a callback of the HTTP parser", exc_info=exc.__context__)
+        self.refuse(explain(exc, bytes(data[:64]) if self.url is None and self.head_bytes == 0 else b""))
+
+    def _decline_upgrade(self, rest: bytes) -> None:
+        """No protocol is upgraded to here, so the request is served as the HTTP/1.1 request that it is.
+
+        llhttp stops at the end of such a head. A body that follows is left to a new parser, which is told how
+        it is delimited by a head made for the purpose.
+        """
+        cycle = self.waiting[-1] if self.waiting else self.cycle
+        if cycle is None:
+            return
+        make_parser = self.runtime.make_parser
+        if self.body_declared == 0:
+            self.parser = make_parser(self)
+        else:
+            framing = (
+                b"Transfer-Encoding: chunked"
+                if self.body_declared is None
+                else (b"Content-Length: %d" % self.body_declared)
+            )
+            self.parser = make_parser(SkipFirstHead(self))
+            self.parser.feed_data(b"POST / HTTP/1.1\r\nHost: x\r\n" + framing + b"\r\n\r\n")
+            cycle.complete = False
+            self.incoming = cycle
+        if rest:
+            self.feed_slowly(rest)
+
+    # Parser callbacks --------------------------------------------------------------------------------
+
+    def on_url(self, url: bytes) -> None:
+        self.url = url if self.url is None else self.url + url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        name = name.lower()
+        if value and value[-1] <= 32:
+            # RFC 9112, 5: white space after the value is not part of it; llhttp leaves it there.
+            value = value.rstrip(b" \t")
+        self.headers.append((name, value))
+        if name in OWN_FIELDS:
+            self.own.append((name, value))
+
+    def on_headers_complete(self) -> None:
+        if self.refusal is not None or self.closing:
+            return
+        runtime, parser, own = self.runtime, self.parser, self.own
+        headers, self.headers = self.headers, []
+        url, self.url = self.url or b"", None
+        self.head_done = True
+        self.head_bytes = 0
+        self.body_bytes = self.body_wire_bytes = self.body_declared = 0
+        scope = self.scope_base.copy()
+        persistent = parser.should_keep_alive()
+        cycle = RequestCycle(self, runtime, scope, persistent)  # type: ignore[arg-type]  # Http1Protocol is the one Input
+        try:
+            raw_method = parser.get_method()
+            method = METHODS.get(raw_method) or raw_method.decode("ascii").upper()
+            if self.careful:
+                self.careful = False
+                check_head(runtime.config, raw_method, url, headers)
+            if len(headers) > runtime.config.limit_request_fields:
+                raise too_many_fields(runtime.config)
+            version = parser.get_http_version()
+            if version == "1.0":
+                cycle.http10 = True
+                scope["http_version"] = "1.0"
+            if len(own) != 1 or own[0][0] != b"host" or version != "1.1" or method == "CONNECT":
+                framing = read_framing(version, method, own)
+                self.body_declared = framing.length
+                cycle.expect_continue = framing.expects_continue
+            own.clear()
+            if url[:1] != b"/":
+                url, authority = to_origin_form(url, method)
+                if authority is not None:
+                    # RFC 9112, 3.2.2: the target's authority takes the place of the Host field.
+                    headers = [(b"host", authority), *(field for field in headers if field[0] != b"host")]
+            path, raw_path, query = split_target(url)
+        except RequestRefused as exc:
+            self.refuse(exc)
+            return
+        root_path = scope["root_path"]
+        if root_path:
+            path = root_path + path
+            raw_path = root_path.encode() + raw_path
+        scope["method"] = method
+        scope["path"] = path
+        scope["raw_path"] = raw_path
+        scope["query_string"] = query
+        scope["headers"] = headers
+        scope["client"] = self.client
+        scope["state"] = runtime.state.copy()
+        self.incoming = cycle
+        if self.cycle is None:
+            self.cycle = cycle
+        elif self.waiting is None:
+            self.waiting = [cycle]
+        else:
+            self.waiting.append(cycle)
+
+    def on_body(self, body: bytes) -> None:
+        cycle = self.incoming
+        if cycle is None:
+            return
+        size = len(body)
+        self.body_bytes += size
+        if cycle.stage == DONE or cycle.gone:
+            return
+        cycle.expect_continue = False
+        cycle.chunks.append(body)
+        self.buffered += size
+        if self.buffered > BODY_HIGH_WATER:
+            self.pause_reading()
+        if cycle.waiters is not None:
+            cycle.wake()
+
+    def on_message_complete(self) -> None:
+        cycle = self.incoming
+        if cycle is None:
+            return
+        self.incoming = None
+        if self.headers:
+            # Trailers: read, checked by the parser, and never mixed into the headers (RFC 9110, 6.5.1).
+            self.headers = []
+            self.own.clear()
+        cycle.complete = True
+        if cycle.waiters is not None:
+            cycle.wake()
+        if cycle.stage == DONE and cycle is self.cycle:
+            # The rest of a body that the application did not want has been read and dropped.
+            self.next_request()
+
+    # Flow control of reading -------------------------------------------------------------------------
+
+    def body_taken(self, size: int) -> None:
+        """The application has taken `size` bytes of a body."""
+        self.buffered -= size
+        if self.read_paused and self.buffered <= BODY_HIGH_WATER and self.held is None:
+            self.resume_reading()
+
+    def pause_reading(self) -> None:
+        if not self.read_paused and not self.closing:
+            self.read_paused = True
+            self.transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        if self.read_paused:
+            self.read_paused = False
+            self.transport.resume_reading()

@@ -1,0 +1,79 @@
+"""Limits on the request head: Gunicorn's limit_request_line, _fields and _field_size, for both parsers.
+
+A head that arrived in one small read can only break the limit on the number of fields, which the protocol
+counts itself. All others come here.
+"""
+
+from __future__ import annotations
+
+from uvicorn_worker.config import Config
+from uvicorn_worker.errors import RequestRefused
+
+__all__ = ["check_head", "check_partial_head", "check_partial_lines", "too_many_fields"]
+
+# What the request line has besides method and target: two spaces and "HTTP/1.1".
+_LINE_REST = 10
+
+# The start of a head that is not to be told from noise: method and version of a line without its target.
+_LINE_SLACK = 64
+
+
+def check_head(config: Config, method: bytes, url: bytes, headers: list[tuple[bytes, bytes]]) -> None:
+    """Check the sizes of a whole head (raises `RequestRefused`)."""
+    line_size = len(method) + len(url) + _LINE_REST
+    if config.limit_request_line and line_size > config.limit_request_line:
+        raise _line_too_long(config)
+    longest = config.limit_request_field_size
+    if longest and any(len(name) + len(value) > longest for name, value in headers):
+        raise _field_too_long(config)
+
+
+def check_partial_head(config: Config, size: int, url: bytes | None, headers: list[tuple[bytes, bytes]]) -> None:
+    """Check what has come of a head that a callback parser is at, `size` bytes so far (raises `RequestRefused`).
+
+    What no callback has told of yet is the line or the field that is under way.
+    """
+    line_limit, field_limit = config.limit_request_line, config.limit_request_field_size
+    if url is None:
+        if size > max(line_limit, _LINE_SLACK):
+            raise RequestRefused(400, "no request line")
+        return
+    if line_limit and len(url) > line_limit:
+        raise _line_too_long(config)
+    if len(headers) > config.limit_request_fields:
+        raise too_many_fields(config)
+    if not field_limit:
+        return
+    told = len(url)
+    for name, value in headers:
+        if len(name) + len(value) > field_limit:
+            raise _field_too_long(config)
+        told += len(name) + len(value) + 4
+    under_way = size - told - _LINE_SLACK
+    if under_way > field_limit:
+        raise _line_too_long(config) if not headers and under_way <= line_limit else _field_too_long(config)
+
+
+def check_partial_lines(config: Config, head: bytes) -> None:
+    """Check a head that has not ended, as it came (raises `RequestRefused`)."""
+    line, *fields = head.split(b"\n")
+    if config.limit_request_line and len(line) - 1 > config.limit_request_line:
+        raise _line_too_long(config)
+    if len(fields) > config.limit_request_fields + 1:
+        raise too_many_fields(config)
+    longest = config.limit_request_field_size
+    if longest and any(len(field) > longest + 3 for field in fields):
+        raise _field_too_long(config)
+
+
+def too_many_fields(config: Config) -> RequestRefused:
+    """More fields than limit_request_fields."""
+    return RequestRefused(431, f"the head has more than {config.limit_request_fields} fields")
+
+
+def _line_too_long(config: Config) -> RequestRefused:
+    return RequestRefused(414, f"the request line is longer than {config.limit_request_line} bytes")
+
+
+def _field_too_long(config: Config) -> RequestRefused:
+    return RequestRefused(431, f"a header field is longer than {config.limit_request_field_size} bytes")

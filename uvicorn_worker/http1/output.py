@@ -1,0 +1,143 @@
+"""The writing and closing half of an HTTP/1.1 connection.
+
+gathered ─► transport               what is sent in one turn of the loop leaves in one write
+open ─► lingering ─► closed         after an answer that must not be lost to a reset
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import struct
+
+from uvicorn_worker.clock import ticks
+from uvicorn_worker.runtime import Runtime
+
+__all__ = ["Output"]
+
+# Gathered output leaves at once above this size, so that the transport's own limits see it.
+GATHER_LIMIT = 65536
+# How much is read and dropped, and for how long, after an answer that closes the connection, so that the
+# client can read it: a close with unread bytes in the socket becomes a reset (RFC 9112, 9.6).
+LINGER_BYTES = 1048576
+LINGER_SECONDS = 2.0
+
+
+class Output(asyncio.Protocol):
+    """Gathers what is sent, and closes in the way that the client deserves."""
+
+    __slots__ = (
+        "__weakref__",
+        "closing",
+        "deadline",
+        "dropped",
+        "gathered",
+        "gathered_size",
+        "rerun_flush",
+        "runtime",
+        "transport",
+        "write_paused",
+    )
+
+    transport: asyncio.Transport
+
+    def __init__(self, runtime: Runtime) -> None:
+        self.runtime = runtime
+        # The tick at which on_deadline() is called; 0 for none.
+        self.deadline = 0
+        self.gathered: list[bytes] | None = None
+        self.gathered_size = 0
+        self.rerun_flush = False
+        self.write_paused = False
+        self.closing = False
+        # Bytes that were read and dropped: empty lines before a request, or what came after the last answer.
+        self.dropped = 0
+
+    # Writing -----------------------------------------------------------------------------------------
+
+    def gather(self, data: bytes) -> None:
+        """Keep `data` until this turn of the loop ends, or until there is enough for a write."""
+        gathered = self.gathered
+        if gathered is None:
+            self.gathered = [data]
+            self.gathered_size = len(data)
+            self.runtime.loop.call_soon(self._flush_turn)
+        else:
+            gathered.append(data)
+            self.gathered_size += len(data)
+        if self.gathered_size > GATHER_LIMIT:
+            self.flush()
+
+    def _flush_turn(self) -> None:
+        if self.gathered is None:
+            return
+        if self.rerun_flush:
+            # A pipelined request was started in this turn and may answer in the next: one write for both.
+            self.rerun_flush = False
+            self.runtime.loop.call_soon(self._flush_turn)
+            return
+        self.flush()
+
+    def flush(self) -> None:
+        """Hand what was gathered to the transport."""
+        gathered, self.gathered = self.gathered, None
+        if gathered is None or self.transport.is_closing():
+            return
+        if self.gathered_size > GATHER_LIMIT and len(gathered) > 1:
+            self.transport.writelines(gathered)
+        else:
+            self.transport.write(gathered[0] if len(gathered) == 1 else b"".join(gathered))
+
+    def write_pieces(self, pieces: list[bytes]) -> None:
+        """Write at once pieces that are too large to be joined."""
+        if self.gathered is not None:
+            pieces = self.gathered + pieces
+            self.gathered = None
+        self.transport.writelines(pieces)
+
+    def pause_writing(self) -> None:
+        """The client does not read as fast as the application sends."""
+        self.write_paused = True
+
+    # Reading of what is not wanted --------------------------------------------------------------------
+
+    def drop(self, data: bytes) -> None:
+        """Count what comes after the last answer; a client that does not stop is cut off."""
+        self.dropped += len(data)
+        if self.dropped > LINGER_BYTES:
+            self.transport.abort()
+
+    # Closing -----------------------------------------------------------------------------------------
+
+    def abort(self) -> None:
+        """Cut the connection at once."""
+        self.transport.abort()
+
+    def close(self) -> None:
+        """Close when all that was written has left; nothing more is expected from the client."""
+        self.flush()
+        self.closing = True
+        self.deadline = 0
+        self.transport.close()
+
+    def close_gently(self) -> None:
+        """Close after an answer that the client may not have read yet, while it may still be sending.
+
+        Our side is closed first; what comes is dropped until the client closes, or a bound is reached.
+        """
+        if self.closing:
+            return
+        self.flush()
+        self.closing = True
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+        self.deadline = self.runtime.tick + ticks(LINGER_SECONDS)
+
+    def reset(self) -> None:
+        """Cut the connection so that its end can't be taken for the end of the body."""
+        sock = self.transport.get_extra_info("socket")
+        if sock is not None:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.gathered = None
+        self.closing = True
+        self.transport.abort()

@@ -1,0 +1,93 @@
+"""Which parser reads the requests, and what its errors mean to a client."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from uvicorn_worker.config import Config
+from uvicorn_worker.errors import ConfigError, RequestRefused
+
+__all__ = ["Callbacks", "SkipFirstHead", "explain", "parser_factory"]
+
+_starts_with_method = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+ ").match
+
+
+class Callbacks(Protocol):
+    """What a parser calls as it reads."""
+
+    def on_url(self, url: bytes) -> None:
+        """A piece of the request target."""
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """A field of the head, or of the trailers once the head is complete."""
+
+    def on_headers_complete(self) -> None:
+        """The head has ended."""
+
+    def on_body(self, body: bytes) -> None:
+        """A piece of the body, without its framing."""
+
+    def on_message_complete(self) -> None:
+        """The message has ended."""
+
+
+def parser_factory(config: Config) -> Callable[[Callbacks], Any]:
+    """A function that makes a parser for some callbacks, of the kind that `Config.http` names."""
+    kind = config.http
+    if kind == "auto":
+        kind = "httptools" if importlib.util.find_spec("httptools") else "h11"
+    if kind == "httptools":
+        try:
+            from httptools import HttpRequestParser
+        except ImportError:
+            raise ConfigError("option http = 'httptools': the package httptools is not installed") from None
+        # Without a call of set_dangerous_leniencies llhttp is strict.
+        return HttpRequestParser
+
+    from uvicorn_worker.http1.h11_parser import H11Parser
+
+    return lambda callbacks: H11Parser(callbacks, config)
+
+
+class SkipFirstHead:
+    """Callbacks that leave out one head, made only to tell a parser how the body after it is delimited."""
+
+    def __init__(self, callbacks: Callbacks) -> None:
+        self._callbacks = callbacks
+        self._skipping = True
+        self.on_body = callbacks.on_body
+        self.on_message_complete = callbacks.on_message_complete
+
+    def on_url(self, url: bytes) -> None:
+        """Passed on after the first head."""
+        if not self._skipping:
+            self._callbacks.on_url(url)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Passed on after the first head."""
+        if not self._skipping:
+            self._callbacks.on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        """Passed on after the first head."""
+        if not self._skipping:
+            self._callbacks.on_headers_complete()
+        self._skipping = False
+
+
+def explain(error: Exception, start: bytes) -> RequestRefused:
+    """What to answer for an error of a parser; `start` is how the message began, where that is known."""
+    reason = str(error) or type(error).__name__
+    if type(error).__name__ == "HttpParserInvalidMethodError":
+        if _starts_with_method(start):
+            method = start.split(b" ", 1)[0].decode()
+            return RequestRefused(501, f"the method {method} is not known here")
+        return RequestRefused(400, "not an HTTP request")
+    if "HTTP version" in reason:
+        return RequestRefused(505, "an HTTP version that is not supported here")
+    # h11 says 501 for a transfer coding that it does not know.
+    status = getattr(error, "error_status_hint", 400)
+    return RequestRefused(status if status in (400, 414, 417, 431, 501) else 400, reason)

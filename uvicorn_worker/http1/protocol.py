@@ -1,0 +1,283 @@
+"""One HTTP/1.1 connection.
+
+    reading    HEAD ─► BODY ─► HEAD ...                  input.py
+    running    waiting ─► cycle ─► response complete     at most one request is in the application
+    writing    gathered ─► transport                     output.py
+
+This module runs what the reading half has made of the bytes, one request after the other, refuses what
+can't be run, and ends the connection.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import cast
+
+from uvicorn_worker.errors import RequestRefused
+from uvicorn_worker.http1.cycle import BEGUN, BODY, DONE, UNTIL_CLOSE, WAITING, RequestCycle
+from uvicorn_worker.http1.head import encode_field, status_line
+from uvicorn_worker.http1.input import INPUT_ENDED, Input
+from uvicorn_worker.runtime import client_address
+
+__all__ = ["Http1Protocol"]
+
+# What may remain of a request body after an early answer for the connection to be kept; it is read and dropped.
+DISCARD_LIMIT = 262144
+
+
+class Http1Protocol(Input):
+    """The server's side of one connection."""
+
+    __slots__ = ()
+
+    # Connection --------------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        runtime = self.runtime
+        self.transport = cast("asyncio.Transport", transport)
+        self.scope_base = runtime.http_scope(transport)
+        self.client = client_address(transport)
+        self.parser = runtime.make_parser(self)
+        if runtime.request_head_ticks:
+            self.deadline = runtime.tick + runtime.request_head_ticks
+        runtime.connections.add(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        runtime = self.runtime
+        runtime.connections.discard(self)
+        self.closing = True
+        self.between = False
+        self.deadline = 0
+        self.gathered = None
+        self.held = None
+        self.write_paused = False
+        cycle, self.cycle, self.waiting, self.incoming = self.cycle, None, None, None
+        if cycle is not None:
+            cycle.connection_lost()
+        # The parser holds bound methods of this object: a cycle that only the garbage collector would end.
+        self.parser = None
+
+    def eof_received(self) -> bool:
+        """The client has sent all that it will send.
+
+        It may still read (a half-close), so requests that came whole are run and answered; the application
+        learns of it by http.disconnect. A request that did not come whole is given up.
+        """
+        cycle, incoming = self.cycle, self.incoming
+        # TLS has no half-closed connections: the transport closes by itself.
+        keep_open: bool = self.scope_base["scheme"] == "http"
+        if incoming is not None and self.waiting and incoming in self.waiting:
+            self.waiting.remove(incoming)
+            self.incoming = incoming = None
+        if self.closing or incoming is not None or cycle is None:
+            self.close()
+            return keep_open
+        if self.held is None and self.refusal is None:
+            self.refusal = INPUT_ENDED
+            self.between = False
+        for waiting in self.waiting or ():
+            waiting.disconnect()
+        cycle.disconnect()
+        return keep_open
+
+    # Running -----------------------------------------------------------------------------------------
+
+    def pump(self) -> None:
+        """Start the request whose turn it is; when none is left, go on with what was held back meanwhile.
+
+        A loop, since an application that is started eagerly may be done before its start returns.
+        """
+        if self.pumping:
+            return
+        self.pumping = True
+        try:
+            while not self.closing:
+                cycle = self.cycle
+                if cycle is not None:
+                    if cycle.progress != WAITING or self.write_paused:
+                        break
+                    self.begin(cycle)
+                elif self.held is not None:
+                    held, self.held = self.held, None
+                    self.resume_reading()
+                    self.feed_slowly(held)
+                elif self.refusal is not None:
+                    self._answer_refusal(self.refusal)
+                else:
+                    break
+        finally:
+            self.pumping = False
+
+    def begin(self, cycle: RequestCycle) -> None:
+        """Start the application for a request."""
+        runtime = self.runtime
+        cycle.progress = BEGUN
+        self.deadline = 0
+        if self.gathered is not None:
+            self.rerun_flush = True
+        runtime.exchanges.add(cycle)
+        task = runtime.start_task(cycle.run())
+        if cycle.progress == BEGUN:
+            cycle.task = task
+
+    def response_complete(self, cycle: RequestCycle) -> None:
+        """The response of the running request was written: the next one is started, or the client's turn comes."""
+        if cycle.chunks:
+            self._drop_body(cycle)
+        if not cycle.keep_alive:
+            self.cycle = self.waiting = None
+            if not cycle.complete or self.refusal is not None or self.held is not None:
+                self.close_gently()
+            else:
+                self.close()
+        elif not cycle.complete:
+            # The rest of the body is read and dropped; the next request begins where it ends.
+            self.resume_reading()
+        elif self.between and not self.read_paused:
+            self.cycle = None
+            self.deadline = self.runtime.tick + self.runtime.keep_alive_ticks
+        else:
+            self.next_request()
+
+    def next_request(self) -> None:
+        """The running request is done with."""
+        runtime = self.runtime
+        if self.waiting:
+            self.cycle = self.waiting.pop(0)
+            self.settle()
+            self.pump()
+            return
+        self.cycle = None
+        self.settle()
+        if self.held is not None or self.refusal is not None:
+            self.pump()
+            return
+        if self.read_paused:
+            self.resume_reading()
+        if self.url is None and self.head_bytes == 0:
+            self.deadline = runtime.tick + runtime.keep_alive_ticks
+        elif runtime.request_head_ticks:
+            self.deadline = runtime.tick + runtime.request_head_ticks
+
+    def _drop_body(self, cycle: RequestCycle) -> None:
+        self.buffered -= sum(map(len, cycle.chunks))
+        cycle.chunks.clear()
+
+    @property
+    def has_more_requests(self) -> bool:
+        """Whether requests have come that were not begun yet."""
+        return bool(self.waiting) or self.held is not None
+
+    def can_discard_body(self, cycle: RequestCycle) -> bool:
+        """Whether what remains of the request's body is little enough to be read and dropped."""
+        if cycle.expect_continue or self.incoming is not cycle or self.body_declared is None:
+            return False
+        return self.body_declared - self.body_bytes <= DISCARD_LIMIT
+
+    # Refusing ----------------------------------------------------------------------------------------
+
+    def refuse(self, refusal: RequestRefused) -> None:
+        """Answer with an error and close, after the requests before have been answered."""
+        if self.refusal is not None or self.closing:
+            return
+        self.refusal = refusal
+        self.between = False
+        self.held = None
+        self.runtime.log.warning("Invalid request from %s: %s", self.peer, refusal.reason)
+        cycle, self.incoming = self.incoming, None
+        if cycle is None:
+            self.pump()
+        elif cycle is self.cycle:
+            self._refuse_running(cycle)
+        elif self.waiting:
+            self.waiting.remove(cycle)
+            self.pump()
+
+    def _refuse_running(self, cycle: RequestCycle) -> None:
+        """The fault is in the body of a request that the application may be at work on already."""
+        if cycle.stage == BODY:
+            self.cut(cycle)
+            return
+        self.cycle = None
+        if cycle.stage == DONE:
+            self.close_gently()
+            return
+        # What the application goes on to send has no place any more: the answer is the refusal.
+        cycle.connection_lost()
+        self.pump()
+
+    def _answer_refusal(self, refusal: RequestRefused) -> None:
+        if refusal is INPUT_ENDED:
+            self.close()
+            return
+        body = refusal.reason.encode("ascii", "replace") + b"\n"
+        lines = [
+            status_line(refusal.status),
+            self.runtime.default_lines,
+            encode_field(b"content-type", b"text/plain; charset=utf-8"),
+            encode_field(b"content-length", b"%d" % len(body)),
+            encode_field(b"connection", b"close"),
+            b"\r\n",
+            body,
+        ]
+        self.gather(b"".join(lines))
+        self.close_gently()
+
+    @property
+    def peer(self) -> str:
+        """The client's address for the log."""
+        return "{}:{}".format(*self.client) if self.client else "a unix socket"
+
+    # Hooks of the writing half -----------------------------------------------------------------------
+
+    def resume_writing(self) -> None:
+        """There is room again."""
+        self.write_paused = False
+        if self.cycle is not None:
+            self.cycle.wake()
+            self.pump()
+
+    # Closing -----------------------------------------------------------------------------------------
+
+    @property
+    def idle(self) -> bool:
+        """Whether no request is being received, run or answered."""
+        return self.cycle is None and self.incoming is None and self.url is None and self.head_bytes == 0
+
+    def on_deadline(self) -> None:
+        """Too long idle, too long in sending a head, or long enough in lingering."""
+        self.deadline = 0
+        if self.closing:
+            self.transport.abort()
+        elif self.cycle is not None:
+            return
+        elif self.url is not None or self.head_bytes:
+            self.refuse(RequestRefused(408, "the request head did not arrive in time"))
+        else:
+            self.close()
+
+    def close_if_idle(self) -> None:
+        """Close the connection unless a request is under way on it."""
+        if self.idle and not self.closing:
+            self.close()
+
+    def cut(self, cycle: RequestCycle) -> None:
+        """End a response that can't be completed in a way that the client can see."""
+        self.cycle = self.waiting = None
+        cycle.connection_lost()
+        if cycle.stage == BODY and cycle.framing == UNTIL_CLOSE:
+            self.reset()
+        else:
+            self.close()
+
+    def close(self) -> None:
+        """Close; no further read is looked at."""
+        self.between = False
+        super().close()
+
+    def close_gently(self) -> None:
+        """Close after an answer; what comes meanwhile is read and dropped."""
+        self.between = False
+        self.held = None
+        self.resume_reading()
+        super().close_gently()

@@ -1,0 +1,53 @@
+"""The request target (RFC 9112, 3.2) as the ASGI scope wants it.
+
+    origin-form      /where?q=now                  the usual one
+    absolute-form    http://example.org/where?q    sent to proxies, and to be accepted by servers
+    asterisk-form    *                             for OPTIONS alone
+
+`authority-form` belongs to CONNECT, which an origin server does not implement.
+"""
+
+from __future__ import annotations
+
+from urllib.parse import unquote
+
+from uvicorn_worker.errors import RequestRefused
+
+__all__ = ["split_target", "to_origin_form"]
+
+
+def split_target(target: bytes) -> tuple[str, bytes, bytes]:
+    """Give `path` (percent-decoded), `raw_path` and `query_string` of a target in origin-form.
+
+    Raises `RequestRefused` (400) for a target with characters that are not allowed in it.
+    """
+    if b"#" in target:
+        raise RequestRefused(400, "the request target has a fragment")
+    raw_path, _, query = target.partition(b"?")
+    try:
+        path = raw_path.decode("ascii")
+    except UnicodeDecodeError:
+        raise RequestRefused(400, "the request target has a byte above 0x7f") from None
+    if "%" in path:
+        path = unquote(path)
+    return path, raw_path, query
+
+
+def to_origin_form(target: bytes, method: str) -> tuple[bytes, bytes | None]:
+    """Give the origin-form of a target that does not begin with a slash, and the authority it names.
+
+    The authority is None for the asterisk-form. Raises `RequestRefused` (400) for any other form.
+    """
+    if target == b"*":
+        if method != "OPTIONS":
+            raise RequestRefused(400, "the request target * is for OPTIONS alone")
+        return target, None
+    scheme, separator, rest = target.partition(b"://")
+    if separator and scheme.lower() in (b"http", b"https"):
+        # The authority ends at the first of these (RFC 3986, 3.2); what remains may be a bare query.
+        ends = [at for at in (rest.find(b"/"), rest.find(b"?"), rest.find(b"#")) if at >= 0]
+        authority_end = min(ends, default=len(rest))
+        if authority_end:
+            remainder = rest[authority_end:]
+            return remainder if remainder[:1] == b"/" else b"/" + remainder, rest[:authority_end]
+    raise RequestRefused(400, "the request target is not a path")

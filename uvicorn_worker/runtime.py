@@ -1,0 +1,211 @@
+"""`Runtime`: what all connections of one server share.
+
+The server makes it, every protocol room reads it. It holds no wire format and no socket: only the
+application, the limits in the form that the hot path wants, the sets of what is under way, and counters.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import logging
+import sys
+import time
+from collections.abc import Callable, Coroutine
+from typing import Any, Protocol
+
+from uvicorn_worker.asgi import ASGIApp
+from uvicorn_worker.clock import date_line, ticks
+from uvicorn_worker.config import Config
+
+__all__ = ["AccessHook", "Connection", "Exchange", "Runtime", "client_address", "server_address"]
+
+Starter = Callable[[Coroutine[Any, Any, None]], "asyncio.Task[None]"]
+
+
+class Connection(Protocol):
+    """What the server asks of a connection, whatever protocol it speaks."""
+
+    deadline: int
+
+    @property
+    def idle(self) -> bool:
+        """Whether no request is being received, run or answered."""
+
+    def on_deadline(self) -> None:
+        """The tick `deadline` has come."""
+
+    def close_if_idle(self) -> None:
+        """Close the connection unless a request is under way on it."""
+
+    def abort(self) -> None:
+        """Cut the connection at once."""
+
+
+class Exchange(Protocol):
+    """One request in the application and its response, as the server and the access log see it."""
+
+    scope: dict[str, Any]
+    task: asyncio.Task[None] | None
+    status: int
+    response_headers: Any
+    body_sent: int
+    started: float
+
+    def disconnect(self) -> None:
+        """Tell the application that the client is gone."""
+
+    def abandon(self) -> None:
+        """Answer in the place of the application, which is not waited for any longer."""
+
+
+AccessHook = Callable[[Exchange], None]
+
+
+class Runtime:
+    """State shared by the connections of one server; see the module's text."""
+
+    __slots__ = (
+        "access",
+        "app",
+        "config",
+        "connections",
+        "context",
+        "default_lines",
+        "defaulted",
+        "draining",
+        "exchanges",
+        "extra_lines",
+        "fast_size",
+        "field_memo",
+        "keep_alive_ticks",
+        "limit_requests",
+        "log",
+        "loop",
+        "make_parser",
+        "on_limit",
+        "request_head_ticks",
+        "requests",
+        "scopes",
+        "server_line",
+        "start_task",
+        "state",
+        "tick",
+    )
+
+    def __init__(self, config: Config, app: ASGIApp, loop: asyncio.AbstractEventLoop) -> None:
+        self.config = config
+        self.app = app
+        self.loop = loop
+        self.log = logging.getLogger("uvicorn.error")
+        self.access: AccessHook | None = None
+        self.make_parser: Callable[[Any], Any]
+
+        self.state: dict[str, Any] = {}
+        self.context = contextvars.copy_context()
+        self.start_task: Starter = self._make_starter()
+
+        self.connections: set[Connection] = set()
+        self.exchanges: set[Exchange] = set()
+        self.draining = False
+        self.requests = 0
+        self.limit_requests = sys.maxsize
+        self.on_limit: Callable[[], None] = _nothing
+        # What all scopes of one listening address have in common, by (address, scheme).
+        self.scopes: dict[Any, dict[str, Any]] = {}
+
+        self.tick = 0
+        self.keep_alive_ticks = ticks(config.timeout_keep_alive) if config.timeout_keep_alive else 0
+        self.request_head_ticks = ticks(config.timeout_request_head) if config.timeout_request_head else 0
+        # A head that arrived whole in one read of this size at most can't exceed a size limit.
+        limits = (config.limit_request_line, config.limit_request_field_size)
+        self.fast_size = min([4096, *(limit for limit in limits if limit)])
+
+        self.extra_lines, names = _extra_lines(config)
+        self.server_line = b"server: uvicorn\r\n" if config.server_header and b"server" not in names else b""
+        # The names of which the application's own field takes the place of ours.
+        self.defaulted = names | {b"date", b"server"}
+        self.default_lines = b""
+        self.refresh_default_lines()
+        # Response field lines that were checked and encoded before (http1/head.py).
+        self.field_memo: dict[tuple[bytes, bytes], bytes] = {}
+
+    def refresh_default_lines(self) -> None:
+        """Make the field lines that head every response anew; called each second, for the date."""
+        date = date_line(time.time()) if self.config.date_header else b""
+        self.default_lines = date + self.server_line + self.extra_lines
+
+    def default_lines_without(self, names: set[bytes]) -> bytes:
+        """The default field lines but for those whose names the application has set itself."""
+        lines = self.default_lines.split(b"\r\n")[:-1]
+        return b"".join(line + b"\r\n" for line in lines if line.partition(b":")[0] not in names)
+
+    def use_context(self, context: contextvars.Context) -> None:
+        """Give each request a copy of `context` from now on."""
+        self.context = context
+        self.start_task = self._make_starter()
+
+    def http_scope(self, transport: asyncio.BaseTransport) -> dict[str, Any]:
+        """What the HTTP scopes of all connections to one listening address have in common."""
+        address = server_address(transport)
+        scheme = "https" if transport.get_extra_info("sslcontext") else "http"
+        scope = self.scopes.get((address, scheme))
+        if scope is None:
+            scope = self.scopes[address, scheme] = {
+                "type": "http",
+                "asgi": {"version": "3.0", "spec_version": "2.5"},
+                "http_version": "1.1",
+                "server": address,
+                "scheme": scheme,
+                "root_path": self.config.root_path,
+            }
+        return scope
+
+    def _make_starter(self) -> Starter:
+        """The cheapest way that this Python has to start a request's task in a copy of the context."""
+        loop, context = self.loop, self.context
+        # Typed as Any: `context` and `eager_start` are not known to every Python that is supported.
+        task: Any = asyncio.Task
+        version = tuple(sys.version_info)
+        if loop.get_task_factory() is not None or version < (3, 11):
+            # A task factory is the operator's own choice, and is asked. In Python 3.10 a task copies the
+            # context that it is made in.
+            return lambda coroutine: context.run(loop.create_task, coroutine)
+        if version < (3, 12):
+            return lambda coroutine: task(coroutine, loop=loop, name="request", context=context.copy())
+        # The application runs at once, up to where it first has to wait.
+        return lambda coroutine: task(coroutine, loop=loop, name="request", context=context.copy(), eager_start=True)
+
+
+def _nothing() -> None:
+    """What happens at the limit of requests where there is no server."""
+
+
+def client_address(transport: asyncio.BaseTransport) -> tuple[str, int] | None:
+    """The client's (host, port); None over a unix socket, where it has no address."""
+    name = transport.get_extra_info("peername")
+    if isinstance(name, (tuple, list)) and len(name) >= 2:
+        return str(name[0]), int(name[1])
+    return None
+
+
+def server_address(transport: asyncio.BaseTransport) -> tuple[str, int | None] | None:
+    """The (host, port) that the client connected to; (path, None) for a unix socket."""
+    name = transport.get_extra_info("sockname")
+    if isinstance(name, (tuple, list)) and len(name) >= 2:
+        return str(name[0]), int(name[1])
+    if isinstance(name, bytes):
+        # An abstract socket of Linux: its name is bytes.
+        return name.decode("utf-8", "surrogateescape"), None
+    return (name, None) if name else None
+
+
+def _extra_lines(config: Config) -> tuple[bytes, frozenset[bytes]]:
+    """The field lines of `Config.headers`, and the names in them."""
+    lines, names = [], set()
+    for name, value in config.headers:
+        raw_name = (name.encode("latin-1") if isinstance(name, str) else name).lower()
+        raw_value = value.encode("latin-1") if isinstance(value, str) else value
+        lines.append(raw_name + b": " + raw_value + b"\r\n")
+        names.add(raw_name)
+    return b"".join(lines), frozenset(names)

@@ -1,0 +1,17 @@
+"""The one place that decides which protocol a new connection speaks."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from uvicorn_worker.http1 import Http1Protocol, parser_factory
+from uvicorn_worker.runtime import Runtime
+
+__all__ = ["protocol_factory"]
+
+
+def protocol_factory(runtime: Runtime) -> Callable[[], asyncio.Protocol]:
+    """A function that makes the protocol of each accepted connection."""
+    runtime.make_parser = parser_factory(runtime.config)
+    return lambda: Http1Protocol(runtime)

@@ -1,0 +1,148 @@
+"""The application's lifespan (ASGI lifespan 2.0): startup, state, shutdown.
+
+start() ─► lifespan.startup ─► startup.complete ─► serving ─► lifespan.shutdown ─► shutdown.complete
+                │
+                ├─ startup.failed             the boot fails, always
+                ├─ raised before receive()    auto: the application has no lifespan, and that is fine
+                └─ raised after receive()     auto: served, but the log shows what was raised
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import logging
+from typing import Any
+
+from uvicorn_worker.asgi import ASGIApp, Event
+from uvicorn_worker.config import Config
+from uvicorn_worker.errors import ApplicationError, LifespanError
+
+__all__ = ["Lifespan"]
+
+
+class Lifespan:
+    """Runs the application once with the lifespan scope, from startup to shutdown."""
+
+    def __init__(self, config: Config, app: ASGIApp) -> None:
+        self._mode = config.lifespan
+        self._startup_timeout = config.timeout_lifespan_startup
+        self._shutdown_timeout = config.timeout_lifespan_shutdown
+        self._app = app
+        self._log = logging.getLogger("uvicorn.error")
+        self._events: asyncio.Queue[Event] = asyncio.Queue()
+        self._started = asyncio.Event()
+        self._stopped = asyncio.Event()
+        self._received = False
+        self._failure: str | None = None
+        self._task: asyncio.Task[None] | None = None
+        self.state: dict[str, Any] = {}
+        self.context = contextvars.copy_context()
+        """The context of the lifespan as it was when startup was complete; requests get copies of it."""
+
+    async def startup(self) -> None:
+        """Run the startup; raises `LifespanError` when the server must not serve."""
+        if self._mode == "off":
+            return
+        self._log.info("Waiting for application startup.")
+        self._task = asyncio.get_running_loop().create_task(self._run())
+        self._events.put_nowait({"type": "lifespan.startup"})
+        try:
+            await asyncio.wait_for(self._started.wait(), self._startup_timeout)
+        except asyncio.TimeoutError:
+            await self._cancel()
+            raise LifespanError(f"the lifespan startup took longer than {self._startup_timeout} seconds") from None
+        except asyncio.CancelledError:
+            await self._cancel()
+            raise
+        if self._failure is not None:
+            raise LifespanError(self._failure)
+        self._log.info("Application startup complete.")
+
+    async def shutdown(self, timeout: float | None) -> None:
+        """Run the shutdown; gives up after `timeout` seconds or the option's, whichever is less."""
+        task = self._task
+        if task is None or task.done():
+            return
+        bounds = [bound for bound in (timeout, self._shutdown_timeout) if bound is not None]
+        self._log.info("Waiting for application shutdown.")
+        self._events.put_nowait({"type": "lifespan.shutdown"})
+        try:
+            await asyncio.wait_for(self._stopped.wait(), min(bounds, default=None))
+        except asyncio.TimeoutError:
+            self._log.error("Application shutdown did not complete in time.")
+        else:
+            if self._failure is None:
+                self._log.info("Application shutdown complete.")
+            # What comes after shutdown.complete is the application's own clean-up: let it end by itself.
+            await asyncio.wait([task], timeout=1.0)
+        await self._cancel()
+
+    async def _cancel(self) -> None:
+        task = self._task
+        if task is not None and not task.done():
+            task.cancel()
+            await asyncio.wait([task], timeout=1.0)
+
+    async def _run(self) -> None:
+        scope = {
+            "type": "lifespan",
+            "asgi": {"version": "3.0", "spec_version": "2.0"},
+            "state": self.state,
+        }
+        try:
+            await self._app(scope, self._receive, self._send)
+        except Exception as exc:  # noqa: BLE001 - whatever the application raises, the mode decides what it means
+            self._raised(exc)
+        else:
+            if not self._started.is_set() and self._mode == "on":
+                self._failure = "the application returned without completing the lifespan startup"
+        finally:
+            self._started.set()
+            self._stopped.set()
+
+    def _raised(self, exc: Exception) -> None:
+        if self._failure is not None:
+            # It said startup.failed (or shutdown.failed) and then raised, as Starlette does: it is known already.
+            self._log.debug("The lifespan raised after it had failed", exc_info=exc)
+        elif self._stopped.is_set():
+            self._log.error("The lifespan raised after its shutdown was complete", exc_info=exc)
+        elif self._started.is_set():
+            self._log.error("The lifespan of the application ended with an exception", exc_info=exc)
+        elif self._mode == "on":
+            self._log.error("The application raised in its lifespan startup", exc_info=exc)
+            self._failure = "the application raised in its lifespan startup"
+        elif self._received:
+            self._log.warning(
+                "The application raised in its lifespan startup; it is served without lifespan", exc_info=exc
+            )
+        else:
+            self._log.debug("The application has no lifespan", exc_info=exc)
+
+    async def _receive(self) -> Event:
+        event = await self._events.get()
+        self._received = True
+        return event
+
+    async def _send(self, message: Event) -> None:
+        kind = message["type"]
+        starting = not self._started.is_set()
+        if kind == "lifespan.startup.complete" and starting:
+            self.context = contextvars.copy_context()
+            self._started.set()
+        elif kind == "lifespan.startup.failed" and starting:
+            self._failure = self._report("startup", message)
+            self._started.set()
+        elif kind == "lifespan.shutdown.complete" and not starting and not self._stopped.is_set():
+            self._stopped.set()
+        elif kind == "lifespan.shutdown.failed" and not starting and not self._stopped.is_set():
+            self._failure = self._report("shutdown", message)
+            self._stopped.set()
+        else:
+            expected = "lifespan.startup.complete or .failed" if starting else "lifespan.shutdown.complete or .failed"
+            raise ApplicationError(f"got the ASGI message {kind!r} where the server expects {expected}")
+
+    def _report(self, phase: str, message: Event) -> str:
+        text = message.get("message", "")
+        self._log.error("The lifespan %s of the application failed%s", phase, f": {text}" if text else ".")
+        return f"the lifespan {phase} of the application failed"
