@@ -1,0 +1,229 @@
+"""The worker classes: boot, heartbeat, signals and exit codes of one process under Gunicorn.
+
+    fork ─► init_process: signals, application ─► run: lifespan startup ─► serve ─► drain ─► exit 0
+                              │                            │
+                              └─ can't be loaded: 3 or 4   └─ failed: 3         (the master ends with that code)
+
+The heartbeat is a timer of the event loop, never a thread: a blocked loop gives none, and is aborted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+import time
+from types import FrameType
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
+
+from gunicorn.arbiter import Arbiter
+from gunicorn.errors import AppImportError
+from gunicorn.sock import ssl_context
+from gunicorn.workers.base import Worker
+
+from uvicorn_worker.errors import ConfigError
+from uvicorn_worker.server import Server
+from uvicorn_worker.server.loading import loop_factory
+from uvicorn_worker.worker.access_log import access_hook
+from uvicorn_worker.worker.boot import FailureToken
+from uvicorn_worker.worker.loggers import share_handlers
+from uvicorn_worker.worker.settings import config_from_settings
+from uvicorn_worker.worker.trace import enable_trace
+
+if TYPE_CHECKING:
+    from gunicorn.config import Config as GunicornConfig
+
+__all__ = ["UvicornH11Worker", "UvicornWorker"]
+
+# The longest pause between two heartbeats, in seconds; also how soon a dead parent is seen.
+_HEARTBEAT = 1.0
+# How long a worker that failed, but is not the one to report it, waits for the master to stop it.
+_WAIT_FOR_MASTER = 10.0
+# How long tasks that the application left running may take to end once they were cancelled.
+_CANCEL_SECONDS = 0.5
+
+
+async def _not_loaded(scope: Any, receive: Any, send: Any) -> None:
+    """Stands in for the application while the options are checked, before anything is imported."""
+
+
+class UvicornWorker(Worker):  # type: ignore[misc]  # Gunicorn has no types
+    """HTTP/1.1 on uvloop and httptools, where they are installed."""
+
+    CONFIG_KWARGS: ClassVar[dict[str, Any]] = {}
+    """Options that a subclass fixes; they win over Gunicorn's settings."""
+
+    _token: ClassVar[FailureToken | None] = None
+
+    alive: bool
+
+    # Before the fork ---------------------------------------------------------------------------------
+
+    @classmethod
+    def check_config(cls, cfg: GunicornConfig, log: Any) -> None:
+        """Stop the master, before it forks, for options that can't be used."""
+        try:
+            config = config_from_settings(cfg, _not_loaded, sys.maxsize, cls._overrides())
+            loop_factory(config)
+        except ConfigError as exc:
+            # Gunicorn prints this as one line and exits.
+            raise RuntimeError(str(exc)) from None
+
+    @classmethod
+    def _overrides(cls) -> dict[str, Any]:
+        """CONFIG_KWARGS of the class and of those that it is derived from; the most derived one wins."""
+        overrides: dict[str, Any] = {}
+        for ancestor in reversed(cls.__mro__):
+            overrides.update(vars(ancestor).get("CONFIG_KWARGS", {}))
+        return overrides
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if UvicornWorker._token is None or UvicornWorker._token.owner != os.getpid():
+            UvicornWorker._token = FailureToken()
+
+    # Boot --------------------------------------------------------------------------------------------
+
+    def init_process(self) -> None:
+        """Called after the fork; does not return before the worker is done."""
+        share_handlers(self.log)
+        config = config_from_settings(self.cfg, _not_loaded, self.max_requests, self._overrides())
+        self.server = Server(config)
+        # Applications of an older style ask for the event loop when they are imported.
+        self.loop = loop_factory(config)()
+        asyncio.set_event_loop(self.loop)
+        super().init_process()
+
+    def load_wsgi(self) -> None:
+        """Load the application as Gunicorn does; it was loaded before the fork if preload_app is set."""
+        self.notify()
+        try:
+            super().load_wsgi()
+        except SystemExit as exc:
+            if not exc.code:
+                raise
+            self._boot_failed(f"The application exited with {exc.code!r} while it was loaded.", Arbiter.APP_LOAD_ERROR)
+        except Exception as exc:  # noqa: BLE001 - an import may raise anything; it is reported
+            code = Arbiter.APP_LOAD_ERROR if isinstance(exc, AppImportError) else Arbiter.WORKER_BOOT_ERROR
+            self._boot_failed(f"The application can't be loaded: {exc}", code, exc)
+        self.notify()
+
+    def _boot_failed(self, message: str, code: int, exc: BaseException | None = None) -> NoReturn:
+        """End this process so that the master ends, with one report however many workers fail."""
+        token = UvicornWorker._token
+        if token is not None and not token.take():
+            deadline = time.monotonic() + _WAIT_FOR_MASTER
+            while not self.server.should_exit and self.ppid == os.getppid() and time.monotonic() < deadline:
+                self.notify()
+                time.sleep(0.05)
+            sys.exit(0 if self.server.should_exit or self.ppid != os.getppid() else code)
+        self.log.error(message, exc_info=exc)
+        sys.exit(code)
+
+    # Run ---------------------------------------------------------------------------------------------
+
+    def run(self) -> None:
+        """Serve until the end; called by Gunicorn's init_process once the application is loaded."""
+        loop = self.loop
+        # The loop watches for signals by itself; Gunicorn's pipe has no reader.
+        signal.set_wakeup_fd(-1)
+        try:
+            loop.run_until_complete(self._serve())
+        finally:
+            self._close_loop()
+
+    async def _serve(self) -> None:
+        self._beat()
+        try:
+            await self.server.startup(
+                self.wsgi,
+                [listener.sock for listener in self.sockets],
+                ssl_context=ssl_context(self.cfg) if self.cfg.is_ssl else None,
+                access=access_hook(self.log, self.cfg),
+            )
+        except Exception as exc:  # noqa: BLE001 - reported, and the master ends
+            self._boot_failed(f"The application can't be started: {exc}", Arbiter.WORKER_BOOT_ERROR, exc)
+        if self.server.started:
+            await self.server.wait_for_exit()
+        await self.server.shutdown()
+
+    def _close_loop(self) -> None:
+        loop = self.loop
+        try:
+            tasks = asyncio.all_tasks(loop)
+            for task in tasks:
+                task.cancel()
+            if tasks:
+                loop.run_until_complete(asyncio.wait(tasks, timeout=_CANCEL_SECONDS))
+            loop.run_until_complete(loop.shutdown_asyncgens())
+        finally:
+            asyncio.set_event_loop(None)
+            loop.close()
+
+    # Heartbeat ---------------------------------------------------------------------------------------
+
+    def _beat(self) -> None:
+        """Tell the master that the loop turns; see whether the master is still there."""
+        self.notify()
+        if not self.alive:
+            # Gunicorn's reloader asks for the end in this way.
+            self.server.should_exit = True
+        elif self.ppid != os.getppid():
+            self.alive = False
+            self.log.info("Parent changed, shutting down: %s", self)
+            self.server.should_exit = True
+        timeout = self.cfg.timeout
+        self.loop.call_later(min(_HEARTBEAT, timeout / 4) if timeout else _HEARTBEAT, self._beat)
+
+    # Signals -----------------------------------------------------------------------------------------
+
+    def init_signals(self) -> None:
+        """TERM stops gracefully, INT and QUIT at once, USR1 reopens logs, ABRT ends a blocked worker."""
+        handlers: dict[int, Any] = {
+            signal.SIGTERM: self.server.handle_exit,
+            signal.SIGINT: self.handle_quit,
+            signal.SIGQUIT: self.handle_quit,
+            signal.SIGUSR1: self.handle_usr1,
+            signal.SIGABRT: self.handle_abort,
+            # A handler rather than SIG_IGN, which the programs that the application starts would inherit.
+            signal.SIGHUP: self.handle_ignored,
+            signal.SIGUSR2: self.handle_ignored,
+            signal.SIGWINCH: self.handle_ignored,
+            signal.SIGCHLD: signal.SIG_DFL,
+        }
+        for sig, handler in handlers.items():
+            signal.signal(sig, handler)
+            if handler is not signal.SIG_DFL:
+                signal.siginterrupt(sig, False)
+        enable_trace(self.log.error_log)
+
+    def handle_quit(self, sig: int, frame: FrameType | None) -> None:
+        """INT and QUIT: cut what is under way and leave."""
+        if self.server.force_exit:
+            return
+        self.alive = False
+        self.server.force_exit = True
+        self.cfg.worker_int(self)
+        if not self.loop.is_running():
+            sys.exit(0)
+
+    def handle_abort(self, sig: int, frame: FrameType | None) -> NoReturn:
+        """ABRT: the master had no heartbeat; faulthandler has written the stacks already."""
+        self.alive = False
+        self.cfg.worker_abort(self)
+        sys.exit(1)
+
+    def handle_usr1(self, sig: int, frame: FrameType | None) -> None:
+        """USR1: reopen the log files, from which the stacks of an abort must go to the new one."""
+        super().handle_usr1(sig, frame)
+        enable_trace(self.log.error_log)
+
+    def handle_ignored(self, sig: int, frame: FrameType | None) -> None:
+        """HUP, USR2 and WINCH are the master's."""
+
+
+class UvicornH11Worker(UvicornWorker):
+    """The same on asyncio and h11: for PyPy, and where no C extension is wanted."""
+
+    CONFIG_KWARGS: ClassVar[dict[str, Any]] = {"loop": "asyncio", "http": "h11"}
