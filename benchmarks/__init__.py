@@ -1,0 +1,1 @@
+"""Side-by-side benchmark of this project and its peers; see README.md."""

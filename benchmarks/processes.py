@@ -1,0 +1,86 @@
+"""Servers as processes: started pinned to a core, awaited, stopped."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import time
+from types import TracebackType
+
+from .environments import APPS, BENCH, REPOSITORY, Environment, clean_variables
+from .servers import Server
+
+# The slowest start is a framework's import on a busy machine.
+_START_SECONDS = 30.0
+_STOP_SECONDS = 5.0
+
+
+class StartError(Exception):
+    """A server did not come up."""
+
+
+class RunningServer:
+    """A server process in a process group of its own, serving *app* on a free port of 127.0.0.1."""
+
+    def __init__(self, server: Server, environment: Environment, app: str, core: int) -> None:
+        self.server = server
+        self.port = _free_port()
+        words = {"bin": str(environment.bin), "app": app, "port": self.port}
+        path = BENCH / "logs" / f"{server.name}-{app.partition(':')[0]}.log"
+        path.parent.mkdir(exist_ok=True)
+        self._log_name = path.relative_to(REPOSITORY)
+        with path.open("wb") as log:
+            # In the applications' directory, so that no server imports this checkout by chance.
+            self._process = subprocess.Popen(
+                ["taskset", "-c", str(core), *(word.format(**words) for word in server.command)],
+                cwd=APPS,
+                env=clean_variables(),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def __enter__(self) -> RunningServer:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def wait_ready(self) -> None:
+        """Return when the server accepts connections; raise StartError when it ends or takes too long."""
+        deadline = time.monotonic() + _START_SECONDS
+        while time.monotonic() < deadline:
+            if self._process.poll() is not None:
+                raise StartError(f"exit code {self._process.returncode}, see {self._log_name}")
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), timeout=1):
+                return
+            time.sleep(0.05)
+        raise StartError(f"not listening after {_START_SECONDS:.0f} s, see {self._log_name}")
+
+    def stop(self) -> None:
+        """End the whole process group, gracefully where it follows."""
+        if self._process.poll() is None:
+            self._process.terminate()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(_STOP_SECONDS)
+        # Workers that outlived their parent are still in the group that was made for this server.
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+
+
+def _free_port() -> int:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        port: int = sock.getsockname()[1]
+        return port

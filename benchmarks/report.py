@@ -1,0 +1,118 @@
+"""The figures as Markdown tables and as JSON."""
+
+from __future__ import annotations
+
+import os
+import platform
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from .environments import Environment
+from .load import wrk_version
+from .measure import Plan, Row
+from .scenarios import SCENARIOS
+from .servers import OURS, SERVERS
+
+# The packages a reader wants to know the versions of; the JSON has all of them.
+_NAMED = ("gunicorn", "uvloop", "httptools", "h11", "gunicorn_h1c", "uvicorn", "uvicorn-worker", "zttp",
+          "granian", "Hypercorn", "fastapi", "starlette", "pydantic")  # fmt: skip
+
+_TITLES = {server.name: server.title for server in SERVERS}
+
+
+def machine() -> dict[str, Any]:
+    model = platform.processor() or "unknown"
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            model = line.partition(":")[2].strip()
+            break
+    return {"cpu": model, "cores": os.cpu_count(), "kernel": platform.release(), "wrk": wrk_version()}
+
+
+def to_json(rows: list[Row], plan: Plan, environments: dict[str, Environment]) -> dict[str, Any]:
+    """Everything measured, round by round, with what it was measured on."""
+    return {
+        "machine": machine(),
+        "plan": {"rounds": plan.rounds, "seconds": plan.seconds, "connections": plan.connections},
+        "servers": {
+            server.name: {
+                "title": server.title,
+                "command": server.command,
+                "python": environments[server.name].python,
+                "packages": environments[server.name].packages,
+                "notes": environments[server.name].notes,
+            }
+            for server in SERVERS
+            if server.name in environments
+        },
+        "rows": [_row_to_json(row) for row in rows],
+    }
+
+
+def _row_to_json(row: Row) -> dict[str, Any]:
+    entry: dict[str, Any] = {"scenario": row.scenario.name, "server": row.server, "invalid": row.invalid}
+    if row.rounds and not row.invalid:
+        entry |= {
+            "requests_per_second": row.requests_per_second,
+            "cpu_us_per_request": row.cpu_us_per_request,
+            "spread": row.spread,
+        }
+    entry["rounds"] = [
+        {
+            "requests_per_second": one.requests_per_second,
+            "cpu_us_per_request": one.cpu_us_per_request,
+            "cpu_ns": one.cpu_ns,
+            **asdict(one.load),
+        }
+        for one in row.rounds
+    ]
+    return entry
+
+
+def to_markdown(rows: list[Row], plan: Plan, environments: dict[str, Environment]) -> str:
+    """A table for each scenario, then what it was measured on."""
+    sections = []
+    for scenario in SCENARIOS:
+        mine = [row for row in rows if row.scenario is scenario]
+        if mine:
+            sections.append(f"### {scenario.name}: {scenario.title}\n\n{_table(mine)}")
+    sections.append(_facts(plan, environments))
+    return "\n\n".join(sections) + "\n"
+
+
+def _table(rows: list[Row]) -> str:
+    ours = next((row for row in rows if row.server == OURS and not row.invalid), None)
+    lines = ["| Server | requests/s | CPU µs/request | spread | CPU vs ours |", "|---|---:|---:|---:|---:|"]
+    for row in rows:
+        title = _TITLES[row.server]
+        if row.invalid:
+            lines.append(f"| {title} | invalid: {row.invalid.splitlines()[0].replace('|', '/')} | | | |")
+            continue
+        bound = "≥ " if row.load_bound else ""
+        ratio = f"{row.cpu_us_per_request / ours.cpu_us_per_request:.2f}x" if ours else "—"
+        lines.append(
+            f"| {title} | {bound}{row.requests_per_second:,.0f} | {row.cpu_us_per_request:.1f} | {row.spread:.0%}"
+            f" | {ratio} |"
+        )
+    return "\n".join(lines)
+
+
+def _facts(plan: Plan, environments: dict[str, Environment]) -> str:
+    facts = machine()
+    pythons = sorted({environment.python for environment in environments.values()})
+    explanation = (
+        f"Medians of {plan.rounds} rounds of {plan.seconds} s, {plan.connections} connections; spread is the largest"
+        " minus the smallest CPU time per request, divided by the median. `CPU vs ours` is the server's CPU time per"
+        " request divided by ours: `1.70x` takes 1.7 times as much. `≥` marks rates that the load generator bounds,"
+        " since its core was full."
+    )
+    lines = [
+        f"- CPU: {facts['cpu']}, {facts['cores']} cores (server and load on one each), Linux {facts['kernel']}",
+        f"- Python: {', '.join(pythons)}; load by {facts['wrk']}",
+    ]
+    for name, environment in environments.items():
+        packages = environment.packages
+        versions = [f"{package} {packages[package]}" for package in _NAMED if package in packages]
+        lines.append(f"- {_TITLES[name]}: {'; '.join([', '.join(versions), *environment.notes])}")
+    return "\n".join([explanation, "", *lines])

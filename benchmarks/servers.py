@@ -1,0 +1,129 @@
+"""The table of servers: what each needs installed and how it is started.
+
+Every server runs one worker with its access log off, on the same event loop where it lets one choose. Peers get the
+options that make them fastest in ordinary use.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .scenarios import Scenario
+
+OURS = "ours"
+
+_GUNICORN = "gunicorn==27.0.1"
+_UVLOOP = "uvloop==0.23.0"
+_HTTPTOOLS = "httptools==0.9.0"
+
+# The applications' own needs, the same for every server.
+_APPS = ("fastapi==0.165.0", "starlette==1.10.0", "pydantic==2.14.3")
+
+
+@dataclass(frozen=True)
+class Server:
+    """One row of every table.
+
+    `command` is a template: `{bin}` is the directory of the environment's programs, `{app}` the application as
+    `module:attribute`, `{port}` the port to listen on at 127.0.0.1.
+    """
+
+    name: str
+    title: str
+    requirements: tuple[str, ...]
+    command: tuple[str, ...]
+    environment: str = ""
+    """Name of the virtual environment, where two servers share one."""
+    optional: tuple[str, ...] = ()
+    """Requirements that only make it faster and may lack a wheel; left out, with a note, where they do not install."""
+    checkout: bool = False
+    """Install this repository, editable."""
+    default: bool = True
+    """Measured without being asked for by name."""
+    asgi: bool = True
+
+    @property
+    def environment_name(self) -> str:
+        return self.environment or self.name
+
+    def serves(self, scenario: Scenario) -> bool:
+        return self.asgi or scenario.floor
+
+
+def _gunicorn(worker: str, *options: str) -> tuple[str, ...]:
+    # Without a control socket, because all instances would share one path. The keep-alive time is longer than the
+    # pauses between rounds.
+    common = ("-w", "1", "-b", "127.0.0.1:{port}", "--keep-alive", "75", "--log-level", "warning")
+    return ("{bin}/gunicorn", "-k", worker, *common, "--no-control-socket", *options, "{app}")
+
+
+SERVERS = (
+    Server(
+        OURS,
+        "this project, UvicornWorker",
+        (_GUNICORN, _UVLOOP, _HTTPTOOLS, *_APPS),
+        _gunicorn("uvicorn_worker.UvicornWorker"),
+        checkout=True,
+    ),
+    Server(
+        "ours-h11",
+        "this project, UvicornH11Worker",
+        (_GUNICORN, _UVLOOP, _HTTPTOOLS, *_APPS),
+        _gunicorn("uvicorn_worker.UvicornH11Worker"),
+        environment=OURS,
+        checkout=True,
+        default=False,
+    ),
+    Server(
+        "uvicorn-worker",
+        "uvicorn-worker 0.4.0, uvicorn 0.54.0, httptools",
+        (_GUNICORN, "uvicorn-worker==0.4.0", "uvicorn==0.54.0", _UVLOOP, _HTTPTOOLS, *_APPS),
+        _gunicorn("uvicorn_worker.UvicornWorker"),
+    ),
+    Server(
+        "uvicorn-zttp",
+        "uvicorn 0.54.0 without Gunicorn, zttp",
+        ("uvicorn==0.54.0", _UVLOOP, "zttp==0.0.35", *_APPS),
+        (
+            *("{bin}/uvicorn", "--http", "zttp", "--loop", "uvloop", "--timeout-keep-alive", "75"),
+            *("--log-level", "warning", "--no-access-log", "--host", "127.0.0.1", "--port", "{port}", "{app}"),
+        ),
+        default=False,
+    ),
+    Server(
+        "gunicorn-asgi",
+        "Gunicorn 27.0.1, -k asgi",
+        (_GUNICORN, _UVLOOP, *_APPS),
+        # The parser is left on "auto": the C parser where it could be installed.
+        _gunicorn("asgi", "--asgi-loop", "uvloop"),
+        # What gunicorn[fast] stands for. Named on its own, since that extra asks for a release newer than those
+        # commonly mirrored, while Gunicorn itself takes 0.4.1 and later. Has no wheels: needs a C compiler.
+        optional=("gunicorn_h1c==0.6.9",),
+    ),
+    Server(
+        "granian",
+        "Granian 2.8.7",
+        ("granian==2.8.7", _UVLOOP, *_APPS),
+        (
+            *("{bin}/granian", "--interface", "asgi", "--workers", "1", "--loop", "uvloop", "--http", "1", "--no-ws"),
+            *("--runtime-mode", "st", "--runtime-threads", "1", "--log-level", "warning", "--no-access-log"),
+            *("--host", "127.0.0.1", "--port", "{port}", "{app}"),
+        ),
+    ),
+    Server(
+        "hypercorn",
+        "Hypercorn 0.18.0",
+        ("hypercorn==0.18.0", _UVLOOP, *_APPS),
+        (
+            *("{bin}/hypercorn", "-k", "uvloop", "--workers", "1", "--keep-alive", "75", "--log-level", "warning"),
+            *("--bind", "127.0.0.1:{port}", "{app}"),
+        ),
+    ),
+    Server(
+        "floor",
+        "fixed bytes from a bare uvloop protocol",
+        (_UVLOOP,),
+        ("{bin}/python", "floor.py", "{port}"),
+        asgi=False,
+    ),
+)

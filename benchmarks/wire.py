@@ -1,0 +1,67 @@
+"""A request as bytes, and the check that a server answers it as it should before its speed is measured."""
+
+from __future__ import annotations
+
+import http.client
+import io
+import socket
+from dataclasses import dataclass
+from typing import cast
+
+
+class WrongAnswer(Exception):
+    """A server's answer is not what the scenario expects, so its speed would mean nothing."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """One HTTP/1.1 request. The Host header is added first, since it carries the port."""
+
+    path: str
+    method: str = "GET"
+    headers: tuple[tuple[str, str], ...] = ()
+    body: bytes = b""
+
+    def encode(self, port: int) -> bytes:
+        headers = (("host", f"127.0.0.1:{port}"), *self.headers)
+        if self.body:
+            headers += (("content-length", str(len(self.body))),)
+        lines = [f"{self.method} {self.path} HTTP/1.1", *(f"{name}: {value}" for name, value in headers)]
+        return "\r\n".join([*lines, "", ""]).encode("latin-1") + self.body
+
+
+class _SharedReader(io.BufferedReader):
+    """HTTPResponse closes its file after each response; pipelined ones have to share it."""
+
+    def makefile(self, *args: object) -> _SharedReader:
+        return self
+
+    def close(self) -> None:
+        pass
+
+
+def check_answers(port: int, request: Request, expected: bytes, pipeline: int = 1) -> None:
+    """Send *request* in two batches of *pipeline* over one connection; raise WrongAnswer on anything unexpected.
+
+    The second batch shows that the server keeps the connection alive.
+    """
+    try:
+        with socket.create_connection(("127.0.0.1", port), timeout=10) as sock:
+            reader = _SharedReader(cast("io.RawIOBase", socket.SocketIO(sock, "r")))
+            for _ in range(2):
+                sock.sendall(request.encode(port) * pipeline)
+                for _ in range(pipeline):
+                    _check_one(reader, request.method, expected)
+    except (OSError, http.client.HTTPException) as error:
+        raise WrongAnswer(f"no proper answer: {error!r}") from error
+
+
+def _check_one(reader: _SharedReader, method: str, expected: bytes) -> None:
+    # HTTPResponse asks its socket for nothing but makefile().
+    response = http.client.HTTPResponse(cast("socket.socket", reader), method=method)
+    response.begin()
+    body = response.read()
+    if response.status != 200:
+        raise WrongAnswer(f"status {response.status}")
+    if body != expected:
+        raise WrongAnswer(f"unexpected body of {len(body)} bytes instead of {len(expected)}")
