@@ -79,11 +79,13 @@ class Runtime:
         "fast_size",
         "field_memo",
         "keep_alive_ticks",
+        "limit_fields",
         "limit_requests",
         "log",
         "loop",
         "make_parser",
         "on_limit",
+        "raw_root_path",
         "request_head_ticks",
         "requests",
         "scopes",
@@ -120,6 +122,9 @@ class Runtime:
         # A head that arrived whole in one read of this size at most can't exceed a size limit.
         limits = (config.limit_request_line, config.limit_request_field_size)
         self.fast_size = min([4096, *(limit for limit in limits if limit)])
+
+        self.limit_fields = config.limit_request_fields
+        self.raw_root_path = config.root_path.encode()
 
         self.extra_lines, names = _extra_lines(config)
         self.server_line = b"server: uvicorn\r\n" if config.server_header and b"server" not in names else b""
@@ -158,6 +163,14 @@ class Runtime:
                 "server": address,
                 "scheme": scheme,
                 "root_path": self.config.root_path,
+                # Set for each request; named here so that the copy of the dictionary has room for them.
+                "method": "",
+                "path": "",
+                "raw_path": b"",
+                "query_string": b"",
+                "headers": [],
+                "client": None,
+                "state": {},
             }
         return scope
 

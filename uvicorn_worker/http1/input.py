@@ -37,6 +37,7 @@ EMPTY_LINES_LIMIT = 4096
 # Why parsing stopped where it is nobody's fault: the client has sent all that it will send, or all that counts.
 INPUT_ENDED = RequestRefused(0, "")
 
+SLASH = ord("/")
 METHODS = {
     name.encode(): name for name in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT")
 }
@@ -285,9 +286,10 @@ class Input(Output):
         if value and value[-1] <= 32:
             # RFC 9112, 5: white space after the value is not part of it; llhttp leaves it there.
             value = value.rstrip(b" \t")
-        self.headers.append((name, value))
+        field = (name, value)
+        self.headers.append(field)
         if name in OWN_FIELDS:
-            self.own.append((name, value))
+            self.own.append(field)
 
     def on_headers_complete(self) -> None:
         if self.refusal is not None or self.closing:
@@ -297,17 +299,16 @@ class Input(Output):
         url, self.url = self.url or b"", None
         self.head_done = True
         self.head_bytes = 0
-        self.body_bytes = self.body_wire_bytes = self.body_declared = 0
+        self.body_declared = 0
         scope = self.scope_base.copy()
-        persistent = parser.should_keep_alive()
-        cycle = RequestCycle(self, runtime, scope, persistent)  # type: ignore[arg-type]  # Http1Protocol is the one Input
+        cycle = RequestCycle(self, runtime, scope, parser.should_keep_alive())  # type: ignore[arg-type]  # Http1Protocol is the one Input
         try:
             raw_method = parser.get_method()
             method = METHODS.get(raw_method) or raw_method.decode("ascii").upper()
             if self.careful:
                 self.careful = False
                 check_head(runtime.config, raw_method, url, headers)
-            if len(headers) > runtime.config.limit_request_fields:
+            if len(headers) > runtime.limit_fields:
                 raise too_many_fields(runtime.config)
             version = parser.get_http_version()
             if version == "1.0":
@@ -315,10 +316,11 @@ class Input(Output):
                 scope["http_version"] = "1.0"
             if len(own) != 1 or own[0][0] != b"host" or version != "1.1" or method == "CONNECT":
                 framing = read_framing(version, method, own)
+                self.body_bytes = self.body_wire_bytes = 0
                 self.body_declared = framing.length
                 cycle.expect_continue = framing.expects_continue
             own.clear()
-            if url[:1] != b"/":
+            if url[0] != SLASH:
                 url, authority = to_origin_form(url, method)
                 if authority is not None:
                     # RFC 9112, 3.2.2: the target's authority takes the place of the Host field.
@@ -327,10 +329,9 @@ class Input(Output):
         except RequestRefused as exc:
             self.refuse(exc)
             return
-        root_path = scope["root_path"]
-        if root_path:
-            path = root_path + path
-            raw_path = root_path.encode() + raw_path
+        if runtime.raw_root_path:
+            path = scope["root_path"] + path
+            raw_path = runtime.raw_root_path + raw_path
         scope["method"] = method
         scope["path"] = path
         scope["raw_path"] = raw_path

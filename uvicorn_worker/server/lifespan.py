@@ -44,7 +44,6 @@ class Lifespan:
         """Run the startup; raises `LifespanError` when the server must not serve."""
         if self._mode == "off":
             return
-        self._log.info("Waiting for application startup.")
         self._task = asyncio.get_running_loop().create_task(self._run())
         self._events.put_nowait({"type": "lifespan.startup"})
         try:
@@ -57,7 +56,6 @@ class Lifespan:
             raise
         if self._failure is not None:
             raise LifespanError(self._failure)
-        self._log.info("Application startup complete.")
 
     async def shutdown(self, timeout: float | None) -> None:
         """Run the shutdown; gives up after `timeout` seconds or the option's, whichever is less."""
@@ -121,6 +119,9 @@ class Lifespan:
 
     async def _receive(self) -> Event:
         event = await self._events.get()
+        if not self._received:
+            # Not earlier: an application without lifespan starts without a word.
+            self._log.info("Waiting for application startup.")
         self._received = True
         return event
 
@@ -129,6 +130,7 @@ class Lifespan:
         starting = not self._started.is_set()
         if kind == "lifespan.startup.complete" and starting:
             self.context = contextvars.copy_context()
+            self._log.info("Application startup complete.")
             self._started.set()
         elif kind == "lifespan.startup.failed" and starting:
             self._failure = self._report("startup", message)

@@ -152,6 +152,7 @@ class Server:
         loop = self._loop = asyncio.get_running_loop()
         if self._should_exit:
             self._exit.set()
+            return
         runtime = self.runtime = Runtime(config, app, loop)
         runtime.on_limit = self._limit_reached
         if config.limit_max_requests is not None:
@@ -160,7 +161,7 @@ class Server:
         factory = protocol_factory(runtime)
         self._lifespan = lifespan = Lifespan(config, app)
         await self._start_lifespan(lifespan)
-        if self._should_exit:
+        if self._exit.is_set():
             return
         runtime.state = lifespan.state
         runtime.use_context(lifespan.context)

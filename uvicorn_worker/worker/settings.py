@@ -70,7 +70,8 @@ def config_from_settings(cfg: GunicornConfig, app: Any, max_requests: int, overr
     `max_requests` is the number that Gunicorn drew for this worker, jitter included. Raises `ConfigError`.
     """
     refuse_unsupported(cfg)
-    options: dict[str, Any] = {"app": app}
+    # Access lines go through Gunicorn's logger, not through uvicorn.access.
+    options: dict[str, Any] = {"app": app, "access_log": False}
     for row in ROWS:
         value = _get(cfg, row.setting)
         if value is not None:

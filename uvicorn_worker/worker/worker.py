@@ -48,6 +48,12 @@ async def _not_loaded(scope: Any, receive: Any, send: Any) -> None:
     """Stands in for the application while the options are checked, before anything is imported."""
 
 
+def _report_unless_exit(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """asyncio's own report of an error, but for the SystemExit with which a signal handler left a task."""
+    if not isinstance(context.get("exception"), SystemExit):
+        loop.default_exception_handler(context)
+
+
 class UvicornWorker(Worker):  # type: ignore[misc]  # Gunicorn has no types
     """HTTP/1.1 on uvloop and httptools, where they are installed."""
 
@@ -93,6 +99,7 @@ class UvicornWorker(Worker):  # type: ignore[misc]  # Gunicorn has no types
         # Applications of an older style ask for the event loop when they are imported.
         self.loop = loop_factory(config)()
         asyncio.set_event_loop(self.loop)
+        self.loop.set_exception_handler(_report_unless_exit)
         super().init_process()
 
     def load_wsgi(self) -> None:

@@ -1,0 +1,69 @@
+"""An app that cannot start ends the master with its exit code, one traceback and no second try."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.e2e.harness import Gunicorn
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    Serve = Callable[..., Gunicorn]
+
+WORKERS = 2
+# Several workers fail at almost the same moment; which one the master sees first must not matter.
+TIMES = 4
+
+
+@dataclass(frozen=True)
+class Failure:
+    app: str
+    env: Mapping[str, str]
+    code: int
+    says: str
+    tracebacks: tuple[int, int]  # at least, at most
+
+
+FAILURES = {
+    "import": Failure("probe:app", {"PROBE_IMPORT": "error"}, 3, "the app refuses to be imported", (1, 1)),
+    "module": Failure("no_such_module:app", {}, 3, "No module named 'no_such_module'", (1, 1)),
+    # there is no traceback of the app's to show in these two; a line is enough
+    "attribute": Failure("probe:nope", {}, 4, "'nope'", (0, 1)),
+    "lifespan-failed": Failure("probe:app", {"PROBE_LIFESPAN": "failed"}, 3, "startup gave up", (0, 1)),
+    # Starlette sends its traceback along with lifespan.startup.failed
+    "starlette": Failure("starlette_app:app", {"STARLETTE_STARTUP": "raise"}, 3, "the database is away", (1, 1)),
+}
+
+
+def check(server: Gunicorn, failure: Failure) -> None:
+    assert server.wait_exit() == failure.code
+    assert failure.says in server.log
+    least, most = failure.tracebacks
+    assert least <= server.log.count("Traceback") <= most
+    assert server.leftovers() == []
+    booted = server.log.count("Booting worker")
+    assert booted <= WORKERS
+    assert len(server.events("import")) <= booted
+
+
+@pytest.mark.parametrize("failure", FAILURES.values(), ids=FAILURES)
+def test_failed_boot(serve: Serve, worker: str, failure: Failure) -> None:
+    servers = [serve(failure.app, worker=worker, workers=WORKERS, env=failure.env) for _ in range(TIMES)]
+    for server in servers:
+        check(server, failure)
+
+
+def test_lifespan_on_makes_a_raising_startup_fatal(serve: Serve) -> None:
+    failure = Failure("probe:app", {"PROBE_LIFESPAN": "raise"}, 3, "startup went wrong", (1, 1))
+    server = serve(failure.app, worker="custom_workers.LifespanOnWorker", workers=WORKERS, env=failure.env)
+    check(server, failure)
+
+
+def test_lifespan_on_needs_an_app_that_knows_it(serve: Serve) -> None:
+    failure = Failure("probe:app", {"PROBE_LIFESPAN": "unsupported"}, 3, "this app knows no lifespan", (1, 1))
+    server = serve(failure.app, worker="custom_workers.LifespanOnWorker", workers=WORKERS, env=failure.env)
+    check(server, failure)

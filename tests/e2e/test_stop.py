@@ -1,0 +1,165 @@
+"""TERM lets requests finish, QUIT and INT do not; whichever way, a worker exits through Gunicorn's normal path."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+from contextlib import ExitStack
+from inspect import getsource
+from typing import TYPE_CHECKING
+
+import pytest
+from gunicorn.arbiter import Arbiter
+
+from tests.e2e.harness import Gunicorn, alive, until
+from tests.e2e.raw import Connection, Truncated
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    Serve = Callable[..., Gunicorn]
+
+#: Seconds: well below the request and the grace of these tests, well above what a quick stop takes.
+QUICK = 8.0
+
+
+def refuses(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=1).close()
+    except OSError:
+        return True
+    return False
+
+
+def sleeping(server: Gunicorn, stack: ExitStack, count: int, seconds: float) -> list[Connection]:
+    """``count`` connections whose request is being served."""
+    connections = [stack.enter_context(server.connect()) for _ in range(count)]
+    for connection in connections:
+        connection.request(f"/sleep?s={seconds:g}")
+    server.wait_events("sleeping", count)
+    return connections
+
+
+def gave_up(connection: Connection) -> bool:
+    """Whether the server told the client, in one way or the other, that its request was not completed."""
+    try:
+        return connection.response().status == 503
+    except Truncated:
+        return True
+
+
+def test_term_finishes_requests_in_flight_and_exits_cleanly(serve: Serve, worker: str) -> None:
+    server = serve("probe:app", "-c", "python:hooks", worker=worker, workers=2)
+    workers = sorted(event.pid for event in server.wait_events("startup", 2))
+    with ExitStack() as stack:
+        connections = sleeping(server, stack, 8, 1.5)
+        server.signal(signal.SIGTERM)
+        responses = [connection.response() for connection in connections]
+        assert [response.body for response in responses] == [b"slept"] * 8
+        assert all(response.closes for response in responses)
+        assert [connection.rest() for connection in connections] == [b""] * 8
+    assert server.wait_exit() == 0
+    for name in ("shutdown", "worker_exit", "atexit"):
+        assert sorted(event.pid for event in server.events(name)) == workers, name
+    assert not server.events("worker_int")
+    assert server.leftovers() == []
+    assert "Traceback" not in server.log
+
+
+def test_term_closes_the_listening_socket_at_once(serve: Serve, worker: str) -> None:
+    server = serve("probe:app", worker=worker)
+    with ExitStack() as stack:
+        (connection,) = sleeping(server, stack, 1, 3)
+        server.signal(signal.SIGTERM)
+        until(lambda: refuses(server.port), "new connections to be refused", 2.5)
+        assert connection.response().body == b"slept"
+    assert server.wait_exit() == 0
+
+
+def test_term_lets_a_client_finish_its_upload(serve: Serve, worker: str) -> None:
+    server = serve("probe:app", worker=worker)
+    with server.connect() as connection, server.connect() as idle:
+        assert idle.get("/").status == 200
+        connection.send(b"POST /echo HTTP/1.1\r\nHost: test\r\nContent-Length: 200000\r\n\r\n" + b"a" * 100_000)
+        server.wait_events("request", 2)
+        server.signal(signal.SIGTERM)
+        assert idle.rest() == b""  # a quiet connection is closed: the stop is under way
+        connection.send(b"a" * 100_000)
+        response = connection.response()
+        assert response.body.startswith(b"200000 ")
+        assert response.closes
+    assert server.wait_exit() == 0
+
+
+def test_graceful_timeout_bounds_the_wait(serve: Serve, worker: str) -> None:
+    server = serve("probe:app", "--graceful-timeout", "2", "-c", "python:hooks", worker=worker)
+    with ExitStack() as stack:
+        (connection,) = sleeping(server, stack, 1, 60)
+        server.signal(signal.SIGTERM)
+        assert server.wait_exit(QUICK) == 0
+        assert gave_up(connection)
+    assert len(server.events("shutdown")) == 1
+    assert len(server.events("worker_exit")) == 1
+    assert "SIGKILL" not in server.log
+
+
+@pytest.mark.parametrize("signum", [signal.SIGQUIT, signal.SIGINT], ids=lambda signum: signum.name)
+def test_quit_and_int_are_quick(serve: Serve, worker: str, signum: signal.Signals) -> None:
+    server = serve("probe:app", "-c", "python:hooks", worker=worker, workers=2)
+    workers = sorted(event.pid for event in server.wait_events("startup", 2))
+    with ExitStack() as stack:
+        connections = sleeping(server, stack, 4, 60)
+        server.signal(signum)
+        assert server.wait_exit(QUICK) == 0
+        assert all(gave_up(connection) for connection in connections)
+    for name in ("worker_int", "worker_exit", "atexit"):
+        assert sorted(event.pid for event in server.events(name)) == workers, name
+    assert server.leftovers() == []
+
+
+@pytest.mark.parametrize("signum", [signal.SIGQUIT, signal.SIGINT], ids=lambda signum: signum.name)
+def test_quit_after_term_ends_a_draining_worker(serve: Serve, worker: str, signum: signal.Signals) -> None:
+    server = serve("probe:app", "--graceful-timeout", "60", "-c", "python:hooks", worker=worker)
+    with ExitStack() as stack:
+        (connection,) = sleeping(server, stack, 1, 60)
+        idle = stack.enter_context(server.connect())
+        assert idle.get("/").status == 200
+        (pid,) = server.workers()
+        server.signal(signal.SIGTERM, pid)
+        assert idle.rest() == b""
+        assert alive(pid)
+        server.signal(signum, pid)
+        until(lambda: not alive(pid), "the end of the worker", QUICK)
+        assert gave_up(connection)
+    assert [event.pid for event in server.events("worker_int")] == [pid]
+    assert pid in [event.pid for event in server.events("worker_exit")]
+    assert server.get().headers["x-pid"] != str(pid)
+
+
+@pytest.mark.skipif("SIG_QUEUE" not in getsource(Arbiter.stop), reason="this Gunicorn takes no signal while it stops")
+def test_quit_after_term_ends_a_draining_master(serve: Serve, worker: str) -> None:
+    server = serve("probe:app", "--graceful-timeout", "60", "-c", "python:hooks", worker=worker)
+    with ExitStack() as stack:
+        (connection,) = sleeping(server, stack, 1, 60)
+        idle = stack.enter_context(server.connect())
+        assert idle.get("/").status == 200
+        server.signal(signal.SIGTERM)
+        assert idle.rest() == b""
+        server.signal(signal.SIGQUIT)
+        assert server.wait_exit(QUICK) == 0
+        assert gave_up(connection)
+    assert len(server.events("worker_int")) == 1
+
+
+def test_workers_of_a_killed_master_drain_and_go(serve: Serve, worker: str) -> None:
+    server = serve("probe:app", "-c", "python:hooks", worker=worker, workers=2)
+    workers = sorted(event.pid for event in server.wait_events("startup", 2))
+    with ExitStack() as stack:
+        (connection,) = sleeping(server, stack, 1, 2)
+        os.kill(server.pid, signal.SIGKILL)
+        server.wait_exit()
+        response = connection.response()
+        assert (response.body, response.closes) == (b"slept", True)
+    until(lambda: not server.leftovers(), "the end of the workers", QUICK)
+    assert sorted(event.pid for event in server.events("shutdown")) == workers

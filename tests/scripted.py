@@ -1,0 +1,410 @@
+"""A connection without a socket: bytes in, behaviour out.
+
+`ScriptedTransport` stands where asyncio's transport would, with the same rules: nothing is read while reading is
+paused, `connection_lost` comes in a later turn of the loop, a closed transport still sends what was written, and
+the protocol is told to pause when the client does not read. `Harness` runs an application behind it, turn by turn
+of an event loop that never sleeps; `Client` is one connection to it, and reads the responses strictly.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, cast
+
+from uvicorn_worker.asgi import ASGIApp
+from uvicorn_worker.config import Config
+from uvicorn_worker.runtime import Runtime
+from uvicorn_worker.server.handover import protocol_factory
+
+__all__ = ["Client", "Harness", "Response", "ScriptedTransport", "get", "parse_responses", "post"]
+
+# As asyncio: the most that one read gives, and how much may wait to be sent before the protocol is told to pause.
+READ_SIZE = 262144
+HIGH_WATER = 65536
+
+# More turns than any test needs: something keeps the loop busy without end.
+MOST_TURNS = 100_000
+
+
+class ScriptedSocket:
+    """The socket behind a transport, of which only the options matter."""
+
+    def __init__(self) -> None:
+        self.options: list[tuple[Any, ...]] = []
+
+    def setsockopt(self, *option: Any) -> None:
+        self.options.append(option)
+
+
+class ScriptedTransport(asyncio.Transport):
+    """Records what a protocol does; plays the client's side on demand."""
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        *,
+        peername: Any = ("192.0.2.7", 50123),
+        sockname: Any = ("127.0.0.1", 8000),
+        sslcontext: Any = None,
+        half_close: bool = True,
+    ) -> None:
+        self.socket = ScriptedSocket()
+        super().__init__(
+            {"peername": peername, "sockname": sockname, "sslcontext": sslcontext, "socket": self.socket},
+        )
+        self._loop = loop
+        self._half_close = half_close
+        self._protocol: asyncio.Protocol = cast(asyncio.Protocol, None)
+        # What happened, in order: write, writelines, write_eof, close, abort, pause_reading, resume_reading.
+        self.calls: list[str] = []
+        # One item for each write or writelines.
+        self.writes: list[bytes] = []
+        self.reading = True
+        self.lost = False
+        self.eof_written = False
+        self._closing = False
+        self._unread: list[bytes | None] = []
+        self._ended = False
+        self._stalled = False
+        self._unsent = 0
+        self._paused_protocol = False
+
+    # The protocol's side -----------------------------------------------------------------------------
+
+    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
+        self._protocol = cast(asyncio.Protocol, protocol)
+
+    def get_protocol(self) -> asyncio.BaseProtocol:
+        return self._protocol
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        self._wrote("write", bytes(data))
+
+    def writelines(self, list_of_data: Iterable[bytes | bytearray | memoryview]) -> None:
+        self._wrote("writelines", b"".join(list_of_data))
+
+    def _wrote(self, how: str, data: bytes) -> None:
+        assert not self.eof_written, "a write after write_eof"
+        assert data, "an empty write"
+        self.calls.append(how)
+        if self.lost or (self._closing and "abort" in self.calls):
+            return
+        self.writes.append(data)
+        if self._stalled:
+            self._unsent += len(data)
+            if self._unsent > HIGH_WATER and not self._paused_protocol:
+                self._paused_protocol = True
+                self._protocol.pause_writing()
+
+    def can_write_eof(self) -> bool:
+        return self._half_close
+
+    def write_eof(self) -> None:
+        self.calls.append("write_eof")
+        self.eof_written = True
+
+    def get_write_buffer_size(self) -> int:
+        return self._unsent
+
+    def is_closing(self) -> bool:
+        return self._closing
+
+    def is_reading(self) -> bool:
+        return self.reading and not self._closing
+
+    def pause_reading(self) -> None:
+        self.calls.append("pause_reading")
+        self.reading = False
+
+    def resume_reading(self) -> None:
+        self.calls.append("resume_reading")
+        self.reading = True
+        self._loop.call_soon(self._read)
+
+    def close(self) -> None:
+        if self._closing:
+            return
+        self.calls.append("close")
+        self._closing = True
+        if not self._unsent:
+            self._loop.call_soon(self._lose, None)
+
+    def abort(self) -> None:
+        self.calls.append("abort")
+        self._closing = True
+        self._unsent = 0
+        self._loop.call_soon(self._lose, None)
+
+    def _lose(self, exc: Exception | None) -> None:
+        if not self.lost:
+            self.lost = self._closing = True
+            self._protocol.connection_lost(exc)
+
+    # The client's side -------------------------------------------------------------------------------
+
+    def deliver(self, *pieces: bytes | None) -> None:
+        """Bytes that arrive, one read each; None for the end of them."""
+        self._unread += pieces
+        self._read()
+
+    def _read(self) -> None:
+        while self._unread and self.reading and not self._closing:
+            piece = self._unread.pop(0)
+            if piece is None:
+                self._ended = True
+                if not self._protocol.eof_received():
+                    self.close()
+            else:
+                self._protocol.data_received(piece)
+
+    def stall(self) -> None:
+        """From now on the client does not read."""
+        self._stalled = True
+
+    def drain(self) -> None:
+        """The client has read all that was written, and goes on reading."""
+        self._stalled = False
+        self._unsent = 0
+        if self._closing:
+            self._loop.call_soon(self._lose, None)
+        elif self._paused_protocol:
+            self._paused_protocol = False
+            self._protocol.resume_writing()
+
+    def leave(self, exc: Exception | None = None) -> None:
+        """The client is gone: a reset where `exc` is given."""
+        self._unsent = 0
+        self._closing = True
+        self._loop.call_soon(self._lose, exc)
+
+    # What became of it -------------------------------------------------------------------------------
+
+    @property
+    def output(self) -> bytes:
+        """All bytes that were written."""
+        return b"".join(self.writes)
+
+    @property
+    def unread(self) -> int:
+        """How many bytes wait because reading is paused."""
+        return sum(len(piece) for piece in self._unread if piece)
+
+    @property
+    def was_reset(self) -> bool:
+        """Whether the connection was cut so that the client sees a reset, not an end."""
+        return "abort" in self.calls and any(option[1] == socket.SO_LINGER for option in self.socket.options)
+
+
+@dataclass(frozen=True)
+class Response:
+    """A response as a client reads it; `complete` is false where it ended too early."""
+
+    version: str
+    status: int
+    reason: str
+    fields: tuple[tuple[str, str], ...]
+    body: bytes
+    complete: bool = True
+    framing: str = "none"
+
+    def get(self, name: str) -> str | None:
+        """The one value of a field; None without it."""
+        values = self.get_all(name)
+        assert len(values) <= 1, f"field {name} occurs {len(values)} times"
+        return values[0] if values else None
+
+    def get_all(self, name: str) -> list[str]:
+        return [value for key, value in self.fields if key.lower() == name.lower()]
+
+    @property
+    def closes(self) -> bool:
+        return self.get("connection") == "close"
+
+
+def parse_responses(data: bytes, methods: Iterable[str] = (), *, ended: bool = False) -> list[Response]:
+    """All responses in `data`, which hold nothing else; `methods` are those of the requests, GET where it runs out."""
+    responses = []
+    asked = iter(methods)
+    method = next(asked, "GET")
+    while data:
+        head, separator, data = data.partition(b"\r\n\r\n")
+        if not separator:
+            assert ended, f"not a whole head: {head!r}"
+            responses.append(Response("", 0, "", (), head, complete=False))
+            break
+        line, *lines = head.decode("latin-1").split("\r\n")
+        version, status, reason = line.split(" ", 2)
+        assert version == "HTTP/1.1", f"not a status line: {line!r}"
+        fields = tuple((name, value) for name, _, value in (field.partition(": ") for field in lines))
+        code = int(status)
+        known = {name.lower(): value for name, value in fields}
+        if code < 200 or code in (204, 304) or method == "HEAD":
+            body, complete, framing = b"", True, "none"
+        elif "transfer-encoding" in known:
+            assert known["transfer-encoding"] == "chunked"
+            assert "content-length" not in known
+            body, data, complete = _parse_chunked(data)
+            framing = "chunked"
+        elif "content-length" in known:
+            size = int(known["content-length"])
+            body, data = data[:size], data[size:]
+            complete, framing = len(body) == size, "length"
+        else:
+            body, data, complete, framing = data, b"", ended, "close"
+        responses.append(Response(version, code, reason, fields, body, complete, framing))
+        if code >= 200:
+            method = next(asked, "GET")
+    return responses
+
+
+def _parse_chunked(data: bytes) -> tuple[bytes, bytes, bool]:
+    """The body, what comes after it, and whether it is complete."""
+    body = b""
+    while True:
+        line, separator, rest = data.partition(b"\r\n")
+        if not separator:
+            return body, b"", False
+        size = int(line, 16)
+        if len(rest) < size + 2:
+            return body + rest[:size], b"", False
+        assert rest[size : size + 2] == b"\r\n", "a chunk that does not end where it says"
+        body, data = body + rest[:size], rest[size + 2 :]
+        if not size:
+            return body, data, True
+
+
+class Client:
+    """One connection to a `Harness`."""
+
+    def __init__(self, harness: Harness, **transport: Any) -> None:
+        self.harness = harness
+        self.transport = ScriptedTransport(harness.loop, **transport)
+        self.protocol = harness.make_protocol()
+        self.transport.set_protocol(self.protocol)
+        self.protocol.connection_made(self.transport)
+
+    def send(self, *pieces: bytes, each: int | None = None) -> Client:
+        """Send each piece as one read, or all in reads of `each` bytes, then let the server work until it is quiet."""
+        if each is not None:
+            data = b"".join(pieces)
+            pieces = tuple(data[at : at + each] for at in range(0, len(data), each))
+        for piece in pieces:
+            for at in range(0, len(piece), READ_SIZE):
+                self.transport.deliver(piece[at : at + READ_SIZE])
+            self.harness.settle()
+        return self
+
+    def push(self, data: bytes) -> None:
+        """Let `data` arrive, and no turn of the loop pass."""
+        self.transport.deliver(data)
+
+    def eof(self) -> Client:
+        """End the client's side; it still reads."""
+        self.transport.deliver(None)
+        self.harness.settle()
+        return self
+
+    def leave(self, exc: Exception | None = None) -> Client:
+        self.transport.leave(exc)
+        self.harness.settle()
+        return self
+
+    def stall(self) -> Client:
+        self.transport.stall()
+        return self
+
+    def drain(self) -> Client:
+        self.transport.drain()
+        self.harness.settle()
+        return self
+
+    def take(self) -> bytes:
+        """What was written since the last call."""
+        data = self.transport.output
+        self.transport.writes.clear()
+        return data
+
+    def responses(self, *methods: str) -> list[Response]:
+        """The responses to all that was sent, which must be whole."""
+        responses = parse_responses(self.transport.output, methods, ended=self.closed)
+        assert all(response.complete for response in responses), responses
+        return responses
+
+    def response(self, method: str = "GET") -> Response:
+        """The one response to all that was sent."""
+        (response,) = self.responses(method)
+        return response
+
+    @property
+    def closed(self) -> bool:
+        """Whether the client has seen the end of the connection."""
+        return self.transport.lost or self.transport.eof_written
+
+    @property
+    def open(self) -> bool:
+        return not self.closed
+
+
+class Harness:
+    """An application behind the core, without server and sockets."""
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        parser: str = "httptools",
+        loop: asyncio.AbstractEventLoop | None = None,
+        **options: Any,
+    ) -> None:
+        self.loop = loop if loop is not None else asyncio.new_event_loop()
+        self.faults: list[dict[str, Any]] = []
+        self.loop.set_exception_handler(lambda loop, context: self.faults.append(context))
+        self.config = Config(app=app, http=parser, **options)
+        self.runtime = Runtime(self.config, app, self.loop)
+        self.make_protocol = cast(Callable[[], asyncio.Protocol], protocol_factory(self.runtime))
+
+    def connect(self, **transport: Any) -> Client:
+        return Client(self, **transport)
+
+    def turn(self) -> None:
+        """One turn of the loop: what is ready now, and nothing that becomes so meanwhile."""
+        self.loop.call_soon(self.loop.stop)
+        self.loop.run_forever()
+
+    def settle(self) -> None:
+        """Turn until nothing is left to do."""
+        for _ in range(MOST_TURNS):
+            self.turn()
+            if not self.loop._ready:  # type: ignore[attr-defined]  # asyncio's loops have no public way to ask
+                return
+        raise AssertionError("the loop does not come to rest")
+
+    def tick(self, seconds: float) -> None:
+        """Let time pass for the deadlines of the connections, as the server's tick does."""
+        runtime = self.runtime
+        for _ in range(round(seconds / 0.5)):
+            runtime.tick += 1
+            for connection in [each for each in runtime.connections if 0 < each.deadline <= runtime.tick]:
+                connection.on_deadline()
+            self.settle()
+
+    def close(self) -> None:
+        """End everything; whatever the loop had to complain about is an error."""
+        for task in asyncio.all_tasks(self.loop):
+            task.cancel()
+        self.settle()
+        self.loop.close()
+        assert self.faults == []
+
+
+def get(target: str = "/", *fields: str, method: str = "GET", version: str = "1.1") -> bytes:
+    """A request without a body; `fields` are whole header lines."""
+    return "\r\n".join([f"{method} {target} HTTP/{version}", "Host: example.org", *fields, "", ""]).encode("latin-1")
+
+
+def post(body: bytes, *fields: str, target: str = "/", version: str = "1.1") -> bytes:
+    """A request with a body of known length."""
+    return get(target, f"Content-Length: {len(body)}", *fields, method="POST", version=version) + body
