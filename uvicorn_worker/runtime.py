@@ -26,14 +26,8 @@ Starter = Callable[[Coroutine[Any, Any, None]], "asyncio.Task[None]"]
 class Connection(Protocol):
     """What the server asks of a connection, whatever protocol it speaks."""
 
-    deadline: int
-
-    @property
-    def idle(self) -> bool:
-        """Whether no request is being received, run or answered."""
-
-    def on_deadline(self) -> None:
-        """The tick `deadline` has come."""
+    def on_tick(self, tick: int) -> None:
+        """Called twice a second with the count of ticks: deadlines are met here."""
 
     def close_if_idle(self) -> None:
         """Close the connection unless a request is under way on it."""

@@ -9,6 +9,7 @@ whose head is complete waits in `cycle`, or in `waiting` behind it, until the ru
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from uvicorn_worker.errors import RequestRefused
@@ -17,7 +18,7 @@ from uvicorn_worker.http1.framing import OWN_FIELDS, read_framing
 from uvicorn_worker.http1.limits import check_head, check_partial_head, check_partial_lines, too_many_fields
 from uvicorn_worker.http1.output import Output
 from uvicorn_worker.http1.parsers import SkipFirstHead, explain
-from uvicorn_worker.http1.target import split_target, to_origin_form
+from uvicorn_worker.http1.target import check_target, split_target, to_origin_form
 from uvicorn_worker.runtime import Runtime
 
 __all__ = ["INPUT_ENDED", "Input"]
@@ -38,6 +39,11 @@ EMPTY_LINES_LIMIT = 4096
 INPUT_ENDED = RequestRefused(0, "")
 
 SLASH = ord("/")
+# A request line of the plainest form; any other is read by the parser.
+_match_request_line = re.compile(rb"(GET|HEAD|DELETE|OPTIONS) (/[!$-~]*) HTTP/1\.1\r\n").fullmatch
+# How often the fields of a request are remembered on a connection where they turn out to be others each time.
+REPEATS = 3
+
 METHODS = {
     name.encode(): name for name in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT")
 }
@@ -65,6 +71,9 @@ class Input(Output):
         "pumping",
         "read_paused",
         "refusal",
+        "repeated",
+        "repeated_fields",
+        "repeats",
         "scope_base",
         "url",
         "waiting",
@@ -95,6 +104,10 @@ class Input(Output):
         self.held: bytes | None = None
         self.buffered = 0
         self.read_paused = False
+        # The bytes of the fields of an earlier request, what they mean, and how often to remember others.
+        self.repeated: bytes | None = None
+        self.repeated_fields: list[tuple[bytes, bytes]] = []
+        self.repeats = REPEATS
         # Why nothing more is parsed.
         self.refusal: RequestRefused | None = None
 
@@ -127,15 +140,19 @@ class Input(Output):
         if len(data) > self.runtime.fast_size or not self.between:
             self.feed_slowly(data)
             return
-        self.head_done = False
-        try:
-            self.parser.feed_data(data)
-        except Exception as exc:  # noqa: BLE001 - parsers have errors of their own; all of them end here
-            self._parser_stopped(exc, data)
-        if not self.head_done:
-            self._head_incomplete(data)
-        if self.incoming is not None or self.waiting:
-            self.between = False
+        repeated = self.repeated
+        if repeated is None or not data.endswith(repeated) or not self._accept_repeated(data, len(repeated)):
+            self.head_done = False
+            try:
+                self.parser.feed_data(data)
+            except Exception as exc:  # noqa: BLE001 - parsers have errors of their own; all of them end here
+                self._parser_stopped(exc, data)
+            if not self.head_done:
+                self._head_incomplete(data)
+            elif self.repeats:
+                self._remember(data)
+            if self.incoming is not None or self.waiting:
+                self.between = False
         cycle = self.cycle
         if cycle is not None and cycle.progress == WAITING:
             if self.write_paused or self.pumping:
@@ -276,6 +293,55 @@ class Input(Output):
         if rest:
             self.feed_slowly(rest)
 
+    # Repeated heads ----------------------------------------------------------------------------------
+    #
+    # A client that keeps a connection mostly sends the same fields with each request. When a read ends with
+    # exactly the bytes that the parser has taken as fields before, on this connection, and what is before them
+    # is a plain request line, the parser would say the same again: the fields are taken from the last time.
+
+    def _accept_repeated(self, data: bytes, size: int) -> bool:
+        """Take a request whose last `size` bytes are the fields of an earlier one; False: it is for the parser."""
+        line = _match_request_line(data, 0, len(data) - size)
+        if line is None:
+            return False
+        method, url = line.groups()
+        runtime = self.runtime
+        scope = self.scope_base.copy()
+        cycle = RequestCycle(self, runtime, scope, True)  # type: ignore[arg-type]  # Http1Protocol is the one Input
+        cycle.complete = True
+        self._accept(cycle, METHODS[method], url, self.repeated_fields.copy())
+        if self.waiting:
+            self.between = False
+        return True
+
+    def _remember(self, data: bytes) -> None:
+        """Keep the fields of a request that came alone in one read and has no body."""
+        self.repeats -= 1
+        self.repeated = None
+        cycle = self.cycle
+        start, end = data.find(b"\r\n") + 2, data.find(b"\r\n\r\n") + 4
+        if (
+            end == len(data)
+            and cycle is not None
+            and cycle.complete
+            and cycle.persistent
+            and self.body_declared == 0
+            and not self.waiting
+            and _match_request_line(data, 0, start) is not None
+            # The parser is to see each wish for another protocol.
+            and all(name != b"upgrade" for name, _ in cycle.scope["headers"])
+        ):
+            self.repeated = data[start:]
+            self.repeated_fields = cycle.scope["headers"].copy()
+
+    def on_tick(self, tick: int) -> None:
+        """Look at the deadline; an idle connection holds no more than it must."""
+        if self.repeated is not None and self.cycle is None:
+            self.repeated = None
+            self.repeated_fields = []
+            self.repeats += 1
+        super().on_tick(tick)
+
     # Parser callbacks --------------------------------------------------------------------------------
 
     def on_url(self, url: bytes) -> None:
@@ -325,10 +391,17 @@ class Input(Output):
                 if authority is not None:
                     # RFC 9112, 3.2.2: the target's authority takes the place of the Host field.
                     headers = [(b"host", authority), *(field for field in headers if field[0] != b"host")]
-            path, raw_path, query = split_target(url)
+            check_target(url)
         except RequestRefused as exc:
             self.refuse(exc)
             return
+        self.incoming = cycle
+        self._accept(cycle, method, url, headers)
+
+    def _accept(self, cycle: RequestCycle, method: str, url: bytes, headers: list[tuple[bytes, bytes]]) -> None:
+        """Fill the scope of a request whose head is good, and put it in the row."""
+        runtime, scope = self.runtime, cycle.scope
+        path, raw_path, query = split_target(url)
         if runtime.raw_root_path:
             path = scope["root_path"] + path
             raw_path = runtime.raw_root_path + raw_path
@@ -339,7 +412,6 @@ class Input(Output):
         scope["headers"] = headers
         scope["client"] = self.client
         scope["state"] = runtime.state.copy()
-        self.incoming = cycle
         if self.cycle is None:
             self.cycle = cycle
         elif self.waiting is None:

@@ -107,6 +107,18 @@ class Output(asyncio.Protocol):
         if self.dropped > LINGER_BYTES:
             self.transport.abort()
 
+    # Time --------------------------------------------------------------------------------------------
+
+    def on_tick(self, tick: int) -> None:
+        """Called twice a second."""
+        if 0 < self.deadline <= tick:
+            self.deadline = 0
+            self.on_deadline()
+
+    def on_deadline(self) -> None:
+        """The tick `deadline` has come; a hook of the whole connection."""
+        raise NotImplementedError
+
     # Closing -----------------------------------------------------------------------------------------
 
     def abort(self) -> None:

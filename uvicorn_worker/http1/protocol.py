@@ -246,7 +246,6 @@ class Http1Protocol(Input):
 
     def on_deadline(self) -> None:
         """Too long idle, too long in sending a head, or long enough in lingering."""
-        self.deadline = 0
         if self.closing:
             self.transport.abort()
         elif self.cycle is not None:

@@ -13,24 +13,22 @@ from urllib.parse import unquote
 
 from uvicorn_worker.errors import RequestRefused
 
-__all__ = ["split_target", "to_origin_form"]
+__all__ = ["check_target", "split_target", "to_origin_form"]
+
+
+def check_target(target: bytes) -> None:
+    """Refuse (400) what is left of a target after the parser's own check."""
+    if b"#" in target:
+        raise RequestRefused(400, "the request target has a fragment")
+    if not target.isascii():
+        raise RequestRefused(400, "the request target has a byte above 0x7f")
 
 
 def split_target(target: bytes) -> tuple[str, bytes, bytes]:
-    """Give `path` (percent-decoded), `raw_path` and `query_string` of a target in origin-form.
-
-    Raises `RequestRefused` (400) for a target with characters that are not allowed in it.
-    """
-    if b"#" in target:
-        raise RequestRefused(400, "the request target has a fragment")
+    """Give `path` (percent-decoded), `raw_path` and `query_string` of a target in origin-form."""
     raw_path, _, query = target.partition(b"?")
-    try:
-        path = raw_path.decode("ascii")
-    except UnicodeDecodeError:
-        raise RequestRefused(400, "the request target has a byte above 0x7f") from None
-    if "%" in path:
-        path = unquote(path)
-    return path, raw_path, query
+    path = raw_path.decode("ascii")
+    return unquote(path) if "%" in path else path, raw_path, query
 
 
 def to_origin_form(target: bytes, method: str) -> tuple[bytes, bytes | None]:

@@ -211,8 +211,8 @@ class Server:
         runtime = self.runtime
         runtime.tick = tick = runtime.tick + 1
         runtime.refresh_default_lines()
-        for connection in [each for each in runtime.connections if 0 < each.deadline <= tick]:
-            connection.on_deadline()
+        for connection in list(runtime.connections):
+            connection.on_tick(tick)
         self._ticker = runtime.loop.call_later(TICK, self._tick)
 
     def _limit_reached(self) -> None:

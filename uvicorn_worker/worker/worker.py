@@ -54,7 +54,7 @@ def _report_unless_exit(loop: asyncio.AbstractEventLoop, context: dict[str, Any]
         loop.default_exception_handler(context)
 
 
-class UvicornWorker(Worker):  # type: ignore[misc]  # Gunicorn has no types
+class UvicornWorker(Worker):
     """HTTP/1.1 on uvloop and httptools, where they are installed."""
 
     CONFIG_KWARGS: ClassVar[dict[str, Any]] = {}
