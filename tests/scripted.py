@@ -387,8 +387,8 @@ class Harness:
         runtime = self.runtime
         for _ in range(round(seconds / 0.5)):
             runtime.tick += 1
-            for connection in [each for each in runtime.connections if 0 < each.deadline <= runtime.tick]:
-                connection.on_deadline()
+            for connection in list(runtime.connections):
+                connection.on_tick(runtime.tick)
             self.settle()
 
     def close(self) -> None:

@@ -83,6 +83,7 @@ class Runtime:
         "request_head_ticks",
         "requests",
         "scopes",
+        "sends_date",
         "server_line",
         "start_task",
         "state",
@@ -122,6 +123,7 @@ class Runtime:
 
         self.extra_lines, names = _extra_lines(config)
         self.server_line = b"server: uvicorn\r\n" if config.server_header and b"server" not in names else b""
+        self.sends_date = config.date_header and b"date" not in names
         # The names of which the application's own field takes the place of ours.
         self.defaulted = names | {b"date", b"server"}
         self.default_lines = b""
@@ -131,7 +133,7 @@ class Runtime:
 
     def refresh_default_lines(self) -> None:
         """Make the field lines that head every response anew; called each second, for the date."""
-        date = date_line(time.time()) if self.config.date_header else b""
+        date = date_line(time.time()) if self.sends_date else b""
         self.default_lines = date + self.server_line + self.extra_lines
 
     def default_lines_without(self, names: set[bytes]) -> bytes:

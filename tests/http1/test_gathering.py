@@ -1,0 +1,137 @@
+"""How many writes a response takes: what is sent in one turn of the loop leaves in one."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from tests.http1.apps import answer, body, hello, respond, start, stream
+from tests.http1.conftest import Connect
+from tests.scripted import get, post
+from uvicorn_worker.asgi import Receive, Scope, Send
+
+
+def test_a_small_response_is_one_write(connect: Connect) -> None:
+    client = connect(hello).send(get())
+    assert client.transport.calls == ["write"]
+
+
+def test_it_is_written_at_once(connect: Connect) -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await answer(send)
+        await asyncio.get_running_loop().create_future()
+
+    client = connect(app)
+    client.push(get())
+    client.harness.turn()
+    assert client.response().status == 200
+
+
+def test_the_head_waits_for_the_body(connect: Connect) -> None:
+    client = connect(respond(start(), body(b"a", more=True), body(b"b"))).send(get())
+    assert len(client.transport.writes) == 1
+
+
+def test_ten_chunks_of_one_turn(connect: Connect) -> None:
+    client = connect(stream(*[b"x" * 100] * 10)).send(get())
+    assert len(client.transport.writes) <= 2
+    assert client.response().body == b"x" * 1000
+
+
+def test_chunks_of_different_turns_leave_as_they_come(connect: Connect) -> None:
+    seen: list[int] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await send(start())
+        for _ in range(5):
+            await send(body(b"x" * 100, more=True))
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            seen.append(len(client.transport.output))
+        await send(body())
+
+    client = connect(app)
+    client.send(get())
+    assert seen == sorted(set(seen))
+    assert seen[0] > 100
+    assert client.response().body == b"x" * 500
+
+
+def test_sixteen_pipelined_requests(connect: Connect) -> None:
+    client = connect(hello).send(get() * 16)
+    assert len(client.responses()) == 16
+    assert len(client.transport.writes) <= 2
+
+
+def test_sixteen_pipelined_requests_with_bodies(connect: Connect) -> None:
+    client = connect(hello).send(post(b"x" * 50) * 16)
+    assert len(client.responses()) == 16
+    assert len(client.transport.writes) <= 2
+
+
+def test_a_100_and_a_response_may_share_one(connect: Connect) -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        waiting = asyncio.ensure_future(receive())
+        await asyncio.sleep(0)
+        await answer(send)
+        waiting.cancel()
+
+    client = connect(app).send(get("/", "Content-Length: 5", "Expect: 100-continue", method="POST"))
+    assert [response.status for response in client.responses()] == [100, 200]
+
+
+@pytest.mark.parametrize("size", [65536, 1_000_000])
+def test_a_large_body_is_not_copied(connect: Connect, size: int) -> None:
+    client = connect(stream(b"x" * size)).send(get())
+    assert client.transport.calls == ["writelines"]
+    assert client.response().body == b"x" * size
+
+
+def test_large_chunks_are_not_copied(connect: Connect) -> None:
+    client = connect(stream(*[b"x" * 100_000] * 3)).send(get())
+    assert set(client.transport.calls) <= {"writelines", "write"}
+    assert "writelines" in client.transport.calls
+    assert client.response().body == b"x" * 300_000
+
+
+def test_a_large_body_behind_gathered_chunks_keeps_the_order(connect: Connect) -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["path"] == "/1":
+            await stream(b"a", b"b")(scope, receive, send)
+        else:
+            await stream(b"x" * 100_000)(scope, receive, send)
+
+    client = connect(app).send(get("/1") + get("/2") + get("/1"))
+    assert [response.body for response in client.responses()] == [b"ab", b"x" * 100_000, b"ab"]
+
+
+def test_what_was_gathered_leaves_when_it_is_much(connect: Connect) -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await send(start())
+        for _ in range(200):
+            await send(body(b"x" * 1000, more=True))
+        assert len(client.transport.output) >= 100_000
+        await send(body())
+
+    client = connect(app)
+    assert client.send(get()).response().body == b"x" * 200_000
+
+
+def test_what_was_gathered_leaves_before_a_close(connect: Connect) -> None:
+    client = connect(stream(*[b"x"] * 10)).send(get("/", "Connection: close"))
+    assert client.response().body == b"x" * 10
+    assert client.transport.calls == ["write", "close"]
+
+
+def test_what_was_gathered_for_a_client_that_left_is_dropped(connect: Connect) -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await send(start())
+        await send(body(b"x", more=True))
+        client.transport.abort()
+        await send(body(b"x"))
+
+    client = connect(app)
+    client.send(get())
+    assert client.transport.calls in (["abort"], ["abort", "close"])

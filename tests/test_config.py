@@ -1,0 +1,123 @@
+"""`Config`: defaults, what each option may be, and the errors that name it."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import pytest
+
+from uvicorn_worker import Config
+from uvicorn_worker.errors import ConfigError, UvicornWorkerError
+
+
+async def app(scope: Any, receive: Any, send: Any) -> None:
+    """An application to name."""
+
+
+OPTIONS = [item.name for item in dataclasses.fields(Config)]
+
+# For each option, values that it takes and values that it refuses.
+VALUES: dict[str, tuple[list[Any], list[Any]]] = {
+    "app": ([app, "module:app", len], ["", None, 5, b"module:app", []]),
+    "factory": ([True, False], [0, 1, "yes", None]),
+    "loop": (["auto", "uvloop", "asyncio", "module:factory"], ["trio", "", None, 1, object()]),
+    "http": (["auto", "httptools", "h11"], ["h2", "", None, 11, "HTTPTOOLS"]),
+    "lifespan": (["auto", "on", "off"], ["yes", "", None, True]),
+    "timeout_lifespan_startup": ([None, 0, 1, 2.5], [-1, "5", True, -0.1]),
+    "timeout_lifespan_shutdown": ([None, 0, 1, 2.5], [-1, "5", True]),
+    "root_path": (["", "/mounted"], [None, b"/x", 5]),
+    "server_header": ([True, False], [0, 1, "on", None]),
+    "date_header": ([True, False], [0, 1, "on", None]),
+    "headers": (
+        [[], (), [("a", "b")], ((b"a", b"b"),), [["a", b"b"]]],
+        [None, "a: b", {"a": "b"}, [("a",)], [("a", "b", "c")], [("a", 1)], ["ab"], [None], 5],
+    ),
+    "access_log": ([True, False], [0, 1, "-", None]),
+    "backlog": ([1, 2048], [0, -1, 1.5, "5", True, None]),
+    "limit_request_line": ([0, 1, 4094, 100_000], [-1, 1.0, "5", False, None]),
+    "limit_request_fields": ([1, 100, 32768], [0, -1, 1.0, "5", True, None]),
+    "limit_request_field_size": ([0, 1, 8190], [-1, 1.0, "5", True, None]),
+    "limit_max_requests": ([None, 1, 1000], [0, -1, 1.0, "5", True]),
+    "limit_max_requests_jitter": ([0, 5], [-1, 1.0, "5", True, None]),
+    "timeout_keep_alive": ([0, 0.5, 75], [-1, "5", None, True]),
+    "timeout_request_head": ([0, 0.5, 75], [-1, "5", None, True]),
+    "timeout_graceful_shutdown": ([None, 0, 0.5, 30], [-1, "5", True]),
+    "timeout_drain_idle": ([0, 0.5, 30], [-1, "5", None, True]),
+}
+TAKEN = [(name, value) for name, (good, _) in VALUES.items() for value in good]
+REFUSED = [(name, value) for name, (_, bad) in VALUES.items() for value in bad]
+
+
+def test_the_table_knows_every_option() -> None:
+    assert sorted(VALUES) == sorted(OPTIONS)
+
+
+@pytest.mark.parametrize(("name", "value"), TAKEN)
+def test_it_takes(name: str, value: Any) -> None:
+    assert getattr(Config(**{"app": app, name: value}), name) == value
+
+
+@pytest.mark.parametrize(("name", "value"), REFUSED)
+def test_it_refuses(name: str, value: Any) -> None:
+    with pytest.raises(ConfigError) as caught:
+        Config(**{"app": app, name: value})
+    message = str(caught.value)
+    assert message.startswith(f"option {name} = {value!r}: must be ")
+    assert "\n" not in message
+
+
+def test_the_defaults_are_taken_and_gunicorns_where_it_has_a_word() -> None:
+    config = Config(app=app)
+    assert (config.limit_request_line, config.limit_request_fields, config.limit_request_field_size) == (
+        4094,
+        100,
+        8190,
+    )
+    assert config.backlog == 2048
+    assert (config.loop, config.http, config.lifespan) == ("auto", "auto", "auto")
+
+
+def test_an_app_is_required() -> None:
+    with pytest.raises(ConfigError, match="option app"):
+        Config()
+
+
+def test_the_error_is_a_value_error_and_one_of_ours() -> None:
+    assert issubclass(ConfigError, ValueError)
+    assert issubclass(ConfigError, UvicornWorkerError)
+
+
+def test_it_is_frozen() -> None:
+    config = Config(app=app)
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        config.backlog = 5  # type: ignore[misc]
+
+
+def test_no_default_is_shared() -> None:
+    assert Config(app=app).headers is not Config(app=app).headers
+
+
+def test_each_option_has_its_meaning() -> None:
+    for item in dataclasses.fields(Config):
+        assert item.metadata["meaning"].endswith("."), item.name
+        assert item.metadata["rule"].allowed, item.name
+        assert isinstance(item.metadata["unit"], str), item.name
+
+
+class TestFromOptions:
+    def test_it_makes_a_config(self) -> None:
+        config = Config.from_options({"app": app, "backlog": 5}, "a test")
+        assert (config.app, config.backlog) == (app, 5)
+
+    def test_an_unknown_option_is_refused_and_the_known_ones_are_named(self) -> None:
+        with pytest.raises(ConfigError) as caught:
+            Config.from_options({"app": app, "backlogs": 5}, "a test")
+        message = str(caught.value)
+        assert message.startswith("option backlogs = 5 (from a test): unknown; the options are ")
+        assert all(name in message for name in OPTIONS)
+
+    def test_the_source_of_a_bad_value_is_named(self) -> None:
+        with pytest.raises(ConfigError) as caught:
+            Config.from_options({"app": app, "backlog": 0}, "a test")
+        assert str(caught.value) == "option backlog = 0: must be a whole number, 1 or more (from a test)"

@@ -1,0 +1,102 @@
+"""`Runtime`: what all connections of one server share, and the addresses of a transport."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.scripted import ScriptedTransport
+from uvicorn_worker import Config
+from uvicorn_worker.runtime import Runtime, client_address, server_address
+
+
+async def app(scope: Any, receive: Any, send: Any) -> None:
+    """Never called."""
+
+
+@pytest.fixture
+def loop() -> Iterator[asyncio.AbstractEventLoop]:
+    loop = asyncio.new_event_loop()
+    yield loop
+    loop.close()
+
+
+def lines(loop: asyncio.AbstractEventLoop, **options: Any) -> bytes:
+    return Runtime(Config(app=app, date_header=False, **options), app, loop).default_lines
+
+
+class TestDefaultLines:
+    def test_the_server(self, loop: asyncio.AbstractEventLoop) -> None:
+        assert lines(loop) == b"server: uvicorn\r\n"
+        assert lines(loop, server_header=False) == b""
+
+    def test_configured_fields(self, loop: asyncio.AbstractEventLoop) -> None:
+        headers = [("X-A", "b"), (b"X-C", b"\xff"), ("x-d", "\xe9")]
+        assert lines(loop, headers=headers) == b"server: uvicorn\r\nx-a: b\r\nx-c: \xff\r\nx-d: \xe9\r\n"
+
+    def test_a_configured_server(self, loop: asyncio.AbstractEventLoop) -> None:
+        assert lines(loop, headers=[("Server", "mine")]) == b"server: mine\r\n"
+
+    def test_without_some_names(self, loop: asyncio.AbstractEventLoop) -> None:
+        runtime = Runtime(Config(app=app, headers=[("a", "1: 2"), ("b", "3")]), app, loop)
+        assert runtime.default_lines_without({b"date", b"b"}) == b"server: uvicorn\r\na: 1: 2\r\n"
+        assert runtime.default_lines_without({b"date", b"server", b"a", b"b"}) == b""
+
+
+def test_the_limit_is_told_when_it_is_reached(loop: asyncio.AbstractEventLoop) -> None:
+    runtime = Runtime(Config(app=app), app, loop)
+    told: list[int] = []
+    runtime.limit_requests = 2
+    runtime.count_request()
+    runtime.on_limit = lambda: told.append(runtime.requests)
+    runtime.count_request()
+    runtime.count_request()
+    assert told[:1] == [2]
+    assert runtime.requests == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "address"),
+    [
+        (("192.0.2.1", 80), ("192.0.2.1", 80)),
+        (["192.0.2.1", 80], ("192.0.2.1", 80)),
+        (("::1", 80, 0, 0), ("::1", 80)),
+        ("", None),
+        (b"", None),
+        (None, None),
+        ("/run/client.sock", None),
+        ((), None),
+    ],
+)
+def test_client_address(loop: asyncio.AbstractEventLoop, name: Any, address: Any) -> None:
+    assert client_address(ScriptedTransport(loop, peername=name)) == address
+
+
+@pytest.mark.parametrize(
+    ("name", "address"),
+    [
+        (("192.0.2.1", 80), ("192.0.2.1", 80)),
+        (("::1", 80, 0, 0), ("::1", 80)),
+        ("/run/app.sock", ("/run/app.sock", None)),
+        (b"\0name", ("\0name", None)),
+        ("", None),
+        (None, None),
+    ],
+)
+def test_server_address(loop: asyncio.AbstractEventLoop, name: Any, address: Any) -> None:
+    assert server_address(ScriptedTransport(loop, sockname=name)) == address
+
+
+class TestScope:
+    def test_connections_to_one_address_share_it(self, loop: asyncio.AbstractEventLoop) -> None:
+        runtime = Runtime(Config(app=app, root_path="/r"), app, loop)
+        scope = runtime.http_scope(ScriptedTransport(loop))
+        assert runtime.http_scope(ScriptedTransport(loop)) is scope
+        assert (scope["server"], scope["scheme"], scope["root_path"]) == (("127.0.0.1", 8000), "http", "/r")
+
+    def test_tls_makes_https(self, loop: asyncio.AbstractEventLoop) -> None:
+        runtime = Runtime(Config(app=app), app, loop)
+        assert runtime.http_scope(ScriptedTransport(loop, sslcontext=object()))["scheme"] == "https"
