@@ -46,18 +46,6 @@ class TestDefaultLines:
         assert runtime.default_lines_without({b"date", b"server", b"a", b"b"}) == b""
 
 
-def test_the_limit_is_told_when_it_is_reached(loop: asyncio.AbstractEventLoop) -> None:
-    runtime = Runtime(Config(app=app), app, loop)
-    told: list[int] = []
-    runtime.limit_requests = 2
-    runtime.count_request()
-    runtime.on_limit = lambda: told.append(runtime.requests)
-    runtime.count_request()
-    runtime.count_request()
-    assert told[:1] == [2]
-    assert runtime.requests == 3
-
-
 @pytest.mark.parametrize(
     ("name", "address"),
     [

@@ -174,11 +174,8 @@ class TestSending:
         assert client.drain().response().body == b"x" * 1_000_000
 
     def test_the_next_request_waits_too(self, connect: Connect) -> None:
-        async def app(scope: Scope, receive: Receive, send: Send) -> None:
-            await answer(send, b"x" * 1_000_000)
-
-        recorder = Recorder(app)
-        client = connect(recorder).stall().send(get("/1") + get("/2"), get("/3") * 50)
+        recorder = Recorder(large)
+        client = connect(recorder).stall().send(get("/1") + get("/2"), get("/3") * 500)
         assert recorder.paths == ["/1"]
         assert not client.transport.reading
         while client.transport.get_write_buffer_size():

@@ -184,7 +184,6 @@ class TestDraining:
         harness = serve(hello)
         idle, silent = harness.connect().send(get()), harness.connect()
         for connection in list(harness.runtime.connections):
-            assert connection.idle
             connection.close_if_idle()
         harness.settle()
         assert idle.closed
@@ -196,7 +195,6 @@ class TestDraining:
         harness = serve(Gate())
         client = harness.connect().send(sent)
         for connection in list(harness.runtime.connections):
-            assert not connection.idle
             connection.close_if_idle()
         harness.settle()
         assert client.open

@@ -56,7 +56,6 @@ class Input(Output):
         "between",
         "body_bytes",
         "body_declared",
-        "body_wire_bytes",
         "buffered",
         "careful",
         "client",
@@ -66,6 +65,7 @@ class Input(Output):
         "headers",
         "held",
         "incoming",
+        "overhead",
         "own",
         "parser",
         "pumping",
@@ -95,7 +95,7 @@ class Input(Output):
         self.careful = False
         self.incoming: RequestCycle | None = None
         self.body_bytes = 0
-        self.body_wire_bytes = 0
+        self.overhead = 0
         self.body_declared: int | None = None
 
         # Whether the next read begins a message, and nothing keeps it from being parsed.
@@ -143,16 +143,19 @@ class Input(Output):
         repeated = self.repeated
         if repeated is None or not data.endswith(repeated) or not self._accept_repeated(data, len(repeated)):
             self.head_done = False
+            rest = b""
             try:
                 self.parser.feed_data(data)
             except Exception as exc:  # noqa: BLE001 - parsers have errors of their own; all of them end here
-                self._parser_stopped(exc, data)
+                rest = self._parser_stopped(exc, data)
             if not self.head_done:
                 self._head_incomplete(data)
             elif self.repeats:
                 self._remember(data)
             if self.incoming is not None or self.waiting:
                 self.between = False
+            if rest:
+                self.feed_slowly(rest)
         cycle = self.cycle
         if cycle is not None and cycle.progress == WAITING:
             if self.write_paused or self.pumping:
@@ -171,9 +174,7 @@ class Input(Output):
                 self.held = (self.held or b"") + bytes(view[at:])
                 self.pause_reading()
                 break
-            piece = view[at : at + self._slice_size()]
-            at += len(piece)
-            self._feed(piece)
+            at += self._feed(view[at : at + self._slice_size()])
         self.pump()
         self.settle()
 
@@ -201,20 +202,23 @@ class Input(Output):
             return BODY_SLICE
         return max(self.body_declared - self.body_bytes, 1)
 
-    def _feed(self, piece: memoryview) -> None:
+    def _feed(self, piece: memoryview) -> int:
+        """Give the parser a piece of a read; gives how much of it was used."""
         in_body = self.incoming
-        # A head that spans reads, or is larger than fast_size, is checked field by field.
-        self.careful = self.careful or in_body is None
         self.head_done = False
+        # A head that spans reads, or is larger than fast_size, is checked field by field.
+        self.careful = True
+        used = len(piece)
         try:
             self.parser.feed_data(piece)
-        except Exception as exc:  # noqa: BLE001 - parsers have errors of their own; all of them end here
-            self._parser_stopped(exc, piece)
-        if in_body is None:
-            if not self.head_done:
-                self._head_incomplete(piece)
-        elif in_body is self.incoming:
-            self._check_chunk_overhead(len(piece))
+        except Exception as exc:  # noqa: BLE001 - as above
+            used -= len(self._parser_stopped(exc, piece))
+        self.careful = False
+        if in_body is not None and in_body is self.incoming:
+            self._check_chunk_overhead(used)
+        elif in_body is None and not self.head_done:
+            self._head_incomplete(piece)
+        return used
 
     def _head_incomplete(self, piece: bytes | memoryview) -> None:
         """`piece` was fed without the end of a head in it: a head must not grow, nor last, without bound."""
@@ -242,56 +246,54 @@ class Input(Output):
     def _check_chunk_overhead(self, size: int) -> None:
         """Bound what a chunked body may take on the wire beyond its content: extensions, zeros, trailers."""
         if self.body_declared is None:
-            self.body_wire_bytes += size
-            overhead = self.body_wire_bytes - self.body_bytes * CHUNK_OVERHEAD_RATIO
-            if overhead > CHUNK_OVERHEAD_LIMIT:
+            # What has come of the body pays for what came with it; it leaves no credit for later.
+            self.overhead = max(0, self.overhead + size - self.body_bytes * CHUNK_OVERHEAD_RATIO)
+            self.body_bytes = 0
+            if self.overhead > CHUNK_OVERHEAD_LIMIT:
                 self.refuse(RequestRefused(400, "chunk extensions or trailers are too long"))
 
-    def _parser_stopped(self, exc: Exception, data: bytes | memoryview) -> None:
-        """The parser won't go on: the request is refused, or it asks for another protocol."""
-        if self.refusal is not None or self.closing:
+    def _parser_stopped(self, exc: Exception, data: bytes | memoryview) -> bytes:
+        """The parser won't go on: the request is refused, or it asks for another protocol.
+
+        Gives the end of `data` that is to be fed to the parser that takes its place.
+        """
+        if self.stopped:
             # The callbacks found the reason first.
-            return
+            return b""
         if type(exc).__name__ == "HttpParserUpgrade":
-            self._decline_upgrade(bytes(data[exc.args[0] :]))
-            return
+            self._decline_upgrade()
+            return bytes(data[exc.args[0] :])
+        last = self.waiting[-1] if self.waiting else self.cycle
         if isinstance(exc, RequestRefused):
             self.refuse(exc)
-            return
-        last = self.waiting[-1] if self.waiting else self.cycle
-        if self.incoming is None and last is not None and last.complete and not last.persistent:
+        elif self.incoming is None and last is not None and last.complete and not last.persistent:
             # Bytes after the last request of a connection are not looked at (RFC 9112, 9.6).
             self.refusal = INPUT_ENDED
             self.between = False
-            return
-        if exc.__context__ is not None:
-            self.runtime.log.error("Error in a callback of the HTTP parser", exc_info=exc.__context__)
-        self.refuse(explain(exc, bytes(data[:64]) if self.url is None and self.head_bytes == 0 else b""))
+        else:
+            if exc.__context__ is not None:
+                self.runtime.log.error("Error in a callback of the HTTP parser", exc_info=exc.__context__)
+            self.refuse(explain(exc, bytes(data[:64]) if self.url is None and self.head_bytes == 0 else b""))
+        return b""
 
-    def _decline_upgrade(self, rest: bytes) -> None:
+    def _decline_upgrade(self) -> None:
         """No protocol is upgraded to here, so the request is served as the HTTP/1.1 request that it is.
 
         llhttp stops at the end of such a head. A body that follows is left to a new parser, which is told how
         it is delimited by a head made for the purpose.
         """
         cycle = self.waiting[-1] if self.waiting else self.cycle
-        if cycle is None:
-            return
         make_parser = self.runtime.make_parser
-        if self.body_declared == 0:
+        if cycle is None or self.body_declared == 0:
             self.parser = make_parser(self)
-        else:
-            framing = (
-                b"Transfer-Encoding: chunked"
-                if self.body_declared is None
-                else (b"Content-Length: %d" % self.body_declared)
-            )
-            self.parser = make_parser(SkipFirstHead(self))
-            self.parser.feed_data(b"POST / HTTP/1.1\r\nHost: x\r\n" + framing + b"\r\n\r\n")
-            cycle.complete = False
-            self.incoming = cycle
-        if rest:
-            self.feed_slowly(rest)
+            return
+        framing = b"Transfer-Encoding: chunked"
+        if self.body_declared is not None:
+            framing = b"Content-Length: %d" % self.body_declared
+        self.parser = make_parser(SkipFirstHead(self))
+        self.parser.feed_data(b"POST / HTTP/1.1\r\nHost: x\r\n" + framing + b"\r\n\r\n")
+        cycle.complete = False
+        self.incoming = cycle
 
     # Repeated heads ----------------------------------------------------------------------------------
     #
@@ -372,7 +374,6 @@ class Input(Output):
             raw_method = parser.get_method()
             method = METHODS.get(raw_method) or raw_method.decode("ascii").upper()
             if self.careful:
-                self.careful = False
                 check_head(runtime.config, raw_method, url, headers)
             if len(headers) > runtime.limit_fields:
                 raise too_many_fields(runtime.config)
@@ -382,7 +383,7 @@ class Input(Output):
                 scope["http_version"] = "1.0"
             if len(own) != 1 or own[0][0] != b"host" or version != "1.1" or method == "CONNECT":
                 framing = read_framing(version, method, own)
-                self.body_bytes = self.body_wire_bytes = 0
+                self.body_bytes = self.overhead = 0
                 self.body_declared = framing.length
                 cycle.expect_continue = framing.expects_continue
             own.clear()

@@ -145,6 +145,13 @@ class Output(asyncio.Protocol):
             self.transport.write_eof()
         self.deadline = self.runtime.tick + ticks(LINGER_SECONDS)
 
+    def end_linger(self) -> None:
+        """The time to linger is over; it begins when the client has taken all that was written."""
+        if self.transport.get_write_buffer_size():
+            self.deadline = self.runtime.tick + ticks(LINGER_SECONDS)
+        else:
+            self.transport.abort()
+
     def reset(self) -> None:
         """Cut the connection so that its end can't be taken for the end of the body."""
         sock = self.transport.get_extra_info("socket")

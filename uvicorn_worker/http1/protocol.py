@@ -124,6 +124,8 @@ class Http1Protocol(Input):
         """The response of the running request was written: the next one is started, or the client's turn comes."""
         if cycle.chunks:
             self._drop_body(cycle)
+        if self.dropped:
+            self.dropped = 0
         if not cycle.keep_alive:
             self.cycle = self.waiting = None
             if not cycle.complete or self.refusal is not None or self.held is not None:
@@ -133,6 +135,7 @@ class Http1Protocol(Input):
         elif not cycle.complete:
             # The rest of the body is read and dropped; the next request begins where it ends.
             self.resume_reading()
+            self.deadline = self.runtime.tick + self.runtime.keep_alive_ticks
         elif self.between and not self.read_paused:
             self.cycle = None
             self.deadline = self.runtime.tick + self.runtime.keep_alive_ticks
@@ -246,10 +249,13 @@ class Http1Protocol(Input):
 
     def on_deadline(self) -> None:
         """Too long idle, too long in sending a head, or long enough in lingering."""
+        cycle = self.cycle
         if self.closing:
-            self.transport.abort()
-        elif self.cycle is not None:
-            return
+            self.end_linger()
+        elif cycle is not None:
+            if cycle.stage == DONE:
+                # It was answered early, and the rest of its body does not come.
+                self.close()
         elif self.url is not None or self.head_bytes:
             self.refuse(RequestRefused(408, "the request head did not arrive in time"))
         else:

@@ -1,0 +1,131 @@
+"""Fixtures of the tests of the server: real sockets on the loopback, on both event loops."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import importlib
+import logging
+import socket
+import ssl
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.scripted import Response, parse_responses
+from uvicorn_worker import Config, Server
+from uvicorn_worker.asgi import ASGIApp
+
+__all__ = ["Peer", "Run", "listen", "serving"]
+
+Run = Callable[[Coroutine[Any, Any, Any]], Any]
+
+# Longer than any of these tests takes; a test that hangs fails by it.
+PATIENCE = 20.0
+
+
+@pytest.fixture(params=["asyncio", "uvloop"])
+def run(request: pytest.FixtureRequest) -> Iterator[Run]:
+    """Run a coroutine to its end on each kind of event loop."""
+    if request.param == "uvloop":
+        pytest.importorskip("uvloop")
+        loop = importlib.import_module("uvloop").new_event_loop()
+    else:
+        loop = asyncio.new_event_loop()
+
+    faults: list[dict[str, Any]] = []
+    loop.set_exception_handler(lambda loop, context: faults.append(context))
+    yield lambda coroutine: loop.run_until_complete(asyncio.wait_for(coroutine, PATIENCE))
+    loop.run_until_complete(loop.shutdown_asyncgens())
+    loop.close()
+    assert faults == []
+
+
+@pytest.fixture
+def log(caplog: pytest.LogCaptureFixture) -> Callable[..., list[str]]:
+    """The lines of the error log, of a level and above."""
+    caplog.set_level(logging.DEBUG, "uvicorn.error")
+
+    def lines(level: int = logging.INFO) -> list[str]:
+        return [
+            record.getMessage()
+            for record in caplog.records
+            if record.name == "uvicorn.error" and record.levelno >= level
+        ]
+
+    return lines
+
+
+def listen(where: str | Path = "127.0.0.1") -> socket.socket:
+    """A bound socket: of a path, or of an address and a free port."""
+    if isinstance(where, Path):
+        sock = socket.socket(socket.AF_UNIX)
+        sock.bind(str(where))
+    else:
+        sock = socket.socket(socket.AF_INET6 if ":" in where else socket.AF_INET)
+        sock.bind((where, 0))
+    return sock
+
+
+class Peer:
+    """A client of a real socket."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader = reader
+        self.writer = writer
+
+    @classmethod
+    async def connect(cls, sock: socket.socket, tls: ssl.SSLContext | None = None) -> Peer:
+        name = sock.getsockname()
+        if isinstance(name, str):
+            return cls(*await asyncio.open_unix_connection(name, ssl=tls, server_hostname="localhost" if tls else None))
+        return cls(*await asyncio.open_connection(*name[:2], ssl=tls, server_hostname="localhost" if tls else None))
+
+    def send(self, data: bytes) -> None:
+        self.writer.write(data)
+
+    async def response(self) -> Response:
+        """The next response, which has a length."""
+        head = await self.reader.readuntil(b"\r\n\r\n")
+        length = next(
+            (int(line.split(b":")[1]) for line in head.split(b"\r\n") if line.startswith(b"content-length")), 0
+        )
+        (response,) = parse_responses(head + await self.reader.readexactly(length))
+        return response
+
+    async def ask(self, data: bytes) -> Response:
+        self.send(data)
+        return await self.response()
+
+    async def rest(self) -> bytes:
+        """What comes until the server ends the connection; it counts as ended when it is reset."""
+        try:
+            return await self.reader.read()
+        except ConnectionError:
+            return b""
+
+    async def close(self) -> None:
+        self.writer.close()
+        with contextlib.suppress(OSError):
+            await self.writer.wait_closed()
+
+
+@contextlib.asynccontextmanager
+async def serving(
+    app: ASGIApp, sock: socket.socket, *more: socket.socket, tls: ssl.SSLContext | None = None, **options: Any
+) -> AsyncIterator[Server]:
+    """A server that has started; it is stopped at once at the end."""
+    options = {"timeout_graceful_shutdown": 5, "timeout_drain_idle": 0, **options}
+    server = Server(Config(app=app, **options))
+    await server.startup(app, [sock, *more], ssl_context=tls)
+    try:
+        yield server
+    finally:
+        if server.started:
+            server.force_exit = True
+            await server.shutdown()
+        sock.close()
+        for each in more:
+            each.close()
