@@ -94,6 +94,31 @@ class Config:
         "The HTTP/1.1 parser: auto takes httptools where it is installed.",
     )
 
+    ws: str = option(
+        "auto",
+        one_of("auto", "websockets", "none"),
+        "WebSocket: auto and websockets serve it; none leaves the request to the application as plain HTTP.",
+    )
+    ws_max_size: int = option(
+        16777216, POSITIVE, "The largest WebSocket message from a client; the close code is 1009 above.", "bytes"
+    )
+    ws_max_queue: int = option(
+        32, POSITIVE, "How many WebSocket messages wait for the application before reading pauses.", "messages"
+    )
+    ws_ping_interval: float | None = option(
+        20.0, OPTIONAL_SECONDS, "From the last answer to the next WebSocket ping; None: no pings.", "seconds"
+    )
+    ws_ping_timeout: float | None = option(
+        20.0,
+        OPTIONAL_SECONDS,
+        "How long a WebSocket pong may take; the close code is 1011 then. None: no limit.",
+        "seconds",
+    )
+    ws_per_message_deflate: bool = option(True, FLAG, "Compress WebSocket messages with clients that offer it.")
+    ws_close_timeout: float = option(
+        10.0, SECONDS, "How long the client's answer to a WebSocket close frame is waited for.", "seconds"
+    )
+
     lifespan: str = option(
         "auto",
         one_of("auto", "on", "off"),

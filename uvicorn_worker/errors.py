@@ -19,7 +19,11 @@ __all__ = [
     "LifespanError",
     "RequestRefused",
     "UvicornWorkerError",
+    "comes_from_disconnect",
 ]
+
+# How far a chain of exceptions is followed.
+_CHAIN_LIMIT = 20
 
 
 class UvicornWorkerError(Exception):
@@ -56,3 +60,17 @@ class ApplicationError(UvicornWorkerError, RuntimeError):
 
 class ClientDisconnected(UvicornWorkerError, ConnectionError):
     """`send()` was called after the client had left (ASGI HTTP 2.4: send() raises an OSError)."""
+
+
+def comes_from_disconnect(exc: BaseException | None) -> bool:
+    """Whether `exc` is, or was raised because of, a `ClientDisconnected`."""
+    for _ in range(_CHAIN_LIMIT):
+        if exc is None:
+            break
+        if isinstance(exc, ClientDisconnected):
+            return True
+        group: tuple[BaseException, ...] = getattr(exc, "exceptions", ())
+        if any(comes_from_disconnect(inner) for inner in group):
+            return True
+        exc = exc.__cause__ or exc.__context__
+    return False

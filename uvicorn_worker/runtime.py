@@ -29,6 +29,9 @@ class Connection(Protocol):
     def on_tick(self, tick: int) -> None:
         """Called twice a second with the count of ticks: deadlines are met here."""
 
+    def drain(self) -> None:
+        """The server stops: say so to the client where the protocol has a way to."""
+
     def close_if_idle(self) -> None:
         """Close the connection unless a request is under way on it."""
 
@@ -88,6 +91,7 @@ class Runtime:
         "start_task",
         "state",
         "tick",
+        "upgrade",
     )
 
     def __init__(self, config: Config, app: ASGIApp, loop: asyncio.AbstractEventLoop) -> None:
@@ -108,6 +112,8 @@ class Runtime:
         self.requests = 0
         self.limit_requests = sys.maxsize
         self.on_limit: Callable[[], None] = _nothing
+        # Answers a request for another protocol by an exchange that takes its place; None declines it.
+        self.upgrade: Callable[[Any], Any] = _decline
         # What all scopes of one listening address have in common, by (address, scheme).
         self.scopes: dict[Any, dict[str, Any]] = {}
 
@@ -184,6 +190,10 @@ class Runtime:
             return lambda coroutine: task(coroutine, loop=loop, name="request", context=context.copy())
         # The application runs at once, up to where it first has to wait.
         return lambda coroutine: task(coroutine, loop=loop, name="request", context=context.copy(), eager_start=True)
+
+
+def _decline(exchange: Any) -> None:
+    """Every request for another protocol is served as plain HTTP."""
 
 
 def _nothing() -> None:

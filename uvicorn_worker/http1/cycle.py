@@ -17,7 +17,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from uvicorn_worker.asgi import Event
-from uvicorn_worker.errors import ApplicationError, ClientDisconnected
+from uvicorn_worker.errors import ApplicationError, ClientDisconnected, comes_from_disconnect
 from uvicorn_worker.http1.head import CLOSES, STATUS_LINES, encode_fields, status_line
 
 if TYPE_CHECKING:
@@ -129,7 +129,7 @@ class RequestCycle:
 
     def _application_failed(self, exc: Exception) -> None:
         scope, log = self.scope, self.runtime.log
-        if self.lost and _comes_from_disconnect(exc):
+        if self.lost and comes_from_disconnect(exc):
             log.debug("%s %s: the client left before the response was complete", scope["method"], scope["path"])
             return
         log.error("Exception in ASGI application: %s %s", scope["method"], scope["path"], exc_info=exc)
@@ -406,17 +406,3 @@ def _wrong_length(declared: int, actual: int) -> ApplicationError:
     return ApplicationError(
         f"the response body is {more_or_less} ({actual} bytes) than its content-length ({declared})"
     )
-
-
-def _comes_from_disconnect(exc: BaseException | None) -> bool:
-    """Whether `exc` is, or was raised because of, a `ClientDisconnected`."""
-    seen = 0
-    while exc is not None and seen < 20:
-        if isinstance(exc, ClientDisconnected):
-            return True
-        group: tuple[BaseException, ...] = getattr(exc, "exceptions", ())
-        if any(_comes_from_disconnect(inner) for inner in group):
-            return True
-        exc = exc.__cause__ or exc.__context__
-        seen += 1
-    return False

@@ -16,15 +16,19 @@ import h11
 from uvicorn_worker.config import Config
 from uvicorn_worker.errors import RequestRefused
 
-__all__ = ["H11Parser"]
+__all__ = ["H11Parser", "HttpParserUpgrade"]
 
 _find_fold = re.compile(rb"\n[ \t]").search
+
+
+class HttpParserUpgrade(Exception):
+    """Named as in httptools: the request asks for WebSocket; the argument says where in the data its own bytes end."""
 
 
 class H11Parser:
     """Feeds bytes to h11 and calls `on_url`, `on_header`, `on_headers_complete`, `on_body`, `on_message_complete`."""
 
-    __slots__ = ("_callbacks", "_connection", "_http_version", "_keep_alive", "_max_head", "_method")
+    __slots__ = ("_callbacks", "_connection", "_http_version", "_keep_alive", "_max_head", "_method", "_upgrade")
 
     def __init__(self, callbacks: Any, config: Config) -> None:
         self._callbacks = callbacks
@@ -35,6 +39,7 @@ class H11Parser:
         self._method = b""
         self._http_version = ""
         self._keep_alive = False
+        self._upgrade = False
 
     def _new_connection(self) -> h11.Connection:
         return h11.Connection(h11.SERVER, max_incomplete_event_size=self._max_head)
@@ -67,7 +72,9 @@ class H11Parser:
             return
         connection.receive_data(data)
         while self._next_part():
-            pass
+            if self._upgrade and self._connection is not connection:
+                raise HttpParserUpgrade(len(data) - len(self.partial_head))
+            connection = self._connection
 
     def _next_part(self) -> bool:
         connection = self._connection
@@ -84,6 +91,9 @@ class H11Parser:
             self._callbacks.on_message_complete()
             if not self._keep_alive:
                 return False
+            if self._upgrade:
+                self._connection.receive_data(rest)
+                return True
             rest = rest.lstrip(b"\r\n")
             if not rest:
                 return False
@@ -101,13 +111,17 @@ class H11Parser:
         self._method = request.method
         self._http_version = request.http_version.decode()
         options: set[bytes] = set()
+        upgrade = b""
         callbacks.on_url(request.target)
         for name, value in request.headers:
             if name == b"connection":
                 options.update(option.strip().lower() for option in value.split(b","))
+            elif name == b"upgrade":
+                upgrade = value.lower()
             callbacks.on_header(name, value)
         if self._http_version == "1.1":
             self._keep_alive = b"close" not in options
         else:
             self._keep_alive = b"keep-alive" in options
+        self._upgrade = upgrade == b"websocket" and b"upgrade" in options
         callbacks.on_headers_complete()

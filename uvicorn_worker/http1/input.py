@@ -261,8 +261,11 @@ class Input(Output):
             # The callbacks found the reason first.
             return b""
         if type(exc).__name__ == "HttpParserUpgrade":
+            rest = bytes(data[exc.args[0] :])
+            if self._upgrade(rest):
+                return b""
             self._decline_upgrade()
-            return bytes(data[exc.args[0] :])
+            return rest
         last = self.waiting[-1] if self.waiting else self.cycle
         if isinstance(exc, RequestRefused):
             self.refuse(exc)
@@ -276,8 +279,29 @@ class Input(Output):
             self.refuse(explain(exc, bytes(data[:64]) if self.url is None and self.head_bytes == 0 else b""))
         return b""
 
+    def _upgrade(self, rest: bytes) -> bool:
+        """Let the server answer a request for another protocol; False: there is none for it.
+
+        What comes behind the request is held. It is the other protocol's if the request is granted, and
+        HTTP's if not.
+        """
+        cycle = self.waiting[-1] if self.waiting else self.cycle
+        upgraded = None
+        if cycle is not None and self.body_declared == 0:
+            upgraded = self.runtime.upgrade(cycle)
+        if upgraded is None:
+            return False
+        if self.waiting:
+            self.waiting[-1] = upgraded
+        else:
+            self.cycle = upgraded
+        self.parser = self.runtime.make_parser(self)
+        self.held = rest
+        self.between = False
+        return True
+
     def _decline_upgrade(self) -> None:
-        """No protocol is upgraded to here, so the request is served as the HTTP/1.1 request that it is.
+        """The protocol that is asked for is not spoken here: the request is served as the HTTP/1.1 that it is.
 
         llhttp stops at the end of such a head. A body that follows is left to a new parser, which is told how
         it is delimited by a head made for the purpose.

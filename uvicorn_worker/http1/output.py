@@ -119,6 +119,9 @@ class Output(asyncio.Protocol):
         """The tick `deadline` has come; a hook of the whole connection."""
         raise NotImplementedError
 
+    def drain(self) -> None:
+        """The server stops; a hook for protocols that have something to say then."""
+
     # Closing -----------------------------------------------------------------------------------------
 
     def abort(self) -> None:

@@ -128,7 +128,7 @@ class Http1Protocol(Input):
             self.dropped = 0
         if not cycle.keep_alive:
             self.cycle = self.waiting = None
-            if not cycle.complete or self.refusal is not None or self.held is not None:
+            if not cycle.complete or self.refusal is not None or self.held:
                 self.close_gently()
             else:
                 self.close()
@@ -169,13 +169,27 @@ class Http1Protocol(Input):
     @property
     def has_more_requests(self) -> bool:
         """Whether requests have come that were not begun yet."""
-        return bool(self.waiting) or self.held is not None
+        return bool(self.waiting) or bool(self.held)
 
     def can_discard_body(self, cycle: RequestCycle) -> bool:
         """Whether what remains of the request's body is little enough to be read and dropped."""
         if cycle.expect_continue or self.incoming is not cycle or self.body_declared is None:
             return False
         return self.body_declared - self.body_bytes <= DISCARD_LIMIT
+
+    # Handing over ------------------------------------------------------------------------------------
+
+    def release(self) -> bytes:
+        """Leave the transport to another protocol; gives the bytes that were read for it already."""
+        self.flush()
+        self.runtime.connections.discard(self)
+        held, self.held = self.held or b"", None
+        self.cycle = None
+        self.closing = True
+        self.between = False
+        self.resume_reading()
+        self.parser = None
+        return held
 
     # Refusing ----------------------------------------------------------------------------------------
 

@@ -254,6 +254,8 @@ class Server:
         idle_until = begun + self.config.timeout_drain_idle
         reserve = 0.0 if deadline is None else min((deadline - begun) * _RESERVE_PART, _RESERVE_LIMIT)
         told = False
+        for connection in list(runtime.connections):
+            connection.drain()
         if runtime.exchanges:
             self.log.info("Waiting for %d requests to finish.", len(runtime.exchanges))
         while not self._force_exit and (runtime.exchanges or runtime.connections):

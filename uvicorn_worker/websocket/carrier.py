@@ -1,0 +1,50 @@
+"""What a WebSocket needs of the connection that it lives on: an HTTP/1.1 transport, or a stream of HTTP/2."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from uvicorn_worker.asgi import Event
+
+__all__ = ["Carrier", "Handshake"]
+
+
+class Carrier(Protocol):
+    """Carries the bytes of an open WebSocket."""
+
+    write_paused: bool
+
+    def gather(self, data: bytes) -> None:
+        """Send `data`; what is sent in one turn of the loop leaves in one write."""
+
+    def pause_reading(self) -> None:
+        """Stop reading from the client."""
+
+    def resume_reading(self) -> None:
+        """Read from the client again."""
+
+    def close_gently(self) -> None:
+        """Send what was gathered, then end our side; the rest of what comes is dropped."""
+
+    def abort(self) -> None:
+        """Cut the connection at once."""
+
+
+class Handshake(Protocol):
+    """Answers the request that asks for the WebSocket."""
+
+    def accept(self, session: Any, headers: list[tuple[bytes, bytes]]) -> tuple[Carrier, bytes]:
+        """Open the WebSocket of `session`: answer 101 (or 200 on HTTP/2) with these fields.
+
+        Gives the carrier, and the bytes that came after the handshake already.
+        """
+
+    async def respond(self, message: Event) -> None:
+        """Deny the WebSocket with a response of http.response.start and .body messages."""
+
+    def refuse(self, status: int, text: bytes, headers: list[tuple[bytes, bytes]] | None = None) -> None:
+        """Deny the WebSocket with a short text."""
+
+    @property
+    def peer(self) -> str:
+        """The client's address for the log."""

@@ -1,0 +1,347 @@
+"""Frames of RFC 6455, section 5, read and written.
+
+Data frames are read here as their bytes come, since this is where the time of a WebSocket goes: payloads are
+unmasked and text is checked piece by piece, messages of one frame in one read take the shortest way. Control
+frames, and the state of the closing handshake, are given to the sans-IO core of the websockets library; so is
+compression.
+
+    HEADER ─► PAYLOAD ─► HEADER ...        `_left` bytes of the frame's payload are still to come
+"""
+
+from __future__ import annotations
+
+import codecs
+import logging
+from typing import TYPE_CHECKING, Any
+
+from websockets.exceptions import PayloadTooBig, ProtocolError
+from websockets.frames import Close, CloseCode, Frame, Opcode
+from websockets.protocol import OPEN, SERVER, Protocol
+
+try:
+    from websockets.speedups import apply_mask
+except ImportError:  # pragma: no cover - where websockets was installed without its C extension, as on PyPy
+    from websockets.utils import apply_mask
+
+if TYPE_CHECKING:
+    from websockets.extensions import Extension
+
+__all__ = ["Closed", "FrameConnection"]
+
+TEXT, BINARY = Opcode.TEXT, Opcode.BINARY
+
+_FIN, _RSV1, _RSV, _MASKED = 0x80, 0x40, 0x70, 0x80
+_PLAIN_TEXT, _PLAIN_BINARY = _FIN | TEXT, _FIN | BINARY
+
+# First bytes of the frames of small messages.
+_TEXT_HEADS = [bytes((_PLAIN_TEXT, length)) for length in range(126)]
+_BINARY_HEADS = [bytes((_PLAIN_BINARY, length)) for length in range(126)]
+
+_new_decoder = codecs.getincrementaldecoder("utf-8")
+
+_silent = logging.getLogger("uvicorn_worker.websockets")
+
+
+class Closed:
+    """The client's close frame was received, or reading failed: no message comes any more."""
+
+    __slots__ = ("code", "reason")
+
+    def __init__(self, code: int, reason: str) -> None:
+        self.code = code
+        self.reason = reason
+
+
+class FrameConnection:
+    """One side of an open WebSocket without I/O: bytes in, messages out; messages in, bytes out."""
+
+    __slots__ = (
+        "_core",
+        "_decoder",
+        "_deflate",
+        "_inflated",
+        "_left",
+        "_mask",
+        "_max_size",
+        "_message",
+        "_opcode",
+        "_parts",
+        "_pending",
+        "_rsv1",
+        "_size",
+        "_start",
+        "pong",
+    )
+
+    def __init__(self, extensions: list[Extension], max_size: int) -> None:
+        self._core = Protocol(SERVER, state=OPEN, max_size=max_size, logger=_silent)
+        self._core.extensions = extensions
+        self._deflate: Any = extensions[0] if extensions else None
+        self._max_size = max_size
+        # Bytes of a frame's head (or of a control frame) that is not complete.
+        self._pending = b""
+        # The frame whose payload is coming: how much is left, its mask turned to where it is, its first byte.
+        self._left = 0
+        self._mask = b""
+        self._start = 0
+        # The message that is coming: its opcode (0 for none), its compression, its parts.
+        self._opcode = 0
+        self._rsv1 = False
+        self._parts: list[Any] = []
+        self._message: list[Any] = []
+        self._size = 0
+        self._inflated = 0
+        self._decoder: codecs.IncrementalDecoder | None = None
+        # The payload of the last pong.
+        self.pong: bytes | None = None
+
+    # Receiving ---------------------------------------------------------------------------------------
+
+    def receive_data(self, data: bytes) -> list[str | bytes | Closed]:
+        """Take bytes of the client; give the messages that are complete now, last a `Closed` if it is over.
+
+        `data_to_send()` gives what is to be sent for it: pongs, the close frame.
+        """
+        events: list[str | bytes | Closed] = []
+        if self._core.state is not OPEN and self._core.eof_sent:
+            return events
+        if self._pending:
+            data = self._pending + data
+            self._pending = b""
+        try:
+            self._read(data, events)
+        except ProtocolError as exc:
+            self._fail(CloseCode.PROTOCOL_ERROR, str(exc), events)
+        except UnicodeDecodeError as exc:
+            self._fail(CloseCode.INVALID_DATA, f"{exc.reason} at position {exc.start}", events)
+        except PayloadTooBig:
+            self._fail(CloseCode.MESSAGE_TOO_BIG, f"message is larger than {self._max_size} bytes", events)
+        return events
+
+    def _fail(self, code: CloseCode, reason: str, events: list[Any]) -> None:
+        # What failed is told to the client with the close frame, whose reason must stay within 123 bytes.
+        self._core.fail(code, reason[:120])
+        self._parts, self._message = [], []
+        events.append(Closed(code, reason))
+
+    def _read(self, data: bytes, events: list[Any]) -> None:
+        at, end = 0, len(data)
+        if self._left:
+            at = self._read_payload(data, 0, end, events)
+        while end - at >= 2:
+            start, length = data[at], data[at + 1]
+            if _PLAIN_TEXT <= start <= _PLAIN_BINARY and length >= _MASKED and not self._opcode:
+                # The shortest way: a whole small message in one frame, all of it here.
+                length -= _MASKED
+                payload_at = at + 6
+                if length <= 125 and length <= self._max_size:
+                    frame_end = payload_at + length
+                    if frame_end > end:
+                        if self._begin_frame(data, at, end) is None:
+                            break
+                        at = self._read_payload(data, payload_at, end, events)
+                        continue
+                    payload = apply_mask(data[payload_at:frame_end], data[at + 2 : payload_at])
+                    events.append(payload.decode() if start == _PLAIN_TEXT else payload)
+                    at = frame_end
+                    continue
+            if start & 0x08:
+                frame_end = self._control_end(data, at, end)
+                if frame_end > end:
+                    break
+                self._read_control(data[at:frame_end], events)
+                at = frame_end
+                if self._core.state is not OPEN and self._core.eof_sent:
+                    return
+                continue
+            payload_at_or_none = self._begin_frame(data, at, end)
+            if payload_at_or_none is None:
+                break
+            at = self._read_payload(data, payload_at_or_none, end, events)
+        if at < end:
+            self._pending = data[at:]
+
+    def _control_end(self, data: bytes, at: int, end: int) -> int:
+        """Where a control frame ends (5.5: at most 125 bytes, not fragmented, masked)."""
+        start, length = data[at], data[at + 1]
+        if start & _RSV:
+            raise ProtocolError("reserved bits must be 0")
+        if start & 0x0F not in (8, 9, 10):
+            raise ProtocolError(f"invalid opcode {start & 0x0F}")
+        if not length & _MASKED:
+            raise ProtocolError("incorrect masking")
+        if length & 0x7F > 125:
+            raise ProtocolError("control frame too long")
+        if not start & _FIN:
+            raise ProtocolError("fragmented control frame")
+        return at + 6 + (length & 0x7F)
+
+    def _read_control(self, frame: bytes, events: list[Any]) -> None:
+        """Leave a whole control frame to the core, which answers pings and knows the closing handshake."""
+        core = self._core
+        core.receive_data(frame)
+        for event in core.events_received():
+            if isinstance(event, Frame) and event.opcode is Opcode.PONG:
+                self.pong = bytes(event.data)
+        if core.close_rcvd is not None:
+            events.append(Closed(core.close_rcvd.code, core.close_rcvd.reason))
+        elif core.parser_exc is not None:
+            sent = core.close_sent or Close(CloseCode.PROTOCOL_ERROR, str(core.parser_exc))
+            events.append(Closed(sent.code, sent.reason))
+
+    def _begin_frame(self, data: bytes, at: int, end: int) -> int | None:
+        """Read the head of a data frame; give where its payload begins, None when the head is not complete."""
+        start, length = data[at], data[at + 1]
+        opcode = start & 0x0F
+        if opcode > 2:
+            raise ProtocolError(f"invalid opcode {opcode}")
+        if not length & _MASKED:
+            raise ProtocolError("incorrect masking")
+        if start & (_RSV & ~_RSV1) or (start & _RSV1 and (self._deflate is None or not opcode)):
+            raise ProtocolError("reserved bits must be 0")
+        if opcode and self._opcode:
+            raise ProtocolError("expected a continuation frame")
+        if not opcode and not self._opcode:
+            raise ProtocolError("unexpected continuation frame")
+        length &= 0x7F
+        at += 2
+        if length >= 126:
+            size = 2 if length == 126 else 8
+            if end - at < size + 4:
+                return None
+            length = int.from_bytes(data[at : at + size], "big")
+            at += size
+            if length >> 63:
+                # 5.2: the most significant bit must be 0.
+                raise ProtocolError("invalid length")
+        elif end - at < 4:
+            return None
+        if length + self._size > self._max_size:
+            raise PayloadTooBig(length, self._max_size)
+        self._mask = data[at : at + 4]
+        self._left = length
+        self._start = start
+        if opcode:
+            self._opcode = opcode
+            self._rsv1 = bool(start & _RSV1)
+            self._decoder = _new_decoder() if opcode == TEXT else None
+        if not length:
+            self._left = 0
+        return at + 4
+
+    def _read_payload(self, data: bytes, at: int, end: int, events: list[Any]) -> int:
+        """Take what is there of the frame's payload; give where it ends."""
+        size = min(self._left, end - at)
+        if size:
+            piece = apply_mask(data[at : at + size], self._mask)
+            turn = size & 3
+            if turn:
+                self._mask = self._mask[turn:] + self._mask[:turn]
+            self._left -= size
+            self._size += size
+            if self._rsv1:
+                self._parts.append(piece)
+            elif self._decoder is not None:
+                # 8.1: text that is not UTF-8 fails the connection, as soon as that can be seen.
+                self._message.append(self._decoder.decode(piece))
+            else:
+                self._message.append(piece)
+        if not self._left:
+            self._end_frame(events)
+        return at + size
+
+    def _end_frame(self, events: list[Any]) -> None:
+        final = bool(self._start & _FIN)
+        opcode = self._opcode
+        if self._rsv1:
+            self._inflate(final)
+        if not final:
+            return
+        message = self._message
+        if opcode == TEXT:
+            decoder = self._decoder
+            if decoder is not None:
+                # Raises for a character that is not complete; gives nothing.
+                decoder.decode(b"", True)
+            events.append(message[0] if len(message) == 1 else "".join(message))
+        else:
+            events.append(message[0] if len(message) == 1 else b"".join(message))
+        self._message = []
+        self._opcode = 0
+        self._size = self._inflated = 0
+        self._decoder = None
+        self._rsv1 = False
+
+    def _inflate(self, final: bool) -> None:
+        """Decompress a frame (RFC 7692); no more than the largest message is made of it."""
+        parts, self._parts = self._parts, []
+        data = parts[0] if len(parts) == 1 else b"".join(parts)
+        first = bool(self._start & _RSV1)
+        frame = Frame(Opcode(self._opcode) if first else Opcode.CONT, data, final, first)
+        # A limit of 0 would be none at all to zlib.
+        room = self._max_size - self._inflated or 1
+        piece = bytes(self._deflate.decode(frame, max_size=room).data)
+        self._inflated += len(piece)
+        if self._inflated > self._max_size:
+            raise PayloadTooBig(len(piece), self._max_size)
+        self._message.append(self._decoder.decode(piece) if self._decoder is not None else piece)
+
+    # Sending -----------------------------------------------------------------------------------------
+
+    def text(self, message: str) -> bytes:
+        """The frame of a text message."""
+        payload = message.encode()
+        if self._deflate is not None:
+            return self._compressed(TEXT, payload)
+        length = len(payload)
+        return _TEXT_HEADS[length] + payload if length < 126 else _head(_PLAIN_TEXT, length) + payload
+
+    def binary(self, payload: bytes) -> bytes:
+        """The frame of a binary message."""
+        if self._deflate is not None:
+            return self._compressed(BINARY, payload)
+        length = len(payload)
+        return _BINARY_HEADS[length] + payload if length < 126 else _head(_PLAIN_BINARY, length) + payload
+
+    def _compressed(self, opcode: Opcode, payload: bytes) -> bytes:
+        data: bytes = self._deflate.encode(Frame(opcode, payload)).data
+        return _head(_FIN | _RSV1 | opcode, len(data)) + data
+
+    def ping(self, payload: bytes) -> None:
+        """Send a ping; a pong with the same payload ends up in `pong`."""
+        if self._core.state is OPEN:
+            self._core.send_ping(payload)
+
+    def close(self, code: int, reason: str) -> None:
+        """Begin the closing handshake, unless it has begun; raises ProtocolError for a code that can't be sent."""
+        if self._core.state is OPEN:
+            self._core.send_close(code, reason)
+
+    def fail(self, code: int, reason: str) -> None:
+        """Send a close frame, if none was sent, and read no more."""
+        if not self._core.eof_sent:
+            self._core.fail(code, reason)
+
+    @property
+    def open(self) -> bool:
+        """Whether messages can be sent."""
+        return self._core.state is OPEN
+
+    @property
+    def finished(self) -> bool:
+        """Whether the closing handshake is over, and the server is to close its side."""
+        return self._core.eof_sent
+
+    def data_to_send(self) -> bytes:
+        """What the core wants to have sent: pings, pongs and close frames."""
+        writes = self._core.data_to_send()
+        return b"".join(writes)
+
+
+def _head(start: int, length: int) -> bytes:
+    """The head of an unmasked frame (5.1: a server does not mask)."""
+    if length < 126:
+        return bytes((start, length))
+    if length < 65536:
+        return bytes((start, 126)) + length.to_bytes(2, "big")
+    return bytes((start, 127)) + length.to_bytes(8, "big")

@@ -1,0 +1,369 @@
+"""One WebSocket in the application (ASGI websocket 2.5).
+
+    CONNECTING ─► OPEN ─► CLOSING ─► CLOSED
+        │   accept     close, or the client's close frame
+        └─► DENYING ─► CLOSED          close before accept, or websocket.http.response
+
+Both directions are bounded: reading pauses while messages wait for the application, and send() waits while
+the client does not read.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections import deque
+from typing import Any
+
+from websockets.exceptions import ProtocolError
+
+from uvicorn_worker.asgi import Event
+from uvicorn_worker.clock import ticks
+from uvicorn_worker.errors import ApplicationError, ClientDisconnected, comes_from_disconnect
+from uvicorn_worker.runtime import Runtime
+from uvicorn_worker.websocket.carrier import Carrier, Handshake
+from uvicorn_worker.websocket.frames import Closed, FrameConnection
+from uvicorn_worker.websocket.handshake import Agreement, offered_subprotocols
+
+__all__ = ["WebSocketSession"]
+
+CONNECTING, OPEN, CLOSING, DENYING, CLOSED = range(5)
+EXPECTED = {
+    CONNECTING: "websocket.accept, websocket.close or websocket.http.response.start",
+    OPEN: "websocket.send or websocket.close",
+    CLOSING: "nothing, since the WebSocket is closing",
+    DENYING: "websocket.http.response.body",
+    CLOSED: "nothing, since the WebSocket is closed",
+}
+
+# Reading pauses while messages of more bytes than this wait for the application, however few they are.
+QUEUE_BYTES = 1048576
+
+NORMAL, GOING_AWAY, NO_STATUS, ABNORMAL, INTERNAL_ERROR, SERVICE_RESTART = 1000, 1001, 1005, 1006, 1011, 1012
+
+
+class WebSocketSession:
+    """Runs the application for one WebSocket; the carrier's connection calls `receive_data` and its siblings."""
+
+    __slots__ = (
+        "__weakref__",
+        "_agreement",
+        "_bytes",
+        "_carrier",
+        "_close_deadline",
+        "_connected",
+        "_disconnect",
+        "_frames",
+        "_handshake",
+        "_messages",
+        "_ping_payload",
+        "_ping_tick",
+        "_pong_deadline",
+        "_read_paused",
+        "_runtime",
+        "_stage",
+        "_told",
+        "_waiters",
+        "scope",
+    )
+
+    def __init__(self, runtime: Runtime, scope: dict[str, Any], handshake: Handshake, agreement: Agreement) -> None:
+        self._runtime = runtime
+        self._handshake = handshake
+        self._agreement = agreement
+        self._carrier: Carrier | None = None
+        self._frames: FrameConnection | None = None
+        self._stage = CONNECTING
+        self._connected = False
+        self._messages: deque[str | bytes] = deque()
+        self._bytes = 0
+        self._read_paused = False
+        # What websocket.disconnect says once the messages before it are taken, and whether it was said.
+        self._disconnect: Closed | None = None
+        self._told = False
+        self._waiters: list[asyncio.Future[None]] = []
+        self._ping_tick = 0
+        self._ping_payload = b""
+        self._pong_deadline = 0
+        self._close_deadline = 0
+        self.scope = _websocket_scope(scope)
+
+    # The application ---------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Call the application, and end the WebSocket as its end asks for."""
+        try:
+            await self._runtime.app(self.scope, self._receive, self._send)
+        except Exception as exc:  # noqa: BLE001 - whatever the application raises is logged and answered here
+            self._application_failed(exc)
+        except asyncio.CancelledError:
+            self.abandon()
+            raise
+        else:
+            if self._stage == OPEN:
+                self._close(NORMAL, "")
+            elif self._stage in (CONNECTING, DENYING) and self._disconnect is None:
+                self._runtime.log.error(
+                    "ASGI application returned without answering the WebSocket handshake: %s", self.scope["path"]
+                )
+                self._refuse(500, b"Internal Server Error")
+
+    def _application_failed(self, exc: Exception) -> None:
+        log = self._runtime.log
+        if self._disconnect is not None and comes_from_disconnect(exc):
+            log.debug("WebSocket %s: the client left", self.scope["path"])
+            return
+        log.error("Exception in ASGI application: WebSocket %s", self.scope["path"], exc_info=exc)
+        if self._stage == OPEN:
+            self._close(INTERNAL_ERROR, "")
+        elif self._stage in (CONNECTING, DENYING):
+            self._refuse(500, b"Internal Server Error")
+
+    def _refuse(self, status: int, text: bytes) -> None:
+        self._stage = CLOSED
+        self._handshake.refuse(status, text)
+
+    # receive() ---------------------------------------------------------------------------------------
+
+    async def _receive(self) -> Event:
+        if not self._connected:
+            self._connected = True
+            return {"type": "websocket.connect"}
+        while True:
+            if self._messages:
+                return self._take_message()
+            if self._disconnect is not None:
+                self._told = True
+                closed = self._disconnect
+                return {"type": "websocket.disconnect", "code": closed.code, "reason": closed.reason}
+            await self._wait()
+
+    def _take_message(self) -> Event:
+        message = self._messages.popleft()
+        self._bytes -= len(message)
+        if self._read_paused and not self._queue_is_full():
+            self._read_paused = False
+            if self._carrier is not None:
+                self._carrier.resume_reading()
+        if isinstance(message, str):
+            return {"type": "websocket.receive", "text": message}
+        return {"type": "websocket.receive", "bytes": message}
+
+    def _queue_is_full(self) -> bool:
+        return len(self._messages) >= self._runtime.config.ws_max_queue or self._bytes > QUEUE_BYTES
+
+    async def _wait(self) -> None:
+        """Wait until something changes: a message, the end, room to write."""
+        waiter = self._runtime.loop.create_future()
+        self._waiters.append(waiter)
+        try:
+            await waiter
+        finally:
+            if waiter in self._waiters:
+                self._waiters.remove(waiter)
+
+    def wake(self) -> None:
+        """Let everything that waits look again."""
+        waiters, self._waiters = self._waiters, []
+        for waiter in waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+
+    # send() ------------------------------------------------------------------------------------------
+
+    async def _send(self, message: Event) -> None:
+        kind, stage = message["type"], self._stage
+        if kind == "websocket.send" and stage == OPEN:
+            await self._send_message(message)
+        elif self._disconnect is not None and stage != DENYING:
+            raise ClientDisconnected("the WebSocket is closed")
+        elif kind == "websocket.accept" and stage == CONNECTING:
+            self._accept(message)
+        elif kind == "websocket.close" and stage == OPEN:
+            self._close(message.get("code", NORMAL), message.get("reason") or "")
+        elif kind == "websocket.close" and stage == CONNECTING:
+            # ASGI: a close before accept is a 403.
+            self._refuse(403, b"Forbidden")
+            self.end(ABNORMAL, "")
+        elif (kind == "websocket.http.response.start" and stage == CONNECTING) or (
+            kind == "websocket.http.response.body" and stage == DENYING
+        ):
+            await self._deny(message, kind)
+        elif stage in (CLOSING, CLOSED):
+            raise ClientDisconnected("the WebSocket is closed")
+        else:
+            raise ApplicationError(f"got the ASGI message {kind!r} where the server expects {EXPECTED[stage]}")
+
+    async def _send_message(self, message: Event) -> None:
+        carrier, frames = self._carrier, self._frames
+        if carrier is None or frames is None or not frames.open:
+            raise ClientDisconnected("the WebSocket is closed")
+        data, text = message.get("bytes"), message.get("text")
+        if text is not None:
+            if not isinstance(text, str):
+                raise ApplicationError(f"text of websocket.send must be a string, not {type(text).__name__}")
+            carrier.gather(frames.text(text))
+        elif isinstance(data, (bytes, bytearray, memoryview)):
+            carrier.gather(frames.binary(bytes(data)))
+        else:
+            raise ApplicationError("websocket.send must have text, or bytes")
+        while carrier.write_paused:
+            await self._wait()
+            if self._disconnect is not None:
+                raise ClientDisconnected("the client left while a message was being sent")
+
+    def _accept(self, message: Event) -> None:
+        headers = list(self._agreement.headers)
+        subprotocol = message.get("subprotocol")
+        if subprotocol is not None:
+            headers.append((b"sec-websocket-protocol", subprotocol.encode("latin-1")))
+        own = {b"upgrade", b"connection", b"sec-websocket-accept", b"sec-websocket-extensions"}
+        if subprotocol is not None:
+            own.add(b"sec-websocket-protocol")
+        headers += [(name, value) for name, value in message.get("headers") or () if name.lower() not in own]
+        config = self._runtime.config
+        self._frames = FrameConnection(self._agreement.extensions, config.ws_max_size)
+        self._stage = OPEN
+        self._schedule_ping()
+        self._carrier, early = self._handshake.accept(self, headers)
+        self._runtime.log.debug("WebSocket %s from %s is open", self.scope["path"], self._handshake.peer)
+        if early:
+            # Frames that the client has sent without waiting for the answer.
+            self.receive_data(early)
+
+    async def _deny(self, message: Event, kind: str) -> None:
+        self._stage = DENYING
+        await self._handshake.respond({**message, "type": kind.removeprefix("websocket.")})
+        if kind == "websocket.http.response.body" and not message.get("more_body", False):
+            self._stage = CLOSED
+            self.end(ABNORMAL, "")
+
+    # The client --------------------------------------------------------------------------------------
+
+    def receive_data(self, data: bytes) -> None:
+        """Take bytes that the carrier has read."""
+        frames, carrier = self._frames, self._carrier
+        if frames is None or carrier is None:
+            return
+        events = frames.receive_data(data)
+        for event in events:
+            if isinstance(event, Closed):
+                self._stage = CLOSED if self._stage == CLOSED else CLOSING
+                self.end(event.code, event.reason)
+            elif self._stage == OPEN:
+                self._messages.append(event)
+                self._bytes += len(event)
+        if self._pong_deadline and frames.pong == self._ping_payload:
+            self._pong_deadline = 0
+            self._schedule_ping()
+        self._flush_core()
+        if self._stage == OPEN and not self._read_paused and self._queue_is_full():
+            self._read_paused = True
+            carrier.pause_reading()
+        if events and self._waiters:
+            self.wake()
+
+    def _flush_core(self) -> None:
+        """Send what the frames' core has to say; close when the closing handshake is over."""
+        frames, carrier = self._frames, self._carrier
+        if frames is None or carrier is None:
+            return
+        data = frames.data_to_send()
+        if data:
+            carrier.gather(data)
+        if frames.finished and self._stage != CLOSED:
+            self._stage = CLOSED
+            self._close_deadline = 0
+            carrier.close_gently()
+
+    def end(self, code: int, reason: str) -> None:
+        """No message comes any more: receive() says websocket.disconnect when those before it are taken."""
+        if self._disconnect is None:
+            self._disconnect = Closed(code, reason)
+            self._runtime.log.debug("WebSocket %s is closed: %d %s", self.scope["path"], code, reason)
+        self.wake()
+
+    def connection_lost(self) -> None:
+        """The carrier is gone."""
+        self._stage = CLOSED
+        self._close_deadline = self._pong_deadline = 0
+        self.end(ABNORMAL, "")
+
+    def disconnect(self) -> None:
+        """The application is told to end: the server won't wait much longer."""
+        self.end(SERVICE_RESTART, "")
+
+    def abandon(self) -> None:
+        """The server stops and won't wait for the application any longer."""
+        if self._stage in (CONNECTING, DENYING):
+            self._refuse(503, b"Service Unavailable")
+        elif self._stage == OPEN:
+            self._close(SERVICE_RESTART, "")
+
+    def drain(self) -> None:
+        """The server stops: close with 1012, and await the reply."""
+        if self._stage == OPEN:
+            self._close(SERVICE_RESTART, "")
+            self.end(SERVICE_RESTART, "")
+
+    # Closing and pings -------------------------------------------------------------------------------
+
+    def _close(self, code: int, reason: str) -> None:
+        """Begin the closing handshake from our side."""
+        frames, runtime = self._frames, self._runtime
+        if frames is None or not frames.open:
+            return
+        try:
+            # 5.5.1: the reason has room for 123 bytes.
+            frames.close(code, reason.encode()[:123].decode("utf-8", "ignore"))
+        except ProtocolError as exc:
+            raise ApplicationError(f"code of websocket.close can't be sent: {exc}") from None
+        self._stage = CLOSING
+        self._close_deadline = runtime.tick + ticks(runtime.config.ws_close_timeout)
+        if self._read_paused and self._carrier is not None:
+            # The reply is behind the messages that nobody wants any more.
+            self._read_paused = False
+            self._carrier.resume_reading()
+        self._messages.clear()
+        self._bytes = 0
+        self._flush_core()
+
+    def _schedule_ping(self) -> None:
+        interval = self._runtime.config.ws_ping_interval
+        self._ping_tick = self._runtime.tick + ticks(interval) if interval else 0
+
+    def on_tick(self, tick: int) -> None:
+        """Twice a second: pings, and the deadlines of pongs and of the closing handshake."""
+        if 0 < self._close_deadline <= tick:
+            self._close_deadline = 0
+            self.end(ABNORMAL, "")
+            if self._carrier is not None:
+                self._carrier.abort()
+        elif self._stage != OPEN or self._frames is None:
+            return
+        elif 0 < self._pong_deadline <= tick:
+            self._pong_deadline = 0
+            self._frames.fail(INTERNAL_ERROR, "keepalive ping timeout")
+            self.end(INTERNAL_ERROR, "keepalive ping timeout")
+            self._flush_core()
+        elif 0 < self._ping_tick <= tick:
+            self._ping_tick = 0
+            self._ping_payload = os.urandom(4)
+            self._frames.ping(self._ping_payload)
+            self._flush_core()
+            timeout = self._runtime.config.ws_ping_timeout
+            if timeout:
+                self._pong_deadline = tick + ticks(timeout)
+            else:
+                self._schedule_ping()
+
+
+def _websocket_scope(http: dict[str, Any]) -> dict[str, Any]:
+    """The websocket scope of a request whose HTTP scope was made already."""
+    scope = http.copy()
+    del scope["method"]
+    scope["type"] = "websocket"
+    scope["scheme"] = "wss" if http["scheme"] == "https" else "ws"
+    scope["subprotocols"] = offered_subprotocols(http["headers"])
+    scope["extensions"] = {"websocket.http.response": {}}
+    return scope
