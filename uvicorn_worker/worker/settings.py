@@ -46,6 +46,7 @@ ROWS = (
     Row("root_path", "root_path"),
     Row("asgi_loop", "loop"),
     Row("asgi_lifespan", "lifespan"),
+    Row("websocket_max_message_size", "ws_max_size"),
 )
 
 # Settings that change what arrives on a connection. Serving without them would misread every request, so they
