@@ -149,6 +149,12 @@ class Config:
     limit_request_field_size: int = option(
         8190, COUNT, "The longest header field, name and value; 431 above. 0: no limit.", "bytes"
     )
+    limit_concurrency: int | None = option(
+        None,
+        OPTIONAL_POSITIVE,
+        "How many requests and WebSockets may run at once; 503 with Retry-After above, and the connection is kept.",
+        "requests",
+    )
     limit_max_requests: int | None = option(
         None, OPTIONAL_POSITIVE, "How many requests are served before the server stops gracefully.", "requests"
     )

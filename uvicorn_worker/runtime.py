@@ -76,6 +76,7 @@ class Runtime:
         "fast_size",
         "field_memo",
         "keep_alive_ticks",
+        "limit_exchanges",
         "limit_fields",
         "limit_requests",
         "log",
@@ -111,6 +112,7 @@ class Runtime:
         self.draining = False
         self.requests = 0
         self.limit_requests = sys.maxsize
+        self.limit_exchanges = config.limit_concurrency or sys.maxsize
         self.on_limit: Callable[[], None] = _nothing
         # Answers a request for another protocol by an exchange that takes its place; None declines it.
         self.upgrade: Callable[[Any], Any] = _decline

@@ -150,6 +150,12 @@ class RequestCycle:
         """The server stops and won't wait for the application any longer."""
         self._give_up(503, b"Service Unavailable")
 
+    def overload(self) -> None:
+        """Answer in the place of the application, which has as much to do as limit_concurrency lets it."""
+        self.progress = RETURNED
+        self._start(503, [PLAIN_TEXT, (b"retry-after", b"1")])
+        self._send_first(b"Service Unavailable", False)
+
     def _give_up(self, status: int, text: bytes) -> None:
         """Answer with `status` where nothing was sent; else cut the connection, so that the client sees it."""
         if self.lost or self.stage == DONE:

@@ -115,7 +115,11 @@ class Http1Protocol(Input):
         self.deadline = 0
         if self.gathered is not None:
             self.rerun_flush = True
-        runtime.exchanges.add(cycle)
+        exchanges = runtime.exchanges
+        if len(exchanges) >= runtime.limit_exchanges:
+            cycle.overload()
+            return
+        exchanges.add(cycle)
         task = runtime.start_task(cycle.run())
         if cycle.progress == BEGUN:
             cycle.task = task
