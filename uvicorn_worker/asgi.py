@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any, Literal, TypedDict
+from urllib.parse import quote
 
 __all__ = [
     "ASGIApp",
@@ -18,6 +19,7 @@ __all__ = [
     "Receive",
     "Scope",
     "Send",
+    "raw_path_of",
 ]
 
 Scope = MutableMapping[str, Any]
@@ -93,3 +95,8 @@ class HTTPResponseBodyEvent(TypedDict, total=False):
     type: Literal["http.response.body"]
     body: bytes
     more_body: bool
+
+
+def raw_path_of(path: str) -> bytes:
+    """The bytes of `path` in a request target: percent-encoded where RFC 3986, 3.3 asks for it."""
+    return quote(path, safe="/%:@!$&'()*+,;=~").encode("ascii")

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Coroutine
 from typing import Any, Protocol
 
-from uvicorn_worker.asgi import ASGIApp
+from uvicorn_worker.asgi import ASGIApp, raw_path_of
 from uvicorn_worker.clock import date_line, ticks
 from uvicorn_worker.config import Config
 
@@ -127,7 +127,7 @@ class Runtime:
         self.fast_size = min([4096, *(limit for limit in limits if limit)])
 
         self.limit_fields = config.limit_request_fields
-        self.raw_root_path = config.root_path.encode()
+        self.raw_root_path = raw_path_of(config.root_path)
 
         self.extra_lines, names = _extra_lines(config)
         self.server_line = b"server: uvicorn\r\n" if config.server_header and b"server" not in names else b""

@@ -153,10 +153,7 @@ class TestWithoutLifespan:
     def test_on_fails_with_a_traceback(self, run: Run, caplog: pytest.LogCaptureFixture) -> None:
         with pytest.raises(LifespanError, match="raised in its lifespan startup"):
             run(whole(none, "on"))
-        (record,) = caplog.records
-        assert record.levelno == logging.ERROR
-        assert record.exc_info is not None
-        assert isinstance(record.exc_info[1], AssertionError)
+        assert not caplog.records  # who started the lifespan reports it, once
 
     async def silent(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Returns, whatever it is asked."""
@@ -176,16 +173,15 @@ class TestFailure:
     def test_startup_failed_always_fails(self, run: Run, mode: str, app: ASGIApp, log: Log) -> None:
         with pytest.raises(LifespanError, match="the lifespan startup of the application failed"):
             run(whole(app, mode))
-        assert log(logging.WARNING) == ["The lifespan startup of the application failed: no database"]
+        assert log(logging.WARNING) == []  # who started the lifespan reports it, once
 
     def test_without_a_message(self, run: Run, log: Log) -> None:
         async def app(scope: Scope, receive: Receive, send: Send) -> None:
             await receive()
             await send({"type": "lifespan.startup.failed"})
 
-        with pytest.raises(LifespanError):
+        with pytest.raises(LifespanError, match="the lifespan startup of the application failed$"):
             run(whole(app))
-        assert log(logging.ERROR) == ["The lifespan startup of the application failed."]
 
     def test_raising_after_startup_was_taken_is_a_warning_in_auto(
         self, run: Run, caplog: pytest.LogCaptureFixture
@@ -199,7 +195,7 @@ class TestFailure:
     def test_and_fails_in_on(self, run: Run, log: Log) -> None:
         with pytest.raises(LifespanError, match="raised in its lifespan startup"):
             run(whole(raised, "on"))
-        assert len(log(logging.ERROR)) == 1
+        assert log(logging.ERROR) == []  # who started the lifespan reports it, once
 
     def test_returning_after_startup_was_taken(self, run: Run, log: Log) -> None:
         run(whole(returned))
@@ -252,7 +248,7 @@ class TestEnd:
             raise ValueError("as Starlette does")
 
         run(whole(app))
-        assert log(logging.ERROR) == ["The lifespan shutdown of the application failed: no more disk"]
+        assert log(logging.ERROR) == ["the lifespan shutdown of the application failed: no more disk"]
         assert "Application shutdown complete." not in log()
 
     def test_an_exception_in_the_shutdown_is_logged(self, run: Run, log: Log) -> None:

@@ -34,7 +34,7 @@ class Lifespan:
         self._started = asyncio.Event()
         self._stopped = asyncio.Event()
         self._received = False
-        self._failure: str | None = None
+        self._failure: LifespanError | None = None
         self._task: asyncio.Task[None] | None = None
         self.state: dict[str, Any] = {}
         self.context = contextvars.copy_context()
@@ -55,7 +55,8 @@ class Lifespan:
             await self._cancel()
             raise
         if self._failure is not None:
-            raise LifespanError(self._failure)
+            # Not logged here: under Gunicorn one worker reports for all of them.
+            raise self._failure
 
     async def shutdown(self, timeout: float | None) -> None:
         """Run the shutdown; gives up after `timeout` seconds or the option's, whichever is less."""
@@ -94,7 +95,7 @@ class Lifespan:
             self._raised(exc)
         else:
             if not self._started.is_set() and self._mode == "on":
-                self._failure = "the application returned without completing the lifespan startup"
+                self._failure = LifespanError("the application returned without completing the lifespan startup")
         finally:
             self._started.set()
             self._stopped.set()
@@ -108,8 +109,8 @@ class Lifespan:
         elif self._started.is_set():
             self._log.error("The lifespan of the application ended with an exception", exc_info=exc)
         elif self._mode == "on":
-            self._log.error("The application raised in its lifespan startup", exc_info=exc)
-            self._failure = "the application raised in its lifespan startup"
+            self._failure = LifespanError("the application raised in its lifespan startup")
+            self._failure.__cause__ = exc
         elif self._received:
             self._log.warning(
                 "The application raised in its lifespan startup; it is served without lifespan", exc_info=exc
@@ -133,18 +134,20 @@ class Lifespan:
             self._log.info("Application startup complete.")
             self._started.set()
         elif kind == "lifespan.startup.failed" and starting:
-            self._failure = self._report("startup", message)
+            self._failure = _failed("startup", message)
             self._started.set()
         elif kind == "lifespan.shutdown.complete" and not starting and not self._stopped.is_set():
             self._stopped.set()
         elif kind == "lifespan.shutdown.failed" and not starting and not self._stopped.is_set():
-            self._failure = self._report("shutdown", message)
+            self._failure = _failed("shutdown", message)
+            self._log.error("%s", self._failure)
             self._stopped.set()
         else:
             expected = "lifespan.startup.complete or .failed" if starting else "lifespan.shutdown.complete or .failed"
             raise ApplicationError(f"got the ASGI message {kind!r} where the server expects {expected}")
 
-    def _report(self, phase: str, message: Event) -> str:
-        text = message.get("message", "")
-        self._log.error("The lifespan %s of the application failed%s", phase, f": {text}" if text else ".")
-        return f"the lifespan {phase} of the application failed"
+
+def _failed(phase: str, message: Event) -> LifespanError:
+    """What the application says of its failure; Starlette's message is a whole traceback."""
+    text = message.get("message", "")
+    return LifespanError(f"the lifespan {phase} of the application failed" + (f": {text}" if text else ""))

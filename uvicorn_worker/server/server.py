@@ -121,7 +121,11 @@ class Server:
         if not sockets:
             raise ConfigError("Server.serve: sockets must be a list of one bound socket or more")
         with self._signals():
-            await self.startup(load_app(self.config), sockets, ssl_context=ssl_context)
+            try:
+                await self.startup(load_app(self.config), sockets, ssl_context=ssl_context)
+            except LifespanError as exc:
+                self.log.error("The application can't be started: %s", exc, exc_info=exc.__cause__)
+                raise
             await self.wait_for_exit()
             await self.shutdown()
 

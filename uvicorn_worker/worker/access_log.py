@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from gunicorn.glogging import Logger, SafeAtoms
 
+from uvicorn_worker.asgi import raw_path_of
 from uvicorn_worker.runtime import AccessHook, Exchange
 
 if TYPE_CHECKING:
@@ -148,7 +149,7 @@ def _header(exchange: Exchange, wanted: bytes, default: str = "-") -> str:
 
 def _target(scope: Mapping[str, Any]) -> str:
     """The request target as the client sent it: without the root_path that the server put before it."""
-    raw_path: bytes = scope["raw_path"][len(scope["root_path"].encode()) :]
+    raw_path: bytes = scope["raw_path"][len(raw_path_of(scope["root_path"])) :]
     query: bytes = scope["query_string"]
     return (raw_path + b"?" + query if query else raw_path).decode("latin-1")
 

@@ -22,7 +22,7 @@ from gunicorn.errors import AppImportError
 from gunicorn.sock import ssl_context
 from gunicorn.workers.base import Worker
 
-from uvicorn_worker.errors import ConfigError
+from uvicorn_worker.errors import ConfigError, LifespanError
 from uvicorn_worker.server import Server
 from uvicorn_worker.server.loading import loop_factory
 from uvicorn_worker.worker.access_log import access_hook
@@ -112,7 +112,10 @@ class UvicornWorker(Worker):
                 raise
             self._boot_failed(f"The application exited with {exc.code!r} while it was loaded.", Arbiter.APP_LOAD_ERROR)
         except Exception as exc:  # noqa: BLE001 - an import may raise anything; it is reported
-            code = Arbiter.APP_LOAD_ERROR if isinstance(exc, AppImportError) else Arbiter.WORKER_BOOT_ERROR
+            code = Arbiter.WORKER_BOOT_ERROR
+            if isinstance(exc, AppImportError):
+                # Its message says it all; what it was made from is Gunicorn's own affair.
+                code, exc.__context__ = Arbiter.APP_LOAD_ERROR, None
             self._boot_failed(f"The application can't be loaded: {exc}", code, exc)
         self.notify()
 
@@ -149,10 +152,15 @@ class UvicornWorker(Worker):
                 ssl_context=ssl_context(self.cfg) if self.cfg.is_ssl else None,
                 access=access_hook(self.log, self.cfg),
             )
+        except LifespanError as exc:
+            self._boot_failed(f"The application can't be started: {exc}", Arbiter.WORKER_BOOT_ERROR, exc.__cause__)
         except Exception as exc:  # noqa: BLE001 - reported, and the master ends
             self._boot_failed(f"The application can't be started: {exc}", Arbiter.WORKER_BOOT_ERROR, exc)
         if self.server.started:
             await self.server.wait_for_exit()
+            # The server accepts from duplicates: as long as ours were open, clients would queue up in vain.
+            for listener in self.sockets:
+                listener.close()
         await self.server.shutdown()
 
     def _close_loop(self) -> None:
