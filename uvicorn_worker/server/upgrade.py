@@ -22,7 +22,8 @@ __all__ = ["upgrade_to_websocket"]
 def upgrade_to_websocket(cycle: RequestCycle) -> RequestCycle | None:
     """The exchange that takes the place of a request for WebSocket; None for a request for something else."""
     scope = cycle.scope
-    if not is_websocket_request(scope["method"], scope["headers"]):
+    if cycle.http10 or not is_websocket_request(scope["method"], scope["headers"]):
+        # RFC 6455, 4.1: a handshake is a GET of HTTP/1.1 or later.
         return None
     return HandshakeCycle(cycle)
 
@@ -36,7 +37,6 @@ class HandshakeCycle(RequestCycle):
         super().__init__(cycle.conn, cycle.runtime, cycle.scope, cycle.persistent)
         self.started = cycle.started
         self.complete = True
-        self.http10 = cycle.http10
         self.session: WebSocketSession | None = None
 
     async def run(self) -> None:
