@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import json
+import random
 import resource
 import shutil
 import subprocess
+import sys
 import tempfile
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
-from .wire import Request, check_answers
+from .websocket_wire import BINARY, Message, check_echo
+from .wire import VARIED, Request, check_answers
+
+_REPOSITORY = Path(__file__).resolve().parent.parent
 
 
 class LoadError(Exception):
@@ -23,6 +29,7 @@ class LoadResult:
     """What one run of a load generator saw."""
 
     requests: int
+    """Requests answered; on WebSockets, messages echoed."""
     seconds: float
     errors: dict[str, int]
     latency_p50_ms: float
@@ -45,15 +52,28 @@ class Load(Protocol):
 
 
 # wrk makes its request once from wrk.format(); replacing that hands over our exact bytes (wrk's own header table has no
-# order), pipelined ones too, and still calls no Lua per request. A `request` function would.
-_WRK_SCRIPT = """\
+# order), pipelined ones too, and still calls no Lua per request.
+_WRK_SAME = """\
 local request = "%(request)s"
 wrk.format = function() return request end
+"""
+
+# A `request` function is called for each request: here, it joins the unvaried pieces with the next number.
+_WRK_VARIED = """\
+local pieces = {%(pieces)s}
+local number = %(start)d
+request = function()
+  number = number + 1
+  return table.concat(pieces, string.format("%%08x", number))
+end
+"""
+
+_WRK_DONE = """\
 done = function(summary, latency)
   local e = summary.errors
   io.write(string.format(
-    '\\nRESULT {"requests": %%d, "us": %%d, "connect": %%d, "read": %%d, "write": %%d, "status": %%d, "timeout": %%d,'
-    .. ' "p50_us": %%d, "p99_us": %%d}\\n', summary.requests, summary.duration, e.connect, e.read, e.write, e.status,
+    '\\nRESULT {"requests": %d, "us": %d, "connect": %d, "read": %d, "write": %d, "status": %d, "timeout": %d,'
+    .. ' "p50_us": %d, "p99_us": %d}\\n', summary.requests, summary.duration, e.connect, e.read, e.write, e.status,
     e.timeout, latency:percentile(50), latency:percentile(99)))
 end
 """
@@ -63,7 +83,10 @@ _ERRORS = ("connect", "read", "write", "status", "timeout")
 
 @dataclass(frozen=True)
 class Wrk:
-    """HTTP/1.1 over keep-alive connections, by wrk with one thread."""
+    """HTTP/1.1 over keep-alive connections, by wrk with one thread.
+
+    Where the request holds `VARIED`, each request has another number there.
+    """
 
     request: Request
     expected: bytes
@@ -73,13 +96,27 @@ class Wrk:
         check_answers(port, self.request, self.expected, self.pipeline)
 
     def run(self, port: int, *, connections: int, seconds: int, core: int) -> LoadResult:
-        raw = self.request.encode(port) * self.pipeline
-        script = _WRK_SCRIPT % {"request": "".join(f"\\{byte:03d}" for byte in raw)}
         with tempfile.NamedTemporaryFile("w", suffix=".lua") as file:
-            file.write(script)
+            file.write(self._script(port))
             file.flush()
             options = ["-t", "1", "-c", str(connections), "-d", f"{seconds}s", "--timeout", "5s", "-s", file.name]
             return _run_wrk(["taskset", "-c", str(core), "wrk", *options, f"http://127.0.0.1:{port}/"], seconds)
+
+    def _script(self, port: int) -> str:
+        raw = self.request.encode(port)
+        pieces = raw.split(VARIED.encode())
+        if len(pieces) == 1:
+            return _WRK_SAME % {"request": _lua(raw * self.pipeline)} + _WRK_DONE
+        if self.pipeline != 1:
+            raise LoadError("pipelined requests can't be varied")
+        # Another start for each round, so that no number comes again.
+        start = random.getrandbits(31)
+        return _WRK_VARIED % {"pieces": ", ".join(f'"{_lua(piece)}"' for piece in pieces), "start": start} + _WRK_DONE
+
+
+def _lua(raw: bytes) -> str:
+    """*raw* as the inside of a Lua string."""
+    return "".join(f"\\{byte:03d}" for byte in raw)
 
 
 def _run_wrk(command: list[str], seconds: int) -> LoadResult:
@@ -101,6 +138,44 @@ def _run_wrk(command: list[str], seconds: int) -> LoadResult:
         latency_p99_ms=result["p99_us"] / 1e3,
         busy=busy,
     )
+
+
+@dataclass(frozen=True)
+class WebSocketEcho:
+    """The same message again and again over WebSockets, by `websocket_load.py`."""
+
+    message: Message
+    in_flight: int = 1
+    """Messages under way on each connection."""
+
+    def check(self, port: int) -> None:
+        check_echo(port, self.message, self.in_flight)
+
+    def run(self, port: int, *, connections: int, seconds: int, core: int) -> LoadResult:
+        options = {
+            "port": port,
+            "connections": connections,
+            "seconds": seconds,
+            "core": core,
+            "size": self.message.size,
+            "in-flight": self.in_flight,
+        }
+        command = [sys.executable, "-m", "benchmarks.websocket_load"]
+        command += [word for name, value in options.items() for word in (f"--{name}", str(value))]
+        if self.message.opcode == BINARY:
+            command.append("--binary")
+        if self.message.deflate:
+            command.append("--deflate")
+        try:
+            # The handshakes with a slow server come on top of the seconds.
+            done = subprocess.run(
+                command, cwd=_REPOSITORY, capture_output=True, text=True, timeout=seconds + 60, check=False
+            )
+        except subprocess.TimeoutExpired as error:
+            raise LoadError("the load generator did not end in time") from error
+        if done.returncode:
+            raise LoadError(f"the load generator failed: {done.stderr.strip().splitlines()[-1:]}")
+        return LoadResult(**json.loads(done.stdout))
 
 
 def _children_cpu() -> float:

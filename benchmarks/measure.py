@@ -138,7 +138,8 @@ class Plan:
 
     def _load(self, row: Row, running: RunningServer, seconds: int) -> LoadResult:
         load = row.scenario.load
-        result = load.run(running.port, connections=self.connections, seconds=seconds, core=self.load_core)
+        connections = row.scenario.connections or self.connections
+        result = load.run(running.port, connections=connections, seconds=seconds, core=self.load_core)
         if result.failed or not result.requests:
             raise LoadError(result.failed or "no request was answered")
         return result

@@ -25,17 +25,18 @@ class StartError(Exception):
 class RunningServer:
     """A server process in a process group of its own, serving *app* on a free port of 127.0.0.1."""
 
-    def __init__(self, server: Server, environment: Environment, app: str, core: int) -> None:
+    def __init__(self, server: Server, environment: Environment, app: str, core: int | None) -> None:
         self.server = server
         self.port = _free_port()
         words = {"bin": str(environment.bin), "app": app, "port": self.port}
+        pinned = [] if core is None else ["taskset", "-c", str(core)]
         path = BENCH / "logs" / f"{server.name}-{app.partition(':')[0]}.log"
         path.parent.mkdir(exist_ok=True)
         self._log_name = path.relative_to(REPOSITORY)
         with path.open("wb") as log:
             # In the applications' directory, so that no server imports this checkout by chance.
             self._process = subprocess.Popen(
-                ["taskset", "-c", str(core), *(word.format(**words) for word in server.command)],
+                [*pinned, *(word.format(**words) for word in server.command_for(app))],
                 cwd=APPS,
                 env=clean_variables(),
                 stdin=subprocess.DEVNULL,

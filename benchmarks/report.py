@@ -16,7 +16,7 @@ from .servers import OURS, SERVERS
 
 # The packages a reader wants to know the versions of; the JSON has all of them.
 _NAMED = ("gunicorn", "uvloop", "httptools", "h11", "gunicorn_h1c", "uvicorn", "uvicorn-worker", "zttp",
-          "granian", "Hypercorn", "fastapi", "starlette", "pydantic")  # fmt: skip
+          "websockets", "wsproto", "granian", "Hypercorn", "fastapi", "starlette", "pydantic")  # fmt: skip
 
 _TITLES = {server.name: server.title for server in SERVERS}
 
@@ -51,7 +51,12 @@ def to_json(rows: list[Row], plan: Plan, environments: dict[str, Environment]) -
 
 
 def _row_to_json(row: Row) -> dict[str, Any]:
-    entry: dict[str, Any] = {"scenario": row.scenario.name, "server": row.server, "invalid": row.invalid}
+    entry: dict[str, Any] = {
+        "scenario": row.scenario.name,
+        "server": row.server,
+        "unit": row.scenario.unit,
+        "invalid": row.invalid,
+    }
     if row.rounds and not row.invalid:
         entry |= {
             "requests_per_second": row.requests_per_second,
@@ -83,17 +88,22 @@ def to_markdown(rows: list[Row], plan: Plan, environments: dict[str, Environment
 
 def _table(rows: list[Row]) -> str:
     ours = next((row for row in rows if row.server == OURS and not row.invalid), None)
-    lines = ["| Server | requests/s | CPU µs/request | spread | CPU vs ours |", "|---|---:|---:|---:|---:|"]
+    unit = rows[0].scenario.unit
+    lines = [
+        f"| Server | {unit}s/s | CPU µs/{unit} | spread | {unit}s/s vs ours | CPU vs ours |",
+        "|---|---:|---:|---:|---:|---:|",
+    ]
     for row in rows:
         title = _TITLES[row.server]
         if row.invalid:
-            lines.append(f"| {title} | invalid: {row.invalid.splitlines()[0].replace('|', '/')} | | | |")
+            lines.append(f"| {title} | invalid: {row.invalid.splitlines()[0].replace('|', '/')} | | | | |")
             continue
         bound = "≥ " if row.load_bound else ""
-        ratio = f"{row.cpu_us_per_request / ours.cpu_us_per_request:.2f}x" if ours else "—"
+        rate = f"{row.requests_per_second / ours.requests_per_second:.2f}x" if ours else "—"
+        cpu = f"{row.cpu_us_per_request / ours.cpu_us_per_request:.2f}x" if ours else "—"
         lines.append(
             f"| {title} | {bound}{row.requests_per_second:,.0f} | {row.cpu_us_per_request:.1f} | {row.spread:.0%}"
-            f" | {ratio} |"
+            f" | {rate} | {cpu} |"
         )
     return "\n".join(lines)
 
@@ -102,10 +112,11 @@ def _facts(plan: Plan, environments: dict[str, Environment]) -> str:
     facts = machine()
     pythons = sorted({environment.python for environment in environments.values()})
     explanation = (
-        f"Medians of {plan.rounds} rounds of {plan.seconds} s, {plan.connections} connections; spread is the largest"
-        " minus the smallest CPU time per request, divided by the median. `CPU vs ours` is the server's CPU time per"
-        " request divided by ours: `1.70x` takes 1.7 times as much. `≥` marks rates that the load generator bounds,"
-        " since its core was full."
+        f"Medians of {plan.rounds} rounds of {plan.seconds} s, {plan.connections} connections where no other number is"
+        " given; spread is the largest minus the smallest CPU time per request, divided by the median. The last two"
+        " columns are the server's figure divided by ours: with `CPU vs ours` at `1.70x` it takes 1.7 times as much CPU"
+        " time. `≥` marks rates that the load generator bounds, since its core was full. A WebSocket message is counted"
+        " when its echo is back."
     )
     lines = [
         f"- CPU: {facts['cpu']}, {facts['cores']} cores (server and load on one each), Linux {facts['kernel']}",

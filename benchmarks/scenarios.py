@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .load import Load, Wrk
-from .wire import Request
+from .load import Load, WebSocketEcho, Wrk
+from .websocket_wire import BINARY, Message
+from .wire import VARIED, Request
 
 # Names of the applications in benchmarks/apps, as every server takes them.
 RAW = "raw:app"
 FASTAPI = "fastapi_app:app"
+WEBSOCKET = "ws_echo:app"
 
 
 @dataclass(frozen=True)
@@ -19,7 +21,13 @@ class Scenario:
     app: str
     load: Load
     floor: bool = False
-    """The fixed-bytes floor can serve it: the answer is the 13 bytes and the request has no body."""
+    """The floor can serve it: answers of the 13 bytes to requests without a body, or messages that are all the same."""
+    unit: str = "request"
+    """What is counted."""
+    connections: int = 0
+    """A number of its own, in place of the option's."""
+    default: bool = True
+    """Measured without being asked for by name."""
 
 
 HELLO = b"Hello, World!"
@@ -42,6 +50,13 @@ BROWSER_HEADERS = (
     ("cookie", "session=4f2f6e1b0c9d4a7f8e3b5a6c7d8e9f00; theme=dark; consent=1"),
 )
 
+# The request id and the cookie are others in each request, as in traffic that comes through a proxy from many users.
+VARIED_HEADERS = (
+    *BROWSER_HEADERS[:-1],
+    ("cookie", f"session=4f2f6e1b0c9d4a7f8e3b5a6c{VARIED}; theme=dark; consent=1"),
+    ("x-request-id", f"4a7f8e3b-5a6c-4d8e-9f00-4f2f{VARIED}"),
+)
+
 _HELLO = Request("/")
 
 SCENARIOS = (
@@ -51,6 +66,13 @@ SCENARIOS = (
         "GET, 13 bytes of text, eleven browser-like headers",
         RAW,
         Wrk(Request("/", headers=BROWSER_HEADERS), HELLO),
+        floor=True,
+    ),
+    Scenario(
+        "get-varied",
+        "as get-browser, but with a cookie and a request id that are others in each request",
+        RAW,
+        Wrk(Request("/", headers=VARIED_HEADERS), HELLO),
         floor=True,
     ),
     Scenario(
@@ -83,5 +105,38 @@ SCENARIOS = (
         "GET, a FastAPI route that returns JSON",
         FASTAPI,
         Wrk(_HELLO, b'{"message":"Hello, World!"}'),
+    ),
+    Scenario(
+        "ws-echo-64",
+        "WebSocket, 64 bytes of text echoed, one in flight",
+        WEBSOCKET,
+        WebSocketEcho(Message(64)),
+        floor=True,
+        unit="message",
+    ),
+    Scenario(
+        "ws-echo-64x8",
+        "WebSocket, 64 bytes of text echoed, eight in flight",
+        WEBSOCKET,
+        WebSocketEcho(Message(64), in_flight=8),
+        floor=True,
+        unit="message",
+    ),
+    Scenario(
+        "ws-echo-64k",
+        "WebSocket, 64 KiB of binary data echoed, one in flight, 16 connections",
+        WEBSOCKET,
+        WebSocketEcho(Message(65536, BINARY)),
+        floor=True,
+        unit="message",
+        connections=16,
+    ),
+    Scenario(
+        "ws-echo-64-deflate",
+        "as ws-echo-64, with permessage-deflate",
+        WEBSOCKET,
+        WebSocketEcho(Message(64, deflate=True)),
+        unit="message",
+        default=False,
     ),
 )

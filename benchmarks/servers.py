@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .scenarios import Scenario
+from .scenarios import WEBSOCKET, Scenario
 
 OURS = "ours"
 
 _GUNICORN = "gunicorn==27.0.1"
 _UVLOOP = "uvloop==0.23.0"
 _HTTPTOOLS = "httptools==0.9.0"
+_WEBSOCKETS = "websockets==17.4"
+_WSPROTO = "wsproto==1.3.2"
 
 # The applications' own needs, the same for every server.
 _APPS = ("fastapi==0.165.0", "starlette==1.10.0", "pydantic==2.14.3")
@@ -41,6 +43,12 @@ class Server:
     default: bool = True
     """Measured without being asked for by name."""
     asgi: bool = True
+    websocket_command: tuple[str, ...] = ()
+    """The command where WebSockets are asked for, if it is another one."""
+
+    def command_for(self, app: str) -> tuple[str, ...]:
+        """The template of the command that serves *app*."""
+        return (app == WEBSOCKET and self.websocket_command) or self.command
 
     @property
     def environment_name(self) -> str:
@@ -57,18 +65,32 @@ def _gunicorn(worker: str, *options: str) -> tuple[str, ...]:
     return ("{bin}/gunicorn", "-k", worker, *common, "--no-control-socket", *options, "{app}")
 
 
+def _granian(websockets: str) -> tuple[str, ...]:
+    return (
+        *("{bin}/granian", "--interface", "asgi", "--workers", "1", "--loop", "uvloop", "--http", "1", websockets),
+        *("--runtime-mode", "st", "--runtime-threads", "1", "--log-level", "warning", "--no-access-log"),
+        *("--host", "127.0.0.1", "--port", "{port}", "{app}"),
+    )
+
+
+_OURS = (_GUNICORN, _UVLOOP, _HTTPTOOLS, _WEBSOCKETS, *_APPS)
+_UVICORN_WORKER = (
+    *(_GUNICORN, "uvicorn-worker==0.4.0", "uvicorn==0.54.0", _UVLOOP, _HTTPTOOLS, _WEBSOCKETS, _WSPROTO),
+    *_APPS,
+)
+
 SERVERS = (
     Server(
         OURS,
         "this project, UvicornWorker",
-        (_GUNICORN, _UVLOOP, _HTTPTOOLS, *_APPS),
+        _OURS,
         _gunicorn("uvicorn_worker.UvicornWorker"),
         checkout=True,
     ),
     Server(
         "ours-h11",
         "this project, UvicornH11Worker",
-        (_GUNICORN, _UVLOOP, _HTTPTOOLS, *_APPS),
+        _OURS,
         _gunicorn("uvicorn_worker.UvicornH11Worker"),
         environment=OURS,
         checkout=True,
@@ -77,13 +99,30 @@ SERVERS = (
     Server(
         "uvicorn-worker",
         "uvicorn-worker 0.4.0, uvicorn 0.54.0, httptools",
-        (_GUNICORN, "uvicorn-worker==0.4.0", "uvicorn==0.54.0", _UVLOOP, _HTTPTOOLS, *_APPS),
+        _UVICORN_WORKER,
+        # WebSockets are left on "auto": the websockets library, without I/O of its own.
         _gunicorn("uvicorn_worker.UvicornWorker"),
+    ),
+    Server(
+        "uvicorn-worker-websockets",
+        "uvicorn-worker 0.4.0, ws = websockets",
+        _UVICORN_WORKER,
+        _gunicorn("uvicorn_workers.WebSocketsWorker"),
+        environment="uvicorn-worker",
+        default=False,
+    ),
+    Server(
+        "uvicorn-worker-wsproto",
+        "uvicorn-worker 0.4.0, ws = wsproto",
+        _UVICORN_WORKER,
+        _gunicorn("uvicorn_workers.WsprotoWorker"),
+        environment="uvicorn-worker",
+        default=False,
     ),
     Server(
         "uvicorn-zttp",
         "uvicorn 0.54.0 without Gunicorn, zttp",
-        ("uvicorn==0.54.0", _UVLOOP, "zttp==0.0.35", *_APPS),
+        ("uvicorn==0.54.0", _UVLOOP, "zttp==0.0.35", _WEBSOCKETS, *_APPS),
         (
             *("{bin}/uvicorn", "--http", "zttp", "--loop", "uvloop", "--timeout-keep-alive", "75"),
             *("--log-level", "warning", "--no-access-log", "--host", "127.0.0.1", "--port", "{port}", "{app}"),
@@ -104,16 +143,13 @@ SERVERS = (
         "granian",
         "Granian 2.8.7",
         ("granian==2.8.7", _UVLOOP, *_APPS),
-        (
-            *("{bin}/granian", "--interface", "asgi", "--workers", "1", "--loop", "uvloop", "--http", "1", "--no-ws"),
-            *("--runtime-mode", "st", "--runtime-threads", "1", "--log-level", "warning", "--no-access-log"),
-            *("--host", "127.0.0.1", "--port", "{port}", "{app}"),
-        ),
+        _granian("--no-ws"),
+        websocket_command=_granian("--ws"),
     ),
     Server(
         "hypercorn",
         "Hypercorn 0.18.0",
-        ("hypercorn==0.18.0", _UVLOOP, *_APPS),
+        ("hypercorn==0.18.0", _WSPROTO, _UVLOOP, *_APPS),
         (
             *("{bin}/hypercorn", "-k", "uvloop", "--workers", "1", "--keep-alive", "75", "--log-level", "warning"),
             *("--bind", "127.0.0.1:{port}", "{app}"),
@@ -124,6 +160,7 @@ SERVERS = (
         "fixed bytes from a bare uvloop protocol",
         (_UVLOOP,),
         ("{bin}/python", "floor.py", "{port}"),
+        websocket_command=("{bin}/python", "floor_websocket.py", "{port}"),
         asgi=False,
     ),
 )

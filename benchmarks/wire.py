@@ -8,6 +8,9 @@ import socket
 from dataclasses import dataclass
 from typing import cast
 
+# In a header's value, stands for eight hexadecimal digits that are others in each request.
+VARIED = "{varied}"
+
 
 class WrongAnswer(Exception):
     """A server's answer is not what the scenario expects, so its speed would mean nothing."""
@@ -48,8 +51,9 @@ def check_answers(port: int, request: Request, expected: bytes, pipeline: int = 
     try:
         with socket.create_connection(("127.0.0.1", port), timeout=10) as sock:
             reader = _SharedReader(cast("io.RawIOBase", socket.SocketIO(sock, "r")))
-            for _ in range(2):
-                sock.sendall(request.encode(port) * pipeline)
+            for batch in range(2):
+                varied = f"{batch:08x}".encode()
+                sock.sendall(request.encode(port).replace(VARIED.encode(), varied) * pipeline)
                 for _ in range(pipeline):
                     _check_one(reader, request.method, expected)
     except (OSError, http.client.HTTPException) as error:
