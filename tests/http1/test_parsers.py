@@ -35,9 +35,6 @@ class Seen:
         else:
             self.events.append((kind, data))
 
-    def on_message_begin(self) -> None:
-        """Not one of the parts."""
-
     def on_url(self, url: bytes) -> None:
         assert self.begun, "a message that has not begun"
         self._add("url", url)
