@@ -57,7 +57,7 @@ class ScriptedTransport(asyncio.Transport):
         )
         self._loop = loop
         self._half_close = half_close
-        self._protocol: asyncio.Protocol = cast(asyncio.Protocol, None)
+        self._protocol: asyncio.Protocol = cast("asyncio.Protocol", None)
         # What happened, in order: write, writelines, write_eof, close, abort, pause_reading, resume_reading.
         self.calls: list[str] = []
         # One item for each write or writelines.
@@ -75,7 +75,7 @@ class ScriptedTransport(asyncio.Transport):
     # The protocol's side -----------------------------------------------------------------------------
 
     def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
-        self._protocol = cast(asyncio.Protocol, protocol)
+        self._protocol = cast("asyncio.Protocol", protocol)
 
     def get_protocol(self) -> asyncio.BaseProtocol:
         return self._protocol
@@ -284,7 +284,7 @@ class Client:
         self.transport = ScriptedTransport(harness.loop, **transport)
         self.protocol = harness.make_protocol()
         self.transport.set_protocol(self.protocol)
-        self.protocol.connection_made(self.transport)
+        harness.inside(self.protocol.connection_made, self.transport)
 
     def send(self, *pieces: bytes, each: int | None = None) -> Client:
         """Send each piece as one read, or all in reads of `each` bytes, then let the server work until it is quiet."""
@@ -293,17 +293,17 @@ class Client:
             pieces = tuple(data[at : at + each] for at in range(0, len(data), each))
         for piece in pieces:
             for at in range(0, len(piece), READ_SIZE):
-                self.transport.deliver(piece[at : at + READ_SIZE])
+                self.push(piece[at : at + READ_SIZE])
             self.harness.settle()
         return self
 
-    def push(self, data: bytes) -> None:
-        """Let `data` arrive, and no turn of the loop pass."""
-        self.transport.deliver(data)
+    def push(self, data: bytes | None) -> None:
+        """Let `data` arrive (None: its end), and no more than the turn of the loop pass in which it is read."""
+        self.harness.inside(self.transport.deliver, data)
 
     def eof(self) -> Client:
         """End the client's side; it still reads."""
-        self.transport.deliver(None)
+        self.push(None)
         self.harness.settle()
         return self
 
@@ -317,7 +317,7 @@ class Client:
         return self
 
     def drain(self) -> Client:
-        self.transport.drain()
+        self.harness.inside(self.transport.drain)
         self.harness.settle()
         return self
 
@@ -364,7 +364,7 @@ class Harness:
         self.loop.set_exception_handler(lambda loop, context: self.faults.append(context))
         self.config = Config(app=app, http=parser, **options)
         self.runtime = Runtime(self.config, app, self.loop)
-        self.make_protocol = cast(Callable[[], asyncio.Protocol], protocol_factory(self.runtime))
+        self.make_protocol = cast("Callable[[], asyncio.Protocol]", protocol_factory(self.runtime))
 
     def connect(self, **transport: Any) -> Client:
         return Client(self, **transport)
@@ -373,6 +373,21 @@ class Harness:
         """One turn of the loop: what is ready now, and nothing that becomes so meanwhile."""
         self.loop.call_soon(self.loop.stop)
         self.loop.run_forever()
+
+    def inside(self, function: Callable[..., object], *args: Any) -> None:
+        """Call `function` from within the loop, as a transport does, and raise what it raises."""
+        raised: list[BaseException] = []
+
+        def call() -> None:
+            try:
+                function(*args)
+            except BaseException as exc:  # noqa: BLE001 - it is raised again
+                raised.append(exc)
+
+        self.loop.call_soon(call)
+        self.turn()
+        if raised:
+            raise raised[0]
 
     def settle(self) -> None:
         """Turn until nothing is left to do."""
@@ -388,7 +403,7 @@ class Harness:
         for _ in range(round(seconds / 0.5)):
             runtime.tick += 1
             for connection in list(runtime.connections):
-                connection.on_tick(runtime.tick)
+                self.inside(connection.on_tick, runtime.tick)
             self.settle()
 
     def close(self) -> None:

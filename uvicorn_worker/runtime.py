@@ -43,6 +43,7 @@ class Exchange(Protocol):
     """One request in the application and its response, as the server and the access log see it."""
 
     scope: dict[str, Any]
+    target: bytes
     task: asyncio.Task[None] | None
     status: int
     response_headers: Any

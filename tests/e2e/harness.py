@@ -310,8 +310,10 @@ class Gunicorn:
 
     @property
     def port(self) -> int:
-        if not self._port:
-            self._port = int(self.wait_log(r"Listening at: https?://[^ ]*:(\d+)").group(1))
+        if not self._port:  # once, since log files get renamed
+            found = re.search(r"Listening at: https?://[^ ]*:(\d+)", self.log)
+            assert found, "gunicorn ended before it listened"
+            self._port = int(found.group(1))
         return self._port
 
     @property

@@ -39,6 +39,16 @@ FAILURES = {
 }
 
 
+# A signal that the master sends before a worker has set its handlers is lost. Here this happens for certain.
+SLOW_SECOND_WORKER = """
+import time
+
+def post_fork(server, worker):
+    if worker.age > 1:
+        time.sleep(1)
+"""
+
+
 def check(server: Gunicorn, failure: Failure) -> None:
     assert server.wait_exit() == failure.code
     assert failure.says in server.log
@@ -55,6 +65,12 @@ def test_failed_boot(serve: Serve, worker: str, failure: Failure) -> None:
     servers = [serve(failure.app, worker=worker, workers=WORKERS, env=failure.env) for _ in range(TIMES)]
     for server in servers:
         check(server, failure)
+
+
+def test_failed_boot_with_a_worker_that_missed_the_masters_signal(serve: Serve, worker: str) -> None:
+    failure = FAILURES["import"]
+    files = {"gunicorn.conf.py": SLOW_SECOND_WORKER}
+    check(serve(failure.app, worker=worker, workers=WORKERS, env=failure.env, files=files), failure)
 
 
 def test_lifespan_on_makes_a_raising_startup_fatal(serve: Serve) -> None:

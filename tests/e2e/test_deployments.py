@@ -125,7 +125,7 @@ def exercise(client: httpx.Client) -> None:
     assert client.get("/stream?n=100").text == "".join(f"part {number}\n" for number in range(100))
 
 
-def test_daemon_with_pidfile_and_unix_socket_behind_a_proxy(serve: Serve, worker: str) -> None:
+def test_daemon_with_pidfile_and_unix_socket(serve: Serve, worker: str) -> None:
     server = serve("probe:app", "--umask", "007", worker=worker, workers=2, bind="unix:app.sock", daemon=True)
     server.wait_events("startup", 2)
     path = server.dir / "app.sock"
@@ -144,10 +144,11 @@ def test_daemon_with_pidfile_and_unix_socket_behind_a_proxy(serve: Serve, worker
     assert server.leftovers() == []
 
 
-def test_behind_nginx_on_a_unix_socket(serve: Serve, worker: str) -> None:
-    server = serve("probe:app", worker=worker, bind="unix:app.sock")
+def test_daemon_on_a_unix_socket_behind_nginx(serve: Serve, worker: str) -> None:
+    server = serve("probe:app", "--umask", "007", worker=worker, bind="unix:app.sock", daemon=True)
     server.wait_events("startup")
     with nginx(server.dir) as front, unix_client(front) as client:
         exercise(client)
         assert client.get("/fail").status_code == 500
         assert client.head("/").headers["content-length"] == "13"
+    assert server.stop_gracefully() == 0

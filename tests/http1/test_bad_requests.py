@@ -38,6 +38,7 @@ HEADS: dict[str, tuple[bytes, set[int]]] = {
     "an empty length": (TO_POST + b"Content-Length:\r\n\r\n", {400}),
     "a length of superscripts": (TO_POST + b"Content-Length: \xb2\r\n\r\n12", {400}),
     "an endless length": (TO_POST + b"Content-Length: " + b"9" * 3000 + b"\r\n\r\n", {400}),
+    "a length of zeros": (TO_POST + b"Content-Length: " + b"0" * 5000 + b"5\r\n\r\n12345", {400}),
     "a transfer coding that is not known": (TO_POST + b"Transfer-Encoding: gzip\r\n\r\n", {501}),
     "a coding below chunked": (TO_POST + b"Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n", {501}),
     "a coding that looks like chunked": (TO_POST + b"Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n", {501}),

@@ -149,17 +149,17 @@ class TestEmptyLines:
     def test_one_after_each_request_is_not_endless(self, connect: Connect) -> None:
         # Old clients send CR LF after the body of a POST; the connection may be long-lived all the same.
         client = connect(hello)
-        for _ in range(2500):
+        for _ in range(2100):
             client.send(post(b"x"), b"\r\n")
         assert client.open
-        assert len(client.responses()) == 2500
+        assert len(client.responses()) == 2100
 
 
 class TestChunks:
     @pytest.mark.parametrize(
         "piece",
-        [b"a", b"a" * 100, b"a" * 65536, b"a=b;" * 5000],
-        ids=["bytes", "pieces", "reads", "many"],
+        [b"a" * 10, b"a" * 1000, b"a" * 65536, b"a=b;" * 5000],
+        ids=["small", "pieces", "reads", "many"],
     )
     def test_an_endless_extension(self, connect: Connect, piece: bytes, log: Log) -> None:
         recorder = Recorder(discard)
@@ -173,13 +173,13 @@ class TestChunks:
         client = connect(discard).send(CHUNKED)
         assert flood(client, (b"1;" + b"a" * 200 + b"\r\nx\r\n") * 100, 2 * MEBIBYTE) <= MEBIBYTE
 
-    @pytest.mark.parametrize("piece", [b"0", b"0" * 100, b"0" * 65536])
+    @pytest.mark.parametrize("piece", [b"0" * 10, b"0" * 1000, b"0" * 65536])
     def test_an_endless_size(self, connect: Connect, piece: bytes) -> None:
         client = connect(discard).send(CHUNKED)
         assert flood(client, piece, 2 * MEBIBYTE) <= MEBIBYTE
         assert client.response().status in (400, 431)
 
-    @pytest.mark.parametrize("piece", [b"x", b"x" * 65536, b"X: y\r\n" * 10_000])
+    @pytest.mark.parametrize("piece", [b"x" * 10, b"x" * 65536, b"X: y\r\n" * 10_000])
     def test_endless_trailers(self, connect: Connect, piece: bytes, log: Log) -> None:
         recorder = Recorder(discard)
         client = connect(recorder).send(CHUNKED + b"3\r\nabc\r\n0\r\n")

@@ -9,7 +9,7 @@ import pytest
 from tests.http1.apps import Gate, Recorder, answer, echo, hello, read_body, stream
 from tests.http1.conftest import Connect
 from tests.scripted import get, parse_responses, post
-from uvicorn_worker.asgi import Receive, Scope, Send
+from uvicorn_worker.asgi import ASGIApp, Receive, Scope, Send
 from uvicorn_worker.http1.cycle import RequestCycle
 
 
@@ -114,6 +114,14 @@ def test_a_body_that_is_not_read_is_skipped(connect: Connect) -> None:
     assert len(client.responses()) == 2
 
 
+@pytest.mark.parametrize("app", [echo, hello], ids=["read", "not read"])
+@pytest.mark.parametrize("size", [1, 4000, 4096, 5000, 70_000, 200_000])
+def test_a_request_right_behind_a_body_of_any_size(connect: Connect, app: ASGIApp, size: int) -> None:
+    client = connect(app).send(post(b"x" * size, target="/1") + get("/2") + post(b"y" * size, target="/3"))
+    assert [response.status for response in client.responses()] == [200] * 3
+    assert len(client.send(get("/4")).responses()) == 4
+
+
 def test_the_second_may_stream_its_body_while_the_first_runs(connect: Connect) -> None:
     app = Gate(echo)
     first, second = get("/1"), post(b"body", target="/2")
@@ -163,7 +171,7 @@ def test_each_request_has_a_task_and_a_scope_of_its_own(connect: Connect) -> Non
 
 def test_a_deep_line_does_not_nest(connect: Connect) -> None:
     # Applications that are done at once, one after the other, must not call each other.
-    count = 5000
+    count = 2000
     client = connect(hello).send(get() * count)
     assert len(client.responses()) == count
 

@@ -179,7 +179,10 @@ class TestExpect:
     def test_in_chunks(self, connect: Connect) -> None:
         head = get("/", "Transfer-Encoding: chunked", "Expect: 100-continue", method="POST")
         client = connect(echo).send(head, b"3\r\nabc\r\n0\r\n\r\n")
-        assert [(response.status, response.body) for response in client.responses()] == [(100, b""), (200, b"POST / abc")]
+        assert [(response.status, response.body) for response in client.responses()] == [
+            (100, b""),
+            (200, b"POST / abc"),
+        ]
 
     def test_behind_a_request_that_runs(self, connect: Connect) -> None:
         client = connect(echo).send(get("/1") + self.HEAD, b"12345")

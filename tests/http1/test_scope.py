@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.http1.apps import Recorder
-from tests.http1.conftest import Connect, Serve
+from tests.http1.conftest import Serve
 from tests.scripted import get
 
 

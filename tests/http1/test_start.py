@@ -66,7 +66,7 @@ INPUTS: dict[str, list[bytes]] = {
     "get": [get()],
     "gets": [get(), get(), get()],
     "pipelined": [get() * 20],
-    "many": [get() * 1000],
+    "many": [get() * 200],
     "post": [post(b"12345")],
     "post in pieces": [post(b"12345")[:-5], b"123", b"45"],
     "expect": [get("/", "Content-Length: 5", "Expect: 100-continue", method="POST"), b"12345"],

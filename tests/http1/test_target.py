@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from uvicorn_worker.errors import RequestRefused
-from uvicorn_worker.http1.target import split_target, to_origin_form
+from uvicorn_worker.http1.target import check_target, split_target, to_origin_form
 
 
 @pytest.mark.parametrize(
@@ -17,7 +17,6 @@ from uvicorn_worker.http1.target import split_target, to_origin_form
         (b"/a?b?c", ("/a", b"/a", b"b?c")),
         (b"/%41%c3%A9%2f?%41", ("/Aé/", b"/%41%c3%A9%2f", b"%41")),
         (b"/%", ("/%", b"/%", b"")),
-        (b"/?\xff", ("/", b"/", b"\xff")),
         (b"*", ("*", b"*", b"")),
     ],
 )
@@ -25,11 +24,16 @@ def test_split_target(target: bytes, parts: tuple[str, bytes, bytes]) -> None:
     assert split_target(target) == parts
 
 
-@pytest.mark.parametrize("target", [b"/a#b", b"/a?b#c", b"#", b"/\xe9", b"/\xff?x"])
-def test_split_target_refuses(target: bytes) -> None:
+@pytest.mark.parametrize("target", [b"/a#b", b"/a?b#c", b"#", b"/\xe9", b"/?\xff"])
+def test_check_target_refuses(target: bytes) -> None:
     with pytest.raises(RequestRefused) as caught:
-        split_target(target)
+        check_target(target)
     assert caught.value.status == 400
+
+
+@pytest.mark.parametrize("target", [b"/", b"*", b"/a?b", b"/%23", b'/"<>^`{|}'])
+def test_check_target_takes(target: bytes) -> None:
+    check_target(target)
 
 
 @pytest.mark.parametrize(

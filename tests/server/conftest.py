@@ -8,9 +8,10 @@ import importlib
 import logging
 import socket
 import ssl
+import struct
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -37,7 +38,19 @@ def run(request: pytest.FixtureRequest) -> Iterator[Run]:
 
     faults: list[dict[str, Any]] = []
     loop.set_exception_handler(lambda loop, context: faults.append(context))
-    yield lambda coroutine: loop.run_until_complete(asyncio.wait_for(coroutine, PATIENCE))
+
+    async def with_clean_up(coroutine: Coroutine[Any, Any, Any]) -> Any:
+        try:
+            return await asyncio.wait_for(coroutine, PATIENCE)
+        finally:
+            while Peer.live:
+                await Peer.live.pop().close()
+            left = asyncio.all_tasks() - {asyncio.current_task()}
+            for task in left:
+                task.cancel()
+            await asyncio.gather(*left, return_exceptions=True)
+
+    yield lambda coroutine: loop.run_until_complete(with_clean_up(coroutine))
     loop.run_until_complete(loop.shutdown_asyncgens())
     loop.close()
     assert faults == []
@@ -70,11 +83,14 @@ def listen(where: str | Path = "127.0.0.1") -> socket.socket:
 
 
 class Peer:
-    """A client of a real socket."""
+    """A client of a real socket; it is closed when the test ends."""
+
+    live: ClassVar[list[Peer]] = []
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.reader = reader
         self.writer = writer
+        self.live.append(self)
 
     @classmethod
     async def connect(cls, sock: socket.socket, tls: ssl.SSLContext | None = None) -> Peer:
@@ -106,6 +122,12 @@ class Peer:
         except ConnectionError:
             return b""
 
+    def reset(self) -> None:
+        """Leave so that the server is told at once."""
+        linger = struct.pack("ii", 1, 0)
+        self.writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+        self.writer.transport.abort()
+
     async def close(self) -> None:
         self.writer.close()
         with contextlib.suppress(OSError):
@@ -116,16 +138,18 @@ class Peer:
 async def serving(
     app: ASGIApp, sock: socket.socket, *more: socket.socket, tls: ssl.SSLContext | None = None, **options: Any
 ) -> AsyncIterator[Server]:
-    """A server that has started; it is stopped at once at the end."""
-    options = {"timeout_graceful_shutdown": 5, "timeout_drain_idle": 0, **options}
+    """A server that has started; it is stopped at the end."""
+    options = {"timeout_graceful_shutdown": 0.3, "timeout_drain_idle": 0, **options}
     server = Server(Config(app=app, **options))
     await server.startup(app, [sock, *more], ssl_context=tls)
     try:
         yield server
     finally:
-        if server.started:
-            server.force_exit = True
-            await server.shutdown()
+        for peer in Peer.live:
+            peer.writer.close()
+        for _ in range(5):
+            await asyncio.sleep(0)
+        await server.shutdown()
         sock.close()
         for each in more:
             each.close()

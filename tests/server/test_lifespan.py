@@ -180,7 +180,7 @@ class TestFailure:
             await receive()
             await send({"type": "lifespan.startup.failed"})
 
-        with pytest.raises(LifespanError, match="the lifespan startup of the application failed$"):
+        with pytest.raises(LifespanError, match=r"the lifespan startup of the application failed$"):
             run(whole(app))
 
     def test_raising_after_startup_was_taken_is_a_warning_in_auto(
@@ -213,7 +213,7 @@ class TestFailure:
             await receive()
             await send({"type": "lifespan.shutdown.complete"})
             for kind in ("complete", "failed"):
-                with pytest.raises(RuntimeError, match="expects lifespan.shutdown"):
+                with pytest.raises(RuntimeError, match=r"expects lifespan\.shutdown"):
                     await send({"type": f"lifespan.shutdown.{kind}"})
 
         run(whole(app, "on"))

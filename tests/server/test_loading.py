@@ -120,7 +120,7 @@ class TestLoop:
             loop_factory(Config(app=app, loop="uvloop"))
 
     def test_a_name_that_leads_nowhere(self) -> None:
-        with pytest.raises(AppLoadError, match="option loop 'example:nothing'"):
+        with pytest.raises(ConfigError, match="option loop = 'example:nothing'"):
             loop_factory(Config(app=app, loop="example:nothing"))
 
     def test_a_name_of_something_else(self) -> None:

@@ -82,6 +82,7 @@ class RequestCycle:
         "stage",
         "started",
         "status",
+        "target",
         "task",
         "waiters",
     )
@@ -94,6 +95,8 @@ class RequestCycle:
         self.persistent = persistent
         self.keep_alive = persistent and runtime.keep_alive_ticks > 0
         self.http10 = False
+        # The request target in origin-form, as it was sent: applications change what is in the scope.
+        self.target = b""
         self.progress = WAITING
         self.task: asyncio.Task[None] | None = None
         # The request's body: what has come and was not taken, whether all has come, whether all was taken.
@@ -348,10 +351,20 @@ class RequestCycle:
         if requests >= runtime.limit_requests:
             runtime.on_limit()
         if runtime.access is not None:
-            runtime.access(self)
+            self.log_access()
         if self.waiters is not None:
             self.wake()
         self.conn.response_complete(self)
+
+    def log_access(self) -> None:
+        """Write the access line; one that can't be written must not cost the client its answer."""
+        runtime = self.runtime
+        if runtime.access is None:
+            return
+        try:
+            runtime.access(self)
+        except Exception as exc:
+            runtime.log.error("The access line could not be logged", exc_info=exc)
 
     # Waiting -----------------------------------------------------------------------------------------
 
@@ -395,8 +408,8 @@ class RequestCycle:
         """Nothing can be received or sent any more."""
         self.lost = True
         self.chunks.clear()
-        if self.stage in (HEAD_HELD, BODY) and self.runtime.access is not None:
-            self.runtime.access(self)
+        if self.stage in (HEAD_HELD, BODY):
+            self.log_access()
         self.disconnect()
 
 

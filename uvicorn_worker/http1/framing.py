@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from uvicorn_worker.errors import RequestRefused
+from uvicorn_worker.http1.head import LENGTH_DIGITS
 
 __all__ = ["OWN_FIELDS", "Framing", "read_framing"]
 
@@ -23,7 +24,7 @@ class Framing:
     expects_continue: bool
 
 
-def read_framing(version: str, method: str, own: list[tuple[bytes, bytes]]) -> Framing:
+def read_framing(version: str, method: str | None, own: list[tuple[bytes, bytes]]) -> Framing:
     """The framing of a request from its `OWN_FIELDS`, names in lower case; raises `RequestRefused`."""
     _check_request_line(version, method)
     hosts = [value for name, value in own if name == b"host"]
@@ -43,7 +44,7 @@ def read_framing(version: str, method: str, own: list[tuple[bytes, bytes]]) -> F
     return Framing(length, bool(expectations) and length != 0)
 
 
-def _check_request_line(version: str, method: str) -> None:
+def _check_request_line(version: str, method: str | None) -> None:
     if version == "0.9":
         raise RequestRefused(400, "the request line has no HTTP version")
     if version not in ("1.0", "1.1"):
@@ -68,6 +69,6 @@ def _check_chunked(version: str, encodings: list[bytes], lengths: list[bytes]) -
 def _content_length(lengths: list[bytes]) -> int:
     if not lengths:
         return 0
-    if len(lengths) > 1 or not lengths[0].isdigit():
+    if len(lengths) > 1 or not lengths[0].isdigit() or len(lengths[0]) > LENGTH_DIGITS:
         raise RequestRefused(400, "Content-Length is not one number")
     return int(lengths[0])

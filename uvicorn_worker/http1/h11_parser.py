@@ -1,8 +1,8 @@
 """h11 behind the callbacks of httptools, so that one protocol serves both.
 
 h11 reads messages; what it would write is left to the protocol, so a connection object is used for one
-request and the bytes after it go to the next one. Where h11 is more lenient than llhttp (bare LF, folded
-field lines) the head is refused here, so that both parsers take the same requests.
+request and the bytes after it go to the next one. Where h11 is more lenient than llhttp about a head (bare LF,
+folded field lines, control characters, the same Content-Length twice) it is refused here.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ from uvicorn_worker.errors import RequestRefused
 __all__ = ["H11Parser", "HttpParserUpgrade"]
 
 _find_fold = re.compile(rb"\n[ \t]").search
+_find_control = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]").search
+_find_lengths = re.compile(rb"\ncontent-length:[ \t]*([^\r]*?)[ \t]*\r", re.IGNORECASE).findall
 
 
 class HttpParserUpgrade(Exception):
@@ -26,7 +28,7 @@ class HttpParserUpgrade(Exception):
 
 
 class H11Parser:
-    """Feeds bytes to h11 and calls `on_url`, `on_header`, `on_headers_complete`, `on_body`, `on_message_complete`."""
+    """Feeds bytes to h11 and calls back as `Callbacks` says."""
 
     __slots__ = ("_callbacks", "_connection", "_http_version", "_keep_alive", "_max_head", "_method", "_upgrade")
 
@@ -75,6 +77,8 @@ class H11Parser:
             if self._upgrade and self._connection is not connection:
                 raise HttpParserUpgrade(len(data) - len(self.partial_head))
             connection = self._connection
+        if self._connection.their_state is h11.IDLE and self.partial_head:
+            self._callbacks.on_message_begin()
 
     def _next_part(self) -> bool:
         connection = self._connection
@@ -107,11 +111,18 @@ class H11Parser:
             raise RequestRefused(400, "a line of the head does not end with CR LF")
         if _find_fold(head):
             raise RequestRefused(400, "a folded header field")
+        if _find_control(head):
+            raise RequestRefused(400, "a control character in the head")
+        lengths = _find_lengths(head)
+        if len(lengths) > 1 or (lengths and not lengths[0].isdigit()):
+            # h11 makes one of several that are the same.
+            raise RequestRefused(400, "Content-Length is not one number")
         callbacks = self._callbacks
         self._method = request.method
         self._http_version = request.http_version.decode()
         options: set[bytes] = set()
         upgrade = b""
+        callbacks.on_message_begin()
         callbacks.on_url(request.target)
         for name, value in request.headers:
             if name == b"connection":

@@ -14,7 +14,7 @@ from typing import Any
 
 from uvicorn_worker.errors import ApplicationError
 
-__all__ = ["CLOSES", "STATUS_LINES", "FieldMemo", "encode_field", "encode_fields", "status_line"]
+__all__ = ["CLOSES", "LENGTH_DIGITS", "STATUS_LINES", "FieldMemo", "encode_field", "encode_fields", "status_line"]
 
 STATUS_LINES = {status.value: b"HTTP/1.1 %d %s\r\n" % (status, status.phrase.encode()) for status in HTTPStatus}
 
@@ -33,6 +33,9 @@ CLOSES = 1
 # starts anew when it is full.
 _MEMO_SIZE = 2048
 _MEMO_LONGEST = 128
+
+# More digits than any length has, and fewer than Python takes for a number.
+LENGTH_DIGITS = 19
 
 FieldMemo = dict[tuple[bytes, bytes], bytes]
 
@@ -77,7 +80,7 @@ def encode_fields(
         except (TypeError, ValueError):
             # A list, which ASGI allows and which has no hash, or something that is no header at all.
             name, value = _as_pair(field)
-        if name == b"content-length" and value.isdigit():
+        if name == b"content-length" and value.isdigit() and len(value) <= LENGTH_DIGITS:
             if length is not None and length != int(value):
                 raise ApplicationError("the response has two different content-length headers")
             length = int(value)
@@ -85,7 +88,7 @@ def encode_fields(
         line = encode_field(name, value)
         lowered = name.lower()
         if lowered == b"content-length":
-            if not value.isdigit() or (length is not None and length != int(value)):
+            if not value.isdigit() or len(value) > LENGTH_DIGITS or (length is not None and length != int(value)):
                 raise ApplicationError(f"response header content-length is not one number: {value!r}")
             length = int(value)
         elif lowered in HOP_BY_HOP:

@@ -17,7 +17,7 @@ from uvicorn_worker.http1.cycle import DONE, WAITING, RequestCycle
 from uvicorn_worker.http1.framing import OWN_FIELDS, read_framing
 from uvicorn_worker.http1.limits import check_head, check_partial_head, check_partial_lines, too_many_fields
 from uvicorn_worker.http1.output import Output
-from uvicorn_worker.http1.parsers import SkipFirstHead, explain
+from uvicorn_worker.http1.parsers import SkipFirstHead, explain, unknown_method
 from uvicorn_worker.http1.target import check_target, split_target, to_origin_form
 from uvicorn_worker.runtime import Runtime
 
@@ -44,15 +44,20 @@ _match_request_line = re.compile(rb"(GET|HEAD|DELETE|OPTIONS) (/[!$-~]*) HTTP/1\
 # How often the fields of a request are remembered on a connection where they turn out to be others each time.
 REPEATS = 3
 
-METHODS = {
-    name.encode(): name for name in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT")
-}
+# The methods that are registered for HTTP, less those that no origin server has a use for. Others are refused.
+METHOD_NAMES = (
+    "ACL BIND CHECKOUT CONNECT COPY DELETE GET HEAD LINK LOCK M-SEARCH MERGE MKACTIVITY MKCALENDAR MKCOL MOVE NOTIFY "
+    "OPTIONS PATCH POST PROPFIND PROPPATCH PURGE PUT QUERY REBIND REPORT SEARCH SUBSCRIBE TRACE UNBIND UNLINK UNLOCK "
+    "UNSUBSCRIBE"
+)
+METHODS = {name.encode(): name for name in METHOD_NAMES.split(" ")}
 
 
 class Input(Output):
     """Feeds the parser, and makes a `RequestCycle` of each head."""
 
     __slots__ = (
+        "begun",
         "between",
         "body_bytes",
         "body_declared",
@@ -86,7 +91,8 @@ class Input(Output):
         super().__init__(runtime)
         self.parser: Any = None
 
-        # Of the message that is being read.
+        # Of the message that is being read; `begun` says that there is one, be it a single byte.
+        self.begun = False
         self.url: bytes | None = None
         self.headers: list[tuple[bytes, bytes]] = []
         self.own: list[tuple[bytes, bytes]] = []
@@ -152,7 +158,7 @@ class Input(Output):
                 self._head_incomplete(data)
             elif self.repeats:
                 self._remember(data)
-            if self.incoming is not None or self.waiting:
+            if self.begun or self.waiting:
                 self.between = False
             if rest:
                 self.feed_slowly(rest)
@@ -185,14 +191,7 @@ class Input(Output):
 
     def settle(self) -> None:
         """See whether the next read begins a message, and may be parsed at once."""
-        self.between = (
-            self.url is None
-            and self.head_bytes == 0
-            and self.incoming is None
-            and self.held is None
-            and not self.waiting
-            and not self.stopped
-        )
+        self.between = not self.begun and self.held is None and not self.waiting and not self.stopped
 
     def _slice_size(self) -> int:
         """How much may be fed at once: all of a body whose length is known, little where heads may follow."""
@@ -370,6 +369,9 @@ class Input(Output):
 
     # Parser callbacks --------------------------------------------------------------------------------
 
+    def on_message_begin(self) -> None:
+        self.begun = True
+
     def on_url(self, url: bytes) -> None:
         self.url = url if self.url is None else self.url + url
 
@@ -396,7 +398,7 @@ class Input(Output):
         cycle = RequestCycle(self, runtime, scope, parser.should_keep_alive())  # type: ignore[arg-type]  # Http1Protocol is the one Input
         try:
             raw_method = parser.get_method()
-            method = METHODS.get(raw_method) or raw_method.decode("ascii").upper()
+            method = METHODS.get(raw_method)
             if self.careful:
                 check_head(runtime.config, raw_method, url, headers)
             if len(headers) > runtime.limit_fields:
@@ -410,6 +412,8 @@ class Input(Output):
                 self.body_bytes = self.overhead = 0
                 self.body_declared = framing.length
                 cycle.expect_continue = framing.expects_continue
+            if method is None:
+                raise unknown_method(raw_method)
             own.clear()
             if url[0] != SLASH:
                 url, authority = to_origin_form(url, method)
@@ -426,6 +430,7 @@ class Input(Output):
     def _accept(self, cycle: RequestCycle, method: str, url: bytes, headers: list[tuple[bytes, bytes]]) -> None:
         """Fill the scope of a request whose head is good, and put it in the row."""
         runtime, scope = self.runtime, cycle.scope
+        cycle.target = url
         path, raw_path, query = split_target(url)
         if runtime.raw_root_path:
             path = scope["root_path"] + path
@@ -465,6 +470,7 @@ class Input(Output):
         if cycle is None:
             return
         self.incoming = None
+        self.begun = False
         if self.headers:
             # Trailers: read, checked by the parser, and never mixed into the headers (RFC 9110, 6.5.1).
             self.headers = []

@@ -10,13 +10,16 @@ from typing import Any, Protocol
 from uvicorn_worker.config import Config
 from uvicorn_worker.errors import ConfigError, RequestRefused
 
-__all__ = ["Callbacks", "SkipFirstHead", "explain", "parser_factory"]
+__all__ = ["Callbacks", "SkipFirstHead", "explain", "parser_factory", "unknown_method"]
 
 _starts_with_method = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+ ").match
 
 
 class Callbacks(Protocol):
     """What a parser calls as it reads."""
+
+    def on_message_begin(self) -> None:
+        """The first byte of a message has come."""
 
     def on_url(self, url: bytes) -> None:
         """A piece of the request target."""
@@ -58,6 +61,7 @@ class SkipFirstHead:
     def __init__(self, callbacks: Callbacks) -> None:
         self._callbacks = callbacks
         self._skipping = True
+        self.on_message_begin = callbacks.on_message_begin
         self.on_body = callbacks.on_body
         self.on_message_complete = callbacks.on_message_complete
 
@@ -78,13 +82,17 @@ class SkipFirstHead:
         self._skipping = False
 
 
+def unknown_method(method: bytes) -> RequestRefused:
+    """RFC 9110, 9.1: 501 for a method that the server does not know."""
+    return RequestRefused(501, f"the method {method.decode('ascii', 'replace')} is not known here")
+
+
 def explain(error: Exception, start: bytes) -> RequestRefused:
     """What to answer for an error of a parser; `start` is how the message began, where that is known."""
     reason = str(error) or type(error).__name__
     if type(error).__name__ == "HttpParserInvalidMethodError":
         if _starts_with_method(start):
-            method = start.split(b" ", 1)[0].decode()
-            return RequestRefused(501, f"the method {method} is not known here")
+            return unknown_method(start.split(b" ", 1)[0])
         return RequestRefused(400, "not an HTTP request")
     if "HTTP version" in reason:
         return RequestRefused(505, "an HTTP version that is not supported here")

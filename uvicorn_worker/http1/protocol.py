@@ -161,7 +161,7 @@ class Http1Protocol(Input):
             return
         if self.read_paused:
             self.resume_reading()
-        if self.url is None and self.head_bytes == 0:
+        if not self.begun:
             self.deadline = runtime.tick + runtime.keep_alive_ticks
         elif runtime.request_head_ticks:
             self.deadline = runtime.tick + runtime.request_head_ticks
@@ -263,7 +263,7 @@ class Http1Protocol(Input):
     @property
     def idle(self) -> bool:
         """Whether no request is being received, run or answered."""
-        return self.cycle is None and self.incoming is None and self.url is None and self.head_bytes == 0
+        return self.cycle is None and not self.begun
 
     def on_deadline(self) -> None:
         """Too long idle, too long in sending a head, or long enough in lingering."""
@@ -274,7 +274,7 @@ class Http1Protocol(Input):
             if cycle.stage == DONE:
                 # It was answered early, and the rest of its body does not come.
                 self.close()
-        elif self.url is not None or self.head_bytes:
+        elif self.begun:
             self.refuse(RequestRefused(408, "the request head did not arrive in time"))
         else:
             self.close()

@@ -60,7 +60,10 @@ def loop_factory(config: Config) -> Callable[[], asyncio.AbstractEventLoop]:
         return _uvloop_factory()
     if config.loop == "asyncio":
         return asyncio.new_event_loop
-    factory = import_name(config.loop, "option loop")
+    try:
+        factory = import_name(config.loop, "the name of a loop")
+    except (AppLoadError, ImportError) as exc:
+        raise ConfigError(f"option loop = {config.loop!r}: {exc}") from None
     if not callable(factory):
         raise ConfigError(f"option loop = {config.loop!r}: what it names is not callable")
     return factory  # type: ignore[no-any-return]

@@ -27,11 +27,11 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from types import FrameType
 from typing import Any
 
-from uvicorn_worker.asgi import ASGIApp
+from uvicorn_worker.asgi import ASGIApp, raw_path_of
 from uvicorn_worker.clock import TICK
 from uvicorn_worker.config import Config
 from uvicorn_worker.errors import ConfigError, LifespanError
-from uvicorn_worker.runtime import AccessHook, Runtime
+from uvicorn_worker.runtime import AccessHook, Exchange, Runtime
 from uvicorn_worker.server.handover import protocol_factory
 from uvicorn_worker.server.lifespan import Lifespan
 from uvicorn_worker.server.loading import load_app
@@ -42,6 +42,9 @@ __all__ = ["Server"]
 # half of it for applications that were told of the disconnect, half for the lifespan shutdown.
 _RESERVE_PART = 0.2
 _RESERVE_LIMIT = 4.0
+
+# How many turns of the loop asyncio takes from an accept to connection_made(), and some to spare.
+_ACCEPT_TURNS = 5
 
 # How long a quick stop waits for the cancelled tasks.
 _QUICK_SECONDS = 0.5
@@ -235,7 +238,7 @@ class Server:
         timeout = self.config.timeout_graceful_shutdown
         deadline = None if timeout is None else time.monotonic() + timeout
         self.runtime.draining = True
-        self._stop_accepting()
+        await self._stop_accepting()
         if not self._force_exit:
             await self._drain(deadline)
         await self._cut_what_is_left()
@@ -244,8 +247,16 @@ class Server:
             await self._until_quick(self._lifespan.shutdown(left))
         self._stop_ticking()
 
-    def _stop_accepting(self) -> None:
+    async def _stop_accepting(self) -> None:
         """Close our listening sockets; what is in the accept queue goes to whoever else reads the socket."""
+        loop = self.runtime.loop
+        if not _is_uvloop(loop):
+            # asyncio makes the connection in a task of its own after the accept, and forgets the socket when the
+            # server was closed in between: accept no more, and let what was accepted become a connection first.
+            for _, sock in self._listeners:
+                loop.remove_reader(sock)
+            for _ in range(_ACCEPT_TURNS):
+                await asyncio.sleep(0)
         for server, sock in self._listeners:
             server.close()
             sock.close()
@@ -322,12 +333,12 @@ def _uvicorn_access(config: Config) -> AccessHook | None:
     if not config.access_log or not logger.isEnabledFor(logging.INFO):
         return None
 
-    def log_access(exchange: Any) -> None:
+    raw_root_path = raw_path_of(config.root_path)
+
+    def log_access(exchange: Exchange) -> None:
         scope = exchange.scope
         client = scope["client"]
-        target = scope["raw_path"].decode("ascii")
-        if scope["query_string"]:
-            target += "?" + scope["query_string"].decode("latin-1")
+        target = (raw_root_path + exchange.target).decode("ascii")
         logger.info(
             '%s - "%s %s HTTP/%s" %d',
             "{}:{}".format(*client) if client else "",

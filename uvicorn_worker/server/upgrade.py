@@ -36,6 +36,7 @@ class HandshakeCycle(RequestCycle):
     def __init__(self, cycle: RequestCycle) -> None:
         super().__init__(cycle.conn, cycle.runtime, cycle.scope, cycle.persistent)
         self.started = cycle.started
+        self.target = cycle.target
         self.complete = True
         self.session: WebSocketSession | None = None
 
@@ -78,8 +79,7 @@ class HandshakeCycle(RequestCycle):
         runtime.requests += 1
         if runtime.requests >= runtime.limit_requests:
             runtime.on_limit()
-        if runtime.access is not None:
-            runtime.access(self)
+        self.log_access()
         return carrier, early
 
     async def respond(self, message: Event) -> None:

@@ -56,6 +56,7 @@ class FrameConnection:
     """One side of an open WebSocket without I/O: bytes in, messages out; messages in, bytes out."""
 
     __slots__ = (
+        "_at",
         "_core",
         "_decoder",
         "_deflate",
@@ -70,6 +71,7 @@ class FrameConnection:
         "_rsv1",
         "_size",
         "_start",
+        "deferred",
         "pong",
     )
 
@@ -92,6 +94,10 @@ class FrameConnection:
         self._size = 0
         self._inflated = 0
         self._decoder: codecs.IncrementalDecoder | None = None
+        # Where in the data the frame begins whose head is being read; -1 while it is a payload.
+        self._at = -1
+        # Whether the end (a close frame, an error) waits in `_pending` behind messages that were given already.
+        self.deferred = False
         # The payload of the last pong.
         self.pong: bytes | None = None
 
@@ -102,21 +108,42 @@ class FrameConnection:
 
         `data_to_send()` gives what is to be sent for it: pongs, the close frame.
         """
+        events = self.receive_part(data)
+        while self.deferred:
+            events += self.receive_part(b"")
+        return events
+
+    def receive_part(self, data: bytes) -> list[str | bytes | Closed]:
+        """The same, but messages come alone: the end behind them is for a further call, as `deferred` says.
+
+        Until then they can be answered.
+        """
         events: list[str | bytes | Closed] = []
         if self._core.state is not OPEN and self._core.eof_sent:
             return events
+        self.deferred = False
         if self._pending:
             data = self._pending + data
             self._pending = b""
         try:
             self._read(data, events)
         except ProtocolError as exc:
-            self._fail(CloseCode.PROTOCOL_ERROR, str(exc), events)
+            if not self._defer(data, events):
+                self._fail(CloseCode.PROTOCOL_ERROR, str(exc), events)
         except UnicodeDecodeError as exc:
             self._fail(CloseCode.INVALID_DATA, f"{exc.reason} at position {exc.start}", events)
         except PayloadTooBig:
-            self._fail(CloseCode.MESSAGE_TOO_BIG, f"message is larger than {self._max_size} bytes", events)
+            if not self._defer(data, events):
+                self._fail(CloseCode.MESSAGE_TOO_BIG, f"message is larger than {self._max_size} bytes", events)
         return events
+
+    def _defer(self, data: bytes, events: list[Any]) -> bool:
+        """Leave the end for the next call, where messages are before it: they may still be answered."""
+        if not events or self._at < 0:
+            return False
+        self._pending = data[self._at :]
+        self.deferred = True
+        return True
 
     def _fail(self, code: CloseCode, reason: str, events: list[Any]) -> None:
         # What failed is told to the client with the close frame, whose reason must stay within 123 bytes.
@@ -129,6 +156,7 @@ class FrameConnection:
         if self._left:
             at = self._read_payload(data, 0, end, events)
         while end - at >= 2:
+            self._at = at
             start, length = data[at], data[at + 1]
             if _PLAIN_TEXT <= start <= _PLAIN_BINARY and length >= _MASKED and not self._opcode:
                 # The shortest way: a whole small message in one frame, all of it here.
@@ -146,9 +174,11 @@ class FrameConnection:
                     at = frame_end
                     continue
             if start & 0x08:
-                frame_end = self._control_end(data, at, end)
+                frame_end = self._control_end(data, at)
                 if frame_end > end:
                     break
+                if start & 0x0F == Opcode.CLOSE and self._defer(data, events):
+                    return
                 self._read_control(data[at:frame_end], events)
                 at = frame_end
                 if self._core.state is not OPEN and self._core.eof_sent:
@@ -161,7 +191,7 @@ class FrameConnection:
         if at < end:
             self._pending = data[at:]
 
-    def _control_end(self, data: bytes, at: int, end: int) -> int:
+    def _control_end(self, data: bytes, at: int) -> int:
         """Where a control frame ends (5.5: at most 125 bytes, not fragmented, masked)."""
         start, length = data[at], data[at + 1]
         if start & _RSV:
@@ -231,6 +261,7 @@ class FrameConnection:
 
     def _read_payload(self, data: bytes, at: int, end: int, events: list[Any]) -> int:
         """Take what is there of the frame's payload; give where it ends."""
+        self._at = -1
         size = min(self._left, end - at)
         if size:
             piece = apply_mask(data[at : at + size], self._mask)

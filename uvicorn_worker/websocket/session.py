@@ -245,7 +245,7 @@ class WebSocketSession:
         frames, carrier = self._frames, self._carrier
         if frames is None or carrier is None:
             return
-        events = frames.receive_data(data)
+        events = frames.receive_part(data)
         for event in events:
             if isinstance(event, Closed):
                 self._stage = CLOSED if self._stage == CLOSED else CLOSING
@@ -262,6 +262,9 @@ class WebSocketSession:
             carrier.pause_reading()
         if events and self._waiters:
             self.wake()
+        if frames.deferred:
+            # After the application's turn, in which it may answer the messages before the end.
+            self._runtime.loop.call_soon(self.receive_data, b"")
 
     def _flush_core(self) -> None:
         """Send what the frames' core has to say; close when the closing handshake is over."""

@@ -9,7 +9,6 @@ everything.
 from __future__ import annotations
 
 import base64
-import binascii
 import logging
 import os
 import re
@@ -18,10 +17,10 @@ from collections.abc import Callable, Iterator, Mapping
 from datetime import timedelta
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
 from gunicorn.glogging import Logger, SafeAtoms
 
-from uvicorn_worker.asgi import raw_path_of
 from uvicorn_worker.runtime import AccessHook, Exchange
 
 if TYPE_CHECKING:
@@ -135,7 +134,7 @@ def _user(exchange: Exchange, elapsed: float) -> str:
         return "-"
     try:
         user = base64.b64decode(encoded.strip()).partition(b":")[0].decode("utf-8")
-    except (binascii.Error, UnicodeDecodeError):
+    except ValueError:
         return "-"
     return user or "-"
 
@@ -147,15 +146,17 @@ def _header(exchange: Exchange, wanted: bytes, default: str = "-") -> str:
     return default
 
 
-def _target(scope: Mapping[str, Any]) -> str:
-    """The request target as the client sent it: without the root_path that the server put before it."""
-    raw_path: bytes = scope["raw_path"][len(raw_path_of(scope["root_path"])) :]
-    query: bytes = scope["query_string"]
-    return (raw_path + b"?" + query if query else raw_path).decode("latin-1")
+def _target(exchange: Exchange) -> str:
+    """The request target as the client sent it: without the root_path that the server puts before the path."""
+    return exchange.target.decode("latin-1")
 
 
-def _path(scope: Mapping[str, Any]) -> str:
-    return str(scope["path"][len(scope["root_path"]) :])
+def _path(exchange: Exchange) -> str:
+    return unquote(_target(exchange).partition("?")[0])
+
+
+def _query(exchange: Exchange) -> str:
+    return _target(exchange).partition("?")[2]
 
 
 def _protocol(exchange: Exchange, elapsed: float) -> str:
@@ -164,7 +165,7 @@ def _protocol(exchange: Exchange, elapsed: float) -> str:
 
 def _request_line(exchange: Exchange, elapsed: float) -> str:
     scope = exchange.scope
-    return f"{scope['method']} {_target(scope)} HTTP/{scope['http_version']}"
+    return f"{scope['method']} {_target(exchange)} HTTP/{scope['http_version']}"
 
 
 def _seconds(exchange: Exchange, elapsed: float) -> str:
@@ -181,8 +182,8 @@ _ATOMS: dict[str, Callable[[Exchange, float], Any]] = {
     "r": _request_line,
     "s": lambda exchange, elapsed: str(exchange.status),
     "m": lambda exchange, elapsed: exchange.scope["method"],
-    "U": lambda exchange, elapsed: _path(exchange.scope),
-    "q": lambda exchange, elapsed: exchange.scope["query_string"].decode("latin-1"),
+    "U": lambda exchange, elapsed: _path(exchange),
+    "q": lambda exchange, elapsed: _query(exchange),
     "H": _protocol,
     "b": lambda exchange, elapsed: str(exchange.body_sent),
     "B": lambda exchange, elapsed: exchange.body_sent,
@@ -202,11 +203,12 @@ _ATOMS: dict[str, Callable[[Exchange, float], Any]] = {
 class RequestView:
     """What a Gunicorn logger or hook may ask of a request."""
 
-    def __init__(self, scope: Mapping[str, Any]) -> None:
+    def __init__(self, exchange: Exchange) -> None:
+        scope = exchange.scope
         self.method: str = scope["method"]
-        self.uri = _target(scope)
-        self.path = _path(scope)
-        self.query: str = scope["query_string"].decode("latin-1")
+        self.uri = _target(exchange)
+        self.path = _path(exchange)
+        self.query = _query(exchange)
         self.fragment = ""
         major, _, minor = scope["http_version"].partition(".")
         self.version = (int(major), int(minor or 0))
@@ -236,9 +238,9 @@ def make_environ(exchange: Exchange) -> dict[str, Any]:
     client, server = scope["client"], scope["server"]
     environ: dict[str, Any] = {
         "REQUEST_METHOD": scope["method"],
-        "RAW_URI": _target(scope),
-        "PATH_INFO": _path(scope),
-        "QUERY_STRING": scope["query_string"].decode("latin-1"),
+        "RAW_URI": _target(exchange),
+        "PATH_INFO": _path(exchange),
+        "QUERY_STRING": _query(exchange),
         "SCRIPT_NAME": scope["root_path"],
         "SERVER_PROTOCOL": f"HTTP/{scope['http_version']}",
         "SERVER_NAME": server[0] if server else "",
@@ -259,6 +261,6 @@ def make_environ(exchange: Exchange) -> dict[str, Any]:
 def _object_hook(log: Any) -> AccessHook:
     def log_access(exchange: Exchange) -> None:
         elapsed = timedelta(seconds=time.monotonic() - exchange.started)
-        log.access(ResponseView(exchange), RequestView(exchange.scope), make_environ(exchange), elapsed)
+        log.access(ResponseView(exchange), RequestView(exchange), make_environ(exchange), elapsed)
 
     return log_access

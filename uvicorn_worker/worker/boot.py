@@ -18,11 +18,17 @@ class FailureToken:
 
     def __init__(self) -> None:
         self.owner = os.getpid()
-        self._read_end, write_end = os.pipe()
+        self._read_end, self._write_end = os.pipe()
         os.set_blocking(self._read_end, False)
-        os.write(write_end, b"1")
-        os.close(write_end)
+        self.give_back()
 
     def take(self) -> bool:
-        """Whether the caller is the first to take it."""
-        return os.read(self._read_end, 1) == b"1"
+        """Whether nobody else has it."""
+        try:
+            return os.read(self._read_end, 1) == b"1"
+        except BlockingIOError:
+            return False
+
+    def give_back(self) -> None:
+        """Let another process take it."""
+        os.write(self._write_end, b"1")

@@ -39,7 +39,7 @@ __all__ = ["UvicornH11Worker", "UvicornWorker"]
 # The longest pause between two heartbeats, in seconds; also how soon a dead parent is seen.
 _HEARTBEAT = 1.0
 # How long a worker that failed, but is not the one to report it, waits for the master to stop it.
-_WAIT_FOR_MASTER = 10.0
+_WAIT_FOR_MASTER = 3.0
 # How long tasks that the application left running may take to end once they were cancelled.
 _CANCEL_SECONDS = 0.5
 
@@ -127,7 +127,10 @@ class UvicornWorker(Worker):
             while not self.server.should_exit and self.ppid == os.getppid() and time.monotonic() < deadline:
                 self.notify()
                 time.sleep(0.05)
-            sys.exit(0 if self.server.should_exit or self.ppid != os.getppid() else code)
+            if not self.server.should_exit:
+                # Its signal came before this process could take it, or the one that was to report was killed.
+                token.give_back()
+            sys.exit(0)
         self.log.error(message, exc_info=exc)
         sys.exit(code)
 

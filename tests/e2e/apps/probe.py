@@ -76,7 +76,7 @@ async def gate() -> None:
     except FileExistsError:
         return
     event("waiting")
-    while not (here / "open").exists():  # noqa: ASYNC110 - the test is another process
+    while not (here / "open").exists():  # made by the test, which is another process
         await asyncio.sleep(0.02)
 
 

@@ -1,0 +1,130 @@
+"""Gates on what a request costs in calls and writes.
+
+The numbers are a little above what was measured, so that a change that makes a request dearer is seen at once; one
+that makes it cheaper may lower them. Nothing here depends on the machine.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pytest
+
+from tests.counts.counting import Counts, count
+from tests.http1.apps import stream
+from tests.scripted import get
+from uvicorn_worker.asgi import ASGIApp, Receive, Scope, Send
+
+BROWSER = (
+    "Connection: keep-alive",
+    "User-Agent: Mozilla/5.0 (X11; Linux x86_64; rv:130.0) Gecko/20100101 Firefox/130.0",
+    "Accept: text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8",
+    "Accept-Language: en-US,en;q=0.5",
+    "Accept-Encoding: gzip, deflate, br, zstd",
+    "Cookie: session=0123456789abcdef",
+    "Upgrade-Insecure-Requests: 1",
+    "Sec-Fetch-Dest: document",
+    "Sec-Fetch-Mode: navigate",
+    "Sec-Fetch-Site: none",
+)
+
+
+async def hello(scope: Scope, receive: Receive, send: Send) -> None:
+    """Thirteen bytes."""
+    await send(
+        {
+            "type": "http.response.start",
+            "status": 200,
+            "headers": [(b"content-type", b"text/plain"), (b"content-length", b"13")],
+        }
+    )
+    await send({"type": "http.response.body", "body": b"Hello, world!"})
+
+
+async def echo(scope: Scope, receive: Receive, send: Send) -> None:
+    """The body of the request, which came along with its head."""
+    event = await receive()
+    assert not event["more_body"]
+    await send(
+        {
+            "type": "http.response.start",
+            "status": 200,
+            "headers": [(b"content-type", b"text/plain"), (b"content-length", b"%d" % len(event["body"]))],
+        }
+    )
+    await send({"type": "http.response.body", "body": event["body"]})
+
+
+def request(number: int, *fields: str, body: bytes = b"") -> bytes:
+    """A request whose target and fields no other has, so that nothing can be taken from an earlier one."""
+    if not body:
+        return get(f"/{number}", *fields, *([f"X-Id: {number}"] if fields else []))
+    head = get(f"/{number}", f"X-Id: {number}", f"Content-Length: {len(body)}", method="POST")
+    return head + body
+
+
+TEN_CHUNKS = stream(*[b"x" * 100] * 10)
+
+
+@dataclass(frozen=True)
+class Gate:
+    """The most that each parser may take."""
+
+    python: int
+    c: int
+    writes: int = 1
+
+
+# The application, the requests of which the last is counted, and the gates by parser.
+CASES: dict[str, tuple[ASGIApp, list[bytes], dict[str, Gate]]] = {
+    "the same get again": (hello, [get()] * 4, {"httptools": Gate(40, 60), "h11": Gate(40, 60)}),
+    "another get": (
+        hello,
+        [request(number, f"X-A: {number}") for number in range(8)],
+        {"httptools": Gate(40, 60), "h11": Gate(300, 300)},
+    ),
+    "a first get": (hello, [get()], {"httptools": Gate(60, 90), "h11": Gate(300, 300)}),
+    "a browser's get": (
+        hello,
+        [request(number, *BROWSER) for number in range(8)],
+        {"httptools": Gate(60, 90), "h11": Gate(400, 400)},
+    ),
+    "a post of 1 KB": (
+        echo,
+        [request(number, body=b"x" * 1024) for number in range(8)],
+        {"httptools": Gate(60, 90), "h11": Gate(400, 400)},
+    ),
+    "ten chunks": (TEN_CHUNKS, [get()] * 4, {"httptools": Gate(80, 120, 2), "h11": Gate(80, 120, 2)}),
+    "sixteen pipelined gets": (hello, [get() * 16] * 4, {"httptools": Gate(700, 900, 2), "h11": Gate(4000, 3000, 2)}),
+}
+
+
+@pytest.mark.parametrize("parser", ["httptools", "h11"])
+@pytest.mark.parametrize("case", CASES)
+def test_gates(case: str, parser: str) -> None:
+    app, requests, gates = CASES[case]
+    counts, gate = count(app, *requests, parser=parser), gates[parser]
+    assert counts.writes <= gate.writes, f"\n{counts}"
+    assert counts.python_calls <= gate.python, f"\n{counts}"
+    assert counts.c_calls <= gate.c, f"\n{counts}"
+
+
+def test_a_small_get_is_exactly_one_write_and_at_most_forty_calls() -> None:
+    for requests in ([get()] * 2, [get("/a"), get("/b")], [get("/", "X: 1"), get("/", "X: 2"), get()]):
+        counts = count(hello, *requests, parser="httptools")
+        assert counts.writes == 1, f"\n{counts}"
+        assert counts.python_calls <= 40, f"\n{counts}"
+
+
+def test_a_log_that_is_off_costs_nothing() -> None:
+    def cost(**options: bool) -> Counts:
+        return count(hello, get(), get(), parser="httptools", **options)
+
+    assert cost(access_log=False).python_calls == cost().python_calls
+
+
+def test_the_count_sees_what_it_should() -> None:
+    counts = count(hello, get(), get(), parser="httptools")
+    names = {name.partition(":")[2] for name in counts.python}
+    assert {"data_received", "run", "send"} <= names
+    assert not {"hello", "write", "settle", "profile"} & names

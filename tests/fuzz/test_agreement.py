@@ -1,0 +1,98 @@
+"""The two parsers take the same requests, and refuse the same."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.http1.apps import Recorder
+from tests.http1.test_bad_requests import BODIES, CHUNKED, HEADS, TO_POST, patient
+from tests.scripted import Harness, get, parse_responses, post
+
+GOOD = {
+    "a request": get(),
+    "an empty value": get("/", "X:"),
+    "white space around a value": get("/", "X: \t y \t "),
+    "bytes above ASCII in a value": get("/", "X: \xe9\xff"),
+    "a tab in a value": get("/", "X: a\tb"),
+    "a colon in a value": get("/", "X: a:b::c"),
+    "a name of every token character": get("/", "!#$%&'*+-.^_`|~09azAZ: x"),
+    "a zero before the length": TO_POST + b"Content-Length: 05\r\n\r\n12345",
+    "an empty Host": b"GET / HTTP/1.1\r\nHost:\r\n\r\n",
+    "HTTP/1.0 without a Host": b"GET / HTTP/1.0\r\n\r\n",
+    "empty lines before": b"\r\n\r\n" + get(),
+    "an absolute target": get("http://a.example/x"),
+    "odd characters in the target": get("/~!$&'()*+,;=:@<>[]^`{|}\\\""),
+    "a chunk extension": CHUNKED + b'5;a;b=c;d="e"\r\nhello\r\n0\r\n\r\n',
+    "an upper case size": CHUNKED + b"A\r\n0123456789\r\n0\r\n\r\n",
+    "zeros before a size": CHUNKED + b"0005\r\nhello\r\n000\r\n\r\n",
+    "trailers": CHUNKED + b"0\r\nX: y\r\nZ:\r\n\r\n",
+    "an upgrade": get("/", "Connection: upgrade", "Upgrade: x"),
+    "an expectation": post(b"12345", "Expect: 100-continue"),
+    "many fields": get("/", *[f"X-{number}: y" for number in range(99)]),
+    "a long value": get("/", "X: " + "y" * 8000),
+    "a query with anything": get("/?a=b&c=%zz#"[:-1] + "[]{}|"),
+    "QUERY": get(method="QUERY"),
+}
+# What one of them would take, and the server's own checks refuse for both.
+REFUSED = {
+    "a method in lower case": get(method="get"),
+    "a method that is not registered": get(method="FOO"),
+    "the same length twice": TO_POST + b"Content-Length: 5\r\nContent-Length: 5\r\n\r\n12345",
+    "a list of the same length": TO_POST + b"Content-Length: 5, 5\r\n\r\n12345",
+    "a control character in a value": get("/", "X: a\x01b"),
+    "DEL in a value": get("/", "X: a\x7fb"),
+    "a length of twenty digits": TO_POST + b"Content-Length: 99999999999999999999\r\n\r\n12345",
+}
+# What only one of them takes: harmless, since both see the same end of the message.
+TAKEN_BY_ONE = {
+    "two spaces after the method": ("httptools", b"GET  / HTTP/1.1\r\nHost: a\r\n\r\n"),
+    "RTSP/1.0": ("httptools", b"GET / RTSP/1.0\r\nHost: a\r\n\r\n"),
+    "a space after a size": ("h11", CHUNKED + b"5 \r\nhello\r\n0\r\n\r\n"),
+    "a size of seventeen digits": ("h11", CHUNKED + b"F" * 17 + b"\r\nhello"),
+}
+
+
+def is_taken(parser: str, request: bytes) -> bool:
+    """Whether the request is served, or waits for more of its body; False: it is refused."""
+    recorder = Recorder(patient)
+    harness = Harness(recorder, parser=parser)
+    client = harness.connect().send(request)
+    output, closed = client.transport.output, client.closed
+    client.leave()
+    harness.close()
+    statuses = [each.status for each in parse_responses(output, ended=closed) if each.status >= 200]
+    assert statuses or recorder.scopes, "neither served nor refused"
+    return statuses in ([], [200])
+
+
+@pytest.mark.parametrize("parser", ["httptools", "h11"])
+@pytest.mark.parametrize("request_", GOOD.values(), ids=GOOD)
+def test_both_take(parser: str, request_: bytes) -> None:
+    assert is_taken(parser, request_)
+
+
+def bad() -> list[Any]:
+    requests = {name: request for name, (request, _) in HEADS.items()}
+    requests |= {f"a body with {name}": CHUNKED + body for name, body in BODIES.items()}
+    return [pytest.param(request, id=name) for name, request in requests.items()]
+
+
+@pytest.mark.parametrize("parser", ["httptools", "h11"])
+@pytest.mark.parametrize("request_", bad())
+def test_both_refuse(parser: str, request_: bytes) -> None:
+    assert not is_taken(parser, request_)
+
+
+@pytest.mark.parametrize("parser", ["httptools", "h11"])
+@pytest.mark.parametrize("request_", REFUSED.values(), ids=REFUSED)
+def test_both_refuse_what_one_would_take(parser: str, request_: bytes) -> None:
+    assert not is_taken(parser, request_)
+
+
+@pytest.mark.parametrize(("parser", "request_"), TAKEN_BY_ONE.values(), ids=TAKEN_BY_ONE)
+def test_one_takes_it(parser: str, request_: bytes) -> None:
+    other = "h11" if parser == "httptools" else "httptools"
+    assert is_taken(parser, request_)
+    assert not is_taken(other, request_)

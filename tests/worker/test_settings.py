@@ -1,0 +1,118 @@
+"""Gunicorn's settings, and the options that they become."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from typing import Any
+
+import pytest
+
+from tests.http1.apps import hello
+from tests.worker.exchanges import settings
+from uvicorn_worker import Config
+from uvicorn_worker.errors import ConfigError
+from uvicorn_worker.worker.settings import ROWS, config_from_settings, refuse_unsupported
+
+# A value of each setting that is not its default, and what it becomes.
+VALUES: dict[str, list[tuple[Any, Any]]] = {
+    "backlog": [(64, 64)],
+    "keepalive": [(75, 75), (0, 0)],
+    "graceful_timeout": [(7, 7)],
+    "limit_request_line": [(0, 0), (8190, 8190)],
+    "limit_request_fields": [(50, 50), (0, 32768)],
+    "limit_request_field_size": [(0, 0), (1000, 1000)],
+    "root_path": [("/mounted", "/mounted"), ("", "")],
+    "asgi_loop": [("asyncio", "asyncio"), ("auto", "auto")],
+    "asgi_lifespan": [("off", "off"), ("on", "on")],
+}
+OPTIONS = {item.name for item in dataclasses.fields(Config)}
+
+
+def config(overrides: dict[str, Any] | None = None, max_requests: int = sys.maxsize, **values: Any) -> Config:
+    return config_from_settings(settings(**values), hello, max_requests, overrides or {})
+
+
+def test_the_table_knows_every_row() -> None:
+    assert sorted(row.setting for row in ROWS) == sorted(VALUES)
+
+
+def test_every_row_leads_to_an_option() -> None:
+    assert {row.option for row in ROWS} <= OPTIONS
+    assert len({row.option for row in ROWS}) == len(ROWS)
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.setting)
+class TestRows:
+    def test_a_value_is_taken(self, row: Any) -> None:
+        if row.setting not in settings().settings:
+            pytest.skip("this Gunicorn has no such setting")
+        for value, expected in VALUES[row.setting]:
+            assert getattr(config(**{row.setting: value}), row.option) == expected
+
+    def test_gunicorns_default_is_taken(self, row: Any) -> None:
+        defaults = settings()
+        expected = getattr(Config(app=hello), row.option)
+        if row.setting in defaults.settings:
+            expected = row.convert(getattr(defaults, row.setting))
+        assert getattr(config(), row.option) == expected
+
+
+def test_an_option_without_a_word_in_gunicorn_keeps_its_default() -> None:
+    made, default = config(), Config(app=hello)
+    for name in OPTIONS - {row.option for row in ROWS} - {"app", "access_log"}:
+        assert getattr(made, name) == getattr(default, name), name
+
+
+def test_access_lines_are_gunicorns_alone() -> None:
+    assert config().access_log is False
+
+
+def test_max_requests_is_what_gunicorn_drew() -> None:
+    assert config(max_requests=1000).limit_max_requests == 1000
+    assert config(max_requests=sys.maxsize).limit_max_requests is None
+
+
+class TestOverrides:
+    def test_they_win(self) -> None:
+        made = config({"timeout_keep_alive": 9, "http": "h11"}, keepalive=75)
+        assert (made.timeout_keep_alive, made.http) == (9, "h11")
+
+    def test_the_rest_is_gunicorns(self) -> None:
+        assert config({"http": "h11"}, keepalive=75).timeout_keep_alive == 75
+
+    @pytest.mark.parametrize("overrides", [{"keepalive": 5}, {"backlog": 0}])
+    def test_the_error_says_where_they_are(self, overrides: dict[str, Any]) -> None:
+        with pytest.raises(ConfigError, match="from CONFIG_KWARGS of the worker class"):
+            config(overrides)
+
+
+def test_the_error_says_that_it_is_a_setting() -> None:
+    cfg = settings()
+    cfg.settings["backlog"].value = 0
+    with pytest.raises(ConfigError, match=r"option backlog = 0: .* \(from Gunicorn's settings\)"):
+        config_from_settings(cfg, hello, sys.maxsize, {})
+
+
+class TestUnsupported:
+    @pytest.mark.parametrize(("setting", "value"), [("proxy_protocol", True), ("protocol", "uwsgi")])
+    def test_it_stops_the_start(self, setting: str, value: Any) -> None:
+        if setting not in settings().settings:
+            pytest.skip("this Gunicorn has no such setting")
+        cfg = settings(**{setting: value})
+        with pytest.raises(ConfigError, match=f"Gunicorn setting {setting} = ") as caught:
+            refuse_unsupported(cfg)
+        assert "\n" not in str(caught.value)
+        with pytest.raises(ConfigError):
+            config_from_settings(cfg, hello, sys.maxsize, {})
+
+    def test_the_defaults_are_fine(self) -> None:
+        refuse_unsupported(settings())
+
+    def test_a_setting_that_gunicorn_lacks_is_fine(self) -> None:
+        cfg = settings()
+        for setting in ("proxy_protocol", "protocol", "root_path", "asgi_loop", "asgi_lifespan"):
+            cfg.settings.pop(setting, None)
+        assert config_from_settings(cfg, hello, sys.maxsize, {}) == dataclasses.replace(
+            config(), **{name: getattr(Config(app=hello), name) for name in ("root_path", "loop", "lifespan")}
+        )

@@ -1,0 +1,199 @@
+"""The worker classes, as far as they can be seen without a process of their own."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+
+from tests.http1.apps import hello
+from tests.worker.exchanges import settings
+from uvicorn_worker import UvicornH11Worker, UvicornWorker
+from uvicorn_worker.worker.boot import FailureToken
+from uvicorn_worker.worker.loggers import share_handlers
+from uvicorn_worker.worker.settings import config_from_settings
+from uvicorn_worker.worker.trace import enable_trace
+
+
+def config_of(kind: type[UvicornWorker]) -> Any:
+    return config_from_settings(settings(), hello, sys.maxsize, kind._overrides())
+
+
+class TestConfigKwargs:
+    def test_the_default_worker_takes_what_is_installed(self) -> None:
+        assert (config_of(UvicornWorker).loop, config_of(UvicornWorker).http) == ("auto", "auto")
+
+    def test_the_h11_worker_takes_no_c_extension(self) -> None:
+        assert (config_of(UvicornH11Worker).loop, config_of(UvicornH11Worker).http) == ("asyncio", "h11")
+
+    def test_a_subclass_adds_to_those_of_its_bases(self) -> None:
+        class Own(UvicornH11Worker):
+            CONFIG_KWARGS: ClassVar[dict[str, Any]] = {"root_path": "/own", "loop": "auto"}
+
+        class Plain(Own):
+            """Fixes nothing of its own."""
+
+        for kind in (Own, Plain):
+            config = config_of(kind)
+            assert (config.loop, config.http, config.root_path) == ("auto", "h11", "/own")
+        assert config_of(UvicornH11Worker).loop == "asyncio"
+
+    def test_the_order_is_that_of_the_classes(self) -> None:
+        class Mixin:
+            CONFIG_KWARGS: ClassVar[dict[str, Any]] = {"http": "auto", "root_path": "/mixin"}
+
+        class Own(Mixin, UvicornH11Worker):
+            """Takes the mixin's first."""
+
+        config = config_of(Own)
+        assert (config.loop, config.http, config.root_path) == ("asyncio", "auto", "/mixin")
+
+
+class TestCheckConfig:
+    def test_the_defaults_are_fine(self) -> None:
+        for kind in (UvicornWorker, UvicornH11Worker):
+            kind.check_config(settings(), None)
+
+    @pytest.mark.parametrize(
+        ("kwargs", "message"),
+        [
+            ({"no_such": 1}, "option no_such = 1 (from CONFIG_KWARGS of the worker class): unknown"),
+            ({"http": "h3"}, "option http = 'h3': must be one of auto, httptools, h11"),
+            ({"loop": "trio"}, "option loop = 'trio': must be"),
+        ],
+    )
+    def test_an_error_is_one_line(self, kwargs: dict[str, Any], message: str) -> None:
+        kind = type("Own", (UvicornWorker,), {"CONFIG_KWARGS": kwargs})
+        with pytest.raises(RuntimeError) as caught:
+            kind.check_config(settings(), None)
+        assert type(caught.value) is RuntimeError
+        assert str(caught.value).startswith(message)
+        assert "\n" not in str(caught.value)
+        assert caught.value.__suppress_context__
+
+    def test_a_setting_that_is_not_supported(self) -> None:
+        with pytest.raises(RuntimeError, match="proxy_protocol"):
+            UvicornWorker.check_config(settings(proxy_protocol=True), None)
+
+    def test_a_loop_that_is_not_installed(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        kind = type("Own", (UvicornWorker,), {"CONFIG_KWARGS": {"loop": "uvloop"}})
+        monkeypatch.setattr("importlib.util.find_spec", lambda name, package=None: None)
+        with pytest.raises(RuntimeError, match="uvloop is not installed"):
+            kind.check_config(settings(), None)
+
+    @pytest.mark.parametrize("loop", ["no_such_module:loop", "asyncio:no_such_loop"])
+    def test_a_loop_that_can_not_be_imported(self, loop: str) -> None:
+        kind = type("Own", (UvicornWorker,), {"CONFIG_KWARGS": {"loop": loop}})
+        with pytest.raises(RuntimeError) as caught:
+            kind.check_config(settings(), None)
+        assert "\n" not in str(caught.value)
+
+
+class TestFailureToken:
+    def test_it_can_be_taken_once(self) -> None:
+        token = FailureToken()
+        assert token.take()
+        assert not token.take()
+        assert not token.take()
+
+    def test_each_has_its_own(self) -> None:
+        first, second = FailureToken(), FailureToken()
+        assert first.take()
+        assert second.take()
+
+    def test_it_knows_who_made_it(self) -> None:
+        assert FailureToken().owner == os.getpid()
+
+
+@pytest.fixture
+def logger() -> Iterator[logging.Logger]:
+    logger = logging.getLogger("tests.worker.trace")
+    logger.propagate = False
+    yield logger
+    for handler in list(logger.handlers):
+        logger.removeHandler(handler)
+        handler.close()
+
+
+class TestTrace:
+    @pytest.fixture
+    def enabled(self, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+        """What faulthandler was told to write to."""
+        files: list[Any] = []
+        monkeypatch.setattr("faulthandler.enable", lambda file, all_threads: files.append((file, all_threads)))
+        return files
+
+    def test_it_goes_to_the_stream_of_the_error_log(
+        self, logger: logging.Logger, enabled: list[Any], tmp_path: Path
+    ) -> None:
+        handler = logging.FileHandler(tmp_path / "error.log")
+        logger.addHandler(handler)
+        enable_trace(logger)
+        assert enabled == [(handler.stream, True)]
+
+    def test_a_handler_without_a_descriptor_is_passed_over(
+        self, logger: logging.Logger, enabled: list[Any], tmp_path: Path
+    ) -> None:
+        class Odd:
+            def fileno(self) -> int:
+                return -1
+
+        closed = (tmp_path / "closed.log").open("w")
+        closed.close()
+        for stream in (Odd(), object(), closed):
+            logger.addHandler(logging.StreamHandler(stream))  # type: ignore[type-var]
+        logger.addHandler(logging.NullHandler())
+        handler = logging.FileHandler(tmp_path / "error.log")
+        logger.addHandler(handler)
+        enable_trace(logger)
+        assert enabled == [(handler.stream, True)]
+
+    def test_without_any_it_is_stderr(
+        self, logger: logging.Logger, enabled: list[Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        with (tmp_path / "stderr").open("w") as stream:
+            monkeypatch.setattr(sys, "stderr", stream)
+            enable_trace(logger)
+            assert enabled == [(stream, True)]
+
+    def test_nowhere_to_write_is_no_error(
+        self, logger: logging.Logger, enabled: list[Any], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(sys, "stderr", None)
+        enable_trace(logger)
+        assert enabled == []
+
+
+class TestLoggers:
+    @pytest.fixture
+    def ours(self) -> Iterator[logging.Logger]:
+        logger = logging.getLogger("uvicorn.error")
+        before = (logger.handlers, logger.propagate, logger.level)
+        logger.handlers = []
+        yield logger
+        logger.handlers, logger.propagate, level = before
+        logger.setLevel(level)
+
+    def log(self, logger: logging.Logger) -> Any:
+        return type("Log", (), {"error_log": logger})
+
+    def test_what_the_core_logs_goes_where_gunicorns_lines_go(
+        self, ours: logging.Logger, logger: logging.Logger, tmp_path: Path
+    ) -> None:
+        logger.addHandler(logging.FileHandler(tmp_path / "error.log"))
+        logger.setLevel(logging.WARNING)
+        share_handlers(self.log(logger))
+        ours.warning("a line")
+        ours.info("another")
+        assert (tmp_path / "error.log").read_text() == "a line\n"
+
+    def test_handlers_of_its_own_are_kept(self, ours: logging.Logger, logger: logging.Logger) -> None:
+        own = logging.NullHandler()
+        ours.addHandler(own)
+        share_handlers(self.log(logger))
+        assert ours.handlers == [own]
