@@ -11,10 +11,10 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help serve test check docs bench test-matrix clean
+.PHONY: help serve test check docs bench bench-idle-websockets conformance-websocket test-matrix clean
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-22s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 serve: $(VENV)/.installed ## set up and serve examples/hello under gunicorn on 127.0.0.1:8000
 	@# From the folder itself, where Gunicorn finds gunicorn.conf.py also when it is told to reload (HUP).
@@ -34,6 +34,12 @@ docs: $(VENV)/.installed-dev ## build the documentation into site/
 
 bench: $(BIN)/python ## measure side by side with other servers; options in BENCH
 	$(BIN)/python -m benchmarks.run $(BENCH)
+
+bench-idle-websockets: $(BIN)/python ## memory of 10,000 idle WebSockets, beside other servers
+	$(BIN)/python -m benchmarks.idle_websockets $(BENCH)
+
+conformance-websocket: $(VENV)/.installed ## the Autobahn testsuite against both workers; recorded in docs/conformance.md
+	$(BIN)/python tests/conformance/autobahn.py
 
 test-matrix: $(BIN)/python ## end-to-end tests over oldest and newest Python and Gunicorn; CORNERS=all or extreme
 	$(BIN)/python .ci/matrix.py $(CORNERS)

@@ -121,7 +121,7 @@ class H11Parser:
         self._method = request.method
         self._http_version = request.http_version.decode()
         options: set[bytes] = set()
-        upgrade = b""
+        upgrade, has_body = b"", False
         callbacks.on_message_begin()
         callbacks.on_url(request.target)
         for name, value in request.headers:
@@ -129,10 +129,13 @@ class H11Parser:
                 options.update(option.strip().lower() for option in value.split(b","))
             elif name == b"upgrade":
                 upgrade = value.lower()
+            elif name == b"transfer-encoding" or (name == b"content-length" and value.strip(b"0")):
+                has_body = True
             callbacks.on_header(name, value)
         if self._http_version == "1.1":
             self._keep_alive = b"close" not in options
         else:
             self._keep_alive = b"keep-alive" in options
-        self._upgrade = upgrade == b"websocket" and b"upgrade" in options
+        # A body is read as that of any request: a handshake has none.
+        self._upgrade = upgrade == b"websocket" and b"upgrade" in options and not has_body
         callbacks.on_headers_complete()

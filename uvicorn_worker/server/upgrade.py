@@ -68,7 +68,9 @@ class HandshakeCycle(RequestCycle):
         """Answer 101, and take the transport over from HTTP."""
         runtime, conn = self.runtime, self.conn
         lines = [status_line(101), runtime.default_lines]
-        encode_fields(headers, lines, runtime.field_memo, runtime.defaulted)
+        _, _, present = encode_fields(headers, lines, runtime.field_memo, runtime.defaulted)
+        if present is not None:
+            lines[1] = runtime.default_lines_without(present)
         # encode_fields leaves the connection's own field to the server.
         lines.append(b"connection: Upgrade\r\n\r\n")
         self.status, self.response_headers, self.body_sent = 101, headers, 0
@@ -96,13 +98,18 @@ class HandshakeCycle(RequestCycle):
         self._start(status, [PLAIN_TEXT, *(headers or ())])
         self._send_first(text, False)
 
+    def give_up(self) -> None:
+        """The client has left by half; the connection is of no use to the other half."""
+        if not self.lost and self.stage != DONE:
+            self.conn.cut(self)
+
     # What the connection and the server say -----------------------------------------------------------
 
     def connection_lost(self) -> None:
         """The client left before the handshake was answered."""
-        super().connection_lost()
         if self.session is not None:
             self.session.connection_lost()
+        super().connection_lost()
 
     def disconnect(self) -> None:
         """The client won't send any more, or the server won't wait."""
@@ -156,7 +163,7 @@ class UpgradedConnection(Output):
     def resume_writing(self) -> None:
         """There is room again."""
         self.write_paused = False
-        self.session.wake()
+        self.session.resume_writing()
 
     def pause_reading(self) -> None:
         """Messages wait for the application."""
@@ -166,6 +173,13 @@ class UpgradedConnection(Output):
     def resume_reading(self) -> None:
         """The application has taken some."""
         self.transport.resume_reading()
+
+    def close_gently(self) -> None:
+        """Close our side first; TLS has no sides, and the client waits for the server to close."""
+        if self.transport.can_write_eof():
+            super().close_gently()
+        else:
+            self.close()
 
     def on_tick(self, tick: int) -> None:
         """Deadlines of the connection and of the session."""

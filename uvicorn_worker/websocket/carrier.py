@@ -45,6 +45,9 @@ class Handshake(Protocol):
     def refuse(self, status: int, text: bytes, headers: list[tuple[bytes, bytes]] | None = None) -> None:
         """Deny the WebSocket with a short text."""
 
+    def give_up(self) -> None:
+        """End a handshake that nobody waits for any longer."""
+
     @property
     def peer(self) -> str:
         """The client's address for the log."""

@@ -37,6 +37,9 @@ _PLAIN_TEXT, _PLAIN_BINARY = _FIN | TEXT, _FIN | BINARY
 _TEXT_HEADS = [bytes((_PLAIN_TEXT, length)) for length in range(126)]
 _BINARY_HEADS = [bytes((_PLAIN_BINARY, length)) for length in range(126)]
 
+# So many pieces of a message are kept before they are joined.
+_SMALL_PIECES = 256
+
 _new_decoder = codecs.getincrementaldecoder("utf-8")
 
 _silent = logging.getLogger("uvicorn_worker.websockets")
@@ -63,6 +66,7 @@ class FrameConnection:
         "_inflated",
         "_left",
         "_mask",
+        "_max_compressed",
         "_max_size",
         "_message",
         "_opcode",
@@ -70,16 +74,20 @@ class FrameConnection:
         "_pending",
         "_rsv1",
         "_size",
+        "_small",
         "_start",
         "deferred",
         "pong",
     )
 
     def __init__(self, extensions: list[Extension], max_size: int) -> None:
-        self._core = Protocol(SERVER, state=OPEN, max_size=max_size, logger=_silent)
+        # Sizes are checked here; the core sees control frames only.
+        self._core = Protocol(SERVER, state=OPEN, max_size=None, logger=_silent)
         self._core.extensions = extensions
         self._deflate: Any = extensions[0] if extensions else None
         self._max_size = max_size
+        # What can't be compressed grows a little; what comes of it is checked again.
+        self._max_compressed = max_size + max_size // 256 + 64
         # Bytes of a frame's head (or of a control frame) that is not complete.
         self._pending = b""
         # The frame whose payload is coming: how much is left, its mask turned to where it is, its first byte.
@@ -91,6 +99,7 @@ class FrameConnection:
         self._rsv1 = False
         self._parts: list[Any] = []
         self._message: list[Any] = []
+        self._small: list[Any] = []
         self._size = 0
         self._inflated = 0
         self._decoder: codecs.IncrementalDecoder | None = None
@@ -148,7 +157,7 @@ class FrameConnection:
     def _fail(self, code: CloseCode, reason: str, events: list[Any]) -> None:
         # What failed is told to the client with the close frame, whose reason must stay within 123 bytes.
         self._core.fail(code, reason[:120])
-        self._parts, self._message = [], []
+        self._parts, self._message, self._small = [], [], []
         events.append(Closed(code, reason))
 
     def _read(self, data: bytes, events: list[Any]) -> None:
@@ -246,7 +255,8 @@ class FrameConnection:
                 raise ProtocolError("invalid length")
         elif end - at < 4:
             return None
-        if length + self._size > self._max_size:
+        compressed = self._rsv1 if not opcode else start & _RSV1
+        if length > self._max_compressed if compressed else length + self._size > self._max_size:
             raise PayloadTooBig(length, self._max_size)
         self._mask = data[at : at + 4]
         self._left = length
@@ -274,12 +284,26 @@ class FrameConnection:
                 self._parts.append(piece)
             elif self._decoder is not None:
                 # 8.1: text that is not UTF-8 fails the connection, as soon as that can be seen.
-                self._message.append(self._decoder.decode(piece))
+                self._append(self._decoder.decode(piece))
             else:
-                self._message.append(piece)
+                self._append(piece)
         if not self._left:
             self._end_frame(events)
         return at + size
+
+    def _append(self, piece: str | bytes) -> None:
+        """Keep a piece of a message; many tiny ones are joined, since each object takes far more than its byte."""
+        if not piece:
+            return
+        self._small.append(piece)
+        if len(self._small) >= _SMALL_PIECES:
+            self._join_small()
+
+    def _join_small(self) -> None:
+        small: list[Any] = self._small
+        if small:
+            self._message.append(small[0] if len(small) == 1 else small[0][:0].join(small))
+            self._small = []
 
     def _end_frame(self, events: list[Any]) -> None:
         final = bool(self._start & _FIN)
@@ -288,7 +312,11 @@ class FrameConnection:
             self._inflate(final)
         if not final:
             return
-        message = self._message
+        message = self._small
+        if self._message:
+            self._join_small()
+            message, self._message = self._message, []
+        self._small = []
         if opcode == TEXT:
             decoder = self._decoder
             if decoder is not None:
@@ -297,7 +325,6 @@ class FrameConnection:
             events.append(message[0] if len(message) == 1 else "".join(message))
         else:
             events.append(message[0] if len(message) == 1 else b"".join(message))
-        self._message = []
         self._opcode = 0
         self._size = self._inflated = 0
         self._decoder = None
@@ -315,7 +342,7 @@ class FrameConnection:
         self._inflated += len(piece)
         if self._inflated > self._max_size:
             raise PayloadTooBig(len(piece), self._max_size)
-        self._message.append(self._decoder.decode(piece) if self._decoder is not None else piece)
+        self._append(self._decoder.decode(piece) if self._decoder is not None else piece)
 
     # Sending -----------------------------------------------------------------------------------------
 

@@ -86,6 +86,6 @@ def _refusal(engine: ServerProtocol, status: int) -> Refusal:
     exc = engine.handshake_exc
     reason = str(exc) or "not a WebSocket handshake"
     if isinstance(exc, InvalidHeaderValue) and exc.name == "Sec-WebSocket-Version":
-        # RFC 6455, 4.4: say which version is spoken here.
-        return Refusal(426, reason, [(b"sec-websocket-version", b"13")])
+        # RFC 6455, 4.4: say which version is spoken here; RFC 9110, 15.5.22: and what to upgrade to.
+        return Refusal(426, reason, [(b"upgrade", b"websocket"), (b"sec-websocket-version", b"13")])
     return Refusal(400 if status == 426 else status, reason)

@@ -102,16 +102,24 @@ class WebSocketSession:
         else:
             if self._stage == OPEN:
                 self._close(NORMAL, "")
-            elif self._stage in (CONNECTING, DENYING) and self._disconnect is None:
-                self._runtime.log.error(
-                    "ASGI application returned without answering the WebSocket handshake: %s", self.scope["path"]
-                )
-                self._refuse(500, b"Internal Server Error")
+            elif self._stage in (CONNECTING, DENYING):
+                self._returned_early()
+
+    def _returned_early(self) -> None:
+        if self._disconnect is not None:
+            self._handshake.give_up()
+            return
+        self._runtime.log.error(
+            "ASGI application returned without answering the WebSocket handshake: %s", self.scope["path"]
+        )
+        self._refuse(500, b"Internal Server Error")
 
     def _application_failed(self, exc: Exception) -> None:
         log = self._runtime.log
         if self._disconnect is not None and comes_from_disconnect(exc):
             log.debug("WebSocket %s: the client left", self.scope["path"])
+            if self._stage in (CONNECTING, DENYING):
+                self._handshake.give_up()
             return
         log.error("Exception in ASGI application: WebSocket %s", self.scope["path"], exc_info=exc)
         if self._stage == OPEN:
@@ -141,13 +149,22 @@ class WebSocketSession:
     def _take_message(self) -> Event:
         message = self._messages.popleft()
         self._bytes -= len(message)
-        if self._read_paused and not self._queue_is_full():
-            self._read_paused = False
-            if self._carrier is not None:
-                self._carrier.resume_reading()
+        if self._read_paused:
+            self._resume_if_possible()
         if isinstance(message, str):
             return {"type": "websocket.receive", "text": message}
         return {"type": "websocket.receive", "bytes": message}
+
+    def _resume_if_possible(self) -> None:
+        carrier = self._carrier
+        if self._read_paused and carrier is not None and not carrier.write_paused and not self._queue_is_full():
+            self._read_paused = False
+            if self._pong_deadline:
+                # The pong may have been there for long.
+                self._pong_deadline = self._runtime.tick + ticks(self._runtime.config.ws_ping_timeout or 0)
+            else:
+                self._schedule_ping()
+            carrier.resume_reading()
 
     def _queue_is_full(self) -> bool:
         return len(self._messages) >= self._runtime.config.ws_max_queue or self._bytes > QUEUE_BYTES
@@ -161,6 +178,11 @@ class WebSocketSession:
         finally:
             if waiter in self._waiters:
                 self._waiters.remove(waiter)
+
+    def resume_writing(self) -> None:
+        """The carrier has room again."""
+        self._resume_if_possible()
+        self.wake()
 
     def wake(self) -> None:
         """Let everything that waits look again."""
@@ -221,15 +243,17 @@ class WebSocketSession:
         if subprotocol is not None:
             own.add(b"sec-websocket-protocol")
         headers += [(name, value) for name, value in message.get("headers") or () if name.lower() not in own]
-        config = self._runtime.config
-        self._frames = FrameConnection(self._agreement.extensions, config.ws_max_size)
+        # Raises for a header that must not reach the wire; then nothing was answered yet.
+        self._carrier, early = self._handshake.accept(self, headers)
+        self._frames = FrameConnection(self._agreement.extensions, self._runtime.config.ws_max_size)
         self._stage = OPEN
         self._schedule_ping()
-        self._carrier, early = self._handshake.accept(self, headers)
         self._runtime.log.debug("WebSocket %s from %s is open", self.scope["path"], self._handshake.peer)
         if early:
             # Frames that the client has sent without waiting for the answer.
             self.receive_data(early)
+        if self._runtime.draining:
+            self.drain()
 
     async def _deny(self, message: Event, kind: str) -> None:
         self._stage = DENYING
@@ -256,8 +280,10 @@ class WebSocketSession:
         if self._pong_deadline and frames.pong == self._ping_payload:
             self._pong_deadline = 0
             self._schedule_ping()
-        self._flush_core()
-        if self._stage == OPEN and not self._read_paused and self._queue_is_full():
+        answers = self._flush_core()
+        # A client that pings and does not read is not read from either: each ping would leave a pong to be kept.
+        stalled = answers and carrier.write_paused
+        if self._stage == OPEN and not self._read_paused and (stalled or self._queue_is_full()):
             self._read_paused = True
             carrier.pause_reading()
         if events and self._waiters:
@@ -266,11 +292,11 @@ class WebSocketSession:
             # After the application's turn, in which it may answer the messages before the end.
             self._runtime.loop.call_soon(self.receive_data, b"")
 
-    def _flush_core(self) -> None:
-        """Send what the frames' core has to say; close when the closing handshake is over."""
+    def _flush_core(self) -> bool:
+        """Send what the frames' core has to say, if anything; close when the closing handshake is over."""
         frames, carrier = self._frames, self._carrier
         if frames is None or carrier is None:
-            return
+            return False
         data = frames.data_to_send()
         if data:
             carrier.gather(data)
@@ -278,6 +304,7 @@ class WebSocketSession:
             self._stage = CLOSED
             self._close_deadline = 0
             carrier.close_gently()
+        return bool(data)
 
     def end(self, code: int, reason: str) -> None:
         """No message comes any more: receive() says websocket.disconnect when those before it are taken."""
@@ -293,8 +320,8 @@ class WebSocketSession:
         self.end(ABNORMAL, "")
 
     def disconnect(self) -> None:
-        """The application is told to end: the server won't wait much longer."""
-        self.end(SERVICE_RESTART, "")
+        """The client won't send any more; or the server stops, and won't wait much longer."""
+        self.end(SERVICE_RESTART if self._runtime.draining else ABNORMAL, "")
 
     def abandon(self) -> None:
         """The server stops and won't wait for the application any longer."""
@@ -343,6 +370,9 @@ class WebSocketSession:
             if self._carrier is not None:
                 self._carrier.abort()
         elif self._stage != OPEN or self._frames is None:
+            return
+        elif self._read_paused:
+            # A pong could not be seen: whether the client is there is not asked for now.
             return
         elif 0 < self._pong_deadline <= tick:
             self._pong_deadline = 0

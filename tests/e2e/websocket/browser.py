@@ -1,0 +1,113 @@
+"""A page in a real Chromium without a window, driven over its DevTools protocol."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+from websockets.sync.client import ClientConnection, connect
+
+from tests.e2e.harness import PATIENCE, until
+
+__all__ = ["Page", "find_chromium", "open_page"]
+
+# No sandbox, since tests may run as root; nothing that would call home.
+OPTIONS = (
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-dev-shm-usage",
+    "--disable-quic",
+    "--no-first-run",
+    "--no-proxy-server",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--remote-debugging-port=0",
+)
+
+
+def find_chromium() -> str | None:
+    """The program; None where it is not installed."""
+    return next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+
+
+class Page:
+    """A page that can be asked, and told, in JavaScript."""
+
+    def __init__(self, devtools: ClientConnection) -> None:
+        self._devtools = devtools
+        self._numbers = itertools.count(1)
+
+    def _call(self, method: str, **params: Any) -> Any:
+        number = next(self._numbers)
+        self._devtools.send(json.dumps({"id": number, "method": method, "params": params}))
+        while True:
+            answer = json.loads(self._devtools.recv(PATIENCE))
+            if answer.get("id") == number:
+                assert "error" not in answer, answer
+                return answer["result"]
+
+    def go(self, url: str) -> None:
+        result = self._call("Page.navigate", url=url)
+        assert not result.get("errorText"), result
+
+    def run(self, script: str) -> Any:
+        """The value of an expression."""
+        result = self._call("Runtime.evaluate", expression=script, returnByValue=True)
+        assert "exceptionDetails" not in result, result
+        return result["result"].get("value")
+
+    def wait(self, script: str) -> None:
+        """Wait until an expression is true."""
+        until(lambda: self.run(script), f"{script!r} in the page")
+
+
+@contextmanager
+def open_page() -> Iterator[Page]:
+    """A page of a browser of its own."""
+    program = find_chromium()
+    assert program is not None
+    folder = Path(tempfile.mkdtemp(prefix="chromium-"))
+    # The home too, since it writes to other folders there.
+    env = {**os.environ, "HOME": str(folder)}
+    command = [program, *OPTIONS, f"--user-data-dir={folder}", "about:blank"]
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=env)
+    try:
+        port = until(lambda: _port(folder, process), "Chromium")
+        with httpx.Client(trust_env=False, timeout=PATIENCE) as client:
+            targets = client.get(f"http://127.0.0.1:{port}/json/list").json()
+        (address,) = [target["webSocketDebuggerUrl"] for target in targets if target["type"] == "page"]
+        # The socket is made here, so that proxies of the environment have no say.
+        sock = socket.create_connection(("127.0.0.1", port), PATIENCE)
+        sock.settimeout(None)
+        with connect(address, sock=sock, max_size=None, compression=None) as devtools:
+            yield Page(devtools)
+    finally:
+        process.terminate()
+        try:
+            process.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _port(folder: Path, process: subprocess.Popen[bytes]) -> int | None:
+    assert process.poll() is None, (folder / "log").read_text(errors="replace")[-2000:]
+    try:
+        first, *_ = (folder / "DevToolsActivePort").read_text().splitlines()
+    except (OSError, ValueError):
+        return None
+    return int(first)
