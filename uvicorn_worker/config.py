@@ -7,6 +7,7 @@ are turned into a `Config` by `uvicorn_worker.worker.settings`.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
@@ -36,9 +37,15 @@ def is_number(value: Any) -> bool:
 
 def is_header_list(value: Any) -> bool:
     return isinstance(value, (list, tuple)) and all(
-        isinstance(pair, (list, tuple)) and len(pair) == 2 and all(isinstance(part, (str, bytes)) for part in pair)
+        isinstance(pair, (list, tuple)) and len(pair) == 2 and all(is_header_part(part) for part in pair)
         for pair in value
     )
+
+
+def is_header_part(part: Any) -> bool:
+    # RFC 9110, 5.5: no control characters; and only what one byte can hold.
+    text = part.decode("latin-1") if isinstance(part, bytes) else part
+    return isinstance(text, str) and not re.search(r"[^\t\x20-\x7e\x80-\xff]", text)
 
 
 def one_of(*names: str) -> Rule:
@@ -136,7 +143,7 @@ class Config:
     date_header: bool = option(True, FLAG, "Add the date to responses that have no date field.")
     headers: Iterable[tuple[str | bytes, str | bytes]] = option(
         [],
-        Rule("a list of (name, value) pairs", is_header_list),
+        Rule("a list of (name, value) pairs without control characters", is_header_list),
         "Fields added to every response; one of the same name set by the application wins.",
     )
     access_log: bool = option(True, FLAG, "Write a line on the logger uvicorn.access for each request.")

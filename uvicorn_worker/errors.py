@@ -70,7 +70,8 @@ def comes_from_disconnect(exc: BaseException | None) -> bool:
         if isinstance(exc, ClientDisconnected):
             return True
         group: tuple[BaseException, ...] = getattr(exc, "exceptions", ())
-        if any(comes_from_disconnect(inner) for inner in group):
-            return True
+        if group:
+            # What came along with it is worth a report.
+            return all(comes_from_disconnect(inner) for inner in group)
         exc = exc.__cause__ or exc.__context__
     return False

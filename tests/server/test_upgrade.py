@@ -217,6 +217,11 @@ class TestRefusal:
         client.send(handshake() + text("a"), each=each)
         assert frames(client) == [Frame(TEXT, b"a")]
 
+    def test_it_is_not_kept_for_ever(self, connect: Connect) -> None:
+        client = connect(both(echo), timeout_keep_alive=5).send(handshake(leave_out="Sec-WebSocket-Key"))
+        client.harness.tick(6)
+        assert client.closed
+
     def test_it_is_logged(self, connect: Connect, caplog: pytest.LogCaptureFixture) -> None:
         connect(hold).send(handshake(leave_out="Sec-WebSocket-Key"))
         (record,) = caplog.records
@@ -437,6 +442,39 @@ class TestDenial:
             client.drain()
         assert len(client.response().body) == 1_000_000
 
+    @pytest.mark.parametrize("app", [deny(), deny(*DENIAL)])
+    def test_the_connection_is_not_kept_for_ever(self, connect: Connect, app: ASGIApp) -> None:
+        client = connect(app, timeout_keep_alive=5).send(handshake())
+        client.harness.tick(5)
+        assert client.open
+        client.harness.tick(1)
+        assert client.closed
+
+    def test_nor_is_it_after_a_request_behind_it(self, connect: Connect) -> None:
+        client = connect(deny(), timeout_keep_alive=5).send(handshake() + get("/2"), handshake())
+        assert len(client.responses()) == 3
+        client.harness.tick(6)
+        assert client.closed
+
+    @pytest.mark.parametrize("app", [deny(), deny(*DENIAL)])
+    def test_a_client_that_sends_no_more(self, connect: Connect, app: ASGIApp) -> None:
+        gate = Gate(app)
+        client = connect(gate).send(handshake()).eof()
+        gate.open()
+        client.harness.settle()
+        assert client.closed
+        assert client.harness.runtime.connections == set() or client.transport.eof_written
+
+    def test_a_client_that_sends_no_more_after_it(self, connect: Connect) -> None:
+        client = connect(deny()).send(handshake()).eof()
+        assert client.response().status == 403
+        assert client.closed
+
+    def test_a_head_that_comes_too_slowly_behind_it(self, connect: Connect) -> None:
+        client = connect(deny(), timeout_request_head=5).send(handshake() + get("/2")[:20])
+        client.harness.tick(6)
+        assert [response.status for response in client.responses()] == [403, 408]
+
     def test_a_client_that_wants_the_end_then(self, connect: Connect) -> None:
         client = connect(deny()).send(handshake("/", "Connection: close, Upgrade", leave_out="Connection"))
         assert client.response().closes
@@ -531,6 +569,24 @@ class TestLeaving:
         assert app.done
 
 
+async def stuffing(scope: Scope, receive: Receive, send: Send) -> None:
+    """Sends more than the connection takes."""
+    await send({"type": "websocket.accept"})
+    while True:
+        await send({"type": "websocket.send", "bytes": bytes(10_000)})
+
+
+def accepting(app: ASGIApp) -> ASGIApp:
+    """An application that is called when the WebSocket is open."""
+
+    async def accept(scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        await send({"type": "websocket.accept"})
+        await app(scope, receive, send)
+
+    return accept
+
+
 async def receive_all(scope: Scope, receive: Receive, send: Send) -> None:
     """Does not answer."""
     while (await receive())["type"] != "websocket.disconnect":
@@ -554,6 +610,23 @@ class TestTheEnd:
         client.eof()
         assert [item.code for item in frames(client)] == [1000]
         assert client.transport.lost
+
+    @pytest.mark.parametrize("code", [1000, 4000])
+    def test_a_message_a_close_and_the_end_in_one_read(self, connect: Connect, code: int) -> None:
+        app = Recorder(receive_all)
+        client = connect(accepting(app)).send(handshake())
+        client.push(text("a") + close(code))
+        client.eof()
+        assert [event["type"] for event in app.received] == ["websocket.receive", "websocket.disconnect"]
+        assert app.received[-1] == _disconnect(code)
+        assert client.transport.lost
+
+    def test_a_message_a_close_and_a_reset_in_one_read(self, connect: Connect) -> None:
+        app = Recorder(receive_all)
+        client = connect(accepting(app)).send(handshake())
+        client.push(text("a") + close(4000))
+        client.leave(ConnectionResetError())
+        assert app.received[-1] == _disconnect(4000)
 
     def test_over_tls_it_closes_at_once(self, connect: Connect) -> None:
         # RFC 6455, 7.1.1: the client waits for the server to close the connection.
@@ -604,6 +677,27 @@ class TestTheEnd:
         client.harness.tick(4)
         assert client.transport.lost
         assert client.harness.runtime.connections == set()
+
+    def test_a_client_that_does_not_read_is_cut_off(self, connect: Connect) -> None:
+        client = connect(stuffing, ws_ping_interval=5, ws_ping_timeout=5, ws_close_timeout=5).stall().send(handshake())
+        assert client.transport.get_write_buffer_size() > 65536
+        client.harness.tick(60)
+        assert client.transport.lost
+        assert client.harness.runtime.connections == set()
+        assert client.harness.runtime.exchanges == set()
+
+    def test_nor_is_one_waited_for_that_closes_and_does_not_read(self, connect: Connect) -> None:
+        client = connect(stuffing, ws_close_timeout=5).stall().send(handshake(), close(1000))
+        client.harness.tick(60)
+        assert client.transport.lost
+
+    def test_a_message_far_above_the_largest_size(self, connect: Connect) -> None:
+        # The client goes on sending it, and is to see why it was not taken: a reset would take that away.
+        client = connect(echo, ws_max_size=1000).send(handshake(), binary(bytes(5_000_000)))
+        assert [item.code for item in frames(client)] == [1009]
+        assert "abort" not in client.transport.calls
+        client.eof()
+        assert client.transport.lost
 
     def test_pings_are_sent(self, connect: Connect) -> None:
         client = connect(hold, ws_ping_interval=5, ws_ping_timeout=5).send(handshake())

@@ -408,6 +408,53 @@ class TestSize:
         assert event.reason
 
 
+class TestParts:
+    """`receive_part`: the end waits behind messages of the same read, so that they can be answered."""
+
+    def test_a_close_behind_a_message(self) -> None:
+        connection = FrameConnection([], 1000)
+        assert connection.receive_part(text("a") + close(1000)) == ["a"]
+        assert connection.deferred
+        assert connection.open
+        (event,) = connection.receive_part(b"")
+        assert isinstance(event, Closed)
+        assert event.code == 1000
+        assert not connection.deferred
+        assert connection.finished
+
+    @pytest.mark.parametrize(
+        ("data", "code"), [(frame(3), 1002), (frame(PING, fin=False), 1002), (frame(BINARY, length=2000), 1009)]
+    )
+    def test_an_error_behind_a_message(self, data: bytes, code: int) -> None:
+        connection = FrameConnection([], 1000)
+        assert connection.receive_part(text("a") + data) == ["a"]
+        assert connection.deferred
+        (event,) = connection.receive_part(b"")
+        assert isinstance(event, Closed)
+        assert event.code == code
+        assert not connection.deferred
+
+    def test_nothing_before_it(self) -> None:
+        connection = FrameConnection([], 1000)
+        (event,) = connection.receive_part(ping() + close(1000))
+        assert isinstance(event, Closed)
+        assert not connection.deferred
+
+    def test_more_bytes_behind_it_are_not_read(self) -> None:
+        connection = FrameConnection([], 1000)
+        connection.receive_part(text("a") + close(1000))
+        (event,) = connection.receive_part(text("b"))
+        assert isinstance(event, Closed)
+        assert connection.receive_part(text("c")) == []
+
+    def test_a_failure_of_ours_ends_the_wait(self) -> None:
+        connection = FrameConnection([], 1000)
+        connection.receive_part(text("a") + close(1000))
+        connection.fail(1011, "keepalive ping timeout")
+        assert connection.receive_part(b"") == []
+        assert not connection.deferred
+
+
 class TestEarly:
     """What `FrameConnection` finds before the frame is complete; the reference waits for the whole frame."""
 
@@ -466,7 +513,16 @@ class TestMemory:
         connection = FrameConnection([], LIMIT)
         data = frame(opcode, piece * 2 * self.COUNT)
         pieces = [data[at : at + len(piece)] for at in range(0, len(piece) * self.COUNT, len(piece))]
-        assert held(lambda: [connection.receive_data(item) for item in pieces].clear()) < 6 * len(piece) * self.COUNT + 65536
+        assert (
+            held(lambda: [connection.receive_data(item) for item in pieces].clear())
+            < 6 * len(piece) * self.COUNT + 65536
+        )
+
+    def test_tiny_reads_of_a_compressed_frame(self) -> None:
+        connection = FrameConnection([deflate()], LIMIT)
+        data = frame(BINARY, bytes(4 * self.COUNT), rsv=4)
+        pieces = [data[at : at + 2] for at in range(0, 2 * self.COUNT, 2)]
+        assert held(lambda: [connection.receive_data(item) for item in pieces].clear()) < 12 * self.COUNT + 65536
 
     @pytest.mark.parametrize("extension", [None, deflate()], ids=["plain", "compressed"])
     def test_empty_fragments(self, extension: PerMessageDeflate | None) -> None:

@@ -57,9 +57,7 @@ class Script:
         frames = []
         for at, piece in enumerate(pieces):
             first, last = at == 0, at == len(pieces) - 1
-            frames.append(
-                frame(opcode if first else CONT, piece, fin=last, rsv=rsv if first else 0, mask=self.mask())
-            )
+            frames.append(frame(opcode if first else CONT, piece, fin=last, rsv=rsv if first else 0, mask=self.mask()))
             if rng.random() < 0.2:
                 frames.append(self.control())
         return b"".join(frames)

@@ -141,6 +141,55 @@ class TestPings:
         assert socket.closes[0][0] == 1011
 
 
+class TestAnEndBehindMessages:
+    """A close in the same read as messages: the application may answer them before it counts."""
+
+    def test_the_answers_are_sent(self, connect: Open) -> None:
+        socket = connect(echo).send(text("a") + text("b") + close(4000))
+        assert socket.texts == ["a", "b"]
+        assert socket.closes == [(4000, "")]
+        assert socket.ended == "close_gently"
+        assert socket.received[-1] == {"type": "websocket.disconnect", "code": 4000, "reason": ""}
+
+    def test_those_before_an_error_too(self, connect: Open) -> None:
+        socket = connect(echo).send(text("a") + b"\xff\xff")
+        assert socket.texts == ["a"]
+        assert socket.closes[0][0] == 1002
+        assert socket.ended == "close_gently"
+
+    def test_an_application_that_closes_meanwhile(self, connect: Open) -> None:
+        async def app(scope: Scope, receive: Receive, send: Send) -> None:
+            await send({"type": "websocket.accept"})
+            await receive()
+            await receive()
+            await send({"type": "websocket.close", "code": 3000})
+            assert (await receive())["code"] == 4000
+
+        socket = connect(app).send(text("a") + close(4000))
+        assert socket.closes == [(3000, "")]
+        assert socket.ended == "close_gently"
+        assert socket.app.raised == []
+
+    def test_a_drain_meanwhile(self, connect: Open) -> None:
+        socket = connect(hold)
+        socket.session.receive_data(text("a") + close(4000))
+        socket.session.drain()
+        socket.settle()
+        assert len(socket.closes) == 1
+        assert socket.ended == "close_gently"
+
+    def test_a_timeout_meanwhile(self, connect: Open) -> None:
+        socket = connect(hold, ws_ping_interval=1, ws_ping_timeout=1).tick(2)
+        assert len(pings(socket)) == 1
+        socket.harness.runtime.tick += 10
+        socket.session.receive_data(text("a") + close(4000))
+        socket.session.on_tick(socket.harness.runtime.tick)
+        # Comes to rest, with one close frame.
+        socket.settle()
+        assert len(socket.closes) == 1
+        assert socket.ended == "close_gently"
+
+
 class TestCloseTimeout:
     def test_a_client_that_does_not_answer_is_cut_off(self, connect: Open) -> None:
         socket = connect(hold, ws_close_timeout=5)

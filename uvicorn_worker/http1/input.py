@@ -173,6 +173,8 @@ class Input(Output):
         """Any read but that of one whole small request: feed it in pieces, stop when requests wait."""
         if self.closing:
             self.drop(data)
+        # An application that is started eagerly may answer before all of this was looked at.
+        self.between = False
         view = memoryview(data)
         at, end = 0, len(data)
         while at < end and not self.stopped:

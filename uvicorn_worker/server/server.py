@@ -197,14 +197,15 @@ class Server:
         """Accept from a duplicate of `sock`, so that closing it leaves the caller's own open."""
         own = sock.dup()
         own.setblocking(False)
-        create: Callable[..., Awaitable[asyncio.AbstractServer]]
         loop = asyncio.get_running_loop()
-        create = loop.create_unix_server if own.family == getattr(socket, "AF_UNIX", None) else loop.create_server
+        is_unix = own.family == getattr(socket, "AF_UNIX", None)
+        create: Callable[..., Awaitable[asyncio.AbstractServer]]
+        create = loop.create_unix_server if is_unix else loop.create_server
         # uvloop and asyncio call listen() again, with a backlog of 100 if they are not told another.
         options: dict[str, Any] = {"sock": own, "ssl": self._ssl_context, "backlog": self.config.backlog}
-        if sys.version_info >= (3, 13) and create == loop.create_unix_server and not _is_uvloop(loop):
-            # The path of the socket is its owner's to remove.
-            options["cleanup_socket"] = False
+        if is_unix and (not _is_uvloop(loop) or "cleanup_socket" in (create.__doc__ or "")):
+            # The path of the socket is its owner's to remove, but from Python 3.13 on a server does it too.
+            options |= {"cleanup_socket": False} if tuple(sys.version_info) >= (3, 13) else {}
         self._listeners.append((await create(factory, **options), own))
 
     # Serve -------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from websockets.sync.client import ClientConnection, connect
 
 from tests.e2e.harness import PATIENCE, until
 
-__all__ = ["Page", "find_chromium", "open_page"]
+__all__ = ["Page", "PageError", "find_chromium", "open_page"]
 
 # No sandbox, since tests may run as root; nothing that would call home.
 OPTIONS = (
@@ -42,6 +42,10 @@ def find_chromium() -> str | None:
     return next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
 
+class PageError(Exception):
+    """The browser could not do it; the argument is what it said."""
+
+
 class Page:
     """A page that can be asked, and told, in JavaScript."""
 
@@ -55,22 +59,31 @@ class Page:
         while True:
             answer = json.loads(self._devtools.recv(PATIENCE))
             if answer.get("id") == number:
-                assert "error" not in answer, answer
+                if "error" in answer:
+                    raise PageError(answer["error"])
                 return answer["result"]
 
     def go(self, url: str) -> None:
         result = self._call("Page.navigate", url=url)
-        assert not result.get("errorText"), result
+        if result.get("errorText"):
+            raise PageError(result)
 
     def run(self, script: str) -> Any:
         """The value of an expression."""
         result = self._call("Runtime.evaluate", expression=script, returnByValue=True)
-        assert "exceptionDetails" not in result, result
+        if "exceptionDetails" in result:
+            raise PageError(result)
         return result["result"].get("value")
 
     def wait(self, script: str) -> None:
-        """Wait until an expression is true."""
-        until(lambda: self.run(script), f"{script!r} in the page")
+        """Wait until an expression is true; while the page is loaded, it may be an error."""
+
+        def is_true() -> bool:
+            with suppress(PageError):
+                return bool(self.run(script))
+            return False
+
+        until(is_true, f"{script!r} in the page")
 
 
 @contextmanager
