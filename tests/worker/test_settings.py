@@ -25,6 +25,7 @@ VALUES: dict[str, list[tuple[Any, Any]]] = {
     "root_path": [("/mounted", "/mounted"), ("", "")],
     "asgi_loop": [("asyncio", "asyncio"), ("auto", "auto")],
     "asgi_lifespan": [("off", "off"), ("on", "on")],
+    "websocket_max_message_size": [(1000, 1000), (16777216, 16777216)],
 }
 OPTIONS = {item.name for item in dataclasses.fields(Config)}
 
