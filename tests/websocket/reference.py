@@ -16,14 +16,16 @@ Where the two are meant to differ:
 from __future__ import annotations
 
 import logging
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from websockets.exceptions import PayloadTooBig, ProtocolError
-from websockets.extensions import Extension
 from websockets.frames import CloseCode, Frame, Opcode
 from websockets.protocol import OPEN, SERVER, Protocol
 
 from uvicorn_worker.websocket.frames import Closed
+
+if TYPE_CHECKING:
+    from websockets.extensions import Extension
 
 __all__ = ["ReferenceConnection"]
 

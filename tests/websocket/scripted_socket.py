@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
-from typing import Any
-
-from websockets.extensions import Extension
+from typing import TYPE_CHECKING, Any
 
 from tests.http1.apps import Recorder
 from tests.scripted import Harness
@@ -18,6 +16,9 @@ from tests.websocket.wire import CLOSE, Frame, Inflater, parse_frames
 from uvicorn_worker.asgi import ASGIApp, Event, Receive, Scope, Send
 from uvicorn_worker.websocket import Carrier, WebSocketSession
 from uvicorn_worker.websocket.handshake import Agreement
+
+if TYPE_CHECKING:
+    from websockets.extensions import Extension
 
 __all__ = ["ScriptedCarrier", "ScriptedHandshake", "Socket", "echo", "hold", "ponder"]
 
@@ -30,6 +31,8 @@ class ScriptedCarrier:
         self.calls: list[str] = []
         self.sent: list[bytes] = []
         self.reading = True
+        # How much more the client may send after the end.
+        self.allowed = 0
 
     def gather(self, data: bytes) -> None:
         assert data
@@ -45,6 +48,9 @@ class ScriptedCarrier:
         assert not self.reading
         self.calls.append("resume_reading")
         self.reading = True
+
+    def allow_dropping(self, size: int) -> None:
+        self.allowed += size
 
     def close_gently(self) -> None:
         self.calls.append("close_gently")
@@ -67,6 +73,7 @@ class ScriptedHandshake:
         self.accepted: list[tuple[bytes, bytes]] | None = None
         self.responses: list[Event] = []
         self.refused: int | None = None
+        self.gave_up = False
 
     def accept(self, session: WebSocketSession, headers: list[tuple[bytes, bytes]]) -> tuple[Carrier, bytes]:
         if self.error is not None:
@@ -82,6 +89,9 @@ class ScriptedHandshake:
     def refuse(self, status: int, text: bytes, headers: list[tuple[bytes, bytes]] | None = None) -> None:
         assert text
         self.refused = status
+
+    def give_up(self) -> None:
+        self.gave_up = True
 
 
 class Socket:
@@ -163,7 +173,7 @@ class Socket:
 
     def take(self) -> Event | None:
         """The application asks for the next event; None when it has to wait."""
-        task = self.start(_call(self.receive))
+        task: asyncio.Task[Event] = self.start(_call(self.receive))
         if task.done():
             return task.result()
         task.cancel()

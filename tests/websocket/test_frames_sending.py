@@ -6,6 +6,7 @@ import random
 
 import pytest
 from websockets.exceptions import ProtocolError
+from websockets.frames import Opcode
 
 from tests.websocket.conftest import Engine, deflate
 from tests.websocket.test_frames import INVALID_CODES, SIZES, VALID_CODES
@@ -42,6 +43,25 @@ def test_text_that_has_no_utf_8_is_an_error(engine: Engine) -> None:
     with pytest.raises(UnicodeEncodeError):
         connection.text("\ud800")
     assert parse_frames(connection.text("a")) == [Frame(TEXT, b"a")]
+
+
+class TestLarge:
+    """The head and the payload of a large message, which is not copied."""
+
+    @pytest.mark.parametrize("size", [126, 16385, 65535, 65536, 70_000])
+    @pytest.mark.parametrize("opcode", [Opcode.TEXT, Opcode.BINARY])
+    def test_plain(self, size: int, opcode: Opcode) -> None:
+        payload = NOISE[:size]
+        head, rest = FrameConnection([], 1000).large(opcode, payload)
+        assert rest is payload
+        assert parse_frames(head + rest) == [Frame(opcode, payload)]
+
+    def test_compressed(self) -> None:
+        connection, inflater = FrameConnection([deflate()], 1000), Inflater()
+        for _ in range(2):
+            (item,) = parse_frames(b"".join(connection.large(Opcode.BINARY, NOISE)))
+            assert item.opcode == BINARY
+            assert inflater.message(item) == NOISE
 
 
 class TestCompressed:

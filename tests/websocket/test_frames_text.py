@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import pytest
 
 from tests.websocket.conftest import Receive
@@ -143,7 +145,7 @@ class TestFailFast:
     """`FrameConnection` fails at the first byte that shows it; the reference, when the message is complete."""
 
     # Each with the number of bytes that are enough.
-    SEEN = [
+    SEEN: ClassVar = [
         (b"\x80", 1),
         (b"\xc0", 1),
         (b"\xf5", 1),

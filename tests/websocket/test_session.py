@@ -238,6 +238,11 @@ class TestMessages:
         assert socket.received[-1]["code"] == 1009
         assert socket.ended == "close_gently"
 
+    def test_the_rest_of_it_may_come(self, connect: Open) -> None:
+        socket = connect(hold, ws_max_size=1000).send(binary(bytes(5_000_000))[:100])
+        assert socket.closes[0][0] == 1009
+        assert socket.carrier.allowed >= 5_000_000 - 100
+
     def test_above_it_when_decompressed(self, connect: Open) -> None:
         socket = connect(hold, ws_max_size=1000, extensions=[deflate()])
         socket.send(Deflater().message(bytes(100_000)))
@@ -328,6 +333,32 @@ class TestTheClientLeaves:
         socket.settle()
         assert socket.app.raised == []
         assert socket.done
+
+    def test_an_application_that_does_not_answer_then(self, connect: Open, log: Log) -> None:
+        async def app(scope: Scope, receive: Receive, send: Send) -> None:
+            while (await receive())["type"] != DISCONNECT:
+                pass
+
+        socket = connect(app)
+        socket.session.disconnect()
+        socket.settle()
+        assert socket.done
+        assert socket.handshake.gave_up
+        assert socket.handshake.refused is None
+        assert log() == []
+
+    def test_an_application_that_answers_too_late(self, connect: Open, log: Log) -> None:
+        async def app(scope: Scope, receive: Receive, send: Send) -> None:
+            while (await receive())["type"] != DISCONNECT:
+                pass
+            await send({"type": "websocket.accept"})
+
+        socket = connect(app)
+        socket.session.disconnect()
+        socket.settle()
+        assert isinstance(socket.app.raised[0], ClientDisconnected)
+        assert socket.handshake.gave_up
+        assert log() == []
 
     @pytest.mark.parametrize(
         ("kind", "message"),

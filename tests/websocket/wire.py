@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import struct
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 __all__ = [
     "ACCEPT",
@@ -184,7 +186,7 @@ class Deflater:
     """Compresses the client's messages (RFC 7692, 7.2.1)."""
 
     def __init__(self, bits: int = 12, *, no_context_takeover: bool = False, level: int = 6) -> None:
-        self._make = lambda: zlib.compressobj(level, zlib.DEFLATED, -bits)
+        self._make: Callable[[], Any] = lambda: zlib.compressobj(level, zlib.DEFLATED, -bits)
         self._forgets = no_context_takeover
         self._zlib = self._make()
 
@@ -210,7 +212,7 @@ class Inflater:
     """Reads the server's compressed messages (RFC 7692, 7.2.2)."""
 
     def __init__(self, bits: int = 12, *, no_context_takeover: bool = False) -> None:
-        self._make = lambda: zlib.decompressobj(-bits)
+        self._make: Callable[[], Any] = lambda: zlib.decompressobj(-bits)
         self._forgets = no_context_takeover
         self._zlib = self._make()
 
@@ -218,4 +220,5 @@ class Inflater:
         assert item.rsv == 4, "not compressed"
         if self._forgets:
             self._zlib = self._make()
-        return self._zlib.decompress(item.payload + b"\x00\x00\xff\xff")
+        data: bytes = self._zlib.decompress(item.payload + b"\x00\x00\xff\xff")
+        return data

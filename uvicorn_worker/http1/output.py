@@ -20,7 +20,10 @@ GATHER_LIMIT = 65536
 # How much is read and dropped, and for how long, after an answer that closes the connection, so that the
 # client can read it: a close with unread bytes in the socket becomes a reset (RFC 9112, 9.6).
 LINGER_BYTES = 1048576
+ALLOWED_BYTES = 67108864
 LINGER_SECONDS = 2.0
+# For how many such periods a client that is to be left may take none of what was written for it.
+STALL_PERIODS = 15
 
 
 class Output(asyncio.Protocol):
@@ -35,7 +38,9 @@ class Output(asyncio.Protocol):
         "gathered_size",
         "rerun_flush",
         "runtime",
+        "stalls",
         "transport",
+        "unsent",
         "write_paused",
     )
 
@@ -52,6 +57,9 @@ class Output(asyncio.Protocol):
         self.closing = False
         # Bytes that were read and dropped: empty lines before a request, or what came after the last answer.
         self.dropped = 0
+        # What the client had not taken yet when that was looked at last, while it is waited for.
+        self.unsent = 0
+        self.stalls = 0
 
     # Writing -----------------------------------------------------------------------------------------
 
@@ -107,6 +115,10 @@ class Output(asyncio.Protocol):
         if self.dropped > LINGER_BYTES:
             self.transport.abort()
 
+    def allow_dropping(self, size: int) -> None:
+        """The client is known to send `size` more bytes that nobody wants, and is to see why."""
+        self.dropped -= min(size, ALLOWED_BYTES)
+
     # Time --------------------------------------------------------------------------------------------
 
     def on_tick(self, tick: int) -> None:
@@ -149,8 +161,11 @@ class Output(asyncio.Protocol):
         self.deadline = self.runtime.tick + ticks(LINGER_SECONDS)
 
     def end_linger(self) -> None:
-        """The time to linger is over; it begins when the client has taken all that was written."""
-        if self.transport.get_write_buffer_size():
+        """The time to linger is over, unless the client is still taking what was written."""
+        before, self.unsent = self.unsent, self.transport.get_write_buffer_size()
+        self.stalls = self.stalls + 1 if self.unsent == before else 0
+        # Once all was taken the time to linger begins; before, patience with a client that takes nothing has an end.
+        if self.stalls <= (STALL_PERIODS if self.unsent else 0) and (self.unsent or before):
             self.deadline = self.runtime.tick + ticks(LINGER_SECONDS)
         else:
             self.transport.abort()

@@ -156,15 +156,14 @@ class Http1Protocol(Input):
             return
         self.cycle = None
         self.settle()
-        if self.held is not None or self.refusal is not None:
-            self.pump()
-            return
-        if self.read_paused:
-            self.resume_reading()
         if not self.begun:
             self.deadline = runtime.tick + runtime.keep_alive_ticks
         elif runtime.request_head_ticks:
             self.deadline = runtime.tick + runtime.request_head_ticks
+        if self.held is not None or self.refusal is not None:
+            self.pump()
+        elif self.read_paused:
+            self.resume_reading()
 
     def _drop_body(self, cycle: RequestCycle) -> None:
         self.buffered -= sum(map(len, cycle.chunks))

@@ -23,6 +23,9 @@ class Carrier(Protocol):
     def resume_reading(self) -> None:
         """Read from the client again."""
 
+    def allow_dropping(self, size: int) -> None:
+        """The client is known to send `size` more bytes that nobody wants, and is to see why."""
+
     def close_gently(self) -> None:
         """Send what was gathered, then end our side; the rest of what comes is dropped."""
 

@@ -26,7 +26,7 @@ except ImportError:  # pragma: no cover - where websockets was installed without
 if TYPE_CHECKING:
     from websockets.extensions import Extension
 
-__all__ = ["Closed", "FrameConnection"]
+__all__ = ["BINARY", "TEXT", "Closed", "FrameConnection"]
 
 TEXT, BINARY = Opcode.TEXT, Opcode.BINARY
 
@@ -60,6 +60,7 @@ class FrameConnection:
 
     __slots__ = (
         "_at",
+        "_compressed_payload",
         "_core",
         "_decoder",
         "_deflate",
@@ -70,13 +71,13 @@ class FrameConnection:
         "_max_size",
         "_message",
         "_opcode",
-        "_parts",
         "_pending",
         "_rsv1",
         "_size",
         "_small",
         "_start",
         "deferred",
+        "excess",
         "pong",
     )
 
@@ -97,7 +98,7 @@ class FrameConnection:
         # The message that is coming: its opcode (0 for none), its compression, its parts.
         self._opcode = 0
         self._rsv1 = False
-        self._parts: list[Any] = []
+        self._compressed_payload = bytearray()
         self._message: list[Any] = []
         self._small: list[Any] = []
         self._size = 0
@@ -107,6 +108,8 @@ class FrameConnection:
         self._at = -1
         # Whether the end (a close frame, an error) waits in `_pending` behind messages that were given already.
         self.deferred = False
+        # The length of a frame that was too large to be read.
+        self.excess = 0
         # The payload of the last pong.
         self.pong: bytes | None = None
 
@@ -128,9 +131,9 @@ class FrameConnection:
         Until then they can be answered.
         """
         events: list[str | bytes | Closed] = []
+        self.deferred = False
         if self._core.state is not OPEN and self._core.eof_sent:
             return events
-        self.deferred = False
         if self._pending:
             data = self._pending + data
             self._pending = b""
@@ -157,7 +160,8 @@ class FrameConnection:
     def _fail(self, code: CloseCode, reason: str, events: list[Any]) -> None:
         # What failed is told to the client with the close frame, whose reason must stay within 123 bytes.
         self._core.fail(code, reason[:120])
-        self._parts, self._message, self._small = [], [], []
+        self._compressed_payload = bytearray()
+        self._message, self._small = [], []
         events.append(Closed(code, reason))
 
     def _read(self, data: bytes, events: list[Any]) -> None:
@@ -182,6 +186,13 @@ class FrameConnection:
                     events.append(payload.decode() if start == _PLAIN_TEXT else payload)
                     at = frame_end
                     continue
+                if length >= 126 and (whole := self._whole_large_frame(data, at, end)) is not None:
+                    payload = apply_mask(
+                        memoryview(data)[whole.start : whole.stop], data[whole.start - 4 : whole.start]
+                    )
+                    events.append(payload.decode() if start == _PLAIN_TEXT else payload)
+                    at = whole.stop
+                    continue
             if start & 0x08:
                 frame_end = self._control_end(data, at)
                 if frame_end > end:
@@ -199,6 +210,17 @@ class FrameConnection:
             at = self._read_payload(data, payload_at_or_none, end, events)
         if at < end:
             self._pending = data[at:]
+
+    def _whole_large_frame(self, data: bytes, at: int, end: int) -> range | None:
+        """Where the payload of a large frame is, if all of it is here and it is not too large."""
+        size = 2 if data[at + 1] & 0x7F == 126 else 8
+        payload_at = at + 2 + size + 4
+        if payload_at > end:
+            return None
+        length = int.from_bytes(data[at + 2 : at + 2 + size], "big")
+        if length > self._max_size or payload_at + length > end:
+            return None
+        return range(payload_at, payload_at + length)
 
     def _control_end(self, data: bytes, at: int) -> int:
         """Where a control frame ends (5.5: at most 125 bytes, not fragmented, masked)."""
@@ -257,6 +279,7 @@ class FrameConnection:
             return None
         compressed = self._rsv1 if not opcode else start & _RSV1
         if length > self._max_compressed if compressed else length + self._size > self._max_size:
+            self.excess = length
             raise PayloadTooBig(length, self._max_size)
         self._mask = data[at : at + 4]
         self._left = length
@@ -281,7 +304,7 @@ class FrameConnection:
             self._left -= size
             self._size += size
             if self._rsv1:
-                self._parts.append(piece)
+                self._compressed_payload += piece
             elif self._decoder is not None:
                 # 8.1: text that is not UTF-8 fails the connection, as soon as that can be seen.
                 self._append(self._decoder.decode(piece))
@@ -332,8 +355,7 @@ class FrameConnection:
 
     def _inflate(self, final: bool) -> None:
         """Decompress a frame (RFC 7692); no more than the largest message is made of it."""
-        parts, self._parts = self._parts, []
-        data = parts[0] if len(parts) == 1 else b"".join(parts)
+        data, self._compressed_payload = self._compressed_payload, bytearray()
         first = bool(self._start & _RSV1)
         frame = Frame(Opcode(self._opcode) if first else Opcode.CONT, data, final, first)
         # A limit of 0 would be none at all to zlib.
@@ -364,6 +386,12 @@ class FrameConnection:
     def _compressed(self, opcode: Opcode, payload: bytes) -> bytes:
         data: bytes = self._deflate.encode(Frame(opcode, payload)).data
         return _head(_FIN | _RSV1 | opcode, len(data)) + data
+
+    def large(self, opcode: Opcode, payload: bytes) -> tuple[bytes, bytes]:
+        """The frame of a large message as head and payload, so that the payload need not be copied."""
+        if self._deflate is not None:
+            return self._compressed(opcode, payload), b""
+        return _head(_FIN | opcode, len(payload)), payload
 
     def ping(self, payload: bytes) -> None:
         """Send a ping; a pong with the same payload ends up in `pong`."""

@@ -22,7 +22,7 @@ from uvicorn_worker.clock import ticks
 from uvicorn_worker.errors import ApplicationError, ClientDisconnected, comes_from_disconnect
 from uvicorn_worker.runtime import Runtime
 from uvicorn_worker.websocket.carrier import Carrier, Handshake
-from uvicorn_worker.websocket.frames import Closed, FrameConnection
+from uvicorn_worker.websocket.frames import BINARY, TEXT, Closed, FrameConnection
 from uvicorn_worker.websocket.handshake import Agreement, offered_subprotocols
 
 __all__ = ["WebSocketSession"]
@@ -38,6 +38,9 @@ EXPECTED = {
 
 # Reading pauses while messages of more bytes than this wait for the application, however few they are.
 QUEUE_BYTES = 1048576
+
+# A message above this size is not copied behind the head of its frame.
+COPY_LIMIT = 16384
 
 NORMAL, GOING_AWAY, NO_STATUS, ABNORMAL, INTERNAL_ERROR, SERVICE_RESTART = 1000, 1001, 1005, 1006, 1011, 1012
 
@@ -224,15 +227,26 @@ class WebSocketSession:
         if text is not None:
             if not isinstance(text, str):
                 raise ApplicationError(f"text of websocket.send must be a string, not {type(text).__name__}")
-            carrier.gather(frames.text(text))
+            if len(text) > COPY_LIMIT:
+                self._send_large(carrier, frames.large(TEXT, text.encode()))
+            else:
+                carrier.gather(frames.text(text))
         elif isinstance(data, (bytes, bytearray, memoryview)):
-            carrier.gather(frames.binary(bytes(data)))
+            if len(data) > COPY_LIMIT:
+                self._send_large(carrier, frames.large(BINARY, bytes(data)))
+            else:
+                carrier.gather(frames.binary(bytes(data)))
         else:
             raise ApplicationError("websocket.send must have text, or bytes")
         while carrier.write_paused:
             await self._wait()
             if self._disconnect is not None:
                 raise ClientDisconnected("the client left while a message was being sent")
+
+    def _send_large(self, carrier: Carrier, pieces: tuple[bytes, bytes]) -> None:
+        for piece in pieces:
+            if piece:
+                carrier.gather(piece)
 
     def _accept(self, message: Event) -> None:
         headers = list(self._agreement.headers)
@@ -273,6 +287,7 @@ class WebSocketSession:
         for event in events:
             if isinstance(event, Closed):
                 self._stage = CLOSED if self._stage == CLOSED else CLOSING
+                carrier.allow_dropping(frames.excess)
                 self.end(event.code, event.reason)
             elif self._stage == OPEN:
                 self._messages.append(event)

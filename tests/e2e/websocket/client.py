@@ -5,14 +5,17 @@ from __future__ import annotations
 import socket
 import struct
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
 from tests.e2e.harness import PATIENCE, Gunicorn
 
-__all__ = ["HANDSHAKE", "PYTHONPATH", "end", "open_socket", "reset"]
+if TYPE_CHECKING:
+    from websockets.datastructures import Headers
+
+__all__ = ["HANDSHAKE", "PYTHONPATH", "end", "headers", "open_socket", "reset"]
 
 #: Options of Gunicorn that let it find the apps of this folder.
 PYTHONPATH = ("--pythonpath", str(Path(__file__).parent / "apps"))
@@ -32,7 +35,16 @@ def open_socket(server: Gunicorn, target: str = "/echo", **options: Any) -> Clie
     sock = socket.create_connection(("127.0.0.1", server.port), PATIENCE)
     sock.settimeout(None)
     uri = f"ws://127.0.0.1:{server.port}{target}"
-    return connect(uri, sock=sock, open_timeout=PATIENCE, close_timeout=PATIENCE, max_size=None, **options)
+    client: ClientConnection = connect(
+        uri, sock=sock, open_timeout=PATIENCE, close_timeout=PATIENCE, max_size=None, **options
+    )
+    return client
+
+
+def headers(client: ClientConnection) -> Headers:
+    """The fields of the 101."""
+    assert client.response is not None
+    return client.response.headers
 
 
 def reset(client: ClientConnection) -> None:

@@ -7,13 +7,16 @@ import signal
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
+from typing import TYPE_CHECKING
 
 import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
-from websockets.sync.client import ClientConnection
 
 from tests.e2e.harness import H11, PATIENCE, Gunicorn, until
-from tests.e2e.websocket.client import HANDSHAKE, PYTHONPATH, end, open_socket
+from tests.e2e.websocket.client import HANDSHAKE, PYTHONPATH, end, headers, open_socket
+
+if TYPE_CHECKING:
+    from websockets.sync.client import ClientConnection
 
 Serve = Callable[..., Gunicorn]
 
@@ -91,11 +94,11 @@ class TestStop:
         server = serve("socket_probe:app", *PYTHONPATH, worker=worker)
         with ExitStack() as stack:
             (client,) = holding(server, stack, 1)
-            old = client.response.headers["x-pid"]
+            old = headers(client)["x-pid"]
             server.signal(signal.SIGHUP)
             assert end(client) == (1012, "")
             again = stack.enter_context(open_socket(server))
-            assert again.response.headers["x-pid"] != old
+            assert headers(again)["x-pid"] != old
             again.send("a")
             assert again.recv(PATIENCE) == "a"
 
@@ -107,7 +110,7 @@ class TestRecycling:
         for at in range(20):
             # At the fifth the worker stops, which is told to its clients.
             with open_socket(server) as client:
-                pids.append(client.response.headers["x-pid"])
+                pids.append(headers(client)["x-pid"])
                 try:
                     client.send(str(at))
                     assert client.recv(PATIENCE) == str(at)
@@ -124,7 +127,7 @@ class TestRecycling:
             for _ in range(2):
                 assert server.get().status_code == 200
             assert end(client) == (1012, "")
-        assert server.get().headers["x-pid"] != client.response.headers["x-pid"]
+        assert server.get().headers["x-pid"] != headers(client)["x-pid"]
 
 
 class TestAccessLog:
@@ -144,7 +147,7 @@ class TestAccessLog:
         with open_socket(server, "/echo?q=1") as client:
             (line,) = self.lines(server, 1)
             assert line[:5] == ["127.0.0.1", "GET /echo?q=1 HTTP/1.1", "101", "0", "13"]
-            assert line[5] == client.response.headers["x-pid"]
+            assert line[5] == headers(client)["x-pid"]
             assert line[6] == "websocket"
             assert 0 <= int(line[7]) < 20_000_000
             client.send("a")
