@@ -288,8 +288,6 @@ class FrameConnection:
             self._opcode = opcode
             self._rsv1 = bool(start & _RSV1)
             self._decoder = _new_decoder() if opcode == TEXT else None
-        if not length:
-            self._left = 0
         return at + 4
 
     def _read_payload(self, data: bytes, at: int, end: int, events: list[Any]) -> int:
