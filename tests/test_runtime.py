@@ -10,7 +10,7 @@ import pytest
 
 from tests.scripted import ScriptedTransport
 from uvicorn_worker import Config
-from uvicorn_worker.runtime import Runtime, client_address, server_address
+from uvicorn_worker.runtime import Runtime, client_address, server_address, writelines_pauses
 
 
 async def app(scope: Any, receive: Any, send: Any) -> None:
@@ -88,3 +88,21 @@ class TestScope:
     def test_tls_makes_https(self, loop: asyncio.AbstractEventLoop) -> None:
         runtime = Runtime(Config(app=app), app, loop)
         assert runtime.http_scope(ScriptedTransport(loop, sslcontext=object()))["scheme"] == "https"
+
+
+@pytest.mark.parametrize(
+    ("version", "good"),
+    [
+        ((3, 10, 0), True),
+        ((3, 11, 7), True),
+        ((3, 12, 0), False),
+        ((3, 12, 8), False),
+        ((3, 12, 9), True),
+        ((3, 13, 0), False),
+        ((3, 13, 1), False),
+        ((3, 13, 2), True),
+        ((3, 14, 0), True),
+    ],
+)
+def test_writelines_is_left_alone_where_it_does_not_pause(version: tuple[int, ...], good: bool) -> None:
+    assert writelines_pauses(version) == good

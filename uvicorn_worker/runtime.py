@@ -18,7 +18,16 @@ from uvicorn_worker.asgi import ASGIApp, raw_path_of
 from uvicorn_worker.clock import date_line, ticks
 from uvicorn_worker.config import Config
 
-__all__ = ["AccessHook", "Connection", "Exchange", "Runtime", "client_address", "server_address"]
+__all__ = [
+    "AccessHook",
+    "Connection",
+    "Exchange",
+    "Runtime",
+    "client_address",
+    "is_uvloop",
+    "server_address",
+    "writelines_pauses",
+]
 
 Starter = Callable[[Coroutine[Any, Any, None]], "asyncio.Task[None]"]
 
@@ -66,6 +75,7 @@ class Runtime:
     __slots__ = (
         "access",
         "app",
+        "can_writelines",
         "config",
         "connections",
         "context",
@@ -102,6 +112,7 @@ class Runtime:
         self.loop = loop
         self.log = logging.getLogger("uvicorn.error")
         self.access: AccessHook | None = None
+        self.can_writelines = is_uvloop(loop) or writelines_pauses(tuple(sys.version_info[:3]))
         self.make_parser: Callable[[Any], Any]
 
         self.state: dict[str, Any] = {}
@@ -197,6 +208,19 @@ class Runtime:
 
 def _decline(exchange: Any) -> None:
     """Every request for another protocol is served as plain HTTP."""
+
+
+def is_uvloop(loop: asyncio.AbstractEventLoop) -> bool:
+    """Whether the event loop is uvloop's."""
+    return type(loop).__module__.startswith("uvloop")
+
+
+def writelines_pauses(version: tuple[int, ...]) -> bool:
+    """Whether asyncio's writelines() tells the protocol to pause when the client does not read.
+
+    It forgot to in Python 3.12.0 to 3.12.8 and 3.13.0 to 3.13.1 (CVE-2024-12254): memory would have no bound.
+    """
+    return not ((3, 12, 0) <= version < (3, 12, 9) or (3, 13, 0) <= version < (3, 13, 2))
 
 
 def _nothing() -> None:

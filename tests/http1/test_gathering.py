@@ -85,14 +85,14 @@ def test_a_100_and_a_response_may_share_one(connect: Connect) -> None:
 @pytest.mark.parametrize("size", [65536, 1_000_000])
 def test_a_large_body_is_not_copied(connect: Connect, size: int) -> None:
     client = connect(stream(b"x" * size)).send(get())
-    assert client.transport.calls == ["writelines"]
+    assert client.transport.calls == ["writelines" if client.harness.runtime.can_writelines else "write"]
     assert client.response().body == b"x" * size
 
 
 def test_large_chunks_are_not_copied(connect: Connect) -> None:
     client = connect(stream(*[b"x" * 100_000] * 3)).send(get())
     assert set(client.transport.calls) <= {"writelines", "write"}
-    assert "writelines" in client.transport.calls
+    assert ("writelines" in client.transport.calls) == client.harness.runtime.can_writelines
     assert client.response().body == b"x" * 300_000
 
 

@@ -526,6 +526,22 @@ class TestLeaving:
         assert client.harness.runtime.connections == set()
         assert client.harness.runtime.exchanges == set()
 
+    def test_at_once(self, connect: Connect) -> None:
+        client = connect(both(echo))
+        client.push(handshake())
+        client.leave()
+        assert b" 101 " not in client.transport.output
+        assert client.harness.runtime.connections == set()
+        assert client.harness.runtime.exchanges == set()
+
+    @pytest.mark.parametrize("how", ["leave", "eof"])
+    def test_with_a_bad_handshake(self, connect: Connect, how: str) -> None:
+        client = connect(hold)
+        client.push(handshake(leave_out="Sec-WebSocket-Key"))
+        getattr(client, how)()
+        assert client.closed
+        assert client.harness.runtime.exchanges == set()
+
     def test_a_late_denial(self, connect: Connect) -> None:
         gate = Gate(deny(*DENIAL))
         app = Recorder(gate)
@@ -765,6 +781,15 @@ class TestFlow:
         client.harness.settle()
         assert client.transport.get_write_buffer_size() < 1_000_000
 
+    def test_an_application_that_takes_messages_after_the_end(self, connect: Connect) -> None:
+        app = Recorder(receive_all)
+        gate = Gate(app)
+        client = connect(accepting(gate), ws_max_queue=2).send(handshake(), text("a") * 5 + close(1000))
+        gate.open()
+        client.harness.settle()
+        assert [event["type"] for event in app.received] == ["websocket.receive"] * 5 + ["websocket.disconnect"]
+        assert client.closed
+
     def test_one_that_did_not_read_before_the_handshake(self, connect: Connect) -> None:
         async def app(scope: Scope, receive: Receive, send: Send) -> None:
             if scope["type"] == "http":
@@ -962,6 +987,18 @@ class TestStopping:
     def test_a_task_without_a_turn_is_answered_by_the_server(self, connect: Connect) -> None:
         client = connect(ponder).send(handshake())
         for exchange in list(client.harness.runtime.exchanges):
+            exchange.abandon()
+        client.harness.settle()
+        assert client.response().status == 503
+
+    def test_a_task_that_has_had_no_turn_at_all(self, connect: Connect) -> None:
+        # Before Python 3.12 a task begins in the next turn of the loop.
+        client = connect(ponder)
+        client.push(handshake())
+        for exchange in list(client.harness.runtime.exchanges):
+            exchange.disconnect()
+            assert exchange.task is not None
+            exchange.task.cancel()
             exchange.abandon()
         client.harness.settle()
         assert client.response().status == 503

@@ -74,6 +74,8 @@ def test_each_more_of_the_same_read(client: Client) -> None:
     seen = calls(lambda: client.send(data * 11))
     assert client.transport.calls == ["write"]
     assert len(parse_frames(client.take())) == 11
+    # All frames of a read are handled in one go.
+    assert seen["/websocket/session.py receive_data"] == 1
     assert seen.total() <= one + 10 * MOST_CALLS_MORE, seen
 
 

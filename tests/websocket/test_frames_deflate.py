@@ -22,7 +22,7 @@ from tests.websocket.wire import (
     ping,
     text,
 )
-from uvicorn_worker.websocket.frames import Closed
+from uvicorn_worker.websocket.frames import Closed, FrameConnection
 
 NOISE = random.Random(7692).randbytes(200_000)
 
@@ -67,6 +67,14 @@ class TestMessages:
         # 7.2.3.4
         data = frame(TEXT, bytes.fromhex("f348cdc9c9070000"), rsv=4)
         assert receive(data, extension=deflate()).message == "Hello"
+
+    def test_messages_after_a_final_block(self) -> None:
+        # 7.2.3.4: a client may end each message so. What comes after it must not be lost in silence.
+        final = frame(TEXT, bytes.fromhex("f348cdc9c9070000"), rsv=4)
+        connection = FrameConnection([deflate()], 1000)
+        first, *others = connection.receive_data(final * 3)
+        assert first == "Hello"
+        assert others == ["Hello", "Hello"] or (isinstance(others[0], Closed) and others[0].code != 1000)
 
     def test_messages_that_are_not_compressed_between(self, receive: Receive) -> None:
         deflater = Deflater()

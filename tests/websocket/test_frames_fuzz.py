@@ -15,8 +15,8 @@ from tests.websocket.reference import ReferenceConnection
 from tests.websocket.wire import BINARY, CLOSE, CONT, PING, PONG, TEXT, Deflater, Frame, close, frame, parse_frames
 from uvicorn_worker.websocket.frames import Closed, FrameConnection
 
-SEEDS = range(24)
-EXAMPLES = 60
+SEEDS = range(20)
+EXAMPLES = 30
 """For each seed; together they take a few seconds."""
 
 LIMIT = 3000

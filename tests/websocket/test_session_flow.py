@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import tracemalloc
 
 import pytest
 
 from tests.websocket.conftest import Open, deflate
 from tests.websocket.scripted_socket import Socket, echo, hold
-from tests.websocket.wire import PONG, Deflater, binary, close, cont, ping, text
+from tests.websocket.wire import BINARY, PONG, Deflater, binary, close, cont, ping, text
 from uvicorn_worker.asgi import Receive, Scope, Send
 from uvicorn_worker.errors import ClientDisconnected
 
@@ -78,6 +79,33 @@ class TestReading:
         assert len(taken(socket)) == 2_000_000
         assert socket.carrier.reading
 
+    def test_what_one_read_becomes_is_bounded(self, connect: Open) -> None:
+        # A kilobyte each on the wire. Messages that nobody has room for are not decompressed yet.
+        deflater = Deflater()
+        count, size = 50, 1_000_000
+        data = b"".join(deflater.message(bytes(size), opcode=BINARY) for _ in range(count))
+        assert len(data) < 65536
+        socket = connect(hold, extensions=[deflate()])
+        tracemalloc.start()
+        try:
+            socket.send(data)
+            assert tracemalloc.get_traced_memory()[0] < 5_000_000
+        finally:
+            tracemalloc.stop()
+        # All of them are received in the end.
+        assert [len(taken(socket)) for _ in range(count)] == [size] * count
+        assert socket.carrier.reading
+        socket.send(text("a"))
+        assert taken(socket) == "a"
+
+    def test_a_close_behind_all_that(self, connect: Open) -> None:
+        deflater = Deflater()
+        data = b"".join(deflater.message(bytes(1_000_000)) for _ in range(10)) + close(4000)
+        socket = connect(hold, extensions=[deflate()]).send(data)
+        assert [len(taken(socket)) for _ in range(10)] == [1_000_000] * 10
+        assert socket.take() == {"type": "websocket.disconnect", "code": 4000, "reason": ""}
+        assert socket.ended == "close_gently"
+
     def test_fragments_do_not_count(self, connect: Open) -> None:
         socket = connect(hold, ws_max_queue=2)
         socket.send(text("a", fin=False), *[cont("b", fin=False)] * 10)
@@ -129,6 +157,14 @@ class TestSending:
                 await send({"type": "websocket.send", "text": "a"})
 
         assert connect(app).texts == ["a"] * 1000
+
+    @pytest.mark.parametrize("compressed", [False, True])
+    def test_large_messages(self, connect: Open, compressed: bool) -> None:
+        socket = connect(hold, extensions=[deflate()] if compressed else [])
+        assert socket.tell("send", bytes=bytes(100_000)) is None
+        assert socket.tell("send", text="é" * 100_000) is None
+        sent = socket.inflated() if compressed else [item.payload for item in socket.frames]
+        assert sent == [bytes(100_000), "é".encode() * 100_000]
 
     def test_an_application_that_sends_without_end(self, connect: Open) -> None:
         async def app(scope: Scope, receive: Receive, send: Send) -> None:

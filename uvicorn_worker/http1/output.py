@@ -92,7 +92,7 @@ class Output(asyncio.Protocol):
         if gathered is None or self.transport.is_closing():
             return
         if self.gathered_size > GATHER_LIMIT and len(gathered) > 1:
-            self.transport.writelines(gathered)
+            self._write_many(gathered)
         else:
             self.transport.write(gathered[0] if len(gathered) == 1 else b"".join(gathered))
 
@@ -101,7 +101,13 @@ class Output(asyncio.Protocol):
         if self.gathered is not None:
             pieces = self.gathered + pieces
             self.gathered = None
-        self.transport.writelines(pieces)
+        self._write_many(pieces)
+
+    def _write_many(self, pieces: list[bytes]) -> None:
+        if self.runtime.can_writelines:
+            self.transport.writelines(pieces)
+        else:
+            self.transport.write(b"".join(pieces))
 
     def pause_writing(self) -> None:
         """The client does not read as fast as the application sends."""

@@ -31,7 +31,7 @@ from uvicorn_worker.asgi import ASGIApp, raw_path_of
 from uvicorn_worker.clock import TICK
 from uvicorn_worker.config import Config
 from uvicorn_worker.errors import ConfigError, LifespanError
-from uvicorn_worker.runtime import AccessHook, Exchange, Runtime
+from uvicorn_worker.runtime import AccessHook, Exchange, Runtime, is_uvloop
 from uvicorn_worker.server.handover import protocol_factory
 from uvicorn_worker.server.lifespan import Lifespan
 from uvicorn_worker.server.loading import load_app
@@ -203,7 +203,7 @@ class Server:
         create = loop.create_unix_server if is_unix else loop.create_server
         # uvloop and asyncio call listen() again, with a backlog of 100 if they are not told another.
         options: dict[str, Any] = {"sock": own, "ssl": self._ssl_context, "backlog": self.config.backlog}
-        if is_unix and (not _is_uvloop(loop) or "cleanup_socket" in (create.__doc__ or "")):
+        if is_unix and (not is_uvloop(loop) or "cleanup_socket" in (create.__doc__ or "")):
             # The path of the socket is its owner's to remove, but from Python 3.13 on a server does it too.
             options |= {"cleanup_socket": False} if tuple(sys.version_info) >= (3, 13) else {}
         self._listeners.append((await create(factory, **options), own))
@@ -251,7 +251,7 @@ class Server:
     async def _stop_accepting(self) -> None:
         """Close our listening sockets; what is in the accept queue goes to whoever else reads the socket."""
         loop = self.runtime.loop
-        if not _is_uvloop(loop):
+        if not is_uvloop(loop):
             # asyncio makes the connection in a task of its own after the accept, and forgets the socket when the
             # server was closed in between: accept no more, and let what was accepted become a connection first.
             for _, sock in self._listeners:
@@ -322,10 +322,6 @@ class Server:
         if self._ticker is not None:
             self._ticker.cancel()
             self._ticker = None
-
-
-def _is_uvloop(loop: asyncio.AbstractEventLoop) -> bool:
-    return type(loop).__module__.startswith("uvloop")
 
 
 def _uvicorn_access(config: Config) -> AccessHook | None:

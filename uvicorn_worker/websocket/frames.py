@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import codecs
 import logging
+import zlib
 from typing import TYPE_CHECKING, Any
 
 from websockets.exceptions import PayloadTooBig, ProtocolError
@@ -36,6 +37,9 @@ _PLAIN_TEXT, _PLAIN_BINARY = _FIN | TEXT, _FIN | BINARY
 # First bytes of the frames of small messages.
 _TEXT_HEADS = [bytes((_PLAIN_TEXT, length)) for length in range(126)]
 _BINARY_HEADS = [bytes((_PLAIN_BINARY, length)) for length in range(126)]
+
+# So much may come of compressed messages before those that follow in the same read are decompressed.
+UNPACKED_BYTES = 1048576
 
 # So many pieces of a message are kept before they are joined.
 _SMALL_PIECES = 256
@@ -76,6 +80,8 @@ class FrameConnection:
         "_size",
         "_small",
         "_start",
+        "_unpacked",
+        "crowded",
         "deferred",
         "excess",
         "pong",
@@ -103,11 +109,14 @@ class FrameConnection:
         self._small: list[Any] = []
         self._size = 0
         self._inflated = 0
+        self._unpacked = 0
         self._decoder: codecs.IncrementalDecoder | None = None
         # Where in the data the frame begins whose head is being read; -1 while it is a payload.
         self._at = -1
         # Whether the end (a close frame, an error) waits in `_pending` behind messages that were given already.
         self.deferred = False
+        # Whether what is deferred are messages, for which there should be room first.
+        self.crowded = False
         # The length of a frame that was too large to be read.
         self.excess = 0
         # The payload of the last pong.
@@ -131,7 +140,8 @@ class FrameConnection:
         Until then they can be answered.
         """
         events: list[str | bytes | Closed] = []
-        self.deferred = False
+        self.deferred = self.crowded = False
+        self._unpacked = 0
         if self._core.state is not OPEN and self._core.eof_sent:
             return events
         if self._pending:
@@ -208,6 +218,11 @@ class FrameConnection:
             if payload_at_or_none is None:
                 break
             at = self._read_payload(data, payload_at_or_none, end, events)
+            if self._unpacked > UNPACKED_BYTES:
+                # Little has become much: the rest is for when this has found room.
+                self._pending = data[at:]
+                self.deferred = self.crowded = True
+                return
         if at < end:
             self._pending = data[at:]
 
@@ -360,6 +375,10 @@ class FrameConnection:
         room = self._max_size - self._inflated or 1
         piece = bytes(self._deflate.decode(frame, max_size=room).data)
         self._inflated += len(piece)
+        self._unpacked += len(piece)
+        if final and getattr(getattr(self._deflate, "decoder", None), "eof", False):
+            # RFC 7692, 7.2.3.4: a block that says to be the last one, but is the last one of the message only.
+            self._deflate.decoder = zlib.decompressobj(-self._deflate.remote_max_window_bits, zdict=piece)
         if self._inflated > self._max_size:
             raise PayloadTooBig(len(piece), self._max_size)
         self._append(self._decoder.decode(piece) if self._decoder is not None else piece)

@@ -167,6 +167,8 @@ class WebSocketSession:
                 self._pong_deadline = self._runtime.tick + ticks(self._runtime.config.ws_ping_timeout or 0)
             else:
                 self._schedule_ping()
+            if self._frames is not None and self._frames.deferred:
+                self._runtime.loop.call_soon(self.receive_data, b"")
             carrier.resume_reading()
 
     def _queue_is_full(self) -> bool:
@@ -303,8 +305,8 @@ class WebSocketSession:
             carrier.pause_reading()
         if events and self._waiters:
             self.wake()
-        if frames.deferred:
-            # After the application's turn, in which it may answer the messages before the end.
+        if frames.deferred and not (frames.crowded and self._queue_is_full()):
+            # After the application's turn, in which it may take or answer the messages before.
             self._runtime.loop.call_soon(self.receive_data, b"")
 
     def _flush_core(self) -> bool:
