@@ -31,9 +31,7 @@ CONNECTING, OPEN, CLOSING, DENYING, CLOSED = range(5)
 EXPECTED = {
     CONNECTING: "websocket.accept, websocket.close or websocket.http.response.start",
     OPEN: "websocket.send or websocket.close",
-    CLOSING: "nothing, since the WebSocket is closing",
     DENYING: "websocket.http.response.body",
-    CLOSED: "nothing, since the WebSocket is closed",
 }
 
 # Reading pauses while messages of more bytes than this wait for the application, however few they are.
