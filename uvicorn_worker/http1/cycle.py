@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from uvicorn_worker.asgi import Event
@@ -156,17 +157,16 @@ class RequestCycle:
     def overload(self) -> None:
         """Answer in the place of the application, which has as much to do as limit_concurrency lets it."""
         self.progress = RETURNED
-        self._start(503, [PLAIN_TEXT, (b"retry-after", b"1")])
-        self._send_first(b"Service Unavailable", False)
+        self._give_up(503, b"Service Unavailable", [(b"retry-after", b"1")])
 
-    def _give_up(self, status: int, text: bytes) -> None:
+    def _give_up(self, status: int, text: bytes, headers: Iterable[tuple[bytes, bytes]] = ()) -> None:
         """Answer with `status` where nothing was sent; else cut the connection, so that the client sees it."""
         if self.lost or self.stage == DONE:
             return
         if self.stage == BODY:
             self.conn.cut(self)
             return
-        self._start(status, [PLAIN_TEXT])
+        self._start(status, [PLAIN_TEXT, *headers])
         self._send_first(text, False)
 
     # The request -------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 
 from uvicorn_worker.asgi import Event
-from uvicorn_worker.http1.cycle import BEGUN, DONE, PLAIN_TEXT, RETURNED, RequestCycle
+from uvicorn_worker.http1.cycle import DONE, RETURNED, RequestCycle
 from uvicorn_worker.http1.head import encode_fields, status_line
 from uvicorn_worker.http1.output import Output
 from uvicorn_worker.runtime import Runtime
@@ -90,13 +90,7 @@ class HandshakeCycle(RequestCycle):
 
     def refuse(self, status: int, text: bytes, headers: list[tuple[bytes, bytes]] | None = None) -> None:
         """Answer with a short text, where no answer was begun; else cut the connection."""
-        if self.lost or self.stage == DONE:
-            return
-        if self.progress == BEGUN and self.stage > 1:
-            self.conn.cut(self)
-            return
-        self._start(status, [PLAIN_TEXT, *(headers or ())])
-        self._send_first(text, False)
+        self._give_up(status, text, headers or ())
 
     def give_up(self) -> None:
         """The client has left by half; the connection is of no use to the other half."""

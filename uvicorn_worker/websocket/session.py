@@ -63,7 +63,6 @@ class WebSocketSession:
         "_read_paused",
         "_runtime",
         "_stage",
-        "_told",
         "_waiters",
         "scope",
     )
@@ -79,9 +78,8 @@ class WebSocketSession:
         self._messages: deque[str | bytes] = deque()
         self._bytes = 0
         self._read_paused = False
-        # What websocket.disconnect says once the messages before it are taken, and whether it was said.
+        # What websocket.disconnect says once the messages before it are taken.
         self._disconnect: Closed | None = None
-        self._told = False
         self._waiters: list[asyncio.Future[None]] = []
         self._ping_tick = 0
         self._ping_payload = b""
@@ -142,7 +140,6 @@ class WebSocketSession:
             if self._messages:
                 return self._take_message()
             if self._disconnect is not None:
-                self._told = True
                 closed = self._disconnect
                 return {"type": "websocket.disconnect", "code": closed.code, "reason": closed.reason}
             await self._wait()
