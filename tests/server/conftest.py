@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import importlib
-import logging
 import socket
 import ssl
 import struct
@@ -54,21 +53,6 @@ def run(request: pytest.FixtureRequest) -> Iterator[Run]:
     loop.run_until_complete(loop.shutdown_asyncgens())
     loop.close()
     assert faults == []
-
-
-@pytest.fixture
-def log(caplog: pytest.LogCaptureFixture) -> Callable[..., list[str]]:
-    """The lines of the error log, of a level and above."""
-    caplog.set_level(logging.DEBUG, "uvicorn.error")
-
-    def lines(level: int = logging.INFO) -> list[str]:
-        return [
-            record.getMessage()
-            for record in caplog.records
-            if record.name == "uvicorn.error" and record.levelno >= level
-        ]
-
-    return lines
 
 
 def listen(where: str | Path = "127.0.0.1") -> socket.socket:

@@ -10,7 +10,6 @@ import pytest
 from websockets.extensions import Extension
 from websockets.extensions.permessage_deflate import PerMessageDeflate
 
-from tests.http1.conftest import log  # noqa: F401
 from tests.websocket.reference import ReferenceConnection
 from tests.websocket.scripted_socket import Socket
 from tests.websocket.wire import CLOSE, Frame, parse_frames, text
