@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import pytest
@@ -108,6 +109,36 @@ class TestFailureToken:
 
     def test_it_knows_who_made_it(self) -> None:
         assert FailureToken().owner == os.getpid()
+
+    def test_the_report_waits_until_the_master_has_done_forking(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        now, forks_left = [100.0], 3
+        token = FailureToken()
+
+        def sleep(seconds: float) -> None:
+            nonlocal forks_left
+            now[0] += seconds
+            if forks_left:
+                forks_left -= 1
+                token.worker_made()
+
+        monkeypatch.setattr("uvicorn_worker.worker.boot.time", SimpleNamespace(monotonic=lambda: now[0], sleep=sleep))
+        token.worker_made()
+        token.wait_for_forks()
+        assert forks_left == 0
+        assert 100.3 <= now[0] < 101
+
+    def test_the_report_does_not_wait_forever(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        now = [100.0]
+        token = FailureToken()
+
+        def sleep(seconds: float) -> None:
+            now[0] += seconds
+            token.worker_made()
+
+        monkeypatch.setattr("uvicorn_worker.worker.boot.time", SimpleNamespace(monotonic=lambda: now[0], sleep=sleep))
+        token.worker_made()
+        token.wait_for_forks()
+        assert now[0] < 103
 
 
 @pytest.fixture

@@ -88,6 +88,7 @@ class UvicornWorker(Worker):
         super().__init__(*args, **kwargs)
         if UvicornWorker._token is None or UvicornWorker._token.owner != os.getpid():
             UvicornWorker._token = FailureToken()
+        UvicornWorker._token.worker_made()
 
     # Boot --------------------------------------------------------------------------------------------
 
@@ -132,6 +133,8 @@ class UvicornWorker(Worker):
                 token.give_back()
             sys.exit(0)
         self.log.error(message, exc_info=exc)
+        if token is not None:
+            token.wait_for_forks()
         sys.exit(code)
 
     # Run ---------------------------------------------------------------------------------------------
