@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import math
+import ssl
 from typing import Any
 
 import pytest
@@ -21,6 +23,44 @@ OPTIONS = [item.name for item in dataclasses.fields(Config)]
 VALUES: dict[str, tuple[list[Any], list[Any]]] = {
     "app": ([app, "module:app", len], ["", None, 5, b"module:app", []]),
     "factory": ([True, False], [0, 1, "yes", None]),
+    "interface": (["auto", "asgi3", "asgi2", "wsgi"], ["asgi", "", None, 3]),
+    "threads": ([None, 1, 40], [0, -1, 1.0, "5", True]),
+    "env_file": ([None, ".env"], [5, True, b".env"]),
+    "reset_contextvars": ([True, False], [0, 1, "on", None]),
+    "permit_unconventional_http_method": ([True, False], [0, 1, "on", None]),
+    "casefold_http_method": ([True, False], [0, 1, "on", None]),
+    "header_map": (["drop", "refuse", "dangerous"], ["", "keep", None, True]),
+    "proxy_headers": ([True, False], [0, 1, "on", None]),
+    "forwarded_headers": (["for,proto", "", ["for", "host"], "forwarded, port,prefix"], ["by", ["x"], None, 5]),
+    "forwarded_allow_ips": (
+        ["*", "", "unix", "10.0.0.0/8, ::1", ["127.0.0.1", "fd00::/8"], "10.1.2.3/8"],
+        ["localhost", "10.0.0.0/33", ["1.2.3"], [5], None, True],
+    ),
+    "secure_scheme_headers": ([{}, {"X-FORWARDED-PROTO": "https"}], [[], None, {"X": 1}, {1: "x"}, "x"]),
+    "forwarder_headers": (["", "SCRIPT_NAME", ["REMOTE_USER"]], [None, 5, [5]]),
+    "proxy_protocol": (["off", "v1", "v2", "auto"], [True, False, "on", None, 1]),
+    "proxy_allow_ips": (["*", "10.0.0.0/8", ["unix"]], ["proxy", None, 5]),
+    "ssl_keyfile": ([None, "key.pem"], [5, True, b"key.pem"]),
+    "ssl_certfile": ([None, "cert.pem"], [5, True, b"cert.pem"]),
+    "ssl_keyfile_password": ([None, "secret"], [5, True]),
+    "ssl_version": ([None, "TLSv1.3", "TLSv1.2", ssl.TLSVersion.TLSv1_3], ["SSLv3", "TLSv1", 17, True]),
+    "ssl_cert_reqs": ([0, 1, 2, ssl.CERT_REQUIRED], [3, -1, "2", None, True]),
+    "ssl_ca_certs": ([None, "ca.pem"], [5, True]),
+    "ssl_ciphers": ([None, "ECDHE+AESGCM"], [5, True]),
+    "ssl_context_factory": ([None, len], ["module:factory", 5]),
+    "limit_connections": ([None, 1, 1000], [0, -1, 1.0, "5", True]),
+    "limit_max_memory": ([None, 1, 512], [0, -1, 1.0, "5", True]),
+    "limit_request_body": ([None, 0, 1, 10**9], [-1, 1.0, "5", True]),
+    "h11_max_incomplete_event_size": ([None, 1, 65536], [0, -1, 1.0, "5", True]),
+    "timeout_request_body": ([None, 0, 0.5, 75], [-1, "5", True]),
+    "timeout_write": ([None, 0, 0.5, 75], [-1, "5", True]),
+    "timeout_request": ([None, 0, 0.5, 75], [-1, "5", True]),
+    "timeout_disconnect": ([None, 0, 0.5, 75], [-1, "5", True]),
+    "timeout_drain_delay": ([0, 0.5, 30], [-1, "5", None, True]),
+    "timeout_notify": ([None, 0.5, 30], [0, -1, "5", True]),
+    "timeout_startup": ([None, 0.5, 300], [0, -1, "5", True, math.nan, math.inf]),
+    "log_level": (["info", "trace"], ["verbose", "", None, 10]),
+    "access_log_format": ([None, "%(h)s"], [5, True]),
     "loop": (["auto", "uvloop", "asyncio", "module:factory"], ["trio", "", None, 1, object()]),
     "http": (["auto", "httptools", "h11"], ["h2", "", None, 11, "HTTPTOOLS"]),
     "ws": (["auto", "websockets", "none"], ["wsproto", "", None, True]),
@@ -111,6 +151,7 @@ def test_each_option_has_its_meaning() -> None:
         assert item.metadata["meaning"].endswith("."), item.name
         assert item.metadata["rule"].allowed, item.name
         assert isinstance(item.metadata["unit"], str), item.name
+        assert item.metadata["section"], item.name
 
 
 class TestFromOptions:

@@ -39,6 +39,7 @@ LEVELS = {
     "config": BOTTOM,
     "asgi": BOTTOM,
     "errors": BOTTOM,
+    "rules": BOTTOM,
     "clock": BOTTOM,
 }
 

@@ -2,193 +2,331 @@
 
 Each option is defined here with its default, unit, range and meaning; the settings page of the
 documentation is generated from these definitions. The core reads nothing else: Gunicorn's settings
-are turned into a `Config` by `uvicorn_worker.worker.settings`.
+are turned into a `Config` by `uvicorn_worker.worker.settings`, the environment and `pyproject.toml` by
+`uvicorn_worker.sources`.
 """
 
 from __future__ import annotations
 
-import re
+import ssl
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
 from uvicorn_worker.asgi import ASGIApp
 from uvicorn_worker.errors import ConfigError
+from uvicorn_worker.rules import (
+    ADDRESSES,
+    COUNT,
+    FLAG,
+    HEADERS,
+    NAMES,
+    OPTIONAL_POSITIVE,
+    OPTIONAL_SECONDS,
+    OPTIONAL_TEXT,
+    POSITIVE,
+    POSITIVE_SECONDS,
+    SECONDS,
+    TEXT,
+    TEXT_TABLE,
+    Rule,
+    is_int,
+    list_of,
+    one_of,
+)
 
 __all__ = ["Config"]
 
-
-@dataclass(frozen=True)
-class Rule:
-    """What one option may be: `allowed` says it in words, `check` decides it."""
-
-    allowed: str
-    check: Callable[[Any], bool]
-
-
-def is_int(value: Any) -> bool:
-    # bool is an int to Python, but `backlog = True` is a mistake.
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def is_number(value: Any) -> bool:
-    return is_int(value) or isinstance(value, float)
-
-
-def is_header_list(value: Any) -> bool:
-    return isinstance(value, (list, tuple)) and all(
-        isinstance(pair, (list, tuple)) and len(pair) == 2 and all(is_header_part(part) for part in pair)
-        for pair in value
-    )
-
-
-def is_header_part(part: Any) -> bool:
-    # RFC 9110, 5.5: no control characters; and only what one byte can hold.
-    text = part.decode("latin-1") if isinstance(part, bytes) else part
-    return isinstance(text, str) and not re.search(r"[^\t\x20-\x7e\x80-\xff]", text)
-
-
-def one_of(*names: str) -> Rule:
-    return Rule("one of " + ", ".join(names), names.__contains__)
-
-
-FLAG = Rule("True or False", lambda value: isinstance(value, bool))
-TEXT = Rule("a string", lambda value: isinstance(value, str))
-SECONDS = Rule("a number of seconds, 0 or more", lambda value: is_number(value) and value >= 0)
-OPTIONAL_SECONDS = Rule(
-    "None or a number of seconds, 0 or more", lambda value: value is None or (is_number(value) and value >= 0)
+LOOP = Rule(
+    "auto, uvloop, asyncio, or 'module:factory'",
+    lambda value: isinstance(value, str) and (value in ("auto", "uvloop", "asyncio") or ":" in value),
 )
-COUNT = Rule("a whole number, 0 or more", lambda value: is_int(value) and value >= 0)
-POSITIVE = Rule("a whole number, 1 or more", lambda value: is_int(value) and value >= 1)
-OPTIONAL_POSITIVE = Rule(
-    "None or a whole number, 1 or more", lambda value: value is None or (is_int(value) and value >= 1)
+APP = Rule(
+    "an ASGI application, or 'module:attribute'",
+    lambda value: callable(value) or (isinstance(value, str) and bool(value)),
 )
+CALLABLE = Rule("None or something to call", lambda value: value is None or callable(value))
+TLS_VERSION = Rule(
+    "a member of ssl.TLSVersion, or one of TLSv1.2, TLSv1.3",
+    lambda value: isinstance(value, ssl.TLSVersion) or value in ("TLSv1.2", "TLSv1.3"),
+)
+CERT_REQS = Rule("0 (none), 1 (optional) or 2 (required)", lambda value: is_int(value) and int(value) in (0, 1, 2), int)
 
 
-def option(default: Any, rule: Rule, meaning: str, unit: str = "") -> Any:
-    """A field of `Config`; the meaning and the unit end up in the documentation."""
-    metadata = {"rule": rule, "meaning": meaning, "unit": unit}
-    if isinstance(default, list):
-        return field(default_factory=lambda: list(default), metadata=metadata)
-    return field(default=default, metadata=metadata)
+def section(title: str) -> Callable[..., Any]:
+    """A maker of fields of `Config` that stand under one heading in the documentation."""
+
+    def option(default: Any, rule: Rule, meaning: str, unit: str = "") -> Any:
+        metadata = {"rule": rule, "meaning": meaning, "unit": unit, "section": title}
+        if isinstance(default, (list, dict)):
+            return field(default_factory=default.copy, metadata=metadata)
+        return field(default=default, metadata=metadata)
+
+    return option
+
+
+application = section("Application")
+protocols = section("Loop and HTTP")
+websocket = section("WebSocket")
+responses = section("Responses")
+proxies = section("Proxies")
+tls = section("TLS")
+limits = section("Limits")
+timeouts = section("Timeouts")
+logs = section("Logs")
 
 
 @dataclass(frozen=True)
 class Config:
     """The options of one `Server`. A value that can't be used raises `ConfigError`."""
 
-    app: ASGIApp | str = option(
-        "",
-        Rule(
-            "an ASGI application, or 'module:attribute'",
-            lambda value: callable(value) or (isinstance(value, str) and bool(value)),
-        ),
-        "The ASGI application, or where to import it from.",
-    )
-    factory: bool = option(False, FLAG, "Call what `app` names to get the application.")
-
-    loop: str = option(
+    app: ASGIApp | str = application("", APP, "The ASGI application, or where to import it from.")
+    factory: bool = application(False, FLAG, "Call what `app` names to get the application.")
+    interface: str = application(
         "auto",
-        Rule(
-            "auto, uvloop, asyncio, or 'module:factory'",
-            lambda value: isinstance(value, str) and (value in ("auto", "uvloop", "asyncio") or ":" in value),
-        ),
-        "The event loop: auto takes uvloop where it is installed.",
+        one_of("auto", "asgi3", "asgi2", "wsgi"),
+        "How the application is called: auto tells ASGI 3 from ASGI 2; WSGI is to be named.",
     )
-    http: str = option(
+    threads: int | None = application(
+        None,
+        OPTIONAL_POSITIVE,
+        "How many threads serve a WSGI application, and asyncio's default executor; None: as many as Python chooses.",
+        "threads",
+    )
+    env_file: str | None = application(
+        None, OPTIONAL_TEXT, "A file of environment variables, loaded with python-dotenv before the application."
+    )
+    root_path: str = application("", TEXT, "The path that the application is mounted at (ASGI `root_path`).")
+    reset_contextvars: bool = application(
+        False, FLAG, "Start each request with an empty context, not with a copy of the lifespan's."
+    )
+    lifespan: str = application(
+        "auto",
+        one_of("auto", "on", "off"),
+        "Whether the application's lifespan is run; auto also serves an application that has none.",
+    )
+    timeout_lifespan_startup: float | None = application(
+        None, OPTIONAL_SECONDS, "How long the lifespan startup may take; None: no bound of its own.", "seconds"
+    )
+    timeout_lifespan_shutdown: float | None = application(
+        None, OPTIONAL_SECONDS, "How long the lifespan shutdown may take; None: no bound of its own.", "seconds"
+    )
+
+    loop: str = protocols("auto", LOOP, "The event loop: auto takes uvloop where it is installed.")
+    http: str = protocols(
         "auto",
         one_of("auto", "httptools", "h11"),
         "The HTTP/1.1 parser: auto takes httptools where it is installed.",
     )
+    permit_unconventional_http_method: bool = protocols(
+        False, FLAG, "Take methods that are not registered for HTTP, of any letters; only h11 can."
+    )
+    casefold_http_method: bool = protocols(
+        False, FLAG, "Take the name of a method in lower case for the one in upper case; only h11 can."
+    )
+    header_map: str = protocols(
+        "drop",
+        one_of("drop", "refuse", "dangerous"),
+        "What becomes of a header name with an underscore, which CGI-style names can't tell from a hyphen: it is left "
+        "out, the request is answered 400, or it is passed on.",
+    )
 
-    ws: str = option(
+    ws: str = websocket(
         "auto",
         one_of("auto", "websockets", "none"),
         "WebSocket: auto and websockets serve it; none leaves the request to the application as plain HTTP.",
     )
-    ws_max_size: int = option(
+    ws_max_size: int = websocket(
         16777216, POSITIVE, "The largest WebSocket message from a client; the close code is 1009 above.", "bytes"
     )
-    ws_max_queue: int = option(
+    ws_max_queue: int = websocket(
         32, POSITIVE, "How many WebSocket messages wait for the application before reading pauses.", "messages"
     )
-    ws_ping_interval: float | None = option(
+    ws_ping_interval: float | None = websocket(
         20.0, OPTIONAL_SECONDS, "From the last answer to the next WebSocket ping; None: no pings.", "seconds"
     )
-    ws_ping_timeout: float | None = option(
+    ws_ping_timeout: float | None = websocket(
         20.0,
         OPTIONAL_SECONDS,
         "How long a WebSocket pong may take; the close code is 1011 then. None: no limit.",
         "seconds",
     )
-    ws_per_message_deflate: bool = option(True, FLAG, "Compress WebSocket messages with clients that offer it.")
-    ws_close_timeout: float = option(
+    ws_per_message_deflate: bool = websocket(True, FLAG, "Compress WebSocket messages with clients that offer it.")
+    ws_close_timeout: float = websocket(
         10.0, SECONDS, "How long the client's answer to a WebSocket close frame is waited for.", "seconds"
     )
 
-    lifespan: str = option(
-        "auto",
-        one_of("auto", "on", "off"),
-        "Whether the application's lifespan is run; auto also serves an application that has none.",
-    )
-    timeout_lifespan_startup: float | None = option(
-        None, OPTIONAL_SECONDS, "How long the lifespan startup may take; None: no bound of its own.", "seconds"
-    )
-    timeout_lifespan_shutdown: float | None = option(
-        None, OPTIONAL_SECONDS, "How long the lifespan shutdown may take; None: no bound of its own.", "seconds"
+    server_header: bool = responses(True, FLAG, "Add `server: uvicorn` to responses that have no server field.")
+    date_header: bool = responses(True, FLAG, "Add the date to responses that have no date field.")
+    headers: Iterable[tuple[str | bytes, str | bytes]] = responses(
+        [], HEADERS, "Fields added to every response; one of the same name set by the application wins."
     )
 
-    root_path: str = option("", TEXT, "The path that the application is mounted at (ASGI `root_path`).")
-    server_header: bool = option(True, FLAG, "Add `server: uvicorn` to responses that have no server field.")
-    date_header: bool = option(True, FLAG, "Add the date to responses that have no date field.")
-    headers: Iterable[tuple[str | bytes, str | bytes]] = option(
-        [],
-        Rule("a list of (name, value) pairs without control characters", is_header_list),
-        "Fields added to every response; one of the same name set by the application wins.",
+    proxy_headers: bool = proxies(
+        True, FLAG, "Read what the proxies in forwarded_allow_ips say of the client and of the scheme."
     )
-    access_log: bool = option(True, FLAG, "Write a line on the logger uvicorn.access for each request.")
+    forwarded_headers: str | Iterable[str] = proxies(
+        "for,proto",
+        list_of("for", "proto", "host", "port", "prefix", "forwarded"),
+        "Which fields are read: X-Forwarded-For, -Proto, -Host, -Port, -Prefix, and Forwarded (RFC 7239).",
+    )
+    forwarded_allow_ips: str | Iterable[str] = proxies(
+        "127.0.0.1,::1,unix",
+        ADDRESSES,
+        "The proxies that are believed: addresses, networks, `unix` for clients of a unix socket, `*` for all.",
+    )
+    secure_scheme_headers: Mapping[str, str] = proxies(
+        {"X-FORWARDED-PROTOCOL": "ssl", "X-FORWARDED-PROTO": "https", "X-FORWARDED-SSL": "on"},
+        TEXT_TABLE,
+        "Header fields, and the value by which a proxy says with each that the client came over TLS; fields that "
+        "contradict each other are answered with 400.",
+    )
+    forwarder_headers: str | Iterable[str] = proxies(
+        "SCRIPT_NAME,PATH_INFO",
+        NAMES,
+        "Header fields with underscores that are passed on from the proxies in forwarded_allow_ips whatever header_map "
+        "says.",
+    )
+    proxy_protocol: str = proxies(
+        "off",
+        one_of("off", "v1", "v2", "auto"),
+        "The PROXY protocol, which each connection must begin with if it is on; auto: of either version.",
+    )
+    proxy_allow_ips: str | Iterable[str] = proxies(
+        "127.0.0.1,::1,unix",
+        ADDRESSES,
+        "The proxies that may speak the PROXY protocol; written as forwarded_allow_ips.",
+    )
 
-    backlog: int = option(
+    ssl_keyfile: str | None = tls(None, OPTIONAL_TEXT, "The file of the private key; None: it is in ssl_certfile.")
+    ssl_certfile: str | None = tls(None, OPTIONAL_TEXT, "The file of the certificate and its chain; it turns TLS on.")
+    ssl_keyfile_password: str | None = tls(None, OPTIONAL_TEXT, "The password of the private key.")
+    ssl_version: ssl.TLSVersion | str | None = tls(
+        None, TLS_VERSION.or_none(), "The oldest TLS version that is spoken; None: TLS 1.2."
+    )
+    ssl_cert_reqs: int = tls(0, CERT_REQS, "Whether a client must show a certificate (ssl.CERT_*).")
+    ssl_ca_certs: str | None = tls(None, OPTIONAL_TEXT, "The file of the authorities that sign client certificates.")
+    ssl_ciphers: str | None = tls(None, OPTIONAL_TEXT, "The ciphers of TLS 1.2, as OpenSSL spells them; None: its own.")
+    ssl_context_factory: Callable[..., ssl.SSLContext] | None = tls(
+        None, CALLABLE, "Called with the Config and a function that makes the usual context; gives the one to be used."
+    )
+
+    backlog: int = limits(
         2048, POSITIVE, "How many connections the kernel queues for a listening socket.", "connections"
     )
-    limit_request_line: int = option(4094, COUNT, "The longest request line; 414 above. 0: no limit.", "bytes")
-    limit_request_fields: int = option(100, POSITIVE, "How many header fields a request may have; 431 above.", "fields")
-    limit_request_field_size: int = option(
-        8190, COUNT, "The longest header field, name and value; 431 above. 0: no limit.", "bytes"
+    limit_connections: int | None = limits(
+        None,
+        OPTIONAL_POSITIVE,
+        "How many connections are held at once: no more are accepted until one of them ends.",
+        "connections",
     )
-    limit_concurrency: int | None = option(
+    limit_concurrency: int | None = limits(
         None,
         OPTIONAL_POSITIVE,
         "How many requests and WebSockets may run at once; 503 with Retry-After above, and the connection is kept.",
         "requests",
     )
-    limit_max_requests: int | None = option(
+    limit_max_requests: int | None = limits(
         None, OPTIONAL_POSITIVE, "How many requests are served before the server stops gracefully.", "requests"
     )
-    limit_max_requests_jitter: int = option(
+    limit_max_requests_jitter: int = limits(
         0, COUNT, "Up to how many requests are added to limit_max_requests, at random.", "requests"
     )
+    limit_max_memory: int | None = limits(
+        None,
+        OPTIONAL_POSITIVE,
+        "How much resident memory the process may have before the server stops gracefully.",
+        "MiB",
+    )
+    limit_request_line: int = limits(4094, COUNT, "The longest request line; 414 above. 0: no limit.", "bytes")
+    limit_request_fields: int = limits(100, POSITIVE, "How many header fields a request may have; 431 above.", "fields")
+    limit_request_field_size: int = limits(
+        8190, COUNT, "The longest header field, name and value; 431 above. 0: no limit.", "bytes"
+    )
+    limit_request_body: int | None = limits(
+        None, COUNT.or_none(), "The longest request body; 413 above. None: no limit.", "bytes"
+    )
+    h11_max_incomplete_event_size: int | None = limits(
+        None, OPTIONAL_POSITIVE, "Taken from uvicorn and without effect: the limits above rule both parsers.", "bytes"
+    )
 
-    timeout_keep_alive: float = option(
+    timeout_keep_alive: float = timeouts(
         5, SECONDS, "How long an idle connection is kept for the next request; 0: it is closed at once.", "seconds"
     )
-    timeout_request_head: float = option(
+    timeout_request_head: float = timeouts(
         10,
         SECONDS,
         "From accept, or from the first byte of a following request, to the end of the head; 408 above. 0: no limit.",
         "seconds",
     )
-    timeout_graceful_shutdown: float | None = option(
+    timeout_request_body: float | None = timeouts(
+        60,
+        OPTIONAL_SECONDS,
+        "How long no byte of a body may come while the application waits for it; then 408, or http.disconnect once the "
+        "response has begun. None: no limit.",
+        "seconds",
+    )
+    timeout_write: float | None = timeouts(
+        60,
+        OPTIONAL_SECONDS,
+        "How long a client may take none of the bytes that wait for it; then the connection is cut. None: no limit.",
+        "seconds",
+    )
+    timeout_request: float | None = timeouts(
+        None,
+        OPTIONAL_SECONDS,
+        "How long one request may be in the application; then it is cancelled, and answered 504 where nothing was "
+        "sent. None: no limit.",
+        "seconds",
+    )
+    timeout_disconnect: float | None = timeouts(
+        None,
+        OPTIONAL_SECONDS,
+        "How long a request whose client has left may go on in the application before it is cancelled. None: as long "
+        "as it wants.",
+        "seconds",
+    )
+    timeout_graceful_shutdown: float | None = timeouts(
         None,
         OPTIONAL_SECONDS,
         "From the signal to the end: running requests are waited for, then cancelled. None: no bound.",
         "seconds",
     )
-    timeout_drain_idle: float = option(
+    timeout_drain_idle: float = timeouts(
         1.0,
         SECONDS,
         "How long idle keep-alive connections are still served at a stop, answering `Connection: close`.",
         "seconds",
+    )
+    timeout_drain_delay: float = timeouts(
+        0,
+        SECONDS,
+        "How long connections are still accepted after the signal, so that a load balancer can take the server out "
+        "first.",
+        "seconds",
+    )
+    timeout_notify: float | None = timeouts(
+        None,
+        POSITIVE_SECONDS.or_none(),
+        "From one heartbeat to the next; None: 1, or a quarter of Gunicorn's timeout if that is less.",
+        "seconds",
+    )
+    timeout_startup: float | None = timeouts(
+        None,
+        POSITIVE_SECONDS.or_none(),
+        "How long importing the application and its lifespan startup may hold back the heartbeat; None: no longer than "
+        "Gunicorn's timeout.",
+        "seconds",
+    )
+
+    log_level: str = logs(
+        "info",
+        one_of("critical", "error", "warning", "info", "debug", "trace"),
+        "What is logged on uvicorn.error; trace also logs each ASGI message.",
+    )
+    access_log: bool = logs(True, FLAG, "Write a line on the logger uvicorn.access for each request.")
+    access_log_format: str | None = logs(
+        None, OPTIONAL_TEXT, "The form of an access line, of Gunicorn's atoms; None: the form that uvicorn gives it."
     )
 
     def __post_init__(self) -> None:
