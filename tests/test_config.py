@@ -161,12 +161,16 @@ class TestFromOptions:
 
     def test_an_unknown_option_is_refused_and_the_known_ones_are_named(self) -> None:
         with pytest.raises(ConfigError) as caught:
-            Config.from_options({"app": app, "backlogs": 5}, "a test")
+            Config.from_options({"app": app, "qqqqq": 5}, "a test")
         message = str(caught.value)
-        assert message.startswith("option backlogs = 5 (from a test): unknown; the options are ")
+        assert message.startswith("option qqqqq = 5 (from a test): unknown; the options are ")
         assert all(name in message for name in OPTIONS)
+
+    def test_a_misspelt_option_is_guessed(self) -> None:
+        with pytest.raises(ConfigError, match=r"option backlogs = 5 \(from a test\): unknown; did you mean backlog\?"):
+            Config.from_options({"app": app, "backlogs": 5}, "a test")
 
     def test_the_source_of_a_bad_value_is_named(self) -> None:
         with pytest.raises(ConfigError) as caught:
             Config.from_options({"app": app, "backlog": 0}, "a test")
-        assert str(caught.value) == "option backlog = 0: must be a whole number, 1 or more (from a test)"
+        assert str(caught.value) == "option backlog = 0 (from a test): must be a whole number, 1 or more"

@@ -40,6 +40,7 @@ LEVELS = {
     "asgi": BOTTOM,
     "errors": BOTTOM,
     "rules": BOTTOM,
+    "sources": BOTTOM,
     "clock": BOTTOM,
 }
 
@@ -196,7 +197,7 @@ class TestImports:
 
     def test_nothing_is_imported_that_is_not_required(self) -> None:
         imported = {top(found.imported) for found in IMPORTS}
-        allowed = {ROOT, *sys.stdlib_module_names, *required()}
+        allowed = {ROOT, *sys.stdlib_module_names, *required(), *required(python_version="3.10")}
         assert imported - allowed == set()
 
     def test_the_h11_worker_loads_no_c_extension(self) -> None:
@@ -244,11 +245,11 @@ class TestDistribution:
         assert importlib.metadata.version("uvicorn-worker") == uvicorn_worker.__version__
 
     def test_on_cpython_everything_is_required(self) -> None:
-        names = required(sys_platform="linux", platform_python_implementation="CPython")
+        names = required(sys_platform="linux", platform_python_implementation="CPython", python_version="3.11")
         assert names == {"gunicorn", "h11", "h2", "httptools", "uvloop", "websockets"}
 
     def test_windows_does_without_uvloop(self) -> None:
-        names = required(sys_platform="win32", platform_python_implementation="CPython")
+        names = required(sys_platform="win32", platform_python_implementation="CPython", python_version="3.11")
         assert names == {"gunicorn", "h11", "h2", "httptools", "websockets"}
 
     def test_pypy_does_without_c_extensions(self) -> None:

@@ -8,6 +8,7 @@ are turned into a `Config` by `uvicorn_worker.worker.settings`, the environment 
 
 from __future__ import annotations
 
+import difflib
 import ssl
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields
@@ -35,7 +36,7 @@ from uvicorn_worker.rules import (
     one_of,
 )
 
-__all__ = ["Config"]
+__all__ = ["RULES", "Config", "check_options", "unknown_option"]
 
 LOOP = Rule(
     "auto, uvloop, asyncio, or 'module:factory'",
@@ -338,13 +339,26 @@ class Config:
 
     @classmethod
     def from_options(cls, options: Mapping[str, Any], source: str) -> Config:
-        """A `Config` from options that came from `source` (named in the error): unknown ones are refused."""
-        known = [item.name for item in fields(cls)]
-        for name, value in options.items():
-            if name not in known:
-                allowed = ", ".join(sorted(known))
-                raise ConfigError(f"option {name} = {value!r} (from {source}): unknown; the options are {allowed}")
-        try:
-            return cls(**options)
-        except ConfigError as exc:
-            raise ConfigError(f"{exc} (from {source})") from None
+        """A `Config` from options that came from `source`, which a `ConfigError` names."""
+        check_options(options, source)
+        return cls(**options)
+
+
+RULES: dict[str, Rule] = {item.name: item.metadata["rule"] for item in fields(Config)}
+
+
+def check_options(options: Mapping[str, Any], source: str) -> None:
+    """Raise `ConfigError` for the first of the options that is unknown or has a value that it can't have."""
+    for name, value in options.items():
+        rule = RULES.get(name)
+        if rule is None:
+            raise unknown_option(name, value, source)
+        if not rule.check(value):
+            raise ConfigError(f"option {name} = {value!r} (from {source}): must be {rule.allowed}")
+
+
+def unknown_option(name: str, value: Any, source: str) -> ConfigError:
+    """The error for a name that is no option: it says what may have been meant, or else what there is."""
+    near = difflib.get_close_matches(name, RULES, n=3)
+    known = f"did you mean {' or '.join(near)}?" if near else f"the options are {', '.join(sorted(RULES))}"
+    return ConfigError(f"option {name} = {value!r} (from {source}): unknown; {known}")
