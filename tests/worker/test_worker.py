@@ -15,6 +15,7 @@ import pytest
 from tests.http1.apps import hello
 from tests.worker.exchanges import settings
 from uvicorn_worker import UvicornH11Worker, UvicornWorker
+from uvicorn_worker.errors import ConfigError
 from uvicorn_worker.worker.boot import FailureToken
 from uvicorn_worker.worker.loggers import share_handlers
 from uvicorn_worker.worker.settings import config_from_settings
@@ -64,8 +65,8 @@ class TestCheckConfig:
         ("kwargs", "message"),
         [
             ({"no_such": 1}, "option no_such = 1 (from CONFIG_KWARGS of the worker class): unknown"),
-            ({"http": "h3"}, "option http = 'h3': must be one of auto, httptools, h11"),
-            ({"loop": "trio"}, "option loop = 'trio': must be"),
+            ({"http": "h3"}, "option http = 'h3' (from CONFIG_KWARGS of the worker class): must be one of"),
+            ({"loop": "trio"}, "option loop = 'trio' (from CONFIG_KWARGS of the worker class): must be"),
         ],
     )
     def test_an_error_is_one_line(self, kwargs: dict[str, Any], message: str) -> None:
@@ -93,6 +94,28 @@ class TestCheckConfig:
         with pytest.raises(RuntimeError) as caught:
             kind.check_config(settings(), None)
         assert "\n" not in str(caught.value)
+
+
+class TestConfigure:
+    def test_it_gives_a_class_with_the_options_fixed(self) -> None:
+        kind = UvicornWorker.configure(ws_ping_interval=10)
+        assert issubclass(kind, UvicornWorker)
+        assert config_of(kind).ws_ping_interval == 10
+
+    def test_it_nests(self) -> None:
+        kind = UvicornH11Worker.configure(ws_ping_interval=10, limit_concurrency=5).configure(limit_concurrency=6)
+        config = config_of(kind)
+        assert (config.http, config.ws_ping_interval, config.limit_concurrency) == ("h11", 10, 6)
+
+    @pytest.mark.parametrize("options", [{"ws_ping": 10}, {"ws_ping_interval": -1}, {"app": "module:app"}])
+    def test_a_mistake_is_seen_at_once(self, options: dict[str, Any]) -> None:
+        with pytest.raises(ConfigError, match=r"\(from UvicornWorker\.configure\): "):
+            UvicornWorker.configure(**options)
+
+    def test_its_name_shows_the_options_but_no_secret(self) -> None:
+        kind = UvicornWorker.configure(ws="none", ssl_keyfile_password="hidden")
+        assert kind.__name__ == "UvicornWorker"
+        assert kind.__qualname__ == "UvicornWorker.configure(ssl_keyfile_password=..., ws='none')"
 
 
 class TestFailureToken:

@@ -1,7 +1,8 @@
-"""Gunicorn's settings, and the option of `Config` that each one becomes.
+"""Gunicorn's settings, and what becomes of each under this worker.
 
-Where Gunicorn has a word for something, Gunicorn's setting rules; an option without such a word keeps its
-default. A setting that the installed Gunicorn lacks counts as unset.
+Where Gunicorn has a word for something, Gunicorn's setting rules; the options that it has no word for come from
+the environment and from pyproject.toml, and code may override anything. A setting that the installed Gunicorn
+lacks counts as unset. Each setting has one row in one of the tables here, from which the documentation is made.
 """
 
 from __future__ import annotations
@@ -11,16 +12,19 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from uvicorn_worker.config import Config
+from uvicorn_worker.config import Config, check_options
 from uvicorn_worker.errors import ConfigError
+from uvicorn_worker.sources import Given, from_environment, from_pyproject
 
 if TYPE_CHECKING:
     from gunicorn.config import Config as GunicornConfig
 
-__all__ = ["ROWS", "Row", "config_from_settings", "refuse_unsupported"]
+__all__ = ["HONOURED", "MASTERS", "NOT_OURS", "REFUSED", "ROWS", "Row", "config_from_settings", "refuse_unsupported"]
 
 # Gunicorn takes this many header fields where limit_request_fields is 0.
 _MOST_FIELDS = 32768
+
+CODE = "CONFIG_KWARGS of the worker class"
 
 
 def _same(value: Any) -> Any:
@@ -34,14 +38,16 @@ class Row:
     setting: str
     option: str
     convert: Callable[[Any], Any] = _same
+    note: str = ""
 
 
 ROWS = (
     Row("backlog", "backlog"),
     Row("keepalive", "timeout_keep_alive"),
     Row("graceful_timeout", "timeout_graceful_shutdown"),
+    Row("threads", "threads", lambda threads: threads if threads > 1 else None, "1, the default, counts as unset"),
     Row("limit_request_line", "limit_request_line"),
-    Row("limit_request_fields", "limit_request_fields", lambda fields: fields or _MOST_FIELDS),
+    Row("limit_request_fields", "limit_request_fields", lambda fields: fields or _MOST_FIELDS, "0: 32768"),
     Row("limit_request_field_size", "limit_request_field_size"),
     Row("root_path", "root_path"),
     Row("asgi_loop", "loop"),
@@ -49,9 +55,75 @@ ROWS = (
     Row("websocket_max_message_size", "ws_max_size"),
 )
 
-# Settings that change what arrives on a connection. Serving without them would misread every request, so they
-# stop the start: the setting, the values that are fine, and what to do.
-_UNSUPPORTED = (
+# What the worker does itself with a setting that is no option.
+HONOURED = {
+    "wsgi_app": "the application: `module:app`, or `module:factory()`",
+    "max_requests": "`limit_max_requests`; Gunicorn draws the jitter",
+    "max_requests_jitter": "see `max_requests`",
+    "timeout": "a worker whose event loop gives no heartbeat for so long is replaced; see `timeout_notify`",
+    "preload_app": "the application is loaded in the master; no loop, thread or socket is made before the fork",
+    "reload": "each change of a file restarts the worker; an application that can't be loaded is shown as a page",
+    "reload_engine": "see `reload`",
+    "reload_extra_files": "see `reload`",
+    "reuse_port": "each worker has a listening socket, and an accept queue, of its own",
+    "raw_env": "also a place for `UVICORN_*` options: `--env UVICORN_WS=none`",
+    "chdir": "also where pyproject.toml is looked for",
+    "worker_tmp_dir": "where the heartbeat file lives",
+    "sendfile": "no effect: ASGI applications hand over bytes",
+    "accesslog": "access lines are written for each request and each WebSocket",
+    "access_log_format": "every atom of Gunicorn is known, for WebSocket too",
+    "errorlog": "what the server core logs on `uvicorn.error` goes here",
+    "loglevel": "holds for `uvicorn.error` too",
+    "logger_class": "its `access()` is called with objects that give every atom",
+    "logconfig": "may name the loggers `uvicorn.error` and `uvicorn.access` too",
+    "logconfig_dict": "as `logconfig`",
+    "logconfig_json": "as `logconfig`",
+    "capture_output": "as with every worker",
+    "disable_redirect_access_to_syslog": "honoured",
+    "syslog": "honoured",
+    "syslog_addr": "honoured",
+    "syslog_facility": "honoured",
+    "syslog_prefix": "honoured",
+    "statsd_host": "request metrics are sent, with and without an access log",
+    "statsd_prefix": "see `statsd_host`",
+    "dogstatsd_tags": "see `statsd_host`",
+    "certfile": "TLS",
+    "keyfile": "TLS",
+    "ca_certs": "TLS",
+    "cert_reqs": "TLS",
+    "ciphers": "TLS",
+    "ssl_version": "TLS",
+    "suppress_ragged_eofs": "no effect: the end of a TLS connection without a closing alert is never an error here",
+    "do_handshake_on_connect": "no effect: the handshake is always awaited before the application sees a request",
+    "ssl_context": "called for each worker; an error in it stops the start",
+    "pre_request": "called before the application",
+    "post_request": "called when the response is complete",
+    "post_worker_init": "called once the application is loaded",
+    "worker_int": "called at `INT` and `QUIT`",
+    "worker_abort": "called at `ABRT`",
+    "worker_exit": "called after the lifespan shutdown",
+}
+
+# What Gunicorn's master does, whatever the worker is.
+MASTERS = (
+    "bind", "check_config", "child_exit", "config", "control_socket", "control_socket_disable", "control_socket_mode",
+    "daemon", "default_proc_name", "dirty_apps", "dirty_graceful_timeout", "dirty_post_fork", "dirty_threads",
+    "dirty_timeout", "dirty_worker_exit", "dirty_worker_init", "dirty_workers", "enable_backlog_metric",
+    "enable_stdio_inheritance", "group", "initgroups", "nworkers_changed", "on_dirty_starting", "on_exit", "on_reload",
+    "on_starting", "paste", "pidfile", "post_fork", "pre_exec", "pre_fork", "print_config", "proc_name", "pythonpath",
+    "raw_paste_global_conf", "spew", "umask", "user", "when_ready", "worker_class", "workers",
+)  # fmt: skip
+
+# What belongs to other workers of Gunicorn, and has no effect here.
+NOT_OURS = {
+    "http_parser": "it chooses among the parsers of Gunicorn's own ASGI worker; see the option `http`",
+    "tmp_upload_dir": "request bodies are never written to files",
+    "uwsgi_allow_ips": "the uwsgi protocol is refused, see `protocol`",
+}
+
+# Settings that change what arrives on a connection, or allow what no parser can. Serving without them would misread
+# requests, so they stop the start: the setting, the values that are fine, and what to do.
+REFUSED = (
     ("proxy_protocol", (False, "off", None), "the PROXY protocol is not understood: turn proxy_protocol off"),
     ("protocol", ("http", None), "only HTTP is spoken here: set protocol to http"),
 )
@@ -59,30 +131,69 @@ _UNSUPPORTED = (
 
 def refuse_unsupported(cfg: GunicornConfig) -> None:
     """Raise `ConfigError` for a setting that this worker can't honour and must not ignore."""
-    for setting, fine, what_to_do in _UNSUPPORTED:
+    for setting, fine, what_to_do in REFUSED:
         value = _get(cfg, setting)
         if value not in fine:
             raise ConfigError(f"Gunicorn setting {setting} = {value!r}: {what_to_do}")
 
 
-def config_from_settings(cfg: GunicornConfig, app: Any, max_requests: int, overrides: Mapping[str, Any]) -> Config:
-    """The `Config` of a worker: Gunicorn's settings, then what the worker class itself fixes.
+# The settings that have the word for an option without being a plain row.
+_WORDS = {
+    "app": "wsgi_app",
+    "limit_max_requests": "max_requests",
+    "limit_max_requests_jitter": "max_requests_jitter",
+    "access_log": "accesslog",
+    "access_log_format": "access_log_format",
+    "log_level": "loglevel",
+}
 
-    `max_requests` is the number that Gunicorn drew for this worker, jitter included. Raises `ConfigError`.
+
+def config_from_settings(
+    cfg: GunicornConfig,
+    app: Any,
+    max_requests: int,
+    overrides: Mapping[str, Any],
+    say: Callable[[str], None] | None = None,
+) -> Config:
+    """The `Config` of a worker: code first, then the environment and pyproject.toml, then Gunicorn's settings.
+
+    `max_requests` is the number that Gunicorn drew for this worker, jitter included. `say` is told, a line each,
+    of options that were given in a place where they don't count. Raises `ConfigError`.
     """
     refuse_unsupported(cfg)
     # Access lines go through Gunicorn's logger, not through uvicorn.access.
-    options: dict[str, Any] = {"app": app, "access_log": False}
+    options: dict[str, Any] = {"access_log": False}
+    words = {option: setting for option, setting in _WORDS.items() if setting in cfg.settings}
     for row in ROWS:
-        value = _get(cfg, row.setting)
-        if value is not None:
-            options[row.option] = row.convert(value)
+        if row.setting in cfg.settings:
+            words[row.option] = row.setting
+            value = getattr(cfg, row.setting)
+            if value is not None:
+                options[row.option] = row.convert(value)
     if max_requests < sys.maxsize:
         options["limit_max_requests"] = max_requests
-    if not overrides:
-        return Config.from_options(options, "Gunicorn's settings")
-    Config.from_options({"app": app, **overrides}, "CONFIG_KWARGS of the worker class")
-    return Config.from_options({**options, **overrides}, "Gunicorn's settings and CONFIG_KWARGS")
+    check_options(options, "Gunicorn's settings")
+    for name, given in outer_options().items():
+        if name not in words:
+            options[name] = given.value
+        elif say is not None:
+            say(f"option {name} (from {given.source}) is not used: set {words[name]} in Gunicorn instead")
+    check_overrides(overrides)
+    return Config.from_options({**options, **overrides, "app": app}, "all sources")
+
+
+def check_overrides(overrides: Mapping[str, Any], source: str = CODE) -> None:
+    """Raise `ConfigError` for what a worker class can't fix."""
+    if "app" in overrides:
+        raise ConfigError(
+            f"option app = {overrides['app']!r} (from {source}): name the application to gunicorn instead"
+        )
+    check_options(overrides, source)
+
+
+def outer_options() -> dict[str, Given]:
+    """The options that are given outside of code; the environment wins over pyproject.toml. Raises `ConfigError`."""
+    return {**from_pyproject(), **from_environment()}
 
 
 def _get(cfg: GunicornConfig, setting: str) -> Any:

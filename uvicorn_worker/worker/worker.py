@@ -22,13 +22,14 @@ from gunicorn.errors import AppImportError
 from gunicorn.sock import ssl_context
 from gunicorn.workers.base import Worker
 
+from uvicorn_worker.config import Config
 from uvicorn_worker.errors import ConfigError, LifespanError
 from uvicorn_worker.server import Server
 from uvicorn_worker.server.loading import loop_factory
 from uvicorn_worker.worker.access_log import access_hook
 from uvicorn_worker.worker.boot import FailureToken
 from uvicorn_worker.worker.loggers import share_handlers
-from uvicorn_worker.worker.settings import config_from_settings
+from uvicorn_worker.worker.settings import check_overrides, config_from_settings
 from uvicorn_worker.worker.trace import enable_trace
 
 if TYPE_CHECKING:
@@ -40,6 +41,8 @@ __all__ = ["UvicornH11Worker", "UvicornWorker"]
 _HEARTBEAT = 1.0
 # How long a worker that failed, but is not the one to report it, waits for the master to stop it.
 _WAIT_FOR_MASTER = 3.0
+# Options whose values are not shown.
+_SECRET = frozenset({"ssl_keyfile_password"})
 # How long tasks that the application left running may take to end once they were cancelled.
 _CANCEL_SECONDS = 0.5
 
@@ -69,12 +72,26 @@ class UvicornWorker(Worker):
     @classmethod
     def check_config(cls, cfg: GunicornConfig, log: Any) -> None:
         """Stop the master, before it forks, for options that can't be used."""
+        say = None if log is None else log.warning
         try:
-            config = config_from_settings(cfg, _not_loaded, sys.maxsize, cls._overrides())
+            config = config_from_settings(cfg, _not_loaded, sys.maxsize, cls._overrides(), say)
             loop_factory(config)
         except ConfigError as exc:
             # Gunicorn prints this as one line and exits.
             raise RuntimeError(str(exc)) from None
+
+    @classmethod
+    def configure(cls, **options: Any) -> type[UvicornWorker]:
+        """A worker class with these options fixed, for `worker_class` in gunicorn.conf.py; it nests.
+
+        Raises `ConfigError` for an option that is unknown, or a value that it can't have.
+        """
+        check_overrides(options, f"{cls.__name__}.configure")
+        shown = ", ".join(
+            f"{name}={'...' if name in _SECRET else repr(value)}" for name, value in sorted(options.items())
+        )
+        names = {"__module__": cls.__module__, "__qualname__": f"{cls.__qualname__}.configure({shown})"}
+        return type(cls.__name__, (cls,), {"CONFIG_KWARGS": options, **names})
 
     @classmethod
     def _overrides(cls) -> dict[str, Any]:
@@ -95,7 +112,12 @@ class UvicornWorker(Worker):
     def init_process(self) -> None:
         """Called after the fork; does not return before the worker is done."""
         share_handlers(self.log)
-        config = config_from_settings(self.cfg, _not_loaded, self.max_requests, self._overrides())
+        try:
+            config = config_from_settings(self.cfg, _not_loaded, self.max_requests, self._overrides())
+        except ConfigError as exc:
+            # The master has checked this at its start; what was changed before a reload is seen here first.
+            self.server = Server(Config(app=_not_loaded))
+            self._boot_failed(str(exc), Arbiter.WORKER_BOOT_ERROR)
         self.server = Server(config)
         # Applications of an older style ask for the event loop when they are imported.
         self.loop = loop_factory(config)()
@@ -156,7 +178,7 @@ class UvicornWorker(Worker):
                 self.wsgi,
                 [listener.sock for listener in self.sockets],
                 ssl_context=ssl_context(self.cfg) if self.cfg.is_ssl else None,
-                access=access_hook(self.log, self.cfg),
+                access=access_hook(self.log, self.cfg) if self._overrides().get("access_log", True) else None,
             )
         except LifespanError as exc:
             self._boot_failed(f"The application can't be started: {exc}", Arbiter.WORKER_BOOT_ERROR, exc.__cause__)
