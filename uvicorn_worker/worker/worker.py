@@ -28,9 +28,11 @@ from uvicorn_worker.server import Server
 from uvicorn_worker.server.loading import loop_factory
 from uvicorn_worker.worker.access_log import access_hook
 from uvicorn_worker.worker.boot import FailureToken
-from uvicorn_worker.worker.loggers import share_handlers
+from uvicorn_worker.worker.hooks import with_hooks
+from uvicorn_worker.worker.loggers import adopt_loggers
 from uvicorn_worker.worker.reload import failure_app, files_of
 from uvicorn_worker.worker.settings import check_overrides, config_from_settings
+from uvicorn_worker.worker.statsd import never_wait
 from uvicorn_worker.worker.trace import enable_trace
 
 if TYPE_CHECKING:
@@ -118,13 +120,14 @@ class UvicornWorker(Worker):
 
     def init_process(self) -> None:
         """Called after the fork; does not return before the worker is done."""
-        share_handlers(self.log)
         try:
             config = config_from_settings(self.cfg, _not_loaded, self.max_requests, self._overrides())
         except ConfigError as exc:
             # The master has checked this at its start; what was changed before a reload is seen here first.
             self.server = Server(Config(app=_not_loaded))
             self._boot_failed(str(exc), Arbiter.WORKER_BOOT_ERROR)
+        adopt_loggers(self.log, self.cfg, config)
+        never_wait(self.log)
         self.server = Server(config)
         timeout = self.cfg.timeout
         self._notify_interval = config.timeout_notify or min(_HEARTBEAT, timeout / 4 if timeout else _HEARTBEAT)
@@ -180,6 +183,16 @@ class UvicornWorker(Worker):
             token.wait_for_forks()
         sys.exit(code)
 
+    @property
+    def nr(self) -> int:
+        """How many requests were answered, which Gunicorn's hooks ask for."""
+        runtime = getattr(getattr(self, "server", None), "runtime", None)
+        return 0 if runtime is None else runtime.requests
+
+    @nr.setter
+    def nr(self, value: int) -> None:
+        """Gunicorn's base class begins with 0."""
+
     # Run ---------------------------------------------------------------------------------------------
 
     def run(self) -> None:
@@ -214,10 +227,10 @@ class UvicornWorker(Worker):
 
     async def _startup(self) -> None:
         await self.server.startup(
-            self.wsgi,
+            with_hooks(self.wsgi, self),
             [listener.sock for listener in self.sockets],
             ssl_context=ssl_context(self.cfg) if self.cfg.is_ssl else None,
-            access=access_hook(self.log, self.cfg) if self._overrides().get("access_log", True) else None,
+            access=lambda: access_hook(self.log, self.cfg, self.server.config),
         )
 
     def _reload_asked(self) -> None:
