@@ -145,7 +145,9 @@ class TestEnviron:
 class TestWithoutARequest:
     """What the server answers before it has read a head."""
 
-    @pytest.mark.parametrize("access_log_format", [DEFAULT, HANDBOOK, "%(m)s %(U)s %(q)s|%({host}i)s %({host}o)s %({host}e)s"])
+    @pytest.mark.parametrize(
+        "access_log_format", [DEFAULT, HANDBOOK, "%(m)s %(U)s %(q)s|%({host}i)s %({host}o)s %({host}e)s"]
+    )
     def test_each_format_gives_a_line(self, access_log_format: str) -> None:
         atoms = Atoms(headless_exchange(408))
         assert compile_format(access_log_format)(atoms)
@@ -153,7 +155,9 @@ class TestWithoutARequest:
 
     def test_there_is_no_request_line(self) -> None:
         atoms = Atoms(headless_exchange(408))
-        assert compile_format('%(h)s "%(r)s" %(s)s %(b)s "%(f)s" "%(a)s" %(u)s')(atoms) == '192.0.2.7 "-" 408 0 "-" "-" -'
+        assert (
+            compile_format('%(h)s "%(r)s" %(s)s %(b)s "%(f)s" "%(a)s" %(u)s')(atoms) == '192.0.2.7 "-" 408 0 "-" "-" -'
+        )
         assert (atoms["m"], atoms["U"], atoms["q"], atoms["H"]) == ("-", "-", "", "HTTP/1.1")
 
 

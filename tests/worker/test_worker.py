@@ -17,7 +17,6 @@ from tests.worker.exchanges import settings
 from uvicorn_worker import UvicornH11Worker, UvicornWorker
 from uvicorn_worker.errors import ConfigError
 from uvicorn_worker.worker.boot import FailureToken
-from uvicorn_worker.worker.loggers import share_handlers
 from uvicorn_worker.worker.settings import config_from_settings
 from uvicorn_worker.worker.trace import enable_trace
 
@@ -221,33 +220,3 @@ class TestTrace:
         monkeypatch.setattr(sys, "stderr", None)
         enable_trace(logger)
         assert enabled == []
-
-
-class TestLoggers:
-    @pytest.fixture
-    def ours(self) -> Iterator[logging.Logger]:
-        logger = logging.getLogger("uvicorn.error")
-        before = (logger.handlers, logger.propagate, logger.level)
-        logger.handlers = []
-        yield logger
-        logger.handlers, logger.propagate, level = before
-        logger.setLevel(level)
-
-    def log(self, logger: logging.Logger) -> Any:
-        return type("Log", (), {"error_log": logger})
-
-    def test_what_the_core_logs_goes_where_gunicorns_lines_go(
-        self, ours: logging.Logger, logger: logging.Logger, tmp_path: Path
-    ) -> None:
-        logger.addHandler(logging.FileHandler(tmp_path / "error.log"))
-        logger.setLevel(logging.WARNING)
-        share_handlers(self.log(logger))
-        ours.warning("a line")
-        ours.info("another")
-        assert (tmp_path / "error.log").read_text() == "a line\n"
-
-    def test_handlers_of_its_own_are_kept(self, ours: logging.Logger, logger: logging.Logger) -> None:
-        own = logging.NullHandler()
-        ours.addHandler(own)
-        share_handlers(self.log(logger))
-        assert ours.handlers == [own]

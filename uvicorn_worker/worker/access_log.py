@@ -33,31 +33,31 @@ def access_hook(log: Any, cfg: GunicornConfig, config: Config) -> AccessHook | N
 
     To be called when the application has started, since applications change loggers.
     """
-    if not config.access_log:
-        # Only code can say so under Gunicorn. Metrics are no lines.
-        return metrics_hook(log) if getattr(log.access, "__func__", None) is Statsd.access else None
+    access = getattr(log.access, "__func__", None)
+    others: AccessHook | None = None
+    if access is Statsd.access:
+        others = metrics_hook(log)
+    elif access is not Logger.access and config.access_log:
+        others = _calls_with_objects(log.access)
+    lines = _lines_hook(log, cfg, config, access in (Logger.access, Statsd.access)) if config.access_log else None
+    return _all_of([each for each in (lines, others) if each is not None])
+
+
+def _lines_hook(log: Any, cfg: GunicornConfig, config: Config, is_gunicorns: bool) -> AccessHook | None:
+    """Write lines on gunicorn.access, unless a logger class of the operator's does that, and on uvicorn.access."""
     ours = logging.getLogger("uvicorn.access")
     stands_in = not {"uvicorn.access", "uvicorn"} & set(configured_loggers(cfg))
-    silenced = stands_in and _is_silenced(ours)
-
+    if stands_in and _is_silenced(ours):
+        return None
     lines: list[AccessHook] = []
-    metrics: AccessHook | None = None
-    access = getattr(log.access, "__func__", None)
-    if access not in (Logger.access, Statsd.access):
-        metrics = _object_hook(log)
-    else:
-        if access is Statsd.access:
-            metrics = metrics_hook(log)
-        if not silenced and _is_enabled(log, cfg) and not _is_repeated(log.access_log, ours):
-            lines.append(_line_hook(log, config.access_log_format or cfg.access_log_format))
-    if not silenced and handlers_of(ours) and ours.isEnabledFor(logging.INFO):
+    if is_gunicorns and _is_enabled(log, cfg) and not _is_repeated(log.access_log, ours):
+        lines.append(_line_hook(log, config.access_log_format or cfg.access_log_format))
+    if handlers_of(ours) and ours.isEnabledFor(logging.INFO):
         # With handlers that the application gave it, it does not lead to Gunicorn's log any longer.
         ours.handlers = own_handlers(ours)
         lines.append(uvicorn_hook(ours, config))
     hook = _all_of(lines)
-    if hook is not None and stands_in and ours.filters:
-        hook = _filtered_hook(hook, ours, config)
-    return _all_of([each for each in (hook, metrics) if each is not None])
+    return _filtered_hook(hook, ours, config) if hook is not None and stands_in and ours.filters else hook
 
 
 def _all_of(hooks: list[AccessHook]) -> AccessHook | None:
@@ -129,12 +129,9 @@ def _compiled_hook(logger: logging.Logger, access_log_format: str) -> AccessHook
     return log_access
 
 
-def _object_hook(log: Any) -> AccessHook:
-    """Call the `access` of a logger class of the operator's own."""
-    return _calls_with_objects(log.access)
-
-
 def _calls_with_objects(access: Callable[[Any, Any, Any, timedelta], Any]) -> AccessHook:
+    """Call the `access` of a Gunicorn logger, with objects that carry everything."""
+
     def log_access(exchange: Exchange) -> None:
         elapsed = timedelta(seconds=time.monotonic() - exchange.started)
         scope, target = exchange.scope, exchange.target
