@@ -24,6 +24,15 @@ NAMES = ["h", "l", "u", "t", "r", "s", "m", "U", "q", "H", "b", "B", "f", "a", "
 
 
 @pytest.fixture
+def _one_moment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The clock stands still, for Gunicorn's logger too, and the request has taken 3.25 seconds."""
+    moment, strftime = time.localtime(1_000_000_000), time.strftime
+    monkeypatch.setattr(time, "time", lambda: 1_000_000_000.5)
+    monkeypatch.setattr(time, "strftime", lambda form, at=moment: strftime(form, at))
+    monkeypatch.setattr(time, "monotonic", lambda: 1003.25)
+
+
+@pytest.fixture
 def log() -> Iterator[Logger]:
     """Gunicorn's logger, which writes its lines nowhere."""
     with records_of("gunicorn.access", "gunicorn.error"):
@@ -37,11 +46,11 @@ def gunicorns_atoms(log: Logger, exchange: Exchange, elapsed: timedelta) -> Any:
 
 
 class TestAtoms:
+    @pytest.mark.usefixtures("_one_moment")
     @pytest.mark.parametrize("request_", REQUESTS.values(), ids=REQUESTS)
-    def test_each_is_gunicorns(self, log: Logger, request_: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_each_is_gunicorns(self, log: Logger, request_: bytes) -> None:
         exchange = exchange_of(request_)
         exchange.started = 1000.0
-        monkeypatch.setattr(time, "monotonic", lambda: 1003.25)
         ours, theirs = Atoms(exchange), gunicorns_atoms(log, exchange, timedelta(seconds=3.25))
         named = [f"{{{name}}}{kind}" for name in ("Host", "x-twice", "X-Quote", "x-none") for kind in "ioe"]
         named += ["{http_host}e", "{HTTP_X_QUOTE}e", "{wsgi.url_scheme}e", "{content-type}o", "{raw_uri}e"]
@@ -120,12 +129,10 @@ class TestFormats:
             "%(h)s\t%(r)s\u20ac",
         ],
     )
-    def test_each_gives_gunicorns_line(
-        self, log: Logger, access_log_format: str, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    @pytest.mark.usefixtures("_one_moment")
+    def test_each_gives_gunicorns_line(self, log: Logger, access_log_format: str) -> None:
         exchange = exchange_of(REQUESTS["fields"])
         exchange.started = 1000.0
-        monkeypatch.setattr(time, "monotonic", lambda: 1003.25)
         theirs = gunicorns_atoms(log, exchange, timedelta(seconds=3.25))
         assert compile_format(access_log_format)(Atoms(exchange)) == access_log_format % theirs
 

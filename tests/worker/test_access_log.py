@@ -31,8 +31,6 @@ def _as_before() -> Iterator[None]:
     with records_of(*NAMES) as handler:
         for name in NAMES:
             logging.getLogger(name).removeHandler(handler)
-        # As it is in a worker, and not with pytest's handlers on the root logger.
-        logging.getLogger("uvicorn.access").propagate = False
         yield
 
 
@@ -56,8 +54,16 @@ def without_handlers(logger: logging.Logger) -> None:
         handler.close()
 
 
+def without_pytests_handlers() -> None:
+    """As it is in a worker: pytest puts its own on every logger that does not propagate, when a test begins."""
+    ours = logging.getLogger("uvicorn.access")
+    ours.handlers = [handler for handler in ours.handlers if not type(handler).__module__.startswith("_pytest")]
+    ours.propagate = False
+
+
 def hook_of(log: Any, *, access_log: bool = True, **values: Any) -> AccessHook | None:
     """The hook under these settings of Gunicorn."""
+    without_pytests_handlers()
     return access_hook(log, settings(**values), Config(app=hello, access_log=access_log))
 
 
@@ -249,6 +255,7 @@ class TestUvicornsName:
         """The hook of a worker whose application has done something to the loggers."""
         cfg = settings(**{"accesslog": "/dev/null", "access_log_format": "%(m)s", **values})
         config = Config(app=hello)
+        without_pytests_handlers()
         adopt_loggers(log, cfg, config)
         before()
         return access_hook(log, cfg, config)
