@@ -77,7 +77,7 @@ class TestPaths:
         assert environ["RAW_URI"] == raw
 
     def test_without_a_raw_path(self) -> None:
-        assert environ_of(raw_path=None, **{"root_path": ""})["PATH_INFO"] == "/ignored"
+        assert environ_of(raw_path=None)["PATH_INFO"] == "/ignored"
         scope = {"method": "GET", "http_version": "1.1", "path": "/é b", "query_string": b"", "headers": []}
         assert request_environ({}, scope)["PATH_INFO"] == "/\xc3\xa9 b"
 
@@ -104,7 +104,9 @@ class TestPaths:
 
 class TestHeaders:
     def test_repeated_fields_are_joined(self) -> None:
-        environ = environ_of(*[(b"x-a", b"1"), (b"cookie", b"a=1"), (b"x-a", b"2"), (b"x-a", b"3"), (b"cookie", b"b=2")])
+        environ = environ_of(
+            *[(b"x-a", b"1"), (b"cookie", b"a=1"), (b"x-a", b"2"), (b"x-a", b"3"), (b"cookie", b"b=2")]
+        )
         assert environ["HTTP_X_A"] == "1,2,3"
         assert environ["HTTP_COOKIE"] == "a=1; b=2"
 

@@ -28,8 +28,8 @@ _READ_SIZE = 65536
 class WsgiAdapter:
     """Serves a WSGI application, with up to `threads` requests at a time; the others wait for a thread.
 
-    None: as many threads as Python gives asyncio's default executor. `multiprocess` says whether other processes serve the same application (`wsgi.multiprocess`). There is no
-    lifespan, and WebSockets are refused (403).
+    None: as many threads as asyncio's default executor has. `multiprocess` says whether other processes serve
+    the same application (`wsgi.multiprocess`). There is no lifespan, and WebSockets are refused (403).
     """
 
     def __init__(self, app: WSGIApp, threads: int | None = None, *, multiprocess: bool = False) -> None:

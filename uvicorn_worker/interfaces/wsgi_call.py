@@ -71,6 +71,7 @@ class WsgiCall:
 
     __slots__ = (
         "_app",
+        "_complete",
         "_environ",
         "_errors",
         "_given",
@@ -97,9 +98,11 @@ class WsgiCall:
         self._environ = environ
         self._mailbox = mailbox
         self._errors = errors
-        # The head of the response, whether it was given to the loop, and how much of its length is left.
+        # The head of the response; whether it, and then the whole response, was given to the loop; how much is left
+        # of the length that the head told.
         self._start: Event | None = None
         self._started = False
+        self._complete = False
         self._remaining: int | None = None
         # How much the thread has given, and the loop has sent: each counts its own.
         self._given = 0
@@ -167,16 +170,19 @@ class WsgiCall:
         result = self._app(environ, self.start_response)
         close = getattr(result, "close", None)
         try:
-            body = _whole_body(result) if isinstance(result, (list, tuple)) else None
-            if body is None:
+            body = b""
+            if isinstance(result, (list, tuple)) and (len(result) == 1 or _size(result) <= _JOIN_LIMIT):
+                body = result[0] if len(result) == 1 else b"".join(result)
+            else:
                 for block in result:
                     # PEP 3333: the head waits for the first block that is not empty.
                     if block:
                         self._send(block)
-                body = b""
-            self._send_last(body)
-            if close is not None:
-                self._post()
+            if not self._complete or body:
+                self._put(body, last=True)
+                if close is not None:
+                    # The client need not wait for it.
+                    self._post()
         finally:
             if close is not None:
                 close()
@@ -254,15 +260,10 @@ class WsgiCall:
     def _send(self, data: bytes) -> None:
         """Send a piece of the response; waits when there is too much of it for the client."""
         self._put(data, last=False)
-        if self._given - self._sent > _WINDOW and self._remaining != 0:
+        if self._given - self._sent > _WINDOW and not self._complete:
             self._ask(SEND)
         else:
             self._post()
-
-    def _send_last(self, data: bytes) -> None:
-        """Send what completes the response."""
-        if data or not self._started or self._remaining != 0:
-            self._put(data, last=True)
 
     def _put(self, data: bytes, *, last: bool) -> None:
         """Leave a piece of the response, and before the first one its head, for the loop to send."""
@@ -277,6 +278,7 @@ class WsgiCall:
                 raise ApplicationError("the response body is longer than its Content-Length")
             self._remaining -= len(data)
             last = last or self._remaining == 0
+        self._complete = last
         if not self._started:
             self._started = True
             self.outbox.append(self._start)
@@ -285,11 +287,8 @@ class WsgiCall:
         self.outbox.append({"type": "http.response.body", "body": data, "more_body": not last})
 
 
-def _whole_body(blocks: Sequence[bytes]) -> bytes | None:
-    """The response in one piece, if `blocks` are few bytes or one block."""
-    if len(blocks) == 1:
-        return blocks[0]
-    return b"".join(blocks) if sum(map(len, blocks)) <= _JOIN_LIMIT else None
+def _size(blocks: Sequence[bytes]) -> int:
+    return sum(map(len, blocks))
 
 
 @functools.lru_cache(maxsize=256)
