@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 from websockets.exceptions import InvalidStatus
-from websockets.sync.client import connect
 
 from tests.e2e.harness import APPS, HTTPTOOLS, PATIENCE, Gunicorn
 from tests.e2e.raw import Connection, Truncated
+from tests.e2e.websocket.client import open_socket
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -112,7 +112,7 @@ class TestWsgi:
         assert int(closed.detail) < 1_000_000
 
     def test_websockets_are_refused(self, wsgi: Gunicorn) -> None:
-        with pytest.raises(InvalidStatus) as caught, connect(f"ws://127.0.0.1:{wsgi.port}/", proxy=None):
+        with pytest.raises(InvalidStatus) as caught, open_socket(wsgi):
             pass
         assert caught.value.response.status_code == 403
 
@@ -159,7 +159,7 @@ def test_asgi2(serve: Serve, worker: str) -> None:
     server = serve("interfaces_app:Asgi2", worker=worker)
     server.wait_events("lifespan.startup")
     assert server.get("/x").text == "2.0 /x"
-    with connect(f"ws://127.0.0.1:{server.port}/", proxy=None) as websocket:
+    with open_socket(server) as websocket:
         assert websocket.recv() == "2.0"
     assert server.stop_gracefully() == 0
     assert len(server.events("lifespan.shutdown")) == 1

@@ -10,7 +10,7 @@ The adapters know scope, receive and send alone, so they serve every protocol al
 from __future__ import annotations
 
 from uvicorn_worker.interfaces.asgi2 import Asgi2Adapter
-from uvicorn_worker.interfaces.detection import detect, needs_arguments
+from uvicorn_worker.interfaces.detection import Kind, detect, needs_arguments
 from uvicorn_worker.interfaces.wsgi import WsgiAdapter
 
-__all__ = ["Asgi2Adapter", "WsgiAdapter", "detect", "needs_arguments"]
+__all__ = ["Asgi2Adapter", "Kind", "WsgiAdapter", "detect", "needs_arguments"]

@@ -15,7 +15,7 @@ from typing import Any
 from uvicorn_worker.asgi import ASGIApp
 from uvicorn_worker.config import Config
 from uvicorn_worker.errors import AppLoadError, ConfigError
-from uvicorn_worker.interfaces import Asgi2Adapter, WsgiAdapter, detect, needs_arguments
+from uvicorn_worker.interfaces import Asgi2Adapter, Kind, WsgiAdapter, detect, needs_arguments
 
 __all__ = ["adapt", "load_app", "load_env_file", "loop_factory"]
 
@@ -46,12 +46,14 @@ def adapt(app: Any, config: Config, *, multiprocess: bool = False) -> ASGIApp:
         raise AppLoadError(f"app {name} is not callable, but {type(app).__name__}")
     interface = config.interface
     if interface == "auto":
-        if detect(app) == "factory":
+        kind = detect(app)
+        if kind == "factory":
             logging.getLogger("uvicorn.error").warning(
                 "app %s takes no arguments, so it is called as a factory; say so by factory = True", name
             )
             app = _call_factory(app, name)
-        interface = _detected(app, name)
+            kind = detect(app)
+        interface = _served(kind, name)
     if interface == "wsgi":
         return WsgiAdapter(app, config.threads, multiprocess=multiprocess)
     return Asgi2Adapter(app) if interface == "asgi2" else app
@@ -74,9 +76,8 @@ def _call_factory(factory: Any, name: str) -> Any:
     return app
 
 
-def _detected(app: Any, name: str) -> str:
-    """The interface of an application that no option names; `AppLoadError` where it must be named."""
-    kind = detect(app)
+def _served(kind: Kind | None, name: str) -> str:
+    """The interface that was detected; `AppLoadError` for one that is to be named, and for none."""
     if kind == "wsgi":
         raise AppLoadError(
             f"app {name} takes two arguments, as WSGI applications do: set the option interface = 'wsgi' to serve it"
