@@ -161,6 +161,7 @@ def test_asgi2(serve: Serve, worker: str) -> None:
     assert server.get("/x").text == "2.0 /x"
     with open_socket(server) as websocket:
         assert websocket.recv() == "2.0"
+    server.wait_events("websocket.disconnect")
     assert server.stop_gracefully() == 0
     assert len(server.events("lifespan.shutdown")) == 1
 

@@ -118,7 +118,7 @@ class Asgi2:
             await receive()
             await send({"type": "websocket.accept"})
             await send({"type": "websocket.send", "text": self.scope["asgi"]["version"]})
-            await send({"type": "websocket.close"})
+            event((await receive())["type"])
         else:
             body = f"{self.scope['asgi']['version']} {self.scope['path']}".encode()
             await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/plain")]})
