@@ -134,7 +134,7 @@ def test_wsgi_to_the_letter_over_a_unix_socket(serve: Serve) -> None:
 
 
 def test_wsgi_requests_are_finished_at_a_stop_and_hung_ones_do_not_hinder_it(serve: Serve, worker: str) -> None:
-    server = serve("interfaces_app:wsgi", "--graceful-timeout", "2", "-c", "python:hooks", worker=worker, env=WSGI)
+    server = serve("interfaces_app:wsgi", "--graceful-timeout", "3", "-c", "python:hooks", worker=worker, env=WSGI)
     with server.connect() as short, server.connect() as hung:
         short.request("/sleep?0.5")
         hung.request("/sleep?1000")
