@@ -117,6 +117,39 @@ class TestConfigure:
         assert kind.__qualname__ == "UvicornWorker.configure(ssl_keyfile_password=..., ws='none')"
 
 
+class TestSetup:
+    """Called by Gunicorn before it loads anything; tests/e2e/test_interfaces.py sees it happen."""
+
+    @pytest.fixture(autouse=True)
+    def first_time(self, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+        monkeypatch.setattr(UvicornWorker, "_was_set_up", False)
+        monkeypatch.delenv("SETUP_ONE", raising=False)
+        yield
+        UvicornWorker.setup()
+        assert "SETUP_ONE" not in os.environ
+
+    def test_an_environment_file(self, tmp_path: Path) -> None:
+        file = tmp_path / "env"
+        file.write_text("SETUP_ONE=1")
+        UvicornWorker.configure(env_file=str(file)).setup()
+        assert os.environ["SETUP_ONE"] == "1"
+
+    def test_it_is_named_in_the_environment(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        file = tmp_path / "env"
+        file.write_text("SETUP_ONE=1")
+        monkeypatch.setenv("UVICORN_ENV_FILE", str(file))
+        UvicornWorker.setup()
+        assert os.environ["SETUP_ONE"] == "1"
+        monkeypatch.delenv("UVICORN_ENV_FILE")
+
+    def test_an_error_is_one_line_and_for_the_workers_to_report_later(self) -> None:
+        kind = UvicornWorker.configure(env_file="/no/such/file")
+        with pytest.raises(RuntimeError, match="option env_file = '/no/such/file': can't be read: No such file"):
+            kind.setup()
+        UvicornWorker.setup()
+        kind.setup()
+
+
 class TestFailureToken:
     def test_it_can_be_taken_once(self) -> None:
         token = FailureToken()

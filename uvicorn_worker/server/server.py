@@ -24,6 +24,7 @@ import sys
 import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from types import FrameType
 from typing import Any
 
@@ -169,6 +170,8 @@ class Server:
             return
         if config.log_level == "trace":
             app = log_messages(app)
+        if config.threads is not None:
+            loop.set_default_executor(ThreadPoolExecutor(config.threads, "asyncio"))
         runtime = self.runtime = Runtime(config, app, loop)
         runtime.on_limit = self._limit_reached
         if config.limit_max_requests is not None:

@@ -23,15 +23,15 @@ from gunicorn.sock import ssl_context
 from gunicorn.workers.base import Worker
 
 from uvicorn_worker.config import Config
-from uvicorn_worker.errors import ConfigError, LifespanError
+from uvicorn_worker.errors import AppLoadError, ConfigError, LifespanError
 from uvicorn_worker.server import Server
-from uvicorn_worker.server.loading import loop_factory
+from uvicorn_worker.server.loading import adapt, load_env_file, loop_factory
 from uvicorn_worker.worker.access_log import access_hook
 from uvicorn_worker.worker.boot import FailureToken
 from uvicorn_worker.worker.hooks import with_hooks
 from uvicorn_worker.worker.loggers import adopt_loggers
 from uvicorn_worker.worker.reload import failure_app, files_of
-from uvicorn_worker.worker.settings import check_overrides, config_from_settings
+from uvicorn_worker.worker.settings import check_overrides, config_from_settings, outer_options
 from uvicorn_worker.worker.statsd import never_wait
 from uvicorn_worker.worker.trace import enable_trace
 
@@ -69,6 +69,7 @@ class UvicornWorker(Worker):
     """Options that a subclass fixes; they win over Gunicorn's settings."""
 
     _token: ClassVar[FailureToken | None] = None
+    _was_set_up: ClassVar[bool] = False
 
     alive: bool
 
@@ -77,6 +78,18 @@ class UvicornWorker(Worker):
     _reloading = False
 
     # Before the fork ---------------------------------------------------------------------------------
+
+    @classmethod
+    def setup(cls) -> None:
+        """Called when Gunicorn looks the class up, at the start and on HUP, before `preload_app` loads anything."""
+        try:
+            given = outer_options().get("env_file")
+            load_env_file(cls._overrides().get("env_file", given and given.value))
+        except ConfigError as exc:
+            # On HUP an exception would be the end of the master without a word to its workers: they report it.
+            if not UvicornWorker._was_set_up:
+                raise RuntimeError(str(exc)) from None
+        UvicornWorker._was_set_up = True
 
     @classmethod
     def check_config(cls, cfg: GunicornConfig, log: Any) -> None:
@@ -143,7 +156,9 @@ class UvicornWorker(Worker):
         """Load the application as Gunicorn does; it was loaded before the fork if preload_app is set."""
         self.notify()
         try:
-            self.wsgi = self.app.wsgi()
+            # Anew: the application, too, is imported as it is now, not as it was when the master started.
+            load_env_file(self.server.config.env_file)
+            self.wsgi = adapt(self.app.wsgi(), self.server.config, multiprocess=self.cfg.workers > 1)
         except SystemExit as exc:
             if not exc.code:
                 raise
@@ -156,6 +171,8 @@ class UvicornWorker(Worker):
             if isinstance(exc, AppImportError):
                 # Its message says it all; what it was made from is Gunicorn's own affair.
                 code, exc.__context__ = Arbiter.APP_LOAD_ERROR, None
+            elif isinstance(exc, (AppLoadError, ConfigError)):
+                self._boot_failed(f"The application can't be loaded: {exc}", Arbiter.APP_LOAD_ERROR)
             self._boot_failed(f"The application can't be loaded: {exc}", code, exc)
         self.notify()
 
