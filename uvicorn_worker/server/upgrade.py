@@ -139,8 +139,17 @@ class UpgradedConnection(Output):
         """Frames, until our side is closed."""
         if self.closing:
             self.drop(data)
-        else:
+        elif self.gathered is not None:
+            # What was sent before in this turn has not left yet, and takes the answers along.
             self.session.receive_data(data)
+        else:
+            # What is sent while this is handled leaves at once, in one write, without waiting for the turn's end.
+            self.gathered, self.gathered_size = [], 0
+            self.session.receive_data(data)
+            if self.gathered:
+                self.flush()
+            else:
+                self.gathered = None
 
     def eof_received(self) -> bool:
         """A WebSocket has no use for a connection that is closed by half."""
