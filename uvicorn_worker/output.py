@@ -115,7 +115,7 @@ class Output(asyncio.Protocol):
 
     # Reading of what is not wanted --------------------------------------------------------------------
 
-    def drop(self, data: bytes) -> None:
+    def drop(self, data: bytes | memoryview) -> None:
         """Count what comes after the last answer; a client that does not stop is cut off."""
         self.dropped += len(data)
         if self.dropped > LINGER_BYTES:

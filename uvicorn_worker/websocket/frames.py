@@ -162,10 +162,10 @@ class FrameConnection:
                 self._fail(CloseCode.MESSAGE_TOO_BIG, f"message is larger than {self._max_size} bytes", events)
         return events
 
-    def whole_message(self, data: bytes) -> str | bytes | None:
+    def whole_message(self, data: bytes | memoryview) -> str | bytes | None:
         """The message where `data` is one whole frame, and that a whole message; else None, and nothing is taken.
 
-        Only for a WebSocket that is open.
+        Only for a WebSocket that is open. Of a memoryview only a large message is taken.
         """
         end = len(data)
         if end < 6 or self._opcode or self._pending:
@@ -174,7 +174,7 @@ class FrameConnection:
         if not _PLAIN_TEXT <= start <= _PLAIN_BINARY:
             return None
         if length <= 125:
-            if end != length + 6 or length > self._max_size:
+            if end != length + 6 or length > self._max_size or not isinstance(data, bytes):
                 return None
             payload = apply_mask(data[6:], data[2:6])
         else:
@@ -182,7 +182,7 @@ class FrameConnection:
             length = int.from_bytes(data[2 : head - 4], "big")
             if end != head + length or length > self._max_size:
                 return None
-            payload = apply_mask(memoryview(data)[head:], data[head - 4 : head])
+            payload = apply_mask(memoryview(data)[head:], bytes(data[head - 4 : head]))
         try:
             return payload.decode() if start == _PLAIN_TEXT else payload
         except UnicodeDecodeError:

@@ -287,8 +287,11 @@ class WebSocketSession:
 
     # The client --------------------------------------------------------------------------------------
 
-    def receive_data(self, data: bytes) -> None:
-        """Take bytes that the carrier has read; an application that waits for them goes on within this call."""
+    def receive_data(self, data: bytes | memoryview) -> None:
+        """Take bytes that the carrier has read; an application that waits for them goes on within this call.
+
+        The memory of a memoryview may be written over afterwards.
+        """
         waiter = self._waiter
         if self._stage == OPEN and self._frames is not None and waiter.wakeup is not None:
             message = self._frames.whole_message(data)
@@ -296,7 +299,7 @@ class WebSocketSession:
                 # The common case: nothing is kept, and there is nothing to be looked at afterwards.
                 return
         # One that waits goes on now. If others wait too, they look again.
-        if self._take_frames(data) and (not waiter.hand_over(None) or self._waiters):
+        if self._take_frames(bytes(data)) and (not waiter.hand_over(None) or self._waiters):
             self.wake()
         self._look_after_reading()
 
