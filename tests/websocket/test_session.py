@@ -231,6 +231,16 @@ class TestMessages:
         socket.send(text("b"))
         assert second.result()["text"] == "b"
 
+    @pytest.mark.parametrize("given_up", [0, 1])
+    def test_one_of_two_that_wait_gives_up(self, connect: Open, given_up: int) -> None:
+        socket = connect(hold)
+        tasks = [socket.start(_receive(socket)) for _ in range(2)]
+        tasks[given_up].cancel()
+        socket.settle()
+        assert tasks[given_up].cancelled()
+        socket.send(text("a"))
+        assert tasks[1 - given_up].result()["text"] == "a"
+
     @pytest.mark.parametrize("message", ["", "a", "κόσμε 𝄞", "x" * 125, "x" * 126, "x" * 70_000])
     def test_text_to_the_client(self, connect: Open, message: str) -> None:
         socket = connect(hold)
