@@ -38,6 +38,9 @@ class ScriptedSocket:
     def setsockopt(self, *option: Any) -> None:
         self.options.append(option)
 
+    def fileno(self) -> int:
+        return -1
+
 
 class ScriptedTransport(asyncio.Transport):
     """Records what a protocol does; plays the client's side on demand."""
