@@ -103,8 +103,8 @@ class UvicornWorker(Worker):
         except ConfigError as exc:
             # Gunicorn prints this as one line and exits.
             raise RuntimeError(str(exc)) from None
-        if context_factory(cfg) is not None and not tls_is_on(config):
-            log.warning("The ssl_context hook is not called: without certfile plain HTTP is served.")
+        if say is not None and context_factory(cfg) is not None and not tls_is_on(config):
+            say("Gunicorn setting ssl_context: the hook is not called, since without certfile plain HTTP is served")
 
     @classmethod
     def configure(cls, **options: Any) -> type[UvicornWorker]:
