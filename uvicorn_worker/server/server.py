@@ -19,6 +19,7 @@ import logging
 import random
 import signal
 import socket
+import ssl
 import sys
 import threading
 import time
@@ -74,6 +75,7 @@ class Server:
         self._lifespan: Lifespan | None = None
         self._listeners: list[tuple[asyncio.AbstractServer, socket.socket]] = []
         self._tls: TlsContexts | None = None
+        self._ssl_context: ssl.SSLContext | None = None
         self._ticker: asyncio.TimerHandle | None = None
 
     # What others may ask for -------------------------------------------------------------------------
@@ -171,7 +173,9 @@ class Server:
             app = log_messages(app)
         if config.threads is not None:
             loop.set_default_executor(ThreadPoolExecutor(config.threads, "asyncio"))
-        self._tls = TlsContexts(config) if tls_is_on(config) else None
+        if tls_is_on(config):
+            self._tls = TlsContexts(config)
+            self._ssl_context = following_context(self._tls)
         runtime = self.runtime = Runtime(config, app, loop)
         runtime.tls_extension = tls_extension
         runtime.on_limit = self._limit_reached
@@ -215,8 +219,8 @@ class Server:
         create = loop.create_unix_server if is_unix else loop.create_server
         # uvloop and asyncio call listen() again, with a backlog of 100 if they are not told another.
         options: dict[str, Any] = {"sock": own, "backlog": self.config.backlog}
-        if self._tls is not None:
-            options |= {"ssl": following_context(self._tls), **handshake_options(self.config, loop)}
+        if self._ssl_context is not None:
+            options |= {"ssl": self._ssl_context, **handshake_options(self.config, loop)}
         if is_unix and (not is_uvloop(loop) or "cleanup_socket" in (create.__doc__ or "")):
             # The path of the socket is its owner's to remove, but from Python 3.13 on a server does it too.
             options |= {"cleanup_socket": False} if tuple(sys.version_info) >= (3, 13) else {}

@@ -338,17 +338,20 @@ def handshake_options(config: Config, loop: asyncio.AbstractEventLoop) -> dict[s
 
 
 class FollowingContext(ssl.SSLContext):
-    """A context for `create_server()`, which takes one for good: each connection gets the one of that moment."""
+    """What an event loop is given once and for all: each connection gets the context of the moment when it is made.
+
+    asyncio and uvloop take a context for a listening socket, and call nothing but its `wrap_bio()`.
+    """
 
     contexts: TlsContexts
 
     def wrap_bio(self, *args: Any, **kwargs: Any) -> ssl.SSLObject:
-        """Called by the loop for each connection."""
+        """The TLS side of a new connection."""
         return self.contexts.context.wrap_bio(*args, **kwargs)
 
 
 def following_context(contexts: TlsContexts) -> FollowingContext:
-    """A context that stands for whatever `contexts.context` is."""
+    """A context for the loop that stands for whatever `contexts.context` is."""
     context = FollowingContext(ssl.PROTOCOL_TLS_SERVER)
     context.contexts = contexts
     return context
