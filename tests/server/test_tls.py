@@ -228,6 +228,7 @@ class TestContext:
         else:
             assert handshake(context, old).version() == "TLSv1.2"
 
+    @pytest.mark.filterwarnings("ignore:ssl.TLSVersion.TLSv1_1 is deprecated:DeprecationWarning")
     def test_an_old_version_is_the_operators_choice(self, site: Site) -> None:
         assert make_context(config(site, ssl_version=ssl.TLSVersion.TLSv1_1)).minimum_version == ssl.TLSVersion.TLSv1_1
 
@@ -339,6 +340,16 @@ class TestChangedFiles:
             assert contexts.context is before
         contexts.look()
         assert shown(contexts.context) == site.certificate
+
+    def test_a_change_that_was_taken_back_is_none(self, site: Site) -> None:
+        contexts = self.contexts(site)
+        before = contexts.context
+        for _ in range(3):
+            kept = site.key.rename(site.folder / "kept")
+            contexts.look()
+            kept.rename(site.key)
+            contexts.look()
+        assert contexts.context is before
 
     def test_a_broken_pair_is_told_once_and_not_used(self, site: Site, log: Log) -> None:
         contexts = self.contexts(site)

@@ -16,7 +16,6 @@ import os
 import ssl
 import sys
 import threading
-import warnings
 from collections.abc import Sequence
 from typing import Any, NoReturn
 from weakref import WeakKeyDictionary
@@ -154,10 +153,7 @@ def _set_version(context: ssl.SSLContext, version: ssl.TLSVersion | str | None) 
     else:
         oldest = _VERSIONS[version] if isinstance(version, str) else version
     try:
-        with warnings.catch_warnings():
-            # Versions before TLS 1.2 are deprecated, and their use is the operator's express wish.
-            warnings.simplefilter("ignore", DeprecationWarning)
-            context.minimum_version = oldest
+        context.minimum_version = oldest
     except ValueError:
         raise ConfigError(f"option ssl_version = {version!r}: this OpenSSL does not speak it") from None
 
@@ -298,11 +294,9 @@ class TlsContexts:
 
     def look(self) -> None:
         """Make a new context if the files have changed and are not still changing; blocks."""
-        state = self._state()
-        if state == self._used:
-            return
-        if state != self._seen:
-            self._seen = state
+        state, seen = self._state(), self._seen
+        self._seen = state
+        if state == self._used or state != seen:
             return
         self._used = state
         try:
