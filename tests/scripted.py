@@ -38,6 +38,9 @@ class ScriptedSocket:
     def setsockopt(self, *option: Any) -> None:
         self.options.append(option)
 
+    def fileno(self) -> int:
+        return -1
+
 
 class ScriptedTransport(asyncio.Transport):
     """Records what a protocol does; plays the client's side on demand."""
@@ -49,11 +52,18 @@ class ScriptedTransport(asyncio.Transport):
         peername: Any = ("192.0.2.7", 50123),
         sockname: Any = ("127.0.0.1", 8000),
         sslcontext: Any = None,
+        ssl_object: Any = None,
         half_close: bool = True,
     ) -> None:
         self.socket = ScriptedSocket()
         super().__init__(
-            {"peername": peername, "sockname": sockname, "sslcontext": sslcontext, "socket": self.socket},
+            {
+                "peername": peername,
+                "sockname": sockname,
+                "sslcontext": sslcontext,
+                "ssl_object": ssl_object,
+                "socket": self.socket,
+            },
         )
         self._loop = loop
         self._half_close = half_close

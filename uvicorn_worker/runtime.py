@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import fcntl
 import logging
+import struct
 import sys
+import termios
 import time
 from collections.abc import Callable, Coroutine
 from typing import Any, Protocol
@@ -26,6 +29,7 @@ __all__ = [
     "client_address",
     "is_uvloop",
     "server_address",
+    "unsent_by_kernel",
     "writelines_pauses",
 ]
 
@@ -104,6 +108,7 @@ class Runtime:
         "start_task",
         "state",
         "tick",
+        "tls_extension",
         "upgrade",
     )
 
@@ -129,6 +134,8 @@ class Runtime:
         self.on_limit: Callable[[], None] = _nothing
         # Answers a request for another protocol by an exchange that takes its place; None declines it.
         self.upgrade: Callable[[Any], Any] = _decline
+        # What the `tls` extension says of a connection; None leaves it out.
+        self.tls_extension: Callable[[Any], dict[str, Any]] | None = None
         # What all scopes of one listening address have in common, by (address, scheme).
         self.scopes: dict[Any, dict[str, Any]] = {}
 
@@ -171,7 +178,7 @@ class Runtime:
         self.start_task = self._make_starter()
 
     def http_scope(self, transport: asyncio.BaseTransport) -> dict[str, Any]:
-        """What the HTTP scopes of all connections to one listening address have in common."""
+        """What the HTTP scopes of a connection have in common; without TLS, of all to one listening address."""
         address = server_address(transport)
         scheme = "https" if transport.get_extra_info("sslcontext") else "http"
         scope = self.scopes.get((address, scheme))
@@ -192,6 +199,9 @@ class Runtime:
                 "client": None,
                 "state": {},
             }
+        if scheme == "https" and self.tls_extension is not None:
+            extension = self.tls_extension(transport.get_extra_info("ssl_object"))
+            return {**scope, "extensions": {**scope.get("extensions", {}), "tls": extension}}
         return scope
 
     def _make_starter(self) -> Starter:
@@ -248,6 +258,17 @@ def server_address(transport: asyncio.BaseTransport) -> tuple[str, int | None] |
         # An abstract socket of Linux: its name is bytes.
         return name.decode("utf-8", "surrogateescape"), None
     return (name, None) if name else None
+
+
+def unsent_by_kernel(transport: asyncio.BaseTransport) -> int:
+    """How many bytes the kernel has taken for a connection that its peer has not confirmed; 0 where it won't say."""
+    sock = transport.get_extra_info("socket")
+    try:
+        queued = fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, bytes(4))
+    except (OSError, ValueError):
+        return 0
+    size: int = struct.unpack("i", queued)[0]
+    return size
 
 
 def _extra_lines(config: Config) -> tuple[bytes, frozenset[bytes]]:

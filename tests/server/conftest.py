@@ -136,13 +136,11 @@ class Peer:
 
 
 @contextlib.asynccontextmanager
-async def serving(
-    app: ASGIApp, sock: socket.socket, *more: socket.socket, tls: ssl.SSLContext | None = None, **options: Any
-) -> AsyncIterator[Server]:
+async def serving(app: ASGIApp, sock: socket.socket, *more: socket.socket, **options: Any) -> AsyncIterator[Server]:
     """A server that has started; it is stopped at the end."""
     options = {"timeout_graceful_shutdown": 0.3, "timeout_drain_idle": 0, **options}
     server = Server(Config(app=app, **options))
-    await server.startup(app, [sock, *more], ssl_context=tls)
+    await server.startup(app, [sock, *more])
     try:
         yield server
     finally:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import ssl
 import sys
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,12 @@ VALUES: dict[str, list[tuple[Any, Any]]] = {
     "websocket_max_message_size": [(1000, 1000), (16777216, 16777216)],
     "loglevel": [("WARNING", "warning"), ("trace", "trace"), ("no such level", "info")],
     "access_log_format": [("%(h)s", "%(h)s"), (AccessLogFormat.default, None)],
+    "certfile": [("cert.pem", "cert.pem")],
+    "keyfile": [("key.pem", "key.pem")],
+    "ca_certs": [("ca.pem", "ca.pem")],
+    "cert_reqs": [(2, 2), (ssl.CERT_OPTIONAL, 1)],
+    "ciphers": [("HIGH", "HIGH")],
+    "ssl_version": [("TLS", None), ("TLSv1_3", "TLSv1.3")],
 }
 OPTIONS = {item.name for item in dataclasses.fields(Config)}
 
