@@ -11,7 +11,8 @@ import contextvars
 import logging
 import sys
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from uvicorn_worker.asgi import ASGIApp, raw_path_of
@@ -20,14 +21,25 @@ from uvicorn_worker.config import Config
 
 __all__ = [
     "AccessHook",
+    "Address",
     "Connection",
+    "Endpoints",
     "Exchange",
+    "Field",
+    "Origin",
+    "Proxies",
     "Runtime",
     "client_address",
     "is_uvloop",
     "server_address",
     "writelines_pauses",
 ]
+
+Address = tuple[str, int]
+"""Host and port."""
+
+Field = tuple[bytes, bytes]
+"""Name and value of a header field."""
 
 Starter = Callable[[Coroutine[Any, Any, None]], "asyncio.Task[None]"]
 
@@ -69,6 +81,60 @@ class Exchange(Protocol):
 AccessHook = Callable[[Exchange], None]
 
 
+@dataclass(frozen=True)
+class Endpoints:
+    """The two ends of a connection, and whether the client has come over TLS, as a proxy tells them."""
+
+    client: Address | None
+    server: tuple[str, int | None] | None
+    secure: bool = False
+
+
+class Rewriting(Protocol):
+    """What the proxies of a request tell of the URL that the client has asked for."""
+
+    def apply(self, scope: dict[str, Any], raw_root_path: bytes) -> None:
+        """Put it into a scope that is complete but for this; `raw_root_path` is what its raw_path begins with."""
+
+
+class Origin(Protocol):
+    """Where a request comes from, as its proxies tell it: entries of the scope, and how to rewrite others."""
+
+    @property
+    def changes(self) -> dict[str, Any]:
+        """The entries of the scope that are told."""
+
+    @property
+    def rewriting(self) -> Rewriting | None:
+        """What else there is to be done; None: nothing."""
+
+
+class Trust(Protocol):
+    """Which peers are proxies that are believed."""
+
+    def trusts(self, address: Address | None) -> bool:
+        """Whether the peer of this (host, port) is trusted; None is the client of a unix socket."""
+
+
+class Proxies(Protocol):
+    """What the requests of a connection owe to the proxies before it."""
+
+    screens: bool
+
+    @property
+    def origins(self) -> Mapping[tuple[Field, ...], Origin]:
+        """What was read before."""
+
+    def trusts_peer(self, client: Address | None, server: tuple[str, int | None] | None) -> bool:
+        """Whether the peer of a connection is trusted, by its address and by ours."""
+
+    def read(self, fields: tuple[Field, ...]) -> Origin:
+        """Where a request comes from, by the `noted_fields` that a trusted peer has sent; may refuse it."""
+
+    def screen(self, headers: list[Field], trusted: bool) -> list[Field]:
+        """The headers without names that have an underscore, where `screens`; may refuse the request."""
+
+
 class Runtime:
     """State shared by the connections of one server; see the module's text."""
 
@@ -86,6 +152,7 @@ class Runtime:
         "extra_lines",
         "fast_size",
         "field_memo",
+        "field_names",
         "keep_alive_ticks",
         "limit_exchanges",
         "limit_fields",
@@ -93,7 +160,9 @@ class Runtime:
         "log",
         "loop",
         "make_parser",
+        "noted_fields",
         "on_limit",
+        "proxies",
         "raw_root_path",
         "request_head_ticks",
         "requests",
@@ -103,6 +172,7 @@ class Runtime:
         "start_task",
         "state",
         "tick",
+        "trust",
         "upgrade",
     )
 
@@ -114,6 +184,11 @@ class Runtime:
         self.access: AccessHook | None = None
         self.can_writelines = is_uvloop(loop) or writelines_pauses(tuple(sys.version_info[:3]))
         self.make_parser: Callable[[Any], Any]
+        # Whose word is taken for where requests come from, and what is made of it (server/proxy.py).
+        self.trust: Trust
+        self.proxies: Proxies
+        # The request fields that are noted as they are read, where the peer is trusted.
+        self.noted_fields: frozenset[bytes]
 
         self.state: dict[str, Any] = {}
         self.context = contextvars.copy_context()
@@ -150,6 +225,8 @@ class Runtime:
         self.refresh_default_lines()
         # Response field lines that were checked and encoded before (http1/head.py).
         self.field_memo: dict[tuple[bytes, bytes], bytes] = {}
+        # Names of request fields, and what they are in lower case (http1/input.py).
+        self.field_names: dict[bytes, bytes] = {}
 
     def refresh_default_lines(self) -> None:
         """Make the field lines that head every response anew; called each second, for the date."""
@@ -166,12 +243,18 @@ class Runtime:
         self.context = context
         self.start_task = self._make_starter()
 
-    def http_scope(self, transport: asyncio.BaseTransport) -> dict[str, Any]:
-        """What the HTTP scopes of all connections to one listening address have in common."""
-        address = server_address(transport)
-        scheme = "https" if transport.get_extra_info("sslcontext") else "http"
+    def http_scope(self, transport: asyncio.BaseTransport, endpoints: Endpoints | None = None) -> dict[str, Any]:
+        """What the HTTP scopes of all connections to one listening address have in common.
+
+        `endpoints` is what a proxy tells of the connection, which then counts.
+        """
+        address = server_address(transport) if endpoints is None else endpoints.server
+        secure = transport.get_extra_info("sslcontext") or (endpoints is not None and endpoints.secure)
+        scheme = "https" if secure else "http"
         scope = self.scopes.get((address, scheme))
         if scope is None:
+            if len(self.scopes) >= _MOST_SCOPES:
+                self.scopes.clear()
             scope = self.scopes[address, scheme] = {
                 "type": "http",
                 "asgi": {"version": "3.0", "spec_version": "2.5"},
@@ -204,6 +287,10 @@ class Runtime:
             return lambda coroutine: task(coroutine, loop=loop, name="request", context=context.copy())
         # The application runs at once, up to where it first has to wait.
         return lambda coroutine: task(coroutine, loop=loop, name="request", context=context.copy(), eager_start=True)
+
+
+# A proxy may serve, and tell of, more addresses than a host has.
+_MOST_SCOPES = 256
 
 
 def _decline(exchange: Any) -> None:
