@@ -30,8 +30,10 @@ __all__ = [
     "Proxies",
     "Runtime",
     "client_address",
+    "client_of",
     "is_uvloop",
     "server_address",
+    "server_of",
     "writelines_pauses",
 ]
 
@@ -314,17 +316,25 @@ def _nothing() -> None:
     """What happens at the limit of requests where there is no server."""
 
 
-def client_address(transport: asyncio.BaseTransport) -> tuple[str, int] | None:
+def client_address(transport: asyncio.BaseTransport) -> Address | None:
     """The client's (host, port); None over a unix socket, where it has no address."""
-    name = transport.get_extra_info("peername")
+    return client_of(transport.get_extra_info("peername"))
+
+
+def server_address(transport: asyncio.BaseTransport) -> tuple[str, int | None] | None:
+    """The (host, port) that the client connected to; (path, None) for a unix socket."""
+    return server_of(transport.get_extra_info("sockname"))
+
+
+def client_of(name: Any) -> Address | None:
+    """The client's (host, port) by what the socket calls its peer; None for that of a unix socket."""
     if isinstance(name, (tuple, list)) and len(name) >= 2:
         return str(name[0]), int(name[1])
     return None
 
 
-def server_address(transport: asyncio.BaseTransport) -> tuple[str, int | None] | None:
-    """The (host, port) that the client connected to; (path, None) for a unix socket."""
-    name = transport.get_extra_info("sockname")
+def server_of(name: Any) -> tuple[str, int | None] | None:
+    """The server's (host, port) by what the socket calls itself; (path, None) for a unix socket."""
     if isinstance(name, (tuple, list)) and len(name) >= 2:
         return str(name[0]), int(name[1])
     if isinstance(name, bytes):

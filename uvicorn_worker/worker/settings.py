@@ -79,6 +79,14 @@ ROWS = (
     Row("websocket_max_message_size", "ws_max_size"),
     Row("loglevel", "log_level", log_level, "`trace` is known here, and `info` to Gunicorn itself"),
     Row("access_log_format", "access_log_format", _unless_default, "Gunicorn's default counts as unset"),
+    # Gunicorn trusts the peer of a unix socket whatever these say.
+    Row("forwarded_allow_ips", "forwarded_allow_ips", lambda addresses: [*addresses, "unix"]),
+    Row("proxy_allow_ips", "proxy_allow_ips", lambda addresses: [*addresses, "unix"]),
+    Row("secure_scheme_headers", "secure_scheme_headers"),
+    Row("forwarder_headers", "forwarder_headers"),
+    Row("header_map", "header_map"),
+    # A flag in Gunicorn 23, which knows version 1 alone.
+    Row("proxy_protocol", "proxy_protocol", lambda mode: {True: "auto", False: "off"}.get(mode, mode)),
 )
 
 # What the worker does itself with a setting that is no option.
@@ -147,10 +155,7 @@ NOT_OURS = {
 
 # Settings that change what arrives on a connection, or allow what no parser can. Serving without them would misread
 # requests, so they stop the start: the setting, the values that are fine, and what to do.
-REFUSED = (
-    ("proxy_protocol", (False, "off", None), "the PROXY protocol is not understood: turn proxy_protocol off"),
-    ("protocol", ("http", None), "only HTTP is spoken here: set protocol to http"),
-)
+REFUSED = (("protocol", ("http", None), "only HTTP is spoken here: set protocol to http"),)
 
 
 def refuse_unsupported(cfg: GunicornConfig) -> None:
