@@ -7,8 +7,8 @@ import socket
 import ssl
 from collections.abc import Callable
 
-from uvicorn_worker.runtime import Runtime, client_of
-from uvicorn_worker.server.proxy_protocol import HeaderReader, ProxyHeaderError
+from uvicorn_worker.runtime import Runtime
+from uvicorn_worker.server.proxy_protocol import receive_endpoints
 from uvicorn_worker.server.trust import Trust
 
 __all__ = ["ProxyListener"]
@@ -52,7 +52,7 @@ class ProxyListener:
         loop = self._runtime.loop
         for _ in range(_MOST_AT_ONCE):
             try:
-                sock, peer = self._sock.accept()
+                sock, _ = self._sock.accept()
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):
                 return
             except OSError as exc:
@@ -61,30 +61,17 @@ class ProxyListener:
                 loop.call_later(_PAUSE, self._listen)
                 return
             sock.setblocking(False)
-            task = loop.create_task(self._connect(sock, peer))
+            task = loop.create_task(self._connect(sock))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
-    async def _connect(self, sock: socket.socket, peer: object) -> None:
+    async def _connect(self, sock: socket.socket) -> None:
         runtime = self._runtime
-        reader = None
+        endpoints = await receive_endpoints(runtime, sock, self._trust)
+        if endpoints is None:
+            return
         try:
-            reader = HeaderReader(runtime, sock, self._trust)
-            endpoints = await reader.read()
             await runtime.loop.connect_accepted_socket(lambda: self._factory(endpoints), sock, ssl=self._ssl_context)
-        except ProxyHeaderError as exc:
-            client = client_of(peer)
-            runtime.log.warning(
-                "Connection from %s closed: %s", "{}:{}".format(*client) if client else "a unix socket", exc
-            )
-            sock.close()
         except OSError as exc:
             # Also the errors of a TLS handshake.
             runtime.log.debug("Connection ended before its first request: %s", exc)
-            sock.close()
-        except asyncio.CancelledError:
-            sock.close()
-            raise
-        finally:
-            if reader is not None:
-                reader.close()

@@ -17,7 +17,7 @@ import struct
 from uvicorn_worker.runtime import Endpoints, Runtime, client_of, server_of
 from uvicorn_worker.server.trust import Trust
 
-__all__ = ["HeaderReader", "ProxyHeaderError", "parse_proxy_header"]
+__all__ = ["ProxyHeaderError", "crc32c", "parse_proxy_header", "receive_endpoints"]
 
 SIGNATURE = b"\r\n\r\n\x00\r\nQUIT\n"
 V1_START = b"PROXY "
@@ -163,73 +163,82 @@ def crc32c(data: bytes) -> int:
 # Reading it -----------------------------------------------------------------------------------------------
 
 
-class HeaderReader:
-    """Reads the header from a socket that is accepted and has no transport yet.
+async def receive_endpoints(runtime: Runtime, sock: socket.socket, trust: Trust) -> Endpoints | None:
+    """The ends of a connection that was accepted, read from the non-blocking `sock`.
 
-    Until the connection's own protocol takes its place it stands among the connections of the runtime, so that its
-    deadline is kept and a stop of the server reaches it.
+    What comes behind the header is left in the socket. None: the connection has none, or its peer may not send one; it
+    was closed, which is logged.
     """
+    client = None
+    reader = None
+    try:
+        client = client_of(sock.getpeername())
+        if not trust.trusts(client):
+            raise ProxyHeaderError("its address is not in proxy_allow_ips")
+        reader = _HeaderReader(runtime, sock)
+        return await reader.read() or Endpoints(client, server_of(sock.getsockname()))
+    except ProxyHeaderError as exc:
+        name = "{}:{}".format(*client) if client else "a unix socket"
+        runtime.log.warning("Connection from %s closed: %s", name, exc)
+        sock.close()
+    except OSError as exc:
+        # Health checks connect and leave, for instance.
+        runtime.log.debug("Connection ended before its header of the PROXY protocol: %s", exc)
+        sock.close()
+    except asyncio.CancelledError:
+        sock.close()
+        raise
+    return None
 
-    def __init__(self, runtime: Runtime, sock: socket.socket, trust: Trust) -> None:
+
+class _HeaderReader:
+    """Reads a header; meanwhile one of the connections of the runtime, so that deadlines and a stop reach it."""
+
+    def __init__(self, runtime: Runtime, sock: socket.socket) -> None:
         self._runtime = runtime
         self._sock = sock
-        self._trust = trust
         self._data = b""
         self._deadline = runtime.tick + runtime.request_head_ticks if runtime.request_head_ticks else 0
-        self._task = asyncio.current_task()
-        self._done: asyncio.Future[Endpoints] = runtime.loop.create_future()
-        # Those of the socket, which count where the proxy tells no others.
-        self._own = Endpoints(client_of(sock.getpeername()), server_of(sock.getsockname()))
+        self._done: asyncio.Future[Endpoints | None] = runtime.loop.create_future()
 
-    async def read(self) -> Endpoints:
-        """The ends of the connection.
-
-        Raises `ProxyHeaderError`, and OSError where the peer left, or stayed, without a word.
-        """
-        if not self._trust.trusts(self._own.client):
-            raise ProxyHeaderError("its address is not in proxy_allow_ips")
-        # A proxy sends the header with the connection, so that it mostly is there.
+    async def read(self) -> Endpoints | None:
+        """What the header tells; raises `ProxyHeaderError`, and OSError where the peer did not say a word."""
+        # A proxy sends the header as it connects, so that it mostly is there.
         self._on_readable()
         if not self._done.done():
             loop = self._runtime.loop
-            loop.add_reader(self._sock, self._on_readable)
+            loop.add_reader(self._sock.fileno(), self._on_readable)
             self._runtime.connections.add(self)
             try:
                 await self._done
             finally:
-                loop.remove_reader(self._sock)
+                loop.remove_reader(self._sock.fileno())
+                self._runtime.connections.discard(self)
         return self._done.result()
-
-    def close(self) -> None:
-        """The connection's own protocol has taken over, or there will be none."""
-        self._runtime.connections.discard(self)
 
     def _on_readable(self) -> None:
         try:
-            endpoints = self._receive()
+            parsed = self._receive()
         except (BlockingIOError, InterruptedError):
             return
         except (ProxyHeaderError, OSError) as exc:
             self._fail(exc)
         else:
-            if endpoints is not None and not self._done.done():
-                self._done.set_result(endpoints)
+            if parsed is not None and not self._done.done():
+                self._done.set_result(parsed[0])
 
-    def _receive(self) -> Endpoints | None:
-        """Take what has come of the header, and nothing of what is behind it; None: there is more to come."""
+    def _receive(self) -> tuple[Endpoints | None, int] | None:
+        """Take what has come of the header, and nothing of what is behind it."""
         before = len(self._data)
         seen = self._sock.recv(V2_LONGEST, socket.MSG_PEEK)
-        if not seen and not before:
-            raise ConnectionAbortedError("the peer left without a word")
         if not seen:
-            raise ProxyHeaderError("it ended within the header of the PROXY protocol")
+            if before:
+                raise ProxyHeaderError("it ended within the header of the PROXY protocol")
+            raise ConnectionAbortedError("the peer left without a word")
         parsed = parse_proxy_header(self._data + seen, self._runtime.config.proxy_protocol)
         # A socket whose bytes were only looked at would stay readable.
-        size = len(seen) if parsed is None else parsed[1] - before
-        self._data += self._sock.recv(size)
-        if parsed is None:
-            return None
-        return parsed[0] or self._own
+        self._data += self._sock.recv(len(seen) if parsed is None else parsed[1] - before)
+        return parsed
 
     def _fail(self, exc: Exception) -> None:
         if not self._done.done():
@@ -249,9 +258,8 @@ class HeaderReader:
     def close_if_idle(self) -> None:
         """Close the connection if nothing has come."""
         if not self._data:
-            self._fail(ConnectionAbortedError("the server stops"))
+            self.abort()
 
     def abort(self) -> None:
         """Close it at once."""
-        if self._task is not None:
-            self._task.cancel()
+        self._fail(ConnectionAbortedError("the server stops"))

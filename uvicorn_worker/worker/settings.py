@@ -53,6 +53,9 @@ def log_level(loglevel: str) -> str:
 def _unless_default(access_log_format: str) -> str | None:
     """Gunicorn's own default is no wish: lines on uvicorn.access keep uvicorn's form then."""
     return None if access_log_format == AccessLogFormat.default else access_log_format
+def _proxy_mode(value: Any) -> Any:
+    """A flag in Gunicorn 23."""
+    return ("auto" if value else "off") if isinstance(value, bool) else value
 
 
 @dataclass(frozen=True)
@@ -82,11 +85,12 @@ ROWS = (
     # Gunicorn trusts the peer of a unix socket whatever these say.
     Row("forwarded_allow_ips", "forwarded_allow_ips", lambda addresses: [*addresses, "unix"]),
     Row("proxy_allow_ips", "proxy_allow_ips", lambda addresses: [*addresses, "unix"]),
+    Row("forwarded_allow_ips", "forwarded_allow_ips", lambda ips: [*ips, "unix"], "`unix` is always added"),
     Row("secure_scheme_headers", "secure_scheme_headers"),
     Row("forwarder_headers", "forwarder_headers"),
     Row("header_map", "header_map"),
-    # A flag in Gunicorn 23, which knows version 1 alone.
-    Row("proxy_protocol", "proxy_protocol", lambda mode: {True: "auto", False: "off"}.get(mode, mode)),
+    Row("proxy_protocol", "proxy_protocol", _proxy_mode, "each connection must begin with a header; True: `auto`"),
+    Row("proxy_allow_ips", "proxy_allow_ips", lambda ips: [*ips, "unix"], "`unix` is always added"),
 )
 
 # What the worker does itself with a setting that is no option.
