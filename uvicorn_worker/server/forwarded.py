@@ -51,7 +51,7 @@ _is_prefix = re.compile(r"(?:/[\w.~!$&'()*+,;=:@%-]+)*", re.ASCII).fullmatch
 _TOKEN = r"[\w!#$%&'*+.^`|~-]+"  # noqa: S105 - a token of HTTP
 _PAIR = rf'({_TOKEN})=([\w!#$%&\'*+.^`|~:\[\]-]+|"(?:[\t \x21\x23-\x5b\x5d-\x7e\x80-\xff]|\\[\t \x21-\x7e\x80-\xff])*")'
 _find_pairs = re.compile(_PAIR, re.ASCII).findall
-_is_element = re.compile(rf"{_PAIR}(?:[\t ]*;(?:[\t ]*{_PAIR})?)*", re.ASCII).fullmatch
+_is_element = re.compile(rf"(?:{_PAIR})?(?:[\t ]*;(?:[\t ]*{_PAIR})?)*", re.ASCII).fullmatch
 # No element of a proxy is longer; what is longer ends the walk.
 _LONGEST_ELEMENT = 1024
 
