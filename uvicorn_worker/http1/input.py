@@ -358,12 +358,7 @@ class Input(Output):
         scope = self.scope_base.copy()
         cycle = RequestCycle(self, runtime, scope, True)  # type: ignore[arg-type]  # Http1Protocol is the one Input
         cycle.complete = True
-        self._accept(cycle, METHODS[method], url, self.repeated_fields.copy())
-        origin = self.repeated_origin
-        if origin is not None:
-            scope.update(origin.changes)
-            if origin.rewriting is not None:
-                origin.rewriting.apply(scope, runtime.raw_root_path)
+        self._accept(cycle, METHODS[method], url, self.repeated_fields.copy(), self.repeated_origin)
         if self.waiting:
             self.between = False
         return True
@@ -480,12 +475,7 @@ class Input(Output):
             self.refuse(exc)
             return
         self.incoming = cycle
-        self._accept(cycle, method, url, headers)
-        origin = self.origin
-        if origin is not None:
-            scope.update(origin.changes)
-            if origin.rewriting is not None:
-                origin.rewriting.apply(scope, runtime.raw_root_path)
+        self._accept(cycle, method, url, headers, self.origin)
 
     def _read_forwarded(self, forwarded: list[Field]) -> Origin:
         """Where the request comes from, by the fields that were noted; raises `RequestRefused`."""
@@ -494,7 +484,9 @@ class Input(Output):
         proxies = self.runtime.proxies
         return proxies.origins.get(fields) or proxies.read(fields)
 
-    def _accept(self, cycle: RequestCycle, method: str, url: bytes, headers: list[tuple[bytes, bytes]]) -> None:
+    def _accept(
+        self, cycle: RequestCycle, method: str, url: bytes, headers: list[tuple[bytes, bytes]], origin: Origin | None
+    ) -> None:
         """Fill the scope of a request whose head is good, and put it in the row."""
         runtime, scope = self.runtime, cycle.scope
         cycle.target = url
@@ -509,6 +501,10 @@ class Input(Output):
         scope["headers"] = headers
         scope["client"] = self.client
         scope["state"] = runtime.state.copy()
+        if origin is not None:
+            scope.update(origin.changes)
+            if origin.rewriting is not None:
+                origin.rewriting.apply(scope, runtime.raw_root_path)
         if self.cycle is None:
             self.cycle = cycle
         elif self.waiting is None:

@@ -53,6 +53,8 @@ def log_level(loglevel: str) -> str:
 def _unless_default(access_log_format: str) -> str | None:
     """Gunicorn's own default is no wish: lines on uvicorn.access keep uvicorn's form then."""
     return None if access_log_format == AccessLogFormat.default else access_log_format
+
+
 def _proxy_mode(value: Any) -> Any:
     """A flag in Gunicorn 23."""
     return ("auto" if value else "off") if isinstance(value, bool) else value
@@ -82,9 +84,6 @@ ROWS = (
     Row("websocket_max_message_size", "ws_max_size"),
     Row("loglevel", "log_level", log_level, "`trace` is known here, and `info` to Gunicorn itself"),
     Row("access_log_format", "access_log_format", _unless_default, "Gunicorn's default counts as unset"),
-    # Gunicorn trusts the peer of a unix socket whatever these say.
-    Row("forwarded_allow_ips", "forwarded_allow_ips", lambda addresses: [*addresses, "unix"]),
-    Row("proxy_allow_ips", "proxy_allow_ips", lambda addresses: [*addresses, "unix"]),
     Row("forwarded_allow_ips", "forwarded_allow_ips", lambda ips: [*ips, "unix"], "`unix` is always added"),
     Row("secure_scheme_headers", "secure_scheme_headers"),
     Row("forwarder_headers", "forwarder_headers"),
