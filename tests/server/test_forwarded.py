@@ -129,6 +129,11 @@ class TestFor:
         assert read(line, trust="10.0.0.0/8,unix").changes["client"] == ("203.0.113.5", 0)
         assert read(line, trust="10.0.0.0/8").changes == {}
 
+    def test_a_list_without_end(self) -> None:
+        far = read("X-Forwarded-For: 203.0.113.5" + ", 10.0.0.1" * 99).changes["client"]
+        too_far = read("X-Forwarded-For: 203.0.113.5, 203.0.113.6" + ", 10.0.0.1" * 200_000).changes["client"]
+        assert (far, too_far) == (("203.0.113.5", 0), ("10.0.0.1", 0))
+
     def test_off(self) -> None:
         assert read("X-Forwarded-For: 203.0.113.5", forwarded_headers="proto").changes == {}
         assert reader(proxy_headers=False).names == frozenset()
@@ -220,6 +225,7 @@ class TestForwardedElements:
             ('for="x, for="[2001:db8::1]"', [{"for": "[2001:db8::1]"}]),
             ('for="x\\, for=2.2.2.2', [{"for": "2.2.2.2"}]),
             ('x="' + "a," * 1000 + '", for=2.2.2.2', [{"for": "2.2.2.2"}]),
+            ("a=b," * 9000 + "a=b", [{"a": "b"}] * 100),
         ],
     )
     def test_elements(self, value: str, elements: Any) -> None:

@@ -32,6 +32,7 @@ _UNIX = "unix:"
 # The values of X-Forwarded-Proto and of proto= in Forwarded that are known everywhere.
 _SECURE = {"https": True, "wss": True, "http": False, "ws": False}
 
+_FOR = b"x-forwarded-for"
 _PROTO = b"x-forwarded-proto"
 _HOST = b"x-forwarded-host"
 _PORT = b"x-forwarded-port"
@@ -54,6 +55,8 @@ _find_pairs = re.compile(_PAIR, re.ASCII).findall
 _is_element = re.compile(rf"(?:{_PAIR})?(?:[\t ]*;(?:[\t ]*{_PAIR})?)*", re.ASCII).fullmatch
 # No element of a proxy is longer; what is longer ends the walk.
 _LONGEST_ELEMENT = 1024
+# Nor are there so many proxies in a row: no more items of a list are looked at.
+_MOST_ITEMS = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,17 +128,17 @@ class OriginReader:
 
         Raises `RequestRefused` (400) where fields contradict each other about the scheme.
         """
-        hops: list[str] = []
+        lines = []
         others = []
         size = 0
         for field in fields:
             name, value = field
             size += len(value)
-            if name == b"x-forwarded-for":
-                hops += _items(value.decode("latin-1"))
+            if name == _FOR:
+                lines.append(value)
             else:
                 others.append(field)
-        client, distance = self._walk(hops)
+        client, distance = self._walk(_items(b",".join(lines).decode("latin-1")))
         key = tuple(others), distance
         origin = self._others.get(key)
         if origin is None:
@@ -175,7 +178,7 @@ class OriginReader:
     def _read_forwarded(self, value: str) -> tuple[Address | None, str, str]:
         """Client, scheme and host of Forwarded (RFC 7239)."""
         elements = list(forwarded_elements(value))
-        client, distance = self._walk([element.get("for", "") for element in reversed(elements)])
+        client, distance = self._walk([element.get("for", "") for element in elements[::-1]])
         return client, _nearest(elements, "proto", distance).lower(), _nearest(elements, "host", distance)
 
     def _walk(self, hops: list[str]) -> tuple[Address | None, int]:
@@ -248,17 +251,17 @@ def forwarded_elements(value: str) -> Iterator[dict[str, str]]:
     swallow what the proxies add behind it.
     """
     text = ""
-    for piece in reversed(value.split(",")):
+    for piece in reversed(value.rsplit(",", _MOST_ITEMS)):
         # A comma may be inside a quoted string: then only with what is before it the element is whole.
         text = f"{piece},{text}" if text else piece
         element = text.strip(" \t")
+        if len(text) > _LONGEST_ELEMENT:
+            return
         if not element:
             text = ""
         elif _is_element(element):
             yield {name.lower(): _unquote(value) for name, value in _find_pairs(element)}
             text = ""
-        elif len(text) > _LONGEST_ELEMENT:
-            return
 
 
 def _unquote(value: str) -> str:
@@ -267,8 +270,8 @@ def _unquote(value: str) -> str:
 
 
 def _items(value: str) -> list[str]:
-    """The items of a list (RFC 9110, 5.6.1: empty ones don't count)."""
-    return [item for part in value.split(",") if (item := part.strip(" \t"))]
+    """The items of a list, of which the last ones count (RFC 9110, 5.6.1: empty ones don't)."""
+    return [item for part in value.rsplit(",", _MOST_ITEMS) if (item := part.strip(" \t"))]
 
 
 def _at(items: list[str], distance: int) -> str:
