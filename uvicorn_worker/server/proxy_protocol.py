@@ -170,7 +170,6 @@ async def receive_endpoints(runtime: Runtime, sock: socket.socket, trust: Trust)
     was closed, which is logged.
     """
     client = None
-    reader = None
     try:
         client = client_of(sock.getpeername())
         if not trust.trusts(client):
