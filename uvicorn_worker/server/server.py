@@ -38,6 +38,7 @@ from uvicorn_worker.server.handover import protocol_factory
 from uvicorn_worker.server.lifespan import Lifespan
 from uvicorn_worker.server.loading import load_app
 from uvicorn_worker.server.logs import log_messages, set_levels
+from uvicorn_worker.server.proxy_listener import ProxyListener
 from uvicorn_worker.server.tls import TlsContexts, following_context, handshake_options, tls_is_on
 from uvicorn_worker.server.tls_extension import tls_extension
 
@@ -73,7 +74,7 @@ class Server:
         self._exit = asyncio.Event()
         self._quick = asyncio.Event()
         self._lifespan: Lifespan | None = None
-        self._listeners: list[tuple[asyncio.AbstractServer, socket.socket]] = []
+        self._listeners: list[tuple[asyncio.AbstractServer | ProxyListener, socket.socket]] = []
         self._tls: TlsContexts | None = None
         self._ssl_context: ssl.SSLContext | None = None
         self._ticker: asyncio.TimerHandle | None = None
@@ -213,6 +214,9 @@ class Server:
         """Accept from a duplicate of `sock`, so that closing it leaves the caller's own open."""
         own = sock.dup()
         own.setblocking(False)
+        if self.config.proxy_protocol != "off":
+            self._listeners.append((ProxyListener(self.runtime, own, factory, self._ssl_context), own))
+            return
         loop = asyncio.get_running_loop()
         is_unix = own.family == getattr(socket, "AF_UNIX", None)
         create: Callable[..., Awaitable[asyncio.AbstractServer]]

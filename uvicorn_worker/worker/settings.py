@@ -56,6 +56,11 @@ def _unless_default(access_log_format: str) -> str | None:
     return None if access_log_format == AccessLogFormat.default else access_log_format
 
 
+def _proxy_mode(value: Any) -> Any:
+    """A flag in Gunicorn 23."""
+    return ("auto" if value else "off") if isinstance(value, bool) else value
+
+
 @dataclass(frozen=True)
 class Row:
     """One Gunicorn setting, the option that it becomes, and how its value is turned into the option's."""
@@ -86,6 +91,12 @@ ROWS = (
     Row("cert_reqs", "ssl_cert_reqs"),
     Row("ciphers", "ssl_ciphers"),
     Row("ssl_version", "ssl_version", oldest_version, "the oldest version: TLS, TLSv1_2 or TLSv1_3"),
+    Row("forwarded_allow_ips", "forwarded_allow_ips", lambda ips: [*ips, "unix"], "`unix` is always added"),
+    Row("secure_scheme_headers", "secure_scheme_headers"),
+    Row("forwarder_headers", "forwarder_headers"),
+    Row("header_map", "header_map"),
+    Row("proxy_protocol", "proxy_protocol", _proxy_mode, "each connection must begin with a header; True: `auto`"),
+    Row("proxy_allow_ips", "proxy_allow_ips", lambda ips: [*ips, "unix"], "`unix` is always added"),
 )
 
 # What the worker does itself with a setting that is no option.
@@ -148,10 +159,7 @@ NOT_OURS = {
 
 # Settings that change what arrives on a connection, or allow what no parser can. Serving without them would misread
 # requests, so they stop the start: the setting, the values that are fine, and what to do.
-REFUSED = (
-    ("proxy_protocol", (False, "off", None), "the PROXY protocol is not understood: turn proxy_protocol off"),
-    ("protocol", ("http", None), "only HTTP is spoken here: set protocol to http"),
-)
+REFUSED = (("protocol", ("http", None), "only HTTP is spoken here: set protocol to http"),)
 
 
 def refuse_unsupported(cfg: GunicornConfig) -> None:
