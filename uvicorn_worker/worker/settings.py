@@ -79,6 +79,16 @@ ROWS = (
     Row("websocket_max_message_size", "ws_max_size"),
     Row("loglevel", "log_level", log_level, "`trace` is known here, and `info` to Gunicorn itself"),
     Row("access_log_format", "access_log_format", _unless_default, "Gunicorn's default counts as unset"),
+    Row(
+        "asgi_disconnect_grace_period",
+        "timeout_disconnect",
+        lambda seconds: None if seconds == 3 else seconds,
+        "3, the default, was chosen for Gunicorn's own ASGI worker and counts as unset",
+    ),
+    Row("permit_unconventional_http_method", "permit_unconventional_http_method"),
+    Row("casefold_http_method", "casefold_http_method"),
+    Row("permit_unconventional_http_version", "permit_unconventional_http_version"),
+    Row("permit_obsolete_folding", "permit_obsolete_folding"),
 )
 
 # What the worker does itself with a setting that is no option.
@@ -150,6 +160,11 @@ NOT_OURS = {
 REFUSED = (
     ("proxy_protocol", (False, "off", None), "the PROXY protocol is not understood: turn proxy_protocol off"),
     ("protocol", ("http", None), "only HTTP is spoken here: set protocol to http"),
+    (
+        "strip_header_spaces",
+        (False, None),
+        "a header field with a space before its colon is always answered 400: turn strip_header_spaces off",
+    ),
 )
 
 
