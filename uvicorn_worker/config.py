@@ -125,6 +125,15 @@ class Config:
     casefold_http_method: bool = protocols(
         False, FLAG, "Take the name of a method in lower case for the one in upper case; only h11 can."
     )
+    permit_unconventional_http_version: bool = protocols(
+        False,
+        FLAG,
+        "Serve requests of HTTP versions other than 1.0 and 1.1 as HTTP/1.1, one on each connection; they are answered "
+        "505 otherwise.",
+    )
+    permit_obsolete_folding: bool = protocols(
+        False, FLAG, "Take header fields that go on in a next line, which are answered 400 otherwise; only h11 can."
+    )
     header_map: str = protocols(
         "drop",
         one_of("drop", "refuse", "dangerous"),
@@ -263,20 +272,20 @@ class Config:
     )
     timeout_request_body: float | None = timeouts(
         60,
-        OPTIONAL_SECONDS,
+        POSITIVE_SECONDS.or_none(),
         "How long no byte of a body may come while the application waits for it; then 408, or http.disconnect once the "
         "response has begun. None: no limit.",
         "seconds",
     )
     timeout_write: float | None = timeouts(
         60,
-        OPTIONAL_SECONDS,
+        POSITIVE_SECONDS.or_none(),
         "How long a client may take none of the bytes that wait for it; then the connection is cut. None: no limit.",
         "seconds",
     )
     timeout_request: float | None = timeouts(
         None,
-        OPTIONAL_SECONDS,
+        POSITIVE_SECONDS.or_none(),
         "How long one request may be in the application; then it is cancelled, and answered 504 where nothing was "
         "sent. None: no limit.",
         "seconds",
