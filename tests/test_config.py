@@ -176,3 +176,7 @@ class TestFromOptions:
         with pytest.raises(ConfigError) as caught:
             Config.from_options({"app": app, "backlog": 0}, "a test")
         assert str(caught.value) == "option backlog = 0 (from a test): must be a whole number, 1 or more"
+
+
+def test_no_secret_is_shown() -> None:
+    assert "hidden" not in repr(Config(app=app, ssl_keyfile_password="hidden"))

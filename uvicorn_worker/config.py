@@ -57,11 +57,11 @@ CERT_REQS = Rule("0 (none), 1 (optional) or 2 (required)", lambda value: is_int(
 def section(title: str) -> Callable[..., Any]:
     """A maker of fields of `Config` that stand under one heading in the documentation."""
 
-    def option(default: Any, rule: Rule, meaning: str, unit: str = "") -> Any:
+    def option(default: Any, rule: Rule, meaning: str, unit: str = "", *, secret: bool = False) -> Any:
         metadata = {"rule": rule, "meaning": meaning, "unit": unit, "section": title}
         if isinstance(default, (list, dict)):
             return field(default_factory=default.copy, metadata=metadata)
-        return field(default=default, metadata=metadata)
+        return field(default=default, metadata=metadata, repr=not secret)
 
     return option
 
@@ -211,7 +211,7 @@ class Config:
 
     ssl_keyfile: str | None = tls(None, OPTIONAL_TEXT, "The file of the private key; None: it is in ssl_certfile.")
     ssl_certfile: str | None = tls(None, OPTIONAL_TEXT, "The file of the certificate and its chain; it turns TLS on.")
-    ssl_keyfile_password: str | None = tls(None, OPTIONAL_TEXT, "The password of the private key.")
+    ssl_keyfile_password: str | None = tls(None, OPTIONAL_TEXT, "The password of the private key.", secret=True)
     ssl_version: ssl.TLSVersion | str | None = tls(
         None, TLS_VERSION.or_none(), "The oldest TLS version that is spoken; None: TLS 1.2."
     )
