@@ -35,6 +35,12 @@ Starter = Callable[[Coroutine[Any, Any, None]], "asyncio.Task[None]"]
 class Connection(Protocol):
     """What the server asks of a connection, whatever protocol it speaks."""
 
+    transport: asyncio.Transport
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is under way: no request is received, run or answered, and it is not being closed."""
+
     def on_tick(self, tick: int) -> None:
         """Called twice a second with the count of ticks: deadlines are met here."""
 
@@ -103,6 +109,7 @@ class Runtime:
         "start_task",
         "state",
         "tick",
+        "ticked",
         "upgrade",
     )
 
@@ -131,7 +138,9 @@ class Runtime:
         # What all scopes of one listening address have in common, by (address, scheme).
         self.scopes: dict[Any, dict[str, Any]] = {}
 
+        # The count of ticks, and `time.monotonic()` of the last one: when the event loop was last seen to turn.
         self.tick = 0
+        self.ticked = time.monotonic()
         self.keep_alive_ticks = ticks(config.timeout_keep_alive) if config.timeout_keep_alive else 0
         self.request_head_ticks = ticks(config.timeout_request_head) if config.timeout_request_head else 0
         # A head that arrived whole in one read of this size at most can't exceed a size limit.

@@ -110,7 +110,8 @@ class RequestCycle:
         self.lost = False
         self.waiters: list[asyncio.Future[None]] | None = None
         self.stage = AWAIT_START
-        self.started = time.monotonic() if runtime.access is not None else 0.0
+        # Without an access log half a second is fine enough, and costs no call.
+        self.started = time.monotonic() if runtime.access is not None else runtime.ticked
 
     # The application ---------------------------------------------------------------------------------
 

@@ -261,8 +261,8 @@ class Http1Protocol(Input):
 
     @property
     def idle(self) -> bool:
-        """Whether no request is being received, run or answered."""
-        return self.cycle is None and not self.begun
+        """Whether no request is being received, run or answered, and the connection is not being closed."""
+        return self.cycle is None and not self.begun and not self.closing
 
     def on_deadline(self) -> None:
         """Too long idle, too long in sending a head, or long enough in lingering."""
@@ -280,7 +280,7 @@ class Http1Protocol(Input):
 
     def close_if_idle(self) -> None:
         """Close the connection unless a request is under way on it."""
-        if self.idle and not self.closing:
+        if self.idle:
             self.close()
 
     def cut(self, cycle: RequestCycle) -> None:

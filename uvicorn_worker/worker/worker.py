@@ -28,9 +28,10 @@ from uvicorn_worker.server import Server
 from uvicorn_worker.server.loading import loop_factory
 from uvicorn_worker.worker.access_log import access_hook
 from uvicorn_worker.worker.boot import FailureToken
+from uvicorn_worker.worker.exit import leave_in_time
 from uvicorn_worker.worker.loggers import share_handlers
 from uvicorn_worker.worker.settings import check_overrides, config_from_settings
-from uvicorn_worker.worker.trace import enable_trace
+from uvicorn_worker.worker.trace import StallWatch, describe_stall, enable_trace
 
 if TYPE_CHECKING:
     from gunicorn.config import Config as GunicornConfig
@@ -76,6 +77,8 @@ class UvicornWorker(Worker):
         try:
             config = config_from_settings(cfg, _not_loaded, sys.maxsize, cls._overrides(), say)
             loop_factory(config)
+            if say is not None and cfg.reuse_port and cfg.workers == 1:
+                say("reuse_port with one worker: nobody listens while that worker is replaced. Turn reuse_port off.")
         except ConfigError as exc:
             # Gunicorn prints this as one line and exits.
             raise RuntimeError(str(exc)) from None
@@ -103,6 +106,10 @@ class UvicornWorker(Worker):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        # Where Gunicorn opens sockets for each worker (reuse_port), it puts them in the place of these after the fork.
+        self._shared = self.sockets
+        self._beaten = time.monotonic()
+        self._stall_watch: StallWatch | None = None
         if UvicornWorker._token is None or UvicornWorker._token.owner != os.getpid():
             UvicornWorker._token = FailureToken()
         UvicornWorker._token.worker_made()
@@ -170,9 +177,13 @@ class UvicornWorker(Worker):
             loop.run_until_complete(self._serve())
         finally:
             self._close_loop()
+            leave_in_time(self.log, self.server.exit_by)
 
     async def _serve(self) -> None:
         self._beat()
+        if self.cfg.timeout:
+            self._stall_watch = StallWatch(self.cfg.timeout, lambda: self._beaten, self._report_stall)
+            self._stall_watch.start()
         try:
             await self.server.startup(
                 self.wsgi,
@@ -199,8 +210,11 @@ class UvicornWorker(Worker):
                 task.cancel()
             if tasks:
                 loop.run_until_complete(asyncio.wait(tasks, timeout=_CANCEL_SECONDS))
-            loop.run_until_complete(loop.shutdown_asyncgens())
+            closing = loop.create_task(loop.shutdown_asyncgens())
+            loop.run_until_complete(asyncio.wait([closing], timeout=_CANCEL_SECONDS))
         finally:
+            if self._stall_watch is not None:
+                self._stall_watch.stop()
             asyncio.set_event_loop(None)
             loop.close()
 
@@ -209,6 +223,7 @@ class UvicornWorker(Worker):
     def _beat(self) -> None:
         """Tell the master that the loop turns; see whether the master is still there."""
         self.notify()
+        self._beaten = time.monotonic()
         if not self.alive:
             # Gunicorn's reloader asks for the end in this way.
             self.server.should_exit = True
@@ -254,8 +269,14 @@ class UvicornWorker(Worker):
     def handle_abort(self, sig: int, frame: FrameType | None) -> NoReturn:
         """ABRT: the master had no heartbeat; faulthandler has written the stacks already."""
         self.alive = False
+        if self._stall_watch is not None:
+            self._stall_watch.report()
         self.cfg.worker_abort(self)
         sys.exit(1)
+
+    def _report_stall(self) -> None:
+        """Say for how long the loop has stood still, and what was in flight."""
+        self.log.critical("%s", describe_stall(self.server, time.monotonic() - self._beaten))
 
     def handle_usr1(self, sig: int, frame: FrameType | None) -> None:
         """USR1: reopen the log files, from which the stacks of an abort must go to the new one."""
