@@ -29,9 +29,14 @@ from uvicorn_worker.server.watched import watched
 
 __all__ = ["Acceptor"]
 
-# How many connections are accepted before the loop turns: a burst is shared by all workers that wait for the same
-# socket, and requests that run go on in between. Measured, see docs/performance.md.
-ACCEPTS_PER_TURN = 2
+# How many connections are accepted before the loop turns, so that requests which run go on in between. And where the
+# queue is shared, before the socket is left to the other workers for a moment: without that, whichever process
+# happens to have the CPU gets all of a burst. When there was more than that a number of times it becomes twice as
+# much, so that a flood of connections is not held up. Measured, see docs/performance.md.
+FEWEST_PER_TURN = 4
+MOST_PER_TURN = 64
+FULL_TURNS = 6
+REST_SECONDS = 0.001
 
 # How soon accepting is tried again after it failed; and how often where it must be done before the sockets close.
 RETRY_SECONDS = 0.5
@@ -78,6 +83,9 @@ class Acceptor:
         self._limit = runtime.config.limit_connections or sys.maxsize
         self._listeners: list[socket.socket] = []
         self._reading = False
+        self._per_turn = MOST_PER_TURN if exclusive else FEWEST_PER_TURN
+        self._full_turns = 0
+        self._resting = False
         self._watching = False
         self._exhausted = False
         self._retry: asyncio.TimerHandle | None = None
@@ -105,13 +113,32 @@ class Acceptor:
 
     def _accept_some(self, listener: socket.socket) -> None:
         """Connections wait in the queue of `listener`."""
-        for _ in range(ACCEPTS_PER_TURN):
+        for _ in range(self._per_turn):
             if self._full:
                 self._pause()
                 self._watch()
                 return
             if not self._accept(listener):
+                if not self._exclusive:
+                    self._full_turns = 0
+                    self._per_turn = max(self._per_turn // 2, FEWEST_PER_TURN)
                 return
+        if not self._exclusive:
+            self._rest()
+
+    def _rest(self) -> None:
+        """Leave what is in the queue to the other workers, if they have time for it."""
+        self._full_turns += 1
+        if self._full_turns == FULL_TURNS:
+            self._full_turns = 0
+            self._per_turn = min(self._per_turn * 2, MOST_PER_TURN)
+        self._resting = True
+        self._pause()
+        self._loop.call_later(REST_SECONDS, self._rested)
+
+    def _rested(self) -> None:
+        self._resting = False
+        self._room()
 
     @property
     def _full(self) -> bool:
@@ -175,8 +202,8 @@ class Acceptor:
             self._runtime.connections = watched(self._runtime.connections, self._room)
 
     def _room(self) -> None:
-        """A connection has ended: there may be room for another one."""
-        if not self._reading and self._listeners and not self._full:
+        """There may be room for another connection."""
+        if not self._reading and not self._resting and self._listeners and not self._full:
             self._resume()
 
     def _exhaust(self, exc: OSError) -> None:
