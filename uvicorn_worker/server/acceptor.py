@@ -165,16 +165,20 @@ class Acceptor:
         options: dict[str, Any] = {}
         if self.ssl_context is not None:
             options = {"ssl": self.ssl_context, **self.tls_options}
+        try:
+            protocol = self._factory()
+        except Exception as exc:  # noqa: BLE001 - a protocol's mistake costs this connection, not the server
+            self._log.error("The connection of %s could not be made", address, exc_info=exc)
+            conn.close()
+            return
         # From here on the socket is the transport's.
         try:
-            await self._loop.connect_accepted_socket(self._factory, conn, **options)
+            await self._loop.connect_accepted_socket(lambda: protocol, conn, **options)
         except ssl.SSLError as exc:
             self._log.warning("TLS handshake with %s failed: %s", address, exc)
         except OSError as exc:
             # The client left, or was too slow: so do port scanners and health checks.
             self._log.debug("The connection of %s ended before it was made: %s", address, exc)
-        except Exception as exc:  # noqa: BLE001 - a protocol's mistake costs this connection, not the server
-            self._log.error("The connection of %s could not be made", address, exc_info=exc)
 
     def _connected(self, task: asyncio.Task[None]) -> None:
         self._connecting.discard(task)

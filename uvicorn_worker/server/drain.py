@@ -83,7 +83,8 @@ class Drain:
         self._forced = forced
         self._log = logging.getLogger("uvicorn.error")
         self._begun = time.monotonic()
-        # Since when connections have been idle.
+        # How long idle connections are served; and since when each has been idle.
+        self._patience = min(runtime.config.timeout_drain_idle, max(schedule.tell - self._begun, 0.0))
         self._idle: dict[Connection, float] = {}
 
     # Waiting -----------------------------------------------------------------------------------------
@@ -149,7 +150,7 @@ class Drain:
 
     async def _close_idle(self, now: float) -> None:
         """Close what has been idle for long enough, but for connections on which bytes have come."""
-        before, patience = self._idle, self._runtime.config.timeout_drain_idle
+        before, patience = self._idle, self._patience
         self._idle = {
             connection: before.get(connection, now) for connection in self._runtime.connections if connection.idle
         }
@@ -205,9 +206,15 @@ class Drain:
         lines = describe_exchanges(runtime.exchanges, now)
         if len(lines) > _NAMED:
             lines[_NAMED:] = [f"and {count(len(lines) - _NAMED, 'more request')}"]
-        say = self._log.warning if self._forced() or not runtime.exchanges else self._log.error
-        say(
-            "Cutting what is left after %.1f s: %s%s", seconds, self._census(), "".join(f"\n  {line}" for line in lines)
+        level = logging.ERROR
+        if self._forced():
+            level = logging.WARNING if lines else logging.INFO
+        self._log.log(
+            level,
+            "Cutting what is left after %.1f s: %s%s",
+            seconds,
+            self._census(),
+            "".join(f"\n  {line}" for line in lines),
         )
 
 

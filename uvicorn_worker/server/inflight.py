@@ -34,10 +34,7 @@ def describe_exchanges(
 
 def running_task(loop: asyncio.AbstractEventLoop) -> asyncio.Task[object] | None:
     """The task that has the event loop, seen from a signal handler or from another thread."""
-    try:
-        return asyncio.current_task(loop)
-    except RuntimeError:
-        return None
+    return asyncio.current_task(loop)
 
 
 def _method(exchange: Exchange) -> str:
@@ -70,11 +67,6 @@ class Census:
         if self.other:
             parts.append(f"{count(self.other, 'connection')} in reading or closing")
         return ", ".join(parts)
-
-    @property
-    def nothing(self) -> bool:
-        """Whether there is nothing to wait for."""
-        return not (self.requests or self.streams or self.websockets or self.idle or self.other)
 
 
 def census(exchanges: Collection[Exchange], connections: Collection[Connection], pending: int = 0) -> Census:

@@ -182,13 +182,13 @@ class Server:
             return
         runtime.state = lifespan.state
         runtime.use_context(lifespan.context)
+        if config.limit_max_memory is not None:
+            self._memory = MemoryWatch(config.limit_max_memory, self._memory_full)
+            self._memory.start(loop)
         self._tick()
         self.acceptor = Acceptor(runtime, factory, ssl_context=ssl_context, exclusive=exclusive)
         for sock in sockets:
             self.acceptor.listen(sock)
-        if config.limit_max_memory is not None:
-            self._memory = MemoryWatch(config.limit_max_memory, self._memory_full)
-            self._memory.start(loop)
         self.started = True
 
     async def _start_lifespan(self, lifespan: Lifespan) -> None:
