@@ -222,8 +222,14 @@ class Acceptor:
             self._retry = self._loop.call_later(RETRY_SECONDS, self._try_again)
 
     def _try_again(self) -> None:
+        """Accept, or see that nobody waits any more."""
         self._retry = None
         self._room()
+        if self._exhausted and self._reading:
+            for listener in self._listeners:
+                self._accept_some(listener)
+        if self._exhausted and self._retry is None:
+            self._retry = self._loop.call_later(RETRY_SECONDS, self._try_again)
 
     def _recovered(self) -> None:
         """The queue is empty: nobody waits for a descriptor any more."""

@@ -83,6 +83,8 @@ class Drain:
         self._forced = forced
         self._log = logging.getLogger("uvicorn.error")
         self._begun = time.monotonic()
+        self._next_report = math.inf
+        self._told = False
         # How long idle connections are served; and since when each has been idle.
         self._patience = min(runtime.config.timeout_drain_idle, max(schedule.tell - self._begun, 0.0))
         self._idle: dict[Connection, float] = {}
@@ -96,37 +98,47 @@ class Drain:
             self._log.info("Stopping: accepting for another %.1f s (%s).", left, self._census())
             await self._wait(min(left, _REPORT_SECONDS))
 
-    async def run(self) -> None:
-        """Close the doors, and wait until nothing is under way or the time is over; then cut what is left."""
+    async def run(self, *, replaced_later: bool = False) -> None:
+        """Close the doors, and wait until nothing is under way or the time is over; then cut what is left.
+
+        `replaced_later` says that nobody takes our place before we are gone, and that nobody else reads our sockets:
+        they are closed only when what was under way at the beginning is done.
+        """
         runtime = self._runtime
         runtime.draining = True
         if self._forced():
             self._acceptor.close()
             await self._cut()
             return
-        await self._acceptor.stop()
+        if not replaced_later:
+            await self._acceptor.stop()
         runtime.exchanges = watched(runtime.exchanges, self._tell_if_empty)
         runtime.connections = watched(runtime.connections, self._tell_if_empty)
         for connection in list(runtime.connections):
             connection.drain()
         self._report("Draining")
-        await self._wait_until_empty()
+        if replaced_later:
+            begun_with = {*runtime.exchanges, *runtime.connections}
+            await self._wait_for(
+                lambda: not begun_with.isdisjoint(runtime.exchanges) or not begun_with.isdisjoint(runtime.connections)
+            )
+            await self._acceptor.stop()
+        await self._wait_for(lambda: self._left)
         await self._cut()
 
-    async def _wait_until_empty(self) -> None:
-        schedule, told = self._schedule, False
-        report = time.monotonic() + _REPORT_SECONDS
-        while self._left and not self._forced():
+    async def _wait_for(self, left: Callable[[], bool]) -> None:
+        """Wait until nothing is `left`, or until the time is over."""
+        schedule = self._schedule
+        while left() and not self._forced():
             now = time.monotonic()
             await self._close_idle(now)
             if now >= schedule.cut:
                 break
-            if now >= schedule.tell and not told:
-                told = True
+            if now >= schedule.tell and not self._told:
+                self._told = True
                 for exchange in list(self._runtime.exchanges):
                     exchange.disconnect()
-            if now >= report:
-                report = now + _REPORT_SECONDS
+            if now >= self._next_report:
                 self._report("Still draining")
             await self._wait(min(_STEP, schedule.cut - now))
 
@@ -193,7 +205,9 @@ class Drain:
         return str(census(runtime.exchanges, runtime.connections, self._acceptor.pending))
 
     def _report(self, what: str) -> None:
-        left = self._schedule.cut - time.monotonic()
+        now = time.monotonic()
+        self._next_report = now + _REPORT_SECONDS
+        left = self._schedule.cut - now
         time_left = "no time limit" if left == math.inf else f"{max(left, 0.0):.1f} s left"
         self._log.info("%s: %s; %s.", what, self._census(), time_left)
 

@@ -13,9 +13,9 @@ from uvicorn_worker.errors import ConfigError
 
 __all__ = ["MemoryWatch", "resident_memory"]
 
-# How often, on average: memory that leaks does so in minutes. Drawn anew each time, so that workers that
+# How often, on average. Drawn anew each time, so that workers that
 # grow alike are not replaced at the same moment.
-CHECK_SECONDS = 5.0
+CHECK_SECONDS = 2.0
 
 _STATM = Path("/proc/self/statm")
 _MIB = 1048576

@@ -62,6 +62,7 @@ class Server:
         self._quick = asyncio.Event()
         self._changed = asyncio.Event()
         self._lifespan: Lifespan | None = None
+        self._exclusive = False
         self._memory: MemoryWatch | None = None
         self._ticker: asyncio.TimerHandle | None = None
         # When the end was asked for, and whether by a signal.
@@ -186,6 +187,7 @@ class Server:
             self._memory = MemoryWatch(config.limit_max_memory, self._memory_full)
             self._memory.start(loop)
         self._tick()
+        self._exclusive = exclusive
         self.acceptor = Acceptor(runtime, factory, ssl_context=ssl_context, exclusive=exclusive)
         for sock in sockets:
             self.acceptor.listen(sock)
@@ -249,7 +251,7 @@ class Server:
         drain = Drain(self.runtime, self.acceptor, schedule, self._changed, lambda: self._force_exit)
         if self._signalled:
             await drain.delay(config.timeout_drain_delay)
-        await drain.run()
+        await drain.run(replaced_later=self._exclusive and not self._signalled)
         if not self._force_exit and self._lifespan is not None:
             await self._shut_down_lifespan(self._lifespan, schedule)
         self._stop_ticking()
