@@ -22,13 +22,13 @@ class Load:
     A client heeds `Connection: close`. Any other end of a connection is an error: `stop()` raises it.
     """
 
-    def __init__(self, address: tuple[str, int], clients: int = 8) -> None:
+    def __init__(self, address: tuple[str, int] | str, clients: int = 8, slow: str = "/sleep?s=0.05") -> None:
         self._address = address
         self._enough = threading.Event()
         self._pool = ThreadPoolExecutor(clients)
         self.answered: Counter[str] = Counter()
         self._clients: list[Future[None]] = [
-            self._pool.submit(self._ask, keep=number % 2 == 0, target="/" if number % 4 < 2 else "/sleep?s=0.05")
+            self._pool.submit(self._ask, keep=number % 2 == 0, target="/" if number % 4 < 2 else slow)
             for number in range(clients)
         ]
 

@@ -37,8 +37,8 @@ def test_a_request_longer_than_the_timeout(serve: Serve) -> None:
         assert line in server.log
 
 
-def test_requests_are_taken_while_a_load_balancer_leaves(serve: Serve, worker: str) -> None:
-    server = serve("lifecycle_app:app", worker=worker, env={"UVICORN_TIMEOUT_DRAIN_DELAY": "2"})
+def test_requests_are_taken_while_a_load_balancer_leaves(serve: Serve) -> None:
+    server = serve("lifecycle_app:app", worker=HTTPTOOLS, env={"UVICORN_TIMEOUT_DRAIN_DELAY": "3"})
     with server.connect() as kept:
         assert kept.get("/health").body == b"ready"
         server.signal(signal.SIGTERM)
@@ -51,8 +51,8 @@ def test_requests_are_taken_while_a_load_balancer_leaves(serve: Serve, worker: s
     assert "Stopping: accepting for another " in server.log
 
 
-def test_endless_streams_are_told_before_the_end(serve: Serve, worker: str) -> None:
-    server = serve("lifecycle_app:app", "--graceful-timeout", "2", worker=worker)
+def test_endless_streams_are_told_before_the_end(serve: Serve) -> None:
+    server = serve("lifecycle_app:app", "--graceful-timeout", "2", worker=HTTPTOOLS)
     with server.connect() as connection:
         connection.request("/stream")
         server.wait_events("streaming")

@@ -30,8 +30,8 @@ def waits(connection: Connection) -> bool:
     return False
 
 
-def test_worker_connections(serve: Serve, worker: str) -> None:
-    server = serve("lifecycle_app:app", "--worker-connections", "2", worker=worker)
+def test_worker_connections(serve: Serve) -> None:
+    server = serve("lifecycle_app:app", "--worker-connections", "2", worker=HTTPTOOLS)
     with ExitStack() as stack:
         first, second, third = (stack.enter_context(server.connect()) for _ in range(3))
         assert first.get().status == 200
