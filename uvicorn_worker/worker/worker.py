@@ -274,6 +274,8 @@ class UvicornWorker(Worker):
         self.alive = False
         if self._stall_watch is not None:
             self._stall_watch.report()
+        else:
+            self._report_stall()
         self.cfg.worker_abort(self)
         sys.exit(1)
 
