@@ -38,6 +38,9 @@ class ScriptedSocket:
     def setsockopt(self, *option: Any) -> None:
         self.options.append(option)
 
+    def fileno(self) -> int:
+        return -1
+
 
 class ScriptedTransport(asyncio.Transport):
     """Records what a protocol does; plays the client's side on demand."""
@@ -49,11 +52,18 @@ class ScriptedTransport(asyncio.Transport):
         peername: Any = ("192.0.2.7", 50123),
         sockname: Any = ("127.0.0.1", 8000),
         sslcontext: Any = None,
+        ssl_object: Any = None,
         half_close: bool = True,
     ) -> None:
         self.socket = ScriptedSocket()
         super().__init__(
-            {"peername": peername, "sockname": sockname, "sslcontext": sslcontext, "socket": self.socket},
+            {
+                "peername": peername,
+                "sockname": sockname,
+                "sslcontext": sslcontext,
+                "ssl_object": ssl_object,
+                "socket": self.socket,
+            },
         )
         self._loop = loop
         self._half_close = half_close
@@ -158,7 +168,19 @@ class ScriptedTransport(asyncio.Transport):
                 if not self._protocol.eof_received():
                     self.close()
             else:
-                self._protocol.data_received(piece)
+                self._give(piece)
+
+    def _give(self, piece: bytes) -> None:
+        protocol: asyncio.BaseProtocol = self._protocol
+        if isinstance(protocol, asyncio.BufferedProtocol):
+            buffer = memoryview(protocol.get_buffer(-1))
+            assert len(buffer) >= len(piece)
+            buffer[: len(piece)] = piece
+            protocol.buffer_updated(len(piece))
+            # What is kept of it has to be a copy.
+            buffer[: len(piece)] = bytes(len(piece))
+        else:
+            self._protocol.data_received(piece)
 
     def stall(self) -> None:
         """From now on the client does not read."""

@@ -169,7 +169,8 @@ class Config:
     forwarded_headers: str | Iterable[str] = proxies(
         "for,proto",
         list_of("for", "proto", "host", "port", "prefix", "forwarded"),
-        "Which fields are read: X-Forwarded-For, -Proto, -Host, -Port, -Prefix, and Forwarded (RFC 7239).",
+        "Which fields are read: X-Forwarded-For, -Host, -Port and -Prefix, those of secure_scheme_headers (proto), and "
+        "Forwarded (RFC 7239).",
     )
     forwarded_allow_ips: str | Iterable[str] = proxies(
         "127.0.0.1,::1,unix",
@@ -323,7 +324,7 @@ class Config:
     log_level: str = logs(
         "info",
         one_of("critical", "error", "warning", "info", "debug", "trace"),
-        "What is logged on uvicorn.error; trace also logs each ASGI message.",
+        "The level of uvicorn's loggers; trace also logs each ASGI message, on uvicorn.asgi.",
     )
     access_log: bool = logs(True, FLAG, "Write a line on the logger uvicorn.access for each request.")
     access_log_format: str | None = logs(

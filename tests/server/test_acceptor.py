@@ -10,6 +10,7 @@ import socket
 import ssl
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import pytest
@@ -19,7 +20,6 @@ from tests.scripted import get
 from tests.server.conftest import Peer, Run, listen
 from tests.server.running import App, Running, until
 from uvicorn_worker import Config
-from uvicorn_worker.http1 import Http1Protocol
 from uvicorn_worker.runtime import Runtime
 from uvicorn_worker.server import acceptor as module
 from uvicorn_worker.server.acceptor import Acceptor
@@ -282,14 +282,15 @@ class TestMakingConnections:
         async def main() -> None:
             async with Running(App()) as running:
                 # Read at the accept: certificates can be exchanged while the server runs.
-                running.server.acceptor.ssl_context = context
+                running.server.acceptor.tls = SimpleNamespace(context=context)  # type: ignore[assignment]
                 plain = await running.ask()
                 assert not (await plain.rest()).startswith(b"HTTP/1.1 200")
                 peer = await Peer.connect(running.sock, client)
                 assert (await peer.ask(get())).status == 200
 
         run(main())
-        assert any(line.startswith("TLS handshake with ('127.0.0.1', ") for line in log(logging.WARNING))
+        assert log(logging.WARNING) == []
+        assert any(line.startswith("The connection of ('127.0.0.1', ") for line in log(logging.DEBUG))
 
     def test_a_handshake_that_does_not_come_does_not_hold_up_a_stop(
         self, run: Run, log: Log, certificate: Path
@@ -299,7 +300,7 @@ class TestMakingConnections:
 
         async def main() -> None:
             async with Running(App(), timeout_graceful_shutdown=10) as running:
-                running.server.acceptor.ssl_context = context
+                running.server.acceptor.tls = SimpleNamespace(context=context)  # type: ignore[assignment]
                 silent = await running.ask(b"")
                 await until(lambda: running.server.acceptor.pending)
                 assert 1 <= await running.stop() < 5
@@ -313,14 +314,8 @@ class TestMakingConnections:
 
         async def main() -> None:
             async with Running(App(), timeout_request_head=0.2) as running:
-                running.server.acceptor.ssl_context = context
+                running.server.acceptor.tls = SimpleNamespace(context=context)  # type: ignore[assignment]
                 assert await (await running.ask(b"")).rest() == b""
                 await until(lambda: not running.server.acceptor.pending)
 
         run(main())
-
-    def test_without_a_limit_it_has_that_of_the_event_loop(self) -> None:
-        loop = asyncio.new_event_loop()
-        runtime = Runtime(Config(app=App(), timeout_request_head=0), App(), loop)
-        assert "ssl_handshake_timeout" not in Acceptor(runtime, lambda: Http1Protocol(runtime)).tls_options
-        loop.close()

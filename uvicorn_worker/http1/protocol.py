@@ -13,8 +13,9 @@ from __future__ import annotations
 import asyncio
 from typing import cast
 
+from uvicorn_worker.cycle import BEGUN, BODY, DONE, WAITING
 from uvicorn_worker.errors import RequestRefused
-from uvicorn_worker.http1.cycle import BEGUN, BODY, DONE, UNTIL_CLOSE, WAITING, RequestCycle
+from uvicorn_worker.http1.cycle import UNTIL_CLOSE, RequestCycle
 from uvicorn_worker.http1.head import encode_field, status_line
 from uvicorn_worker.http1.input import INPUT_ENDED, Input
 from uvicorn_worker.runtime import client_address
@@ -33,10 +34,12 @@ class Http1Protocol(Input):
     # Connection --------------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        runtime = self.runtime
+        runtime, endpoints = self.runtime, self.endpoints
         self.transport = cast("asyncio.Transport", transport)
-        self.scope_base = runtime.http_scope(transport)
-        self.client = client_address(transport)
+        self.scope_base = runtime.http_scope(transport, endpoints)
+        self.client = client_address(transport) if endpoints is None else endpoints.client
+        if runtime.proxies.trusts_peer(self.client, self.scope_base["server"]):
+            self.trust_peer()
         self.parser = runtime.make_parser(self)
         if runtime.request_head_ticks:
             self.deadline = runtime.tick + runtime.request_head_ticks
@@ -65,7 +68,7 @@ class Http1Protocol(Input):
         """
         cycle, incoming = self.cycle, self.incoming
         # TLS has no half-closed connections: the transport closes by itself.
-        keep_open: bool = self.scope_base["scheme"] == "http"
+        keep_open = self.transport.can_write_eof()
         if incoming is not None and self.waiting and incoming in self.waiting:
             self.waiting.remove(incoming)
             self.incoming = incoming = None

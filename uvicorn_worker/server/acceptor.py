@@ -18,13 +18,15 @@ import asyncio
 import errno
 import logging
 import socket
-import ssl
 import sys
 from collections.abc import Callable
 from typing import Any
 
-from uvicorn_worker.runtime import Runtime, is_uvloop
+from uvicorn_worker.runtime import Endpoints, Runtime
+from uvicorn_worker.server.proxy_protocol import receive_endpoints
 from uvicorn_worker.server.reuse_port import SETTLE_SECONDS, kernel_migrates, refuse_handshakes
+from uvicorn_worker.server.tls import TlsContexts, handshake_options
+from uvicorn_worker.server.trust import Trust
 from uvicorn_worker.server.watched import watched
 
 __all__ = ["Acceptor"]
@@ -53,34 +55,33 @@ _OF_THE_CONNECTION = frozenset(
     if hasattr(errno, name)
 )  # fmt: skip
 
-# How long a client has for its half of closing a TLS connection.
-TLS_CLOSE_SECONDS = 2.0
-
 
 class Acceptor:
     """Accepts on duplicates of listening sockets, and makes a connection of each socket that it gets.
 
+    `factory` makes the protocol of a connection, of the `Endpoints` that a proxy has told where it has.
     `exclusive` says that nobody else reads the sockets' queues (SO_REUSEPORT): at the end they must be empty.
-    `ssl_context` is read at each accept, so another one may be put in its place; `tls_options` go to
-    `loop.connect_accepted_socket` with it.
     """
 
     def __init__(
         self,
         runtime: Runtime,
-        factory: Callable[[], asyncio.Protocol],
+        factory: Callable[..., asyncio.Protocol],
         *,
-        ssl_context: ssl.SSLContext | None = None,
+        tls: TlsContexts | None = None,
         exclusive: bool = False,
     ) -> None:
-        self.ssl_context = ssl_context
-        self.tls_options = _tls_options(runtime)
+        config = runtime.config
+        self.tls = tls
+        self._tls_options = handshake_options(config, runtime.loop)
+        # Who may send a header of the PROXY protocol, where each connection begins with one.
+        self._proxies = None if config.proxy_protocol == "off" else Trust(config.proxy_allow_ips)
         self._runtime = runtime
         self._loop = runtime.loop
         self._log = logging.getLogger("uvicorn.error")
         self._factory = factory
         self._exclusive = exclusive
-        self._limit = runtime.config.limit_connections or sys.maxsize
+        self._limit = config.limit_connections or sys.maxsize
         self._listeners: list[socket.socket] = []
         self._reading = False
         self._per_turn = MOST_PER_TURN if exclusive else FEWEST_PER_TURN
@@ -91,11 +92,13 @@ class Acceptor:
         self._retry: asyncio.TimerHandle | None = None
         # Sockets that are on their way to a connection: for a turn of the loop, or for a TLS handshake.
         self._connecting: set[asyncio.Task[None]] = set()
+        # Those of them whose header of the PROXY protocol is read: a connection of the runtime stands for each.
+        self._reading_headers = 0
 
     @property
     def pending(self) -> int:
-        """How many sockets were accepted and are no connections yet."""
-        return len(self._connecting)
+        """How many sockets were accepted and are no connections of the runtime yet."""
+        return len(self._connecting) - self._reading_headers
 
     def listen(self, sock: socket.socket) -> None:
         """Accept from a duplicate of `sock`, so that closing it leaves the caller's own open."""
@@ -142,7 +145,7 @@ class Acceptor:
 
     @property
     def _full(self) -> bool:
-        return len(self._runtime.connections) + len(self._connecting) >= self._limit
+        return len(self._runtime.connections) + self.pending >= self._limit
 
     def _accept(self, listener: socket.socket) -> bool:
         """Accept one connection; False where there is none, or no room for it."""
@@ -162,11 +165,23 @@ class Acceptor:
         return True
 
     async def _connect(self, conn: socket.socket, address: object) -> None:
+        arguments: tuple[Endpoints, ...] = ()
+        if self._proxies is not None:
+            conn.setblocking(False)
+            self._reading_headers += 1
+            try:
+                endpoints = await receive_endpoints(self._runtime, conn, self._proxies)
+            finally:
+                self._reading_headers -= 1
+            if endpoints is None:
+                return
+            arguments = (endpoints,)
         options: dict[str, Any] = {}
-        if self.ssl_context is not None:
-            options = {"ssl": self.ssl_context, **self.tls_options}
+        if self.tls is not None:
+            # That of now: it is another one once the certificates were replaced.
+            options = {"ssl": self.tls.context, **self._tls_options}
         try:
-            protocol = self._factory()
+            protocol = self._factory(*arguments)
         except Exception as exc:  # noqa: BLE001 - a protocol's mistake costs this connection, not the server
             self._log.error("The connection of %s could not be made", address, exc_info=exc)
             conn.close()
@@ -174,10 +189,8 @@ class Acceptor:
         # From here on the socket is the transport's.
         try:
             await self._loop.connect_accepted_socket(lambda: protocol, conn, **options)
-        except ssl.SSLError as exc:
-            self._log.warning("TLS handshake with %s failed: %s", address, exc)
         except OSError as exc:
-            # The client left, or was too slow: so do port scanners and health checks.
+            # Also the errors of a TLS handshake. Port scanners and health checks do this all day.
             self._log.debug("The connection of %s ended before it was made: %s", address, exc)
 
     def _connected(self, task: asyncio.Task[None]) -> None:
@@ -284,13 +297,3 @@ class Acceptor:
         """Give up the handshakes that are under way."""
         for task in list(self._connecting):
             task.cancel()
-
-
-def _tls_options(runtime: Runtime) -> dict[str, Any]:
-    """How long a TLS handshake and a TLS closure may take, where the event loop can be told."""
-    options: dict[str, Any] = {}
-    if runtime.config.timeout_request_head:
-        options["ssl_handshake_timeout"] = runtime.config.timeout_request_head
-    if is_uvloop(runtime.loop) or tuple(sys.version_info) >= (3, 11):
-        options["ssl_shutdown_timeout"] = TLS_CLOSE_SECONDS
-    return options

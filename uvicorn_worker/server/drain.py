@@ -238,11 +238,8 @@ def _silent(connections: list[Connection]) -> Iterator[Connection]:
     A socket that is closed with unread bytes in it resets the client, which has a request under way then.
     """
     poller = select.poll()
-    descriptors = []
-    for connection in connections:
-        sock = connection.transport.get_extra_info("socket")
-        descriptor = -1 if sock is None else sock.fileno()
-        descriptors.append(descriptor)
+    descriptors = [connection.fileno() for connection in connections]
+    for descriptor in descriptors:
         if descriptor >= 0:
             poller.register(descriptor, select.POLLIN)
     received = {descriptor for descriptor, _ in poller.poll(0)}

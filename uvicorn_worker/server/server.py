@@ -18,23 +18,27 @@ import math
 import random
 import signal
 import socket
-import ssl
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from types import FrameType
 
-from uvicorn_worker.asgi import ASGIApp, raw_path_of
+from uvicorn_worker.asgi import ASGIApp
 from uvicorn_worker.clock import TICK
 from uvicorn_worker.config import Config
 from uvicorn_worker.errors import ConfigError, LifespanError
-from uvicorn_worker.runtime import AccessHook, Exchange, Runtime
+from uvicorn_worker.runtime import AccessHook, Runtime
 from uvicorn_worker.server.acceptor import Acceptor
+from uvicorn_worker.server.access_log import standalone_access
 from uvicorn_worker.server.drain import Drain, Schedule
 from uvicorn_worker.server.handover import protocol_factory
 from uvicorn_worker.server.lifespan import Lifespan
 from uvicorn_worker.server.loading import load_app
+from uvicorn_worker.server.logs import log_messages, set_levels
 from uvicorn_worker.server.memory import MemoryWatch
+from uvicorn_worker.server.tls import TlsContexts, tls_is_on
+from uvicorn_worker.server.tls_extension import tls_extension
 
 __all__ = ["Server"]
 
@@ -53,6 +57,8 @@ class Server:
         self.config = config
         self.log = logging.getLogger("uvicorn.error")
         self.started = False
+        self.exit_by = math.inf
+        """When the process is to be gone, as `time.monotonic()`; known from the beginning of `shutdown()` on."""
         self.runtime: Runtime
         self.acceptor: Acceptor
         self._should_exit = False
@@ -64,6 +70,7 @@ class Server:
         self._lifespan: Lifespan | None = None
         self._exclusive = False
         self._memory: MemoryWatch | None = None
+        self._tls: TlsContexts | None = None
         self._ticker: asyncio.TimerHandle | None = None
         # When the end was asked for, and whether by a signal.
         self._exit_time = 0.0
@@ -97,12 +104,6 @@ class Server:
             self._wake(self._quick)
             self._wake(self._changed)
 
-    @property
-    def exit_by(self) -> float:
-        """When the process is to be gone, as `time.monotonic()`; infinite where nothing says so."""
-        timeout = self.config.timeout_graceful_shutdown
-        return math.inf if timeout is None or not self._should_exit else self._exit_time + timeout
-
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """A signal handler: the first signal stops gracefully, a SIGINT after it at once.
 
@@ -121,18 +122,18 @@ class Server:
 
     # All of it ---------------------------------------------------------------------------------------
 
-    async def serve(
-        self, sockets: Sequence[socket.socket] | None = None, *, ssl_context: ssl.SSLContext | None = None
-    ) -> None:
+    async def serve(self, sockets: Sequence[socket.socket] | None = None) -> None:
         """Serve on bound stream sockets until `should_exit`; SIGINT and SIGTERM are handled meanwhile.
 
-        Raises `LifespanError` when the application's startup fails, and what its import raises.
+        Raises `ConfigError` when the TLS options can't be used, `LifespanError` when the application's startup fails,
+        and what its import raises.
         """
         if not sockets:
             raise ConfigError("Server.serve: sockets must be a list of one bound socket or more")
+        set_levels(self.config)
         with self._signals():
             try:
-                await self.startup(load_app(self.config), sockets, ssl_context=ssl_context)
+                await self.startup(load_app(self.config), sockets)
             except LifespanError as exc:
                 self.log.error("The application can't be started: %s", exc, exc_info=exc.__cause__)
                 raise
@@ -158,24 +159,31 @@ class Server:
         app: ASGIApp,
         sockets: Sequence[socket.socket],
         *,
-        ssl_context: ssl.SSLContext | None = None,
-        access: AccessHook | None = None,
+        access: Callable[[], AccessHook | None] | None = None,
         exclusive: bool = False,
     ) -> None:
-        """Run the lifespan startup, then begin to accept; raises `LifespanError`.
+        """Run the lifespan startup, then begin to accept; raises `ConfigError` and `LifespanError`.
 
-        `exclusive` says that no other process has these sockets: what is in their queues is lost with them.
+        `access` is asked for what is called for each response, once the application has started: applications
+        change loggers. `exclusive` says that no other process has these sockets: what is in their queues is lost
+        with them.
         """
         config = self.config
         loop = self._loop = asyncio.get_running_loop()
         if self._should_exit:
             self._exit.set()
             return
+        if config.log_level == "trace":
+            app = log_messages(app)
+        if config.threads is not None:
+            loop.set_default_executor(ThreadPoolExecutor(config.threads, "asyncio"))
+        if tls_is_on(config):
+            self._tls = TlsContexts(config)
         runtime = self.runtime = Runtime(config, app, loop)
+        runtime.tls_extension = tls_extension
         runtime.on_limit = self._limit_reached
         if config.limit_max_requests is not None:
             runtime.limit_requests = config.limit_max_requests + random.randint(0, config.limit_max_requests_jitter)  # noqa: S311 - spreads restarts, no secret
-        runtime.access = access if access is not None else _uvicorn_access(config)
         factory = protocol_factory(runtime)
         self._lifespan = lifespan = Lifespan(config, app)
         await self._start_lifespan(lifespan)
@@ -183,12 +191,13 @@ class Server:
             return
         runtime.state = lifespan.state
         runtime.use_context(lifespan.context)
+        runtime.access = standalone_access(config) if access is None else access()
         if config.limit_max_memory is not None:
             self._memory = MemoryWatch(config.limit_max_memory, self._memory_full)
             self._memory.start(loop)
         self._tick()
         self._exclusive = exclusive
-        self.acceptor = Acceptor(runtime, factory, ssl_context=ssl_context, exclusive=exclusive)
+        self.acceptor = Acceptor(runtime, factory, tls=self._tls, exclusive=exclusive)
         for sock in sockets:
             self.acceptor.listen(sock)
         self.started = True
@@ -222,6 +231,8 @@ class Server:
         runtime.refresh_default_lines()
         for connection in list(runtime.connections):
             connection.on_tick(tick)
+        if self._tls is not None:
+            self._tls.on_tick(tick)
         self._ticker = runtime.loop.call_later(TICK, self._tick)
 
     def _limit_reached(self) -> None:
@@ -240,14 +251,21 @@ class Server:
 
     # Stop --------------------------------------------------------------------------------------------
 
-    async def shutdown(self) -> None:
-        """Stop: gracefully within the configured time, or at once when `force_exit` is or becomes set."""
+    async def shutdown(self, within: float | None = None) -> None:
+        """Stop: gracefully within the configured time, or at once when `force_exit` is or becomes set.
+
+        `within` seconds is a bound for this stop, where it is less than the configured one.
+        """
         if not self.started:
             # The exit came during startup: nothing was accepted, and the lifespan was cancelled.
             self._stop_ticking()
             return
         config = self.config
-        schedule = Schedule(self._exit_time or time.monotonic(), config.timeout_graceful_shutdown)
+        timeout = config.timeout_graceful_shutdown
+        if within is not None:
+            timeout = within if timeout is None else min(timeout, within)
+        schedule = Schedule(self._exit_time or time.monotonic(), timeout)
+        self.exit_by = schedule.end
         drain = Drain(self.runtime, self.acceptor, schedule, self._changed, lambda: self._force_exit)
         if self._signalled:
             await drain.delay(config.timeout_drain_delay)
@@ -275,27 +293,3 @@ class Server:
             self._ticker = None
         if self._memory is not None:
             self._memory.stop()
-
-
-def _uvicorn_access(config: Config) -> AccessHook | None:
-    """Access lines on the logger uvicorn.access, in the form that uvicorn's own formatters know."""
-    logger = logging.getLogger("uvicorn.access")
-    if not config.access_log or not logger.isEnabledFor(logging.INFO):
-        return None
-
-    raw_root_path = raw_path_of(config.root_path)
-
-    def log_access(exchange: Exchange) -> None:
-        scope = exchange.scope
-        client = scope["client"]
-        target = (raw_root_path + exchange.target).decode("ascii")
-        logger.info(
-            '%s - "%s %s HTTP/%s" %d',
-            "{}:{}".format(*client) if client else "",
-            scope["method"],
-            target,
-            scope["http_version"],
-            exchange.status,
-        )
-
-    return log_access

@@ -12,14 +12,28 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from gunicorn.config import AccessLogFormat
+
 from uvicorn_worker.config import Config, check_options
 from uvicorn_worker.errors import ConfigError
+from uvicorn_worker.server.logs import LEVELS
 from uvicorn_worker.sources import Given, from_environment, from_pyproject
+from uvicorn_worker.worker.tls import context_factory, oldest_version
 
 if TYPE_CHECKING:
     from gunicorn.config import Config as GunicornConfig
 
-__all__ = ["HONOURED", "MASTERS", "NOT_OURS", "REFUSED", "ROWS", "Row", "config_from_settings", "refuse_unsupported"]
+__all__ = [
+    "HONOURED",
+    "MASTERS",
+    "NOT_OURS",
+    "REFUSED",
+    "ROWS",
+    "Row",
+    "config_from_settings",
+    "log_level",
+    "refuse_unsupported",
+]
 
 # Gunicorn takes this many header fields where limit_request_fields is 0.
 _MOST_FIELDS = 32768
@@ -29,6 +43,22 @@ CODE = "CONFIG_KWARGS of the worker class"
 
 def _same(value: Any) -> Any:
     return value
+
+
+def log_level(loglevel: str) -> str:
+    """The option log_level for Gunicorn's loglevel; a word that Gunicorn does not know means `info` to it."""
+    name = loglevel.lower()
+    return name if name in LEVELS else "info"
+
+
+def _unless_default(access_log_format: str) -> str | None:
+    """Gunicorn's own default is no wish: lines on uvicorn.access keep uvicorn's form then."""
+    return None if access_log_format == AccessLogFormat.default else access_log_format
+
+
+def _proxy_mode(value: Any) -> Any:
+    """A flag in Gunicorn 23."""
+    return ("auto" if value else "off") if isinstance(value, bool) else value
 
 
 @dataclass(frozen=True)
@@ -54,6 +84,20 @@ ROWS = (
     Row("asgi_loop", "loop"),
     Row("asgi_lifespan", "lifespan"),
     Row("websocket_max_message_size", "ws_max_size"),
+    Row("loglevel", "log_level", log_level, "`trace` is known here, and `info` to Gunicorn itself"),
+    Row("access_log_format", "access_log_format", _unless_default, "Gunicorn's default counts as unset"),
+    Row("certfile", "ssl_certfile"),
+    Row("keyfile", "ssl_keyfile"),
+    Row("ca_certs", "ssl_ca_certs"),
+    Row("cert_reqs", "ssl_cert_reqs"),
+    Row("ciphers", "ssl_ciphers"),
+    Row("ssl_version", "ssl_version", oldest_version, "the oldest version: TLS, TLSv1_2 or TLSv1_3"),
+    Row("forwarded_allow_ips", "forwarded_allow_ips", lambda ips: [*ips, "unix"], "`unix` is always added"),
+    Row("secure_scheme_headers", "secure_scheme_headers"),
+    Row("forwarder_headers", "forwarder_headers"),
+    Row("header_map", "header_map"),
+    Row("proxy_protocol", "proxy_protocol", _proxy_mode, "each connection must begin with a header; True: `auto`"),
+    Row("proxy_allow_ips", "proxy_allow_ips", lambda ips: [*ips, "unix"], "`unix` is always added"),
 )
 
 # What the worker does itself with a setting that is no option.
@@ -72,9 +116,7 @@ HONOURED = {
     "worker_tmp_dir": "where the heartbeat file lives",
     "sendfile": "no effect: ASGI applications hand over bytes",
     "accesslog": "access lines are written for each request and each WebSocket",
-    "access_log_format": "every atom of Gunicorn is known, for WebSocket too",
     "errorlog": "what the server core logs on `uvicorn.error` goes here",
-    "loglevel": "holds for `uvicorn.error` too",
     "logger_class": "its `access()` is called with objects that give every atom",
     "logconfig": "may name the loggers `uvicorn.error` and `uvicorn.access` too",
     "logconfig_dict": "as `logconfig`",
@@ -88,17 +130,11 @@ HONOURED = {
     "statsd_host": "request metrics are sent, with and without an access log",
     "statsd_prefix": "see `statsd_host`",
     "dogstatsd_tags": "see `statsd_host`",
-    "certfile": "TLS",
-    "keyfile": "TLS",
-    "ca_certs": "TLS",
-    "cert_reqs": "TLS",
-    "ciphers": "TLS",
-    "ssl_version": "TLS",
-    "suppress_ragged_eofs": "no effect: the end of a TLS connection without a closing alert is never an error here",
-    "do_handshake_on_connect": "no effect: the handshake is always awaited before the application sees a request",
-    "ssl_context": "called for each worker; an error in it stops the start",
+    "suppress_ragged_eofs": "no effect: a request that was cut off is never run, whether the client said so or not",
+    "do_handshake_on_connect": "no effect: the handshake always begins when the connection is accepted",
+    "ssl_context": "called in each worker, and again when the files have changed; an error in it ends the start",
     "pre_request": "called before the application",
-    "post_request": "called when the response is complete",
+    "post_request": "called when the application is done with the request",
     "post_worker_init": "called once the application is loaded",
     "worker_int": "called at `INT` and `QUIT`",
     "worker_abort": "called at `ABRT`",
@@ -124,10 +160,7 @@ NOT_OURS = {
 
 # Settings that change what arrives on a connection, or allow what no parser can. Serving without them would misread
 # requests, so they stop the start: the setting, the values that are fine, and what to do.
-REFUSED = (
-    ("proxy_protocol", (False, "off", None), "the PROXY protocol is not understood: turn proxy_protocol off"),
-    ("protocol", ("http", None), "only HTTP is spoken here: set protocol to http"),
-)
+REFUSED = (("protocol", ("http", None), "only HTTP is spoken here: set protocol to http"),)
 
 
 def refuse_unsupported(cfg: GunicornConfig) -> None:
@@ -144,8 +177,7 @@ _WORDS = {
     "limit_max_requests": "max_requests",
     "limit_max_requests_jitter": "max_requests_jitter",
     "access_log": "accesslog",
-    "access_log_format": "access_log_format",
-    "log_level": "loglevel",
+    "ssl_context_factory": "ssl_context",
 }
 
 
@@ -162,8 +194,7 @@ def config_from_settings(
     of options that were given in a place where they don't count. Raises `ConfigError`.
     """
     refuse_unsupported(cfg)
-    # Access lines go through Gunicorn's logger, not through uvicorn.access.
-    options: dict[str, Any] = {"access_log": False}
+    options: dict[str, Any] = {}
     words = {option: setting for option, setting in _WORDS.items() if setting in cfg.settings}
     for row in ROWS:
         if row.setting in cfg.settings:
@@ -173,6 +204,8 @@ def config_from_settings(
                 options[row.option] = row.convert(value)
     if max_requests < sys.maxsize:
         options["limit_max_requests"] = max_requests
+    if cfg.is_ssl or overrides.get("ssl_certfile"):
+        options["ssl_context_factory"] = context_factory(cfg)
     check_options(options, "Gunicorn's settings")
     for name, given in outer_options().items():
         if name not in words:
@@ -180,7 +213,12 @@ def config_from_settings(
         elif say is not None:
             say(f"option {name} (from {given.source}) is not used: set {words[name]} in Gunicorn instead")
     check_overrides(overrides)
-    return Config.from_options({**options, **overrides, "app": app}, "all sources")
+    config = Config.from_options({**options, **overrides, "app": app}, "all sources")
+    if cfg.timeout and (config.timeout_notify or 0) > cfg.timeout / 2:
+        raise ConfigError(
+            f"option timeout_notify = {config.timeout_notify!r}: must be at most half of Gunicorn's timeout"
+        )
+    return config
 
 
 def check_overrides(overrides: Mapping[str, Any], source: str = CODE) -> None:

@@ -19,18 +19,22 @@ from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 from gunicorn.arbiter import Arbiter
 from gunicorn.errors import AppImportError
-from gunicorn.sock import ssl_context
 from gunicorn.workers.base import Worker
 
 from uvicorn_worker.config import Config
-from uvicorn_worker.errors import ConfigError, LifespanError
+from uvicorn_worker.errors import AppLoadError, ConfigError, LifespanError
 from uvicorn_worker.server import Server
-from uvicorn_worker.server.loading import loop_factory
+from uvicorn_worker.server.loading import adapt, load_env_file, loop_factory
+from uvicorn_worker.server.tls import check_tls, tls_is_on
 from uvicorn_worker.worker.access_log import access_hook
 from uvicorn_worker.worker.boot import FailureToken
 from uvicorn_worker.worker.exit import leave_in_time
-from uvicorn_worker.worker.loggers import share_handlers
-from uvicorn_worker.worker.settings import check_overrides, config_from_settings
+from uvicorn_worker.worker.hooks import with_hooks
+from uvicorn_worker.worker.loggers import adopt_loggers
+from uvicorn_worker.worker.reload import failure_app, files_of
+from uvicorn_worker.worker.settings import check_overrides, config_from_settings, outer_options
+from uvicorn_worker.worker.statsd import never_wait
+from uvicorn_worker.worker.tls import context_factory
 from uvicorn_worker.worker.trace import StallWatch, describe_stall, enable_trace
 
 if TYPE_CHECKING:
@@ -44,6 +48,8 @@ _HEARTBEAT = 1.0
 _WAIT_FOR_MASTER = 3.0
 # Options whose values are not shown.
 _SECRET = frozenset({"ssl_keyfile_password"})
+# How long running requests may hold up a reload.
+_RELOAD_SECONDS = 1.0
 # What a quick stop leaves to hooks, and to threads of the application.
 _QUICK_EXIT = 2.0
 # How long tasks that the application left running may take to end once they were cancelled.
@@ -67,10 +73,27 @@ class UvicornWorker(Worker):
     """Options that a subclass fixes; they win over Gunicorn's settings."""
 
     _token: ClassVar[FailureToken | None] = None
+    _was_set_up: ClassVar[bool] = False
 
     alive: bool
 
+    # When the next heartbeat is due, and until when the start may go without any; by the monotonic clock.
+    _notify_at = _quiet_until = 0.0
+    _reloading = False
+
     # Before the fork ---------------------------------------------------------------------------------
+
+    @classmethod
+    def setup(cls) -> None:
+        """Called when Gunicorn looks the class up, at the start and on HUP, before `preload_app` loads anything."""
+        try:
+            given = outer_options().get("env_file")
+            load_env_file(cls._overrides().get("env_file", given and given.value))
+        except ConfigError as exc:
+            # On HUP an exception would be the end of the master without a word to its workers: they report it.
+            if not UvicornWorker._was_set_up:
+                raise RuntimeError(str(exc)) from None
+        UvicornWorker._was_set_up = True
 
     @classmethod
     def check_config(cls, cfg: GunicornConfig, log: Any) -> None:
@@ -79,11 +102,14 @@ class UvicornWorker(Worker):
         try:
             config = config_from_settings(cfg, _not_loaded, sys.maxsize, cls._overrides(), say)
             loop_factory(config)
-            if say is not None and cfg.reuse_port and cfg.workers == 1:
-                say("reuse_port with one worker: nobody listens while that worker is replaced. Turn reuse_port off.")
+            check_tls(config)
         except ConfigError as exc:
             # Gunicorn prints this as one line and exits.
             raise RuntimeError(str(exc)) from None
+        if say is not None and cfg.reuse_port and cfg.workers == 1:
+            say("reuse_port with one worker: nobody listens while that worker is replaced. Turn reuse_port off.")
+        if say is not None and context_factory(cfg) is not None and not tls_is_on(config):
+            say("Gunicorn setting ssl_context: the hook is not called, since without certfile plain HTTP is served")
 
     @classmethod
     def configure(cls, **options: Any) -> type[UvicornWorker]:
@@ -120,14 +146,19 @@ class UvicornWorker(Worker):
 
     def init_process(self) -> None:
         """Called after the fork; does not return before the worker is done."""
-        share_handlers(self.log)
         try:
             config = config_from_settings(self.cfg, _not_loaded, self.max_requests, self._overrides())
         except ConfigError as exc:
             # The master has checked this at its start; what was changed before a reload is seen here first.
             self.server = Server(Config(app=_not_loaded))
             self._boot_failed(str(exc), Arbiter.WORKER_BOOT_ERROR)
+        adopt_loggers(self.log, self.cfg, config)
+        never_wait(self.log)
         self.server = Server(config)
+        timeout = self.cfg.timeout
+        self._notify_interval = config.timeout_notify or min(_HEARTBEAT, timeout / 4 if timeout else _HEARTBEAT)
+        if config.timeout_startup is not None:
+            self._quiet_until = time.monotonic() + config.timeout_startup
         # Applications of an older style ask for the event loop when they are imported.
         self.loop = loop_factory(config)()
         asyncio.set_event_loop(self.loop)
@@ -138,18 +169,32 @@ class UvicornWorker(Worker):
         """Load the application as Gunicorn does; it was loaded before the fork if preload_app is set."""
         self.notify()
         try:
-            super().load_wsgi()
+            # Anew: the application, too, is imported as it is now, not as it was when the master started.
+            load_env_file(self.server.config.env_file)
+            self.wsgi = adapt(self.app.wsgi(), self.server.config, multiprocess=self.cfg.workers > 1)
         except SystemExit as exc:
             if not exc.code:
                 raise
             self._boot_failed(f"The application exited with {exc.code!r} while it was loaded.", Arbiter.APP_LOAD_ERROR)
         except Exception as exc:  # noqa: BLE001 - an import may raise anything; it is reported
+            if self.cfg.reload:
+                self._show_failure("The application can't be loaded", exc)
+                return
             code = Arbiter.WORKER_BOOT_ERROR
             if isinstance(exc, AppImportError):
                 # Its message says it all; what it was made from is Gunicorn's own affair.
                 code, exc.__context__ = Arbiter.APP_LOAD_ERROR, None
+            elif isinstance(exc, (AppLoadError, ConfigError)):
+                self._boot_failed(f"The application can't be loaded: {exc}", Arbiter.APP_LOAD_ERROR)
             self._boot_failed(f"The application can't be loaded: {exc}", code, exc)
         self.notify()
+
+    def _show_failure(self, message: str, exc: BaseException) -> None:
+        """Under --reload: serve what went wrong until a file changes."""
+        self.log.error("%s; waiting for a change of its files: %s", message, exc, exc_info=exc)
+        for path in files_of(exc):
+            self.reloader.add_extra_file(path)
+        self.wsgi = failure_app(exc)
 
     def _boot_failed(self, message: str, code: int, exc: BaseException | None = None) -> NoReturn:
         """End this process so that the master ends, with one report however many workers fail."""
@@ -167,6 +212,16 @@ class UvicornWorker(Worker):
         if token is not None:
             token.wait_for_forks()
         sys.exit(code)
+
+    @property
+    def nr(self) -> int:
+        """How many requests were answered, which Gunicorn's hooks ask for."""
+        runtime = getattr(getattr(self, "server", None), "runtime", None)
+        return 0 if runtime is None else runtime.requests
+
+    @nr.setter
+    def nr(self, value: int) -> None:
+        """Gunicorn's base class begins with 0."""
 
     # Run ---------------------------------------------------------------------------------------------
 
@@ -187,15 +242,17 @@ class UvicornWorker(Worker):
         if self.cfg.timeout:
             self._stall_watch = StallWatch(self.cfg.timeout, lambda: self._beaten, self._report_stall)
             self._stall_watch.start()
+        # Gunicorn's reloader writes to this pipe from a thread of its own.
+        self.loop.add_reader(self.PIPE[0], self._reload_asked)
         try:
-            await self.server.startup(
-                self.wsgi,
-                [listener.sock for listener in self.sockets],
-                ssl_context=ssl_context(self.cfg) if self.cfg.is_ssl else None,
-                access=access_hook(self.log, self.cfg) if self._overrides().get("access_log", True) else None,
-            )
+            await self._startup()
         except LifespanError as exc:
-            self._boot_failed(f"The application can't be started: {exc}", Arbiter.WORKER_BOOT_ERROR, exc.__cause__)
+            if not self.cfg.reload:
+                self._boot_failed(f"The application can't be started: {exc}", Arbiter.WORKER_BOOT_ERROR, exc.__cause__)
+            self._show_failure("The application can't be started", exc)
+            await self._startup()
+        except ConfigError as exc:
+            self._boot_failed(str(exc), Arbiter.WORKER_BOOT_ERROR, exc.__cause__)
         except Exception as exc:  # noqa: BLE001 - reported, and the master ends
             self._boot_failed(f"The application can't be started: {exc}", Arbiter.WORKER_BOOT_ERROR, exc)
         if self.server.started:
@@ -203,7 +260,22 @@ class UvicornWorker(Worker):
             # The server accepts from duplicates: as long as ours were open, clients would queue up in vain.
             for listener in self.sockets:
                 listener.close()
-        await self.server.shutdown()
+        await self.server.shutdown(_RELOAD_SECONDS if self._reloading else None)
+
+    async def _startup(self) -> None:
+        await self.server.startup(
+            with_hooks(self.wsgi, self),
+            [listener.sock for listener in self.sockets],
+            access=lambda: access_hook(self.log, self.cfg, self.server.config),
+            exclusive=self.sockets is not self._shared,
+        )
+
+    def _reload_asked(self) -> None:
+        """A source file has changed, and `alive` says so."""
+        self.loop.remove_reader(self.PIPE[0])
+        if not self.alive:
+            self._reloading = True
+            self.server.should_exit = True
 
     def _close_loop(self) -> None:
         loop = self.loop
@@ -225,17 +297,23 @@ class UvicornWorker(Worker):
 
     def _beat(self) -> None:
         """Tell the master that the loop turns; see whether the master is still there."""
-        self.notify()
-        self._beaten = time.monotonic()
-        if not self.alive:
-            # Gunicorn's reloader asks for the end in this way.
-            self.server.should_exit = True
-        elif self.ppid != os.getppid():
+        now = time.monotonic()
+        if now >= self._notify_at:
+            self._notify_at = now + self._notify_interval
+            self.notify()
+        if self.alive and self.ppid != os.getppid():
             self.alive = False
             self.log.info("Parent changed, shutting down: %s", self)
             self.server.should_exit = True
-        timeout = self.cfg.timeout
-        self.loop.call_later(min(_HEARTBEAT, timeout / 4) if timeout else _HEARTBEAT, self._beat)
+        self.loop.call_later(min(_HEARTBEAT, self._notify_interval), self._beat)
+
+    def notify(self) -> None:
+        """Tell the master that this process is well; until it serves, it may be silent for timeout_startup."""
+        super().notify()
+        self._beaten = time.monotonic()
+        if self._quiet_until > self._beaten + self.cfg.timeout and not self.server.started:
+            self._beaten = last = self._quiet_until - self.cfg.timeout
+            os.utime(self.tmp.fileno(), (last, last))
 
     # Signals -----------------------------------------------------------------------------------------
 

@@ -11,7 +11,7 @@ import socket
 import struct
 
 from uvicorn_worker.clock import ticks
-from uvicorn_worker.runtime import Runtime
+from uvicorn_worker.runtime import Runtime, unsent_by_kernel
 
 __all__ = ["Output"]
 
@@ -89,7 +89,7 @@ class Output(asyncio.Protocol):
     def flush(self) -> None:
         """Hand what was gathered to the transport."""
         gathered, self.gathered = self.gathered, None
-        if gathered is None or self.transport.is_closing():
+        if not gathered or self.transport.is_closing():
             return
         if self.gathered_size > GATHER_LIMIT and len(gathered) > 1:
             self._write_many(gathered)
@@ -115,7 +115,7 @@ class Output(asyncio.Protocol):
 
     # Reading of what is not wanted --------------------------------------------------------------------
 
-    def drop(self, data: bytes) -> None:
+    def drop(self, data: bytes | memoryview) -> None:
         """Count what comes after the last answer; a client that does not stop is cut off."""
         self.dropped += len(data)
         if self.dropped > LINGER_BYTES:
@@ -137,6 +137,11 @@ class Output(asyncio.Protocol):
         """The tick `deadline` has come; a hook of the whole connection."""
         raise NotImplementedError
 
+    def fileno(self) -> int:
+        """The file descriptor of the socket; -1 where there is none."""
+        sock = self.transport.get_extra_info("socket")
+        return -1 if sock is None else int(sock.fileno())
+
     def drain(self) -> None:
         """The server stops; a hook for protocols that have something to say then."""
 
@@ -150,7 +155,8 @@ class Output(asyncio.Protocol):
         """Close when all that was written has left; nothing more is expected from the client."""
         self.flush()
         self.closing = True
-        self.deadline = 0
+        # TLS is closed when the client has answered close_notify, and one that does not look does not answer.
+        self.deadline = 0 if self.transport.can_write_eof() else self.runtime.tick + ticks(LINGER_SECONDS)
         self.transport.close()
 
     def close_gently(self) -> None:
@@ -168,11 +174,18 @@ class Output(asyncio.Protocol):
 
     def end_linger(self) -> None:
         """The time to linger is over, unless the client is still taking what was written."""
+        is_tls = not self.transport.can_write_eof()
         before, self.unsent = self.unsent, self.transport.get_write_buffer_size()
+        if is_tls:
+            # The transport below the one of TLS is out of sight; as long as it has data, so has the kernel.
+            self.unsent += unsent_by_kernel(self.transport)
         self.stalls = self.stalls + 1 if self.unsent == before else 0
         # Once all was taken the time to linger begins; before, patience with a client that takes nothing has an end.
         if self.stalls <= (STALL_PERIODS if self.unsent else 0) and (self.unsent or before):
             self.deadline = self.runtime.tick + ticks(LINGER_SECONDS)
+        elif is_tls and not self.unsent and not self.transport.is_closing():
+            # Without a close_notify a client would take the end of the answer for a cut.
+            self.close()
         else:
             self.transport.abort()
 
