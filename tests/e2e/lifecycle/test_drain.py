@@ -79,7 +79,8 @@ def test_threads_that_run_on_do_not_hold_it_up(serve: Serve) -> None:
 
 
 def test_a_worker_that_is_blocked_in_c_says_with_what(serve: Serve) -> None:
-    server = serve("lifecycle_app:app", "--timeout", "2", worker=HTTPTOOLS)
+    # With an access log ages are exact, and so is their order.
+    server = serve("lifecycle_app:app", "--timeout", "2", "--access-logfile", "-", worker=HTTPTOOLS)
     pid = server.wait_events("startup")[0].pid
     with server.connect() as connection, server.connect() as other:
         other.request("/sleep?s=60")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.e2e.harness import Gunicorn, control_socket_option
+from tests.e2e.harness import Gunicorn, control_socket_option, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -57,7 +57,7 @@ def test_the_configuration_serves(serve: Serve) -> None:
     env = {"GUNICORN_CMD_ARGS": options, "WEB_CONCURRENCY": "2"}
     server = serve(copy=EXAMPLE, argv=["app:app", "-c", "gunicorn.conf.py"], env=env)
     assert server.get("/health").text == "ready\n"
-    assert len(server.workers()) == 2
+    until(lambda: len(server.workers()) == 2, "both workers")
     # TERM would be followed by the delay.
     server.signal(signal.SIGQUIT)
     assert server.wait_exit() == 0
