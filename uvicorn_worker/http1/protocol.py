@@ -297,8 +297,8 @@ class Http1Protocol(Input):
 
     @property
     def idle(self) -> bool:
-        """Whether no request is being received, run or answered."""
-        return self.cycle is None and not self.begun
+        """Whether no request is being received, run or answered, and the connection is not being closed."""
+        return self.cycle is None and not self.begun and not self.closing
 
     def on_deadline(self) -> None:
         """Too long idle, too long in sending a head or a body, or long enough in lingering."""
@@ -354,13 +354,8 @@ class Http1Protocol(Input):
             self.runtime.loop.call_later(STOP_LINGER_SECONDS, self._end_hastened)
 
     def _end_hastened(self) -> None:
-        if self in self.runtime.connections and not self._unsent():
+        if self in self.runtime.connections and not self.unsent_size():
             self.transport.abort()
-
-    def _unsent(self) -> int:
-        """How much the client has not taken of what was written, as far as we would hold it back by closing."""
-        size = self.transport.get_write_buffer_size()
-        return size + unsent_by_kernel(self.transport) if self.tls_overhead else size
 
     def close_if_idle(self) -> None:
         """Close the connection unless a request is under way on it."""
