@@ -25,7 +25,7 @@ from concurrent.futures import ThreadPoolExecutor
 from types import FrameType
 
 from uvicorn_worker.asgi import ASGIApp
-from uvicorn_worker.clock import TICK
+from uvicorn_worker.clock import Ticker
 from uvicorn_worker.config import Config
 from uvicorn_worker.errors import ConfigError, LifespanError
 from uvicorn_worker.runtime import AccessHook, Runtime
@@ -71,7 +71,7 @@ class Server:
         self._exclusive = False
         self._memory: MemoryWatch | None = None
         self._tls: TlsContexts | None = None
-        self._ticker: asyncio.TimerHandle | None = None
+        self._ticker: Ticker | None = None
         # When the end was asked for, and whether by a signal.
         self._exit_time = 0.0
         self._signalled = False
@@ -195,7 +195,7 @@ class Server:
         if config.limit_max_memory is not None:
             self._memory = MemoryWatch(config.limit_max_memory, self._memory_full)
             self._memory.start(loop)
-        self._tick()
+        self._ticker = Ticker(loop, runtime.count_tick, self._on_tick)
         self._exclusive = exclusive
         self.acceptor = Acceptor(runtime, factory, tls=self._tls, exclusive=exclusive)
         for sock in sockets:
@@ -223,17 +223,11 @@ class Server:
         """Wait until `should_exit`."""
         await self._exit.wait()
 
-    def _tick(self) -> None:
-        """Twice a second for the whole server: deadlines of connections, the Date line."""
-        runtime = self.runtime
-        runtime.tick = tick = runtime.tick + 1
-        runtime.ticked = time.monotonic()
-        runtime.refresh_default_lines()
-        for connection in list(runtime.connections):
-            connection.on_tick(tick)
+    def _on_tick(self) -> None:
+        """Twice a second for the whole server: deadlines of connections and requests, the Date line."""
+        self.runtime.on_tick(time.monotonic())
         if self._tls is not None:
-            self._tls.on_tick(tick)
-        self._ticker = runtime.loop.call_later(TICK, self._tick)
+            self._tls.on_tick(self.runtime.tick)
 
     def _limit_reached(self) -> None:
         if not self._should_exit:
@@ -289,7 +283,7 @@ class Server:
 
     def _stop_ticking(self) -> None:
         if self._ticker is not None:
-            self._ticker.cancel()
+            self._ticker.stop()
             self._ticker = None
         if self._memory is not None:
             self._memory.stop()
