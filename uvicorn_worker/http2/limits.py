@@ -1,0 +1,95 @@
+"""What a client of HTTP/2 may do, and how much of it: the limits of the engines, each with its reason.
+
+Those that an operator sets are fields of `Limits`. All others are constants, the same for both engines.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from uvicorn_worker.config import Config
+
+__all__ = [
+    "ANSWER_BACKLOG",
+    "CONTINUATION_LIMIT",
+    "CONTROL_BURST",
+    "CONTROL_PER_DATA",
+    "CONTROL_PER_REQUEST",
+    "CONTROL_PER_TICK",
+    "CREDIT_PART",
+    "HEADER_LIST_SLACK",
+    "RESET_BURST",
+    "RESET_PER_TICK",
+    "USEFUL_DATA",
+    "WINDOW_STREAMS",
+    "Limits",
+]
+
+# Rapid reset (CVE-2023-44487) and its reversal, streams that the client makes us reset (CVE-2025-8671): so many streams
+# may end by RST_STREAM, either way, before the connection does; so many more with each tick (half a second).
+# REFUSED_STREAM does not count, since a client could not know better.
+RESET_BURST = 200
+RESET_PER_TICK = 50
+
+# Frames that carry nothing of a request, each of which costs us work: PING, SETTINGS, PRIORITY, PRIORITY_UPDATE,
+# WINDOW_UPDATE, RST_STREAM of streams that are gone, unknown types, and DATA without data that does not end the
+# stream. So many at once, and so many more for each tick, for each request, and for each DATA frame that is worth
+# its while, sent or received. Clients that measure the round trip send a PING for each DATA frame, and all of them
+# send one or two WINDOW_UPDATEs for it.
+CONTROL_BURST = 1000
+CONTROL_PER_TICK = 200
+CONTROL_PER_REQUEST = 4
+CONTROL_PER_DATA = 4
+# A DATA frame is worth its while from this size on, or if it ends the stream.
+USEFUL_DATA = 256
+
+# Frames that answer the client's (PING and SETTINGS with ACK, RST_STREAM) and that wait for `data_to_send()`, which
+# the protocol does not call while the client does not read.
+ANSWER_BACKLOG = 1000
+
+# CONTINUATION flood (CVE-2024-27316): frames of one header block, and its bytes in compressed form, for which the
+# hard limit on header lists counts. A client that obeys our settings needs few: its frames hold 16384 bytes.
+CONTINUATION_LIMIT = 16
+
+# HPACK bombs: a header list may be so many times as large as SETTINGS_MAX_HEADER_LIST_SIZE says and is still decoded,
+# so that its stream alone is refused (431). Beyond, decoding is given up and the connection with it.
+HEADER_LIST_SLACK = 2
+
+# The window of a connection, in windows of a stream: streams whose application does not read must not stop others.
+WINDOW_STREAMS = 16
+
+# Credit is given back when this part of a window (one half) has been taken, so that not each read makes a frame.
+CREDIT_PART = 2
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What the server announces in its SETTINGS, and holds the client to."""
+
+    max_concurrent_streams: int = 100
+    initial_window_size: int = 65535
+    max_frame_size: int = 16384
+    max_header_list_size: int = 65536
+    # Whether extended CONNECT (RFC 8441) is announced.
+    connect_protocol: bool = True
+
+    @property
+    def connection_window(self) -> int:
+        """The receive window of the connection; SETTINGS can't say it, so WINDOW_UPDATE does (6.9.2)."""
+        return min(max(65535, self.initial_window_size * WINDOW_STREAMS), 2**31 - 1)
+
+    @property
+    def header_list_bound(self) -> int:
+        """Above this size a header list is not decoded."""
+        return self.max_header_list_size * HEADER_LIST_SLACK
+
+    @classmethod
+    def from_config(cls, config: Config) -> Limits:
+        """The limits that the options ask for."""
+        return cls(
+            max_concurrent_streams=config.http2_max_concurrent_streams,
+            initial_window_size=config.http2_initial_window_size,
+            max_frame_size=config.http2_max_frame_size,
+            max_header_list_size=config.http2_max_header_list_size,
+            connect_protocol=config.ws != "none",
+        )
