@@ -18,6 +18,7 @@ __all__ = [
     "CONTROL_PER_TICK",
     "CREDIT_PART",
     "HEADER_LIST_SLACK",
+    "RESETS_REMEMBERED",
     "RESET_BURST",
     "RESET_PER_TICK",
     "USEFUL_DATA",
@@ -28,7 +29,7 @@ __all__ = [
 # Rapid reset (CVE-2023-44487) and its reversal, streams that the client makes us reset (CVE-2025-8671): so many streams
 # may end by RST_STREAM, either way, before the connection does; so many more with each tick (half a second).
 # REFUSED_STREAM does not count, since a client could not know better.
-RESET_BURST = 200
+RESET_BURST = 1000
 RESET_PER_TICK = 50
 
 # Frames that carry nothing of a request, each of which costs us work: PING, SETTINGS, PRIORITY, PRIORITY_UPDATE,
@@ -46,6 +47,9 @@ USEFUL_DATA = 256
 # Frames that answer the client's (PING and SETTINGS with ACK, RST_STREAM) and that wait for `data_to_send()`, which
 # the protocol does not call while the client does not read.
 ANSWER_BACKLOG = 1000
+
+# Streams that we have reset and whose frames may still be on their way; of older ones they are faults.
+RESETS_REMEMBERED = 256
 
 # CONTINUATION flood (CVE-2024-27316): frames of one header block, and its bytes in compressed form, for which the
 # hard limit on header lists counts. A client that obeys our settings needs few: its frames hold 16384 bytes.
