@@ -12,13 +12,24 @@ the body is delimited (RFC 9112, 6.3) is chosen then, once for the message.
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from uvicorn_worker.asgi import Event
-from uvicorn_worker.errors import ApplicationError, ClientDisconnected, comes_from_disconnect
+from uvicorn_worker.cycle import (
+    AWAIT_START,
+    BODILESS,
+    BODY,
+    DONE,
+    EXPECTED,
+    HEAD_HELD,
+    WAITING,
+    Cycle,
+    as_bytes,
+    wrong_length,
+)
+from uvicorn_worker.errors import ApplicationError, ClientDisconnected
 from uvicorn_worker.http1.head import CLOSES, STATUS_LINES, encode_fields, status_line
 
 if TYPE_CHECKING:
@@ -27,23 +38,8 @@ if TYPE_CHECKING:
 
 __all__ = ["RequestCycle"]
 
-# Progress of the application's call.
-WAITING, BEGUN, RETURNED = range(3)
-
-# Stages of the response.
-AWAIT_START, HEAD_HELD, BODY, DONE = range(4)
-EXPECTED = {
-    AWAIT_START: "http.response.start",
-    HEAD_HELD: "http.response.body",
-    BODY: "http.response.body",
-    DONE: "nothing, since the response is complete",
-}
-
 # How the body of the response is delimited.
 NO_BODY, SIZED, CHUNKED, UNTIL_CLOSE = range(4)
-
-# Statuses whose responses have no body whatever the application sends; and all 1xx (RFC 9110, 6.4.1).
-BODILESS = frozenset([204, 304])
 
 # Up to this size a chunk is copied into one piece with its framing; above, the copy costs more than a
 # second piece in the write.
@@ -53,39 +49,20 @@ COPY_LIMIT = 16384
 LENGTHS = 1024
 LENGTH_LINES = [b"content-length: %d\r\n" % length for length in range(LENGTHS)]
 
-PLAIN_TEXT = (b"content-type", b"text/plain; charset=utf-8")
 
-
-class RequestCycle:
+class RequestCycle(Cycle):
     """Holds the request; its bound `receive` and `send` are what the application is called with."""
 
     __slots__ = (
-        "__weakref__",
-        "body_sent",
-        "chunks",
-        "complete",
         "conn",
-        "delivered",
         "expect_continue",
         "framing",
-        "gone",
         "http10",
         "keep_alive",
         "length",
         "lines",
-        "lost",
         "persistent",
-        "progress",
         "remaining",
-        "response_headers",
-        "runtime",
-        "scope",
-        "stage",
-        "started",
-        "status",
-        "target",
-        "task",
-        "waiters",
     )
 
     def __init__(self, conn: Http1Protocol, runtime: Runtime, scope: dict[str, Any], persistent: bool) -> None:
@@ -99,75 +76,28 @@ class RequestCycle:
         # The request target in origin-form, as it was sent: applications change what is in the scope.
         self.target = b""
         self.progress = WAITING
-        self.task: asyncio.Task[None] | None = None
+        self.task = None
         # The request's body: what has come and was not taken, whether all has come, whether all was taken.
-        self.chunks: list[bytes] = []
+        self.chunks = []
         self.complete = False
         self.delivered = False
         self.expect_continue = False
-        # `gone`: receive() says http.disconnect. `lost`: nothing can be sent any more.
         self.gone = False
         self.lost = False
-        self.waiters: list[asyncio.Future[None]] | None = None
+        self.waiters = None
         self.stage = AWAIT_START
         self.started = time.monotonic() if runtime.access is not None else 0.0
 
-    # The application ---------------------------------------------------------------------------------
+    # Answering in the application's place ---------------------------------------------------------------
 
-    async def run(self) -> None:
-        """Call the application, and see to it that the client gets an answer or sees that there is none."""
-        try:
-            await self.runtime.app(self.scope, self.receive, self.send)
-        except Exception as exc:  # noqa: BLE001 - whatever the application raises is answered and logged here
-            self._application_failed(exc)
-        except asyncio.CancelledError:
-            self.abandon()
-            raise
-        else:
-            if self.stage != DONE and not self.lost:
-                self._application_returned_early()
-        finally:
-            self.runtime.exchanges.discard(self)
-            self.progress = RETURNED
-            self.task = None
-
-    def _application_failed(self, exc: Exception) -> None:
-        scope, log = self.scope, self.runtime.log
-        if self.lost and comes_from_disconnect(exc):
-            log.debug("%s %s: the client left before the response was complete", scope["method"], scope["path"])
-            return
-        log.error("Exception in ASGI application: %s %s", scope["method"], scope["path"], exc_info=exc)
-        self._give_up(500, b"Internal Server Error")
-
-    def _application_returned_early(self) -> None:
-        scope = self.scope
-        if self.gone:
-            # After http.disconnect there is nobody to answer; the connection has no further use.
-            self.conn.cut(self)
-            return
-        self.runtime.log.error(
-            "ASGI application returned without completing the response: %s %s", scope["method"], scope["path"]
-        )
-        self._give_up(500, b"Internal Server Error")
-
-    def abandon(self) -> None:
-        """The server stops and won't wait for the application any longer."""
-        self._give_up(503, b"Service Unavailable")
-
-    def overload(self) -> None:
-        """Answer in the place of the application, which has as much to do as limit_concurrency lets it."""
-        self.progress = RETURNED
-        self._give_up(503, b"Service Unavailable", [(b"retry-after", b"1")])
-
-    def _give_up(self, status: int, text: bytes, headers: Iterable[tuple[bytes, bytes]] = ()) -> None:
-        """Answer with `status` where nothing was sent; else cut the connection, so that the client sees it."""
-        if self.lost or self.stage == DONE:
-            return
-        if self.stage == BODY:
-            self.conn.cut(self)
-            return
-        self._start(status, [PLAIN_TEXT, *headers])
+    def answer(self, status: int, text: bytes, headers: Iterable[tuple[bytes, bytes]]) -> None:
+        """Send a whole response of the server's own."""
+        self._start(status, headers)
         self._send_first(text, False)
+
+    def cut(self) -> None:
+        """End a response that can't be completed, and the connection with it."""
+        self.conn.cut(self)
 
     # The request -------------------------------------------------------------------------------------
 
@@ -216,7 +146,7 @@ class RequestCycle:
         if kind == "http.response.body" and HEAD_HELD <= stage <= BODY:
             body, more = message.get("body", b""), message.get("more_body", False)
             if type(body) is not bytes:
-                body = _as_bytes(body)
+                body = as_bytes(body)
             if stage == HEAD_HELD:
                 self._send_first(body, more)
             else:
@@ -254,7 +184,7 @@ class RequestCycle:
             if length is None:
                 length = size
             elif size > length or (size < length and not more):
-                raise _wrong_length(length, size)
+                raise wrong_length(length, size)
             self.framing = SIZED
             self.remaining = length - size
             lines.append(LENGTH_LINES[length] if length < LENGTHS else b"content-length: %d\r\n" % length)
@@ -330,7 +260,7 @@ class RequestCycle:
             remaining = self.remaining - size
             if remaining < 0 or (remaining and not more):
                 total = self.body_sent + self.remaining
-                raise _wrong_length(total, self.body_sent + size)
+                raise wrong_length(total, self.body_sent + size)
             self.remaining = remaining
             if size:
                 conn.gather(body)
@@ -356,16 +286,6 @@ class RequestCycle:
             self.wake()
         self.conn.response_complete(self)
 
-    def log_access(self) -> None:
-        """Write the access line; one that can't be written must not cost the client its answer."""
-        runtime = self.runtime
-        if runtime.access is None:
-            return
-        try:
-            runtime.access(self)
-        except Exception as exc:
-            runtime.log.error("The access line could not be logged", exc_info=exc)
-
     # Waiting -----------------------------------------------------------------------------------------
 
     async def _wait_for_client(self) -> None:
@@ -373,55 +293,3 @@ class RequestCycle:
             await self._wait()
             if self.lost:
                 raise ClientDisconnected("the client left while the response was being sent")
-
-    async def _wait(self) -> None:
-        """Wait until something changes: body, disconnect, room to write."""
-        waiter = self.runtime.loop.create_future()
-        if self.waiters is None:
-            self.waiters = [waiter]
-        else:
-            self.waiters.append(waiter)
-        try:
-            await waiter
-        except asyncio.CancelledError:
-            self._forget(waiter)
-            raise
-
-    def _forget(self, waiter: asyncio.Future[None]) -> None:
-        if self.waiters is not None and waiter in self.waiters:
-            self.waiters.remove(waiter)
-
-    def wake(self) -> None:
-        """Let everything that waits look again."""
-        waiters, self.waiters = self.waiters, None
-        if waiters is not None:
-            for waiter in waiters:
-                if not waiter.done():
-                    waiter.set_result(None)
-
-    def disconnect(self) -> None:
-        """receive() says http.disconnect from now on; what is sent still goes out."""
-        self.gone = True
-        self.wake()
-
-    def connection_lost(self) -> None:
-        """Nothing can be received or sent any more."""
-        self.lost = True
-        self.chunks.clear()
-        if self.stage in (HEAD_HELD, BODY):
-            self.log_access()
-        self.disconnect()
-
-
-def _as_bytes(body: Any) -> bytes:
-    """A copy of a body that is not bytes: a bytearray may change after send() has returned."""
-    if isinstance(body, (bytearray, memoryview)):
-        return bytes(body)
-    raise ApplicationError(f"body of http.response.body must be bytes, not {type(body).__name__}")
-
-
-def _wrong_length(declared: int, actual: int) -> ApplicationError:
-    more_or_less = "longer" if actual > declared else "shorter"
-    return ApplicationError(
-        f"the response body is {more_or_less} ({actual} bytes) than its content-length ({declared})"
-    )

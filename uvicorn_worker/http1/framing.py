@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from uvicorn_worker.errors import RequestRefused
-from uvicorn_worker.http1.head import LENGTH_DIGITS
+from uvicorn_worker.fields import LENGTH_DIGITS
 
 __all__ = ["OWN_FIELDS", "Framing", "read_framing"]
 

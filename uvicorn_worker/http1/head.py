@@ -7,24 +7,16 @@ memo, nor onto the wire, that has not been checked against RFC 9110, 5.1 and 5.5
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from http import HTTPStatus
 from typing import Any
 
 from uvicorn_worker.errors import ApplicationError
+from uvicorn_worker.fields import HOP_BY_HOP, LENGTH_DIGITS, as_pair, check_field, check_status, read_length
 
-__all__ = ["CLOSES", "LENGTH_DIGITS", "STATUS_LINES", "FieldMemo", "encode_field", "encode_fields", "status_line"]
+__all__ = ["CLOSES", "STATUS_LINES", "FieldMemo", "encode_field", "encode_fields", "status_line"]
 
 STATUS_LINES = {status.value: b"HTTP/1.1 %d %s\r\n" % (status, status.phrase.encode()) for status in HTTPStatus}
-
-# token (RFC 9110, 5.6.2), and what field-value (5.5) leaves out: controls other than HTAB.
-_is_token = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+").fullmatch
-_find_control = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]").search
-
-# Fields of the message's framing and of the connection are the server's, not the application's
-# (RFC 9110, 7.6.1): the application's wish to close is taken from them, the rest is left out.
-HOP_BY_HOP = frozenset([b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding"])
 
 CLOSES = 1
 """Flag of `encode_fields`: the application sent `Connection: close`."""
@@ -34,28 +26,20 @@ CLOSES = 1
 _MEMO_SIZE = 2048
 _MEMO_LONGEST = 128
 
-# More digits than any length has, and fewer than Python takes for a number.
-LENGTH_DIGITS = 19
-
 FieldMemo = dict[tuple[bytes, bytes], bytes]
 
 
 def status_line(status: Any) -> bytes:
     """The status line of `status`; the reason phrase is empty for a code without a registered one."""
-    if not isinstance(status, int) or not 100 <= status <= 999:
-        raise ApplicationError(f"status of http.response.start must be an integer from 100 to 999, not {status!r}")
-    return STATUS_LINES.setdefault(int(status), b"HTTP/1.1 %d \r\n" % status)
+    code = check_status(status)
+    return STATUS_LINES.setdefault(code, b"HTTP/1.1 %d \r\n" % code)
 
 
 def encode_field(name: Any, value: Any) -> bytes:
     """One field line with its line end; raises `ApplicationError` for a name or a value that is not allowed."""
-    if not isinstance(name, bytes) or not isinstance(value, bytes):
-        raise ApplicationError(f"response headers must be pairs of bytes, not ({name!r}, {value!r})")
-    if not _is_token(name):
-        raise ApplicationError(f"response header name {name!r} is not a token")
-    if _find_control(value):
-        raise ApplicationError(f"value of response header {name.decode()} has a control character: {value!r}")
-    return name + b": " + value + b"\r\n"
+    check_field(name, value)
+    line: bytes = name + b": " + value + b"\r\n"
+    return line
 
 
 def encode_fields(
@@ -79,7 +63,7 @@ def encode_fields(
             name, value = field
         except (TypeError, ValueError):
             # A list, which ASGI allows and which has no hash, or something that is no header at all.
-            name, value = _as_pair(field)
+            name, value = as_pair(field)
         if name == b"content-length" and value.isdigit() and len(value) <= LENGTH_DIGITS:
             if length is not None and length != int(value):
                 raise ApplicationError("the response has two different content-length headers")
@@ -88,9 +72,7 @@ def encode_fields(
         line = encode_field(name, value)
         lowered = name.lower()
         if lowered == b"content-length":
-            if not value.isdigit() or len(value) > LENGTH_DIGITS or (length is not None and length != int(value)):
-                raise ApplicationError(f"response header content-length is not one number: {value!r}")
-            length = int(value)
+            length = read_length(value, length)
         elif lowered in HOP_BY_HOP:
             if lowered == b"connection" and b"close" in value.lower():
                 flags |= CLOSES
@@ -105,14 +87,3 @@ def encode_fields(
                     memo.clear()
                 memo[name, value] = line
     return length, flags, present
-
-
-def _as_pair(field: Any) -> tuple[bytes, bytes]:
-    """A header that is not a tuple of two, or can't be looked up as one."""
-    try:
-        name, value = field
-    except (TypeError, ValueError):
-        raise ApplicationError(f"response headers must be pairs of bytes, not {field!r}") from None
-    if not isinstance(name, bytes) or not isinstance(value, bytes):
-        raise ApplicationError(f"response headers must be pairs of bytes, not ({name!r}, {value!r})")
-    return name, value

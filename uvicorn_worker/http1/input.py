@@ -12,14 +12,15 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from uvicorn_worker.cycle import DONE, WAITING
 from uvicorn_worker.errors import RequestRefused
-from uvicorn_worker.http1.cycle import DONE, WAITING, RequestCycle
+from uvicorn_worker.http1.cycle import RequestCycle
 from uvicorn_worker.http1.framing import OWN_FIELDS, read_framing
 from uvicorn_worker.http1.limits import check_head, check_partial_head, check_partial_lines, too_many_fields
-from uvicorn_worker.http1.output import Output
 from uvicorn_worker.http1.parsers import SkipFirstHead, explain, unknown_method
-from uvicorn_worker.http1.target import check_target, split_target, to_origin_form
+from uvicorn_worker.output import Output
 from uvicorn_worker.runtime import Runtime
+from uvicorn_worker.target import METHODS, check_target, split_target, to_origin_form
 
 __all__ = ["INPUT_ENDED", "Input"]
 
@@ -43,14 +44,6 @@ SLASH = ord("/")
 _match_request_line = re.compile(rb"(GET|HEAD|DELETE|OPTIONS) (/[!$-~]*) HTTP/1\.1\r\n").fullmatch
 # How often the fields of a request are remembered on a connection where they turn out to be others each time.
 REPEATS = 3
-
-# The methods that are registered for HTTP, less those that no origin server has a use for. Others are refused.
-METHOD_NAMES = (
-    "ACL BIND CHECKOUT CONNECT COPY DELETE GET HEAD LINK LOCK M-SEARCH MERGE MKACTIVITY MKCALENDAR MKCOL MOVE NOTIFY "
-    "OPTIONS PATCH POST PROPFIND PROPPATCH PURGE PUT QUERY REBIND REPORT SEARCH SUBSCRIBE TRACE UNBIND UNLINK UNLOCK "
-    "UNSUBSCRIBE"
-)
-METHODS = {name.encode(): name for name in METHOD_NAMES.split(" ")}
 
 
 class Input(Output):

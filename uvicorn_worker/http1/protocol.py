@@ -13,8 +13,9 @@ from __future__ import annotations
 import asyncio
 from typing import cast
 
+from uvicorn_worker.cycle import BEGUN, BODY, DONE, WAITING
 from uvicorn_worker.errors import RequestRefused
-from uvicorn_worker.http1.cycle import BEGUN, BODY, DONE, UNTIL_CLOSE, WAITING, RequestCycle
+from uvicorn_worker.http1.cycle import UNTIL_CLOSE, RequestCycle
 from uvicorn_worker.http1.head import encode_field, status_line
 from uvicorn_worker.http1.input import INPUT_ENDED, Input
 from uvicorn_worker.runtime import client_address

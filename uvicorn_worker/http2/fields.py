@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
+from uvicorn_worker.fields import LENGTH_DIGITS
 from uvicorn_worker.http2.events import RequestHead
 
 __all__ = ["FIELD_OVERHEAD", "Malformed", "check_trailers", "request_head"]
@@ -30,9 +31,6 @@ _PSEUDO_FIELDS = frozenset([b":method", b":scheme", b":path", b":authority", b":
 
 # Fields that mean something to the server itself.
 _OWN_FIELDS = _CONNECTION_FIELDS | {b"te", b"cookie", b"host", b"content-length", b"priority", b"expect"}
-
-# More digits than any length has, and fewer than Python takes for a number.
-_LENGTH_DIGITS = 19
 
 
 class Malformed(Exception):
@@ -122,7 +120,7 @@ def _head_of(pseudo: dict[bytes, bytes], hosts: list[bytes]) -> RequestHead:
 def _read_own_fields(head: RequestHead, own: list[tuple[bytes, bytes]]) -> None:
     for name, value in own:
         if name == b"content-length":
-            if head.content_length is not None or not value.isdigit() or len(value) > _LENGTH_DIGITS:
+            if head.content_length is not None or not value.isdigit() or len(value) > LENGTH_DIGITS:
                 raise Malformed("content-length is not one number")
             head.content_length = int(value)
         elif name in _CONNECTION_FIELDS:

@@ -10,9 +10,10 @@ from __future__ import annotations
 import asyncio
 
 from uvicorn_worker.asgi import Event
-from uvicorn_worker.http1.cycle import DONE, RETURNED, RequestCycle
+from uvicorn_worker.cycle import DONE, RETURNED
+from uvicorn_worker.http1.cycle import RequestCycle
 from uvicorn_worker.http1.head import encode_fields, status_line
-from uvicorn_worker.http1.output import Output
+from uvicorn_worker.output import Output
 from uvicorn_worker.runtime import Runtime
 from uvicorn_worker.websocket import Carrier, Refusal, WebSocketSession, is_websocket_request, negotiate
 

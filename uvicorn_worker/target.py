@@ -1,4 +1,4 @@
-"""The request target (RFC 9112, 3.2) as the ASGI scope wants it.
+"""The request target (RFC 9112, 3.2), as the ASGI scope wants it, and the methods.
 
     origin-form      /where?q=now                  the usual one
     absolute-form    http://example.org/where?q    sent to proxies, and to be accepted by servers
@@ -13,7 +13,15 @@ from urllib.parse import unquote
 
 from uvicorn_worker.errors import RequestRefused
 
-__all__ = ["check_target", "split_target", "to_origin_form"]
+__all__ = ["METHODS", "check_target", "split_target", "to_origin_form"]
+
+# The methods that are registered for HTTP, less those that no origin server has a use for. Others are refused.
+METHOD_NAMES = (
+    "ACL BIND CHECKOUT CONNECT COPY DELETE GET HEAD LINK LOCK M-SEARCH MERGE MKACTIVITY MKCALENDAR MKCOL MOVE NOTIFY "
+    "OPTIONS PATCH POST PROPFIND PROPPATCH PURGE PUT QUERY REBIND REPORT SEARCH SUBSCRIBE TRACE UNBIND UNLINK UNLOCK "
+    "UNSUBSCRIBE"
+)
+METHODS = {name.encode(): name for name in METHOD_NAMES.split(" ")}
 
 
 def check_target(target: bytes) -> None:

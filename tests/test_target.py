@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from uvicorn_worker.errors import RequestRefused
-from uvicorn_worker.http1.target import check_target, split_target, to_origin_form
+from uvicorn_worker.target import check_target, split_target, to_origin_form
 
 
 @pytest.mark.parametrize(

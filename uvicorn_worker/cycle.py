@@ -1,0 +1,229 @@
+"""One request in the application: what its cycle is on every version of HTTP.
+
+How a request is received and a response is sent is the protocol's: `receive` and `send` are in the cycles that
+derive from `Cycle`. What becomes of an application that fails, returns too early, or is not waited for, and how
+those who wait are woken, is the same for all.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from uvicorn_worker.asgi import Event
+from uvicorn_worker.errors import ApplicationError, comes_from_disconnect
+
+if TYPE_CHECKING:
+    from uvicorn_worker.runtime import Runtime
+
+__all__ = [
+    "AWAIT_START",
+    "BEGUN",
+    "BODILESS",
+    "BODY",
+    "DONE",
+    "EXPECTED",
+    "HEAD_HELD",
+    "PLAIN_TEXT",
+    "RETURNED",
+    "WAITING",
+    "Cycle",
+    "as_bytes",
+    "wrong_length",
+]
+
+# Progress of the application's call.
+WAITING, BEGUN, RETURNED = range(3)
+
+# Stages of the response.
+AWAIT_START, HEAD_HELD, BODY, DONE = range(4)
+EXPECTED = {
+    AWAIT_START: "http.response.start",
+    HEAD_HELD: "http.response.body",
+    BODY: "http.response.body",
+    DONE: "nothing, since the response is complete",
+}
+
+# Statuses whose responses have no body whatever the application sends; and all 1xx (RFC 9110, 6.4.1).
+BODILESS = frozenset([204, 304])
+
+PLAIN_TEXT = (b"content-type", b"text/plain; charset=utf-8")
+
+
+class Cycle:
+    """A request in the application and its response; there is no constructor, so that making one is one call."""
+
+    __slots__ = (
+        "__weakref__",
+        "body_sent",
+        "chunks",
+        "complete",
+        "delivered",
+        "gone",
+        "lost",
+        "progress",
+        "response_headers",
+        "runtime",
+        "scope",
+        "stage",
+        "started",
+        "status",
+        "target",
+        "task",
+        "waiters",
+    )
+
+    runtime: Runtime
+    scope: dict[str, Any]
+    target: bytes
+    progress: int
+    stage: int
+    status: int
+    started: float
+    body_sent: int
+    response_headers: Any
+    task: asyncio.Task[None] | None
+    # `gone`: receive() says http.disconnect. `lost`: nothing can be sent any more.
+    gone: bool
+    lost: bool
+    chunks: list[bytes]
+    waiters: list[asyncio.Future[None]] | None
+
+    # Hooks of the protocol ----------------------------------------------------------------------------
+
+    async def receive(self) -> Event:
+        """The application's `receive`."""
+        raise NotImplementedError
+
+    async def send(self, message: Event) -> None:
+        """The application's `send`."""
+        raise NotImplementedError
+
+    def answer(self, status: int, text: bytes, headers: Iterable[tuple[bytes, bytes]]) -> None:
+        """Send a whole response of the server's own, where none was begun."""
+        raise NotImplementedError
+
+    def cut(self) -> None:
+        """End a response that can't be completed in a way that the client can see."""
+        raise NotImplementedError
+
+    # The application ---------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Call the application, and see to it that the client gets an answer or sees that there is none."""
+        try:
+            await self.runtime.app(self.scope, self.receive, self.send)
+        except Exception as exc:  # noqa: BLE001 - whatever the application raises is answered and logged here
+            self._application_failed(exc)
+        except asyncio.CancelledError:
+            self.abandon()
+            raise
+        else:
+            if self.stage != DONE and not self.lost:
+                self._application_returned_early()
+        finally:
+            self.runtime.exchanges.discard(self)
+            self.progress = RETURNED
+            self.task = None
+
+    def _application_failed(self, exc: Exception) -> None:
+        scope, log = self.scope, self.runtime.log
+        if self.lost and comes_from_disconnect(exc):
+            log.debug("%s %s: the client left before the response was complete", scope["method"], scope["path"])
+            return
+        log.error("Exception in ASGI application: %s %s", scope["method"], scope["path"], exc_info=exc)
+        self._give_up(500, b"Internal Server Error")
+
+    def _application_returned_early(self) -> None:
+        scope = self.scope
+        if self.gone:
+            # After http.disconnect there is nobody to answer; the connection has no further use.
+            self.cut()
+            return
+        self.runtime.log.error(
+            "ASGI application returned without completing the response: %s %s", scope["method"], scope["path"]
+        )
+        self._give_up(500, b"Internal Server Error")
+
+    def abandon(self) -> None:
+        """The server stops and won't wait for the application any longer."""
+        self._give_up(503, b"Service Unavailable")
+
+    def overload(self) -> None:
+        """Answer in the place of the application, which has as much to do as limit_concurrency lets it."""
+        self.progress = RETURNED
+        self._give_up(503, b"Service Unavailable", [(b"retry-after", b"1")])
+
+    def _give_up(self, status: int, text: bytes, headers: Iterable[tuple[bytes, bytes]] = ()) -> None:
+        """Answer with `status` where nothing was sent; else cut the connection, so that the client sees it."""
+        if self.lost or self.stage == DONE:
+            return
+        if self.stage == BODY:
+            self.cut()
+            return
+        self.answer(status, text, [PLAIN_TEXT, *headers])
+
+    def log_access(self) -> None:
+        """Write the access line; one that can't be written must not cost the client its answer."""
+        runtime = self.runtime
+        if runtime.access is None:
+            return
+        try:
+            runtime.access(self)
+        except Exception as exc:
+            runtime.log.error("The access line could not be logged", exc_info=exc)
+
+    # Waiting ----------------------------------------------------------------------------------------
+
+    async def _wait(self) -> None:
+        """Wait until something changes: body, disconnect, room to write."""
+        waiter = self.runtime.loop.create_future()
+        if self.waiters is None:
+            self.waiters = [waiter]
+        else:
+            self.waiters.append(waiter)
+        try:
+            await waiter
+        except asyncio.CancelledError:
+            self._forget(waiter)
+            raise
+
+    def _forget(self, waiter: asyncio.Future[None]) -> None:
+        if self.waiters is not None and waiter in self.waiters:
+            self.waiters.remove(waiter)
+
+    def wake(self) -> None:
+        """Let everything that waits look again."""
+        waiters, self.waiters = self.waiters, None
+        if waiters is not None:
+            for waiter in waiters:
+                if not waiter.done():
+                    waiter.set_result(None)
+
+    def disconnect(self) -> None:
+        """receive() says http.disconnect from now on; what is sent still goes out."""
+        self.gone = True
+        self.wake()
+
+    def connection_lost(self) -> None:
+        """Nothing can be received or sent any more."""
+        self.lost = True
+        self.chunks.clear()
+        if self.stage in (HEAD_HELD, BODY):
+            self.log_access()
+        self.disconnect()
+
+
+def as_bytes(body: Any) -> bytes:
+    """A copy of a body that is not bytes: a bytearray may change after send() has returned."""
+    if isinstance(body, (bytearray, memoryview)):
+        return bytes(body)
+    raise ApplicationError(f"body of http.response.body must be bytes, not {type(body).__name__}")
+
+
+def wrong_length(declared: int, actual: int) -> ApplicationError:
+    more_or_less = "longer" if actual > declared else "shorter"
+    return ApplicationError(
+        f"the response body is {more_or_less} ({actual} bytes) than its content-length ({declared})"
+    )
