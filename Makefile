@@ -27,9 +27,11 @@ check: $(VENV)/.installed-dev ## lint, format, types and docs, all of them stric
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/python docs/generate.py --check
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
-docs: $(VENV)/.installed-dev ## build the documentation into site/
+docs: $(VENV)/.installed-dev ## make the tables of docs/settings.md, and build the documentation into site/
+	$(BIN)/python docs/generate.py
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 bench: $(BIN)/python ## measure side by side with other servers; options in BENCH

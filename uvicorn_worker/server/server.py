@@ -230,13 +230,18 @@ class Server:
 
     # Stop --------------------------------------------------------------------------------------------
 
-    async def shutdown(self) -> None:
-        """Stop: gracefully within the configured time, or at once when `force_exit` is or becomes set."""
+    async def shutdown(self, within: float | None = None) -> None:
+        """Stop: gracefully within the configured time, or at once when `force_exit` is or becomes set.
+
+        `within` seconds is a bound for this stop, where it is less than the configured one.
+        """
         if not self.started:
             # The exit came during startup: nothing was accepted, and the lifespan was cancelled.
             self._stop_ticking()
             return
         timeout = self.config.timeout_graceful_shutdown
+        if within is not None:
+            timeout = within if timeout is None else min(timeout, within)
         deadline = None if timeout is None else time.monotonic() + timeout
         self.runtime.draining = True
         await self._stop_accepting()

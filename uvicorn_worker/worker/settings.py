@@ -179,7 +179,12 @@ def config_from_settings(
         elif say is not None:
             say(f"option {name} (from {given.source}) is not used: set {words[name]} in Gunicorn instead")
     check_overrides(overrides)
-    return Config.from_options({**options, **overrides, "app": app}, "all sources")
+    config = Config.from_options({**options, **overrides, "app": app}, "all sources")
+    if cfg.timeout and (config.timeout_notify or 0) > cfg.timeout / 2:
+        raise ConfigError(
+            f"option timeout_notify = {config.timeout_notify!r}: must be at most half of Gunicorn's timeout"
+        )
+    return config
 
 
 def check_overrides(overrides: Mapping[str, Any], source: str = CODE) -> None:

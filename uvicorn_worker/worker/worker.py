@@ -29,6 +29,7 @@ from uvicorn_worker.server.loading import loop_factory
 from uvicorn_worker.worker.access_log import access_hook
 from uvicorn_worker.worker.boot import FailureToken
 from uvicorn_worker.worker.loggers import share_handlers
+from uvicorn_worker.worker.reload import failure_app, files_of
 from uvicorn_worker.worker.settings import check_overrides, config_from_settings
 from uvicorn_worker.worker.trace import enable_trace
 
@@ -43,6 +44,8 @@ _HEARTBEAT = 1.0
 _WAIT_FOR_MASTER = 3.0
 # Options whose values are not shown.
 _SECRET = frozenset({"ssl_keyfile_password"})
+# How long running requests may hold up a reload.
+_RELOAD_SECONDS = 1.0
 # How long tasks that the application left running may take to end once they were cancelled.
 _CANCEL_SECONDS = 0.5
 
@@ -66,6 +69,10 @@ class UvicornWorker(Worker):
     _token: ClassVar[FailureToken | None] = None
 
     alive: bool
+
+    # When the next heartbeat is due, and until when the start may go without any; by the monotonic clock.
+    _notify_at = _quiet_until = 0.0
+    _reloading = False
 
     # Before the fork ---------------------------------------------------------------------------------
 
@@ -119,6 +126,10 @@ class UvicornWorker(Worker):
             self.server = Server(Config(app=_not_loaded))
             self._boot_failed(str(exc), Arbiter.WORKER_BOOT_ERROR)
         self.server = Server(config)
+        timeout = self.cfg.timeout
+        self._notify_interval = config.timeout_notify or min(_HEARTBEAT, timeout / 4 if timeout else _HEARTBEAT)
+        if config.timeout_startup is not None:
+            self._quiet_until = time.monotonic() + config.timeout_startup
         # Applications of an older style ask for the event loop when they are imported.
         self.loop = loop_factory(config)()
         asyncio.set_event_loop(self.loop)
@@ -129,18 +140,28 @@ class UvicornWorker(Worker):
         """Load the application as Gunicorn does; it was loaded before the fork if preload_app is set."""
         self.notify()
         try:
-            super().load_wsgi()
+            self.wsgi = self.app.wsgi()
         except SystemExit as exc:
             if not exc.code:
                 raise
             self._boot_failed(f"The application exited with {exc.code!r} while it was loaded.", Arbiter.APP_LOAD_ERROR)
         except Exception as exc:  # noqa: BLE001 - an import may raise anything; it is reported
+            if self.cfg.reload:
+                self._show_failure("The application can't be loaded", exc)
+                return
             code = Arbiter.WORKER_BOOT_ERROR
             if isinstance(exc, AppImportError):
                 # Its message says it all; what it was made from is Gunicorn's own affair.
                 code, exc.__context__ = Arbiter.APP_LOAD_ERROR, None
             self._boot_failed(f"The application can't be loaded: {exc}", code, exc)
         self.notify()
+
+    def _show_failure(self, message: str, exc: BaseException) -> None:
+        """Under --reload: serve what went wrong until a file changes."""
+        self.log.error("%s; waiting for a change of its files: %s", message, exc, exc_info=exc)
+        for path in files_of(exc):
+            self.reloader.add_extra_file(path)
+        self.wsgi = failure_app(exc)
 
     def _boot_failed(self, message: str, code: int, exc: BaseException | None = None) -> NoReturn:
         """End this process so that the master ends, with one report however many workers fail."""
@@ -173,15 +194,15 @@ class UvicornWorker(Worker):
 
     async def _serve(self) -> None:
         self._beat()
+        # Gunicorn's reloader writes to this pipe from a thread of its own.
+        self.loop.add_reader(self.PIPE[0], self._reload_asked)
         try:
-            await self.server.startup(
-                self.wsgi,
-                [listener.sock for listener in self.sockets],
-                ssl_context=ssl_context(self.cfg) if self.cfg.is_ssl else None,
-                access=access_hook(self.log, self.cfg) if self._overrides().get("access_log", True) else None,
-            )
+            await self._startup()
         except LifespanError as exc:
-            self._boot_failed(f"The application can't be started: {exc}", Arbiter.WORKER_BOOT_ERROR, exc.__cause__)
+            if not self.cfg.reload:
+                self._boot_failed(f"The application can't be started: {exc}", Arbiter.WORKER_BOOT_ERROR, exc.__cause__)
+            self._show_failure("The application can't be started", exc)
+            await self._startup()
         except Exception as exc:  # noqa: BLE001 - reported, and the master ends
             self._boot_failed(f"The application can't be started: {exc}", Arbiter.WORKER_BOOT_ERROR, exc)
         if self.server.started:
@@ -189,7 +210,22 @@ class UvicornWorker(Worker):
             # The server accepts from duplicates: as long as ours were open, clients would queue up in vain.
             for listener in self.sockets:
                 listener.close()
-        await self.server.shutdown()
+        await self.server.shutdown(_RELOAD_SECONDS if self._reloading else None)
+
+    async def _startup(self) -> None:
+        await self.server.startup(
+            self.wsgi,
+            [listener.sock for listener in self.sockets],
+            ssl_context=ssl_context(self.cfg) if self.cfg.is_ssl else None,
+            access=access_hook(self.log, self.cfg) if self._overrides().get("access_log", True) else None,
+        )
+
+    def _reload_asked(self) -> None:
+        """A source file has changed, and `alive` says so."""
+        self.loop.remove_reader(self.PIPE[0])
+        if not self.alive:
+            self._reloading = True
+            self.server.should_exit = True
 
     def _close_loop(self) -> None:
         loop = self.loop
@@ -208,16 +244,22 @@ class UvicornWorker(Worker):
 
     def _beat(self) -> None:
         """Tell the master that the loop turns; see whether the master is still there."""
-        self.notify()
-        if not self.alive:
-            # Gunicorn's reloader asks for the end in this way.
-            self.server.should_exit = True
-        elif self.ppid != os.getppid():
+        now = time.monotonic()
+        if now >= self._notify_at:
+            self._notify_at = now + self._notify_interval
+            self.notify()
+        if self.alive and self.ppid != os.getppid():
             self.alive = False
             self.log.info("Parent changed, shutting down: %s", self)
             self.server.should_exit = True
-        timeout = self.cfg.timeout
-        self.loop.call_later(min(_HEARTBEAT, timeout / 4) if timeout else _HEARTBEAT, self._beat)
+        self.loop.call_later(min(_HEARTBEAT, self._notify_interval), self._beat)
+
+    def notify(self) -> None:
+        """Tell the master that this process is well; until it serves, it may be silent for timeout_startup."""
+        super().notify()
+        if self._quiet_until > time.monotonic() + self.cfg.timeout and not self.server.started:
+            last = self._quiet_until - self.cfg.timeout
+            os.utime(self.tmp.fileno(), (last, last))
 
     # Signals -----------------------------------------------------------------------------------------
 

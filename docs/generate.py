@@ -1,0 +1,92 @@
+"""Write the tables of docs/settings.md from the definitions in the code.
+
+Usage: python docs/generate.py [--check]
+
+The options come from `uvicorn_worker.config.Config`, what becomes of Gunicorn's settings from
+`uvicorn_worker.worker.settings`. Each table stands between two comments in the page; the words around them are written
+by hand. With --check nothing is written, and a page that is stale is an error.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterator
+from dataclasses import MISSING, Field, fields
+from pathlib import Path
+from typing import Any
+
+from uvicorn_worker.config import Config
+from uvicorn_worker.worker.settings import HONOURED, MASTERS, NOT_OURS, REFUSED, ROWS
+
+PAGE = Path(__file__).with_name("settings.md")
+
+
+def options_tables() -> Iterator[str]:
+    """A table of options for each section, in the order of their definition."""
+    section = ""
+    words = {row.option: row.setting for row in ROWS}
+    for item in fields(Config):
+        if item.metadata["section"] != section:
+            section = item.metadata["section"]
+            yield f"\n### {section}\n"
+            yield "| option | default | allowed | meaning | Gunicorn's setting |"
+            yield "|---|---|---|---|---|"
+        meaning = item.metadata["meaning"]
+        allowed = item.metadata["rule"].allowed
+        word = f"`{words[item.name]}`" if item.name in words else ""
+        yield f"| `{item.name}` | {default_of(item)} | {cell(allowed)} | {cell(meaning)} | {word} |"
+
+
+def default_of(item: Field[Any]) -> str:
+    """The default of an option, with its unit where it is a number."""
+    default = item.default if item.default_factory is MISSING else item.default_factory()
+    if item.name == "app":
+        return ""
+    unit = item.metadata["unit"]
+    number = isinstance(default, (int, float)) and not isinstance(default, bool)
+    return f"`{default!r}` {unit}" if number and unit else f"`{default!r}`"
+
+
+def settings_table() -> Iterator[str]:
+    """What becomes of each Gunicorn setting, in alphabetical order."""
+    rows = {row.setting: f"option `{row.option}`" + (f"; {row.note}" if row.note else "") for row in ROWS}
+    rows |= HONOURED
+    rows |= dict.fromkeys(MASTERS, "Gunicorn's master sees to it")
+    rows |= {setting: f"no effect: {why}" for setting, why in NOT_OURS.items()}
+    for setting, fine, what_to_do in REFUSED:
+        values = ", ".join(f"`{value!r}`" for value in fine if value is not None)
+        rows[setting] = f"another value than {values} stops the start: {what_to_do}"
+    yield "| setting | what becomes of it |"
+    yield "|---|---|"
+    for setting, what in sorted(rows.items()):
+        yield f"| `{setting}` | {cell(what)} |"
+
+
+def cell(text: str) -> str:
+    """`text` as a cell of a table takes it."""
+    return text.replace("|", "\\|")
+
+
+def page_with(page: str, **tables: Iterator[str]) -> str:
+    """The page with each table in its place."""
+    for name, lines in tables.items():
+        text = "\n".join(lines).strip("\n")
+        pattern = rf"(<!-- {name}: made by docs/generate.py -->\n).*?(<!-- end of {name} -->)"
+        page, found = re.subn(pattern, lambda match: f"{match[1]}\n{text}\n\n{match[2]}", page, flags=re.DOTALL)  # noqa: B023 - called at once
+        if found != 1:
+            raise SystemExit(f"{PAGE} has no place for the table {name}")
+    return page
+
+
+def main() -> None:
+    page = PAGE.read_text("utf-8")
+    made = page_with(page, options=options_tables(), settings=settings_table())
+    if "--check" not in sys.argv[1:]:
+        PAGE.write_text(made, "utf-8")
+    elif made != page:
+        raise SystemExit(f"{PAGE} is stale: run 'make docs', and commit it")
+
+
+if __name__ == "__main__":
+    main()
