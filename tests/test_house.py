@@ -220,7 +220,7 @@ class TestImports:
 
 class TestPublicNames:
     def test_they_are_these(self) -> None:
-        assert uvicorn_worker.__all__ == ["Config", "Server", "UvicornH11Worker", "UvicornWorker"]
+        assert uvicorn_worker.__all__ == ["Config", "Server", "UvicornH2CWorker", "UvicornH11Worker", "UvicornWorker"]
 
     def test_each_of_them_is_there(self) -> None:
         assert all(isinstance(getattr(uvicorn_worker, name), type) for name in uvicorn_worker.__all__)

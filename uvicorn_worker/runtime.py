@@ -83,6 +83,7 @@ class Runtime:
         "defaulted",
         "draining",
         "exchanges",
+        "extended_connect",
         "extra_lines",
         "fast_size",
         "field_memo",
@@ -128,6 +129,8 @@ class Runtime:
         self.on_limit: Callable[[], None] = _nothing
         # Answers a request for another protocol by an exchange that takes its place; None declines it.
         self.upgrade: Callable[[Any], Any] = _decline
+        # The same for an extended CONNECT of HTTP/2 (RFC 8441).
+        self.extended_connect: Callable[[Any], Any] = _decline
         # What all scopes of one listening address have in common, by (address, scheme).
         self.scopes: dict[Any, dict[str, Any]] = {}
 

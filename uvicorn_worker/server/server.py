@@ -32,7 +32,7 @@ from uvicorn_worker.clock import TICK
 from uvicorn_worker.config import Config
 from uvicorn_worker.errors import ConfigError, LifespanError
 from uvicorn_worker.runtime import AccessHook, Exchange, Runtime, is_uvloop
-from uvicorn_worker.server.handover import protocol_factory
+from uvicorn_worker.server.handover import offer_protocols, protocol_factory
 from uvicorn_worker.server.lifespan import Lifespan
 from uvicorn_worker.server.loading import load_app
 
@@ -173,6 +173,8 @@ class Server:
         runtime.state = lifespan.state
         runtime.use_context(lifespan.context)
         self._tick()
+        if ssl_context is not None and config.http2 == "on":
+            offer_protocols(ssl_context)
         self._ssl_context = ssl_context
         for sock in sockets:
             await self._listen(sock, factory)

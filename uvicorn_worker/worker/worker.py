@@ -36,7 +36,7 @@ from uvicorn_worker.worker.trace import enable_trace
 if TYPE_CHECKING:
     from gunicorn.config import Config as GunicornConfig
 
-__all__ = ["UvicornH11Worker", "UvicornWorker"]
+__all__ = ["UvicornH2CWorker", "UvicornH11Worker", "UvicornWorker"]
 
 # The longest pause between two heartbeats, in seconds; also how soon a dead parent is seen.
 _HEARTBEAT = 1.0
@@ -66,6 +66,9 @@ class UvicornWorker(Worker):
     CONFIG_KWARGS: ClassVar[dict[str, Any]] = {}
     """Options that a subclass fixes; they win over Gunicorn's settings."""
 
+    _DEFAULTS: ClassVar[dict[str, Any]] = {}
+    """Options whose defaults are others under this class; Gunicorn's settings win over them."""
+
     _token: ClassVar[FailureToken | None] = None
 
     alive: bool
@@ -81,7 +84,7 @@ class UvicornWorker(Worker):
         """Stop the master, before it forks, for options that can't be used."""
         say = None if log is None else log.warning
         try:
-            config = config_from_settings(cfg, _not_loaded, sys.maxsize, cls._overrides(), say)
+            config = config_from_settings(cfg, _not_loaded, sys.maxsize, cls._overrides(), say, cls._DEFAULTS)
             loop_factory(config)
         except ConfigError as exc:
             # Gunicorn prints this as one line and exits.
@@ -120,7 +123,9 @@ class UvicornWorker(Worker):
         """Called after the fork; does not return before the worker is done."""
         share_handlers(self.log)
         try:
-            config = config_from_settings(self.cfg, _not_loaded, self.max_requests, self._overrides())
+            config = config_from_settings(
+                self.cfg, _not_loaded, self.max_requests, self._overrides(), defaults=self._DEFAULTS
+            )
         except ConfigError as exc:
             # The master has checked this at its start; what was changed before a reload is seen here first.
             self.server = Server(Config(app=_not_loaded))
@@ -312,3 +317,9 @@ class UvicornH11Worker(UvicornWorker):
     """The same on asyncio and h11: for PyPy, and where no C extension is wanted."""
 
     CONFIG_KWARGS: ClassVar[dict[str, Any]] = {"loop": "asyncio", "http": "h11"}
+
+
+class UvicornH2CWorker(UvicornWorker):
+    """The same with HTTP/2 beside HTTP/1.1: in cleartext (h2c) and, where there are certificates, by ALPN."""
+
+    _DEFAULTS: ClassVar[dict[str, Any]] = {"http2": "on", "http2_cleartext": "both"}
