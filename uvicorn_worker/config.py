@@ -146,8 +146,8 @@ class Config:
     )
     http2_engine: str = http_2(
         "auto",
-        one_of("auto", "h2", "native"),
-        "What reads and writes the frames of HTTP/2: the h2 library, or the engine of this package.",
+        one_of("auto", "h2"),
+        "What reads and writes the frames of HTTP/2: the h2 library.",
     )
     http2_max_concurrent_streams: int = http_2(
         100, POSITIVE, "How many requests a client may have under way on one HTTP/2 connection.", "streams"

@@ -285,6 +285,22 @@ class StreamCycle(Cycle):
 
     # What the connection says -------------------------------------------------------------------------
 
+    def finish(self) -> None:
+        """The response is complete: all of it was handed to the engine."""
+        runtime = self.runtime
+        runtime.requests = requests = runtime.requests + 1
+        if requests >= runtime.limit_requests:
+            runtime.on_limit()
+        if runtime.access is not None:
+            self.log_access()
+        if self.waiters is not None:
+            self.wake()
+
+    def drained(self) -> None:
+        """What was pending has been handed to the engine."""
+        if self.waiters is not None:
+            self.wake()
+
     def receive_data(self, data: bytes, end: bool) -> None:
         """A piece of the body has come, or its end."""
         if data:

@@ -12,7 +12,7 @@ from typing import Any
 
 from uvicorn_worker.clock import ticks
 from uvicorn_worker.config import Config
-from uvicorn_worker.errors import ApplicationError, ConfigError
+from uvicorn_worker.errors import ApplicationError
 from uvicorn_worker.fields import HOP_BY_HOP, LENGTH_DIGITS, as_pair, check_field, read_length
 from uvicorn_worker.http2.engine import Engine
 from uvicorn_worker.http2.limits import Limits
@@ -165,8 +165,8 @@ def _ticks(seconds: float | None) -> int:
 
 def engine_class(config: Config) -> Any:
     """The engine that option http2_engine asks for."""
-    if config.http2_engine == "native":
-        raise ConfigError("option http2_engine = 'native': must be auto or h2; there is no engine of our own yet")
+    # Loaded where HTTP/2 is on, and not before.
     from uvicorn_worker.http2.h2_engine import H2Engine
 
-    return H2Engine
+    engines = {"auto": H2Engine, "h2": H2Engine}
+    return engines[config.http2_engine]

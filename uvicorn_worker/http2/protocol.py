@@ -79,6 +79,7 @@ class Http2Protocol(Sending):
     def __init__(self, runtime: Runtime, shared: Shared) -> None:
         super().__init__(runtime, shared)
         self.engine = shared.make_engine(shared.limits)
+        self.engine.start()
         self.leaving = SERVING
         self.leaving_tick = 0
         # Requests that wait because the client does not read.
@@ -103,12 +104,10 @@ class Http2Protocol(Sending):
             # Until there is a request.
             self.deadline = runtime.tick + runtime.request_head_ticks
         runtime.connections.add(self)
-        self.engine.start()
         self.flush_soon()
 
-    def open_upgraded(self, settings: bytes, head: RequestHead, body: bytes) -> None:
-        """Begin with a request that came as HTTP/1.1 and has asked for the upgrade; raises ValueError."""
-        self.engine.open_upgraded(settings)
+    def begin_upgraded(self, head: RequestHead, body: bytes) -> None:
+        """Begin with the request that came as HTTP/1.1 and has asked for the upgrade."""
         cycle = self._make_cycle(1, head, not body)
         if body:
             cycle.receive_data(body, True)
@@ -278,7 +277,7 @@ class Http2Protocol(Sending):
             cycle.overload()
             return
         exchanges.add(cycle)
-        if self.shared.request_ticks:
+        if self.shared.request_ticks and cycle.head.protocol is None:
             cycle.overdue = runtime.tick + self.shared.request_ticks
         task = runtime.start_task(cycle.run())
         if cycle.progress == BEGUN:
@@ -286,14 +285,7 @@ class Http2Protocol(Sending):
 
     def response_complete(self, cycle: StreamCycle) -> None:
         """All of a response was handed to the engine."""
-        runtime = self.runtime
-        runtime.requests = requests = runtime.requests + 1
-        if requests >= runtime.limit_requests:
-            runtime.on_limit()
-        if runtime.access is not None:
-            cycle.log_access()
-        if cycle.waiters is not None:
-            cycle.wake()
+        cycle.finish()
         if not cycle.complete:
             self._discard_rest(cycle)
         else:

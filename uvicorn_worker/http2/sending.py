@@ -207,8 +207,7 @@ class Sending(Output):
         cycle.pending = None
         cycle.deadline = 0
         self.take_out_of_row(cycle)
-        if cycle.waiters is not None:
-            cycle.wake()
+        cycle.drained()
         if done:
             if cycle.trailing:
                 self._send_trailers(cycle)

@@ -12,9 +12,12 @@ from collections.abc import Callable
 from typing import cast
 
 from uvicorn_worker.http1 import Http1Protocol, parser_factory
+from uvicorn_worker.http1.cycle import RequestCycle
 from uvicorn_worker.http2 import PREFACE, Http2Protocol, Shared, engine_class
 from uvicorn_worker.runtime import Runtime
+from uvicorn_worker.server.h2c import upgrade_to_http2
 from uvicorn_worker.server.upgrade import upgrade_to_websocket
+from uvicorn_worker.server.websocket_stream import connect_to_websocket
 
 __all__ = ["offer_protocols", "protocol_factory"]
 
@@ -23,11 +26,19 @@ def protocol_factory(runtime: Runtime) -> Callable[[], asyncio.Protocol]:
     """A function that makes the protocol of each accepted connection."""
     config = runtime.config
     runtime.make_parser = parser_factory(config)
-    if config.ws != "none":
+    websocket = config.ws != "none"
+    if websocket:
         runtime.upgrade = upgrade_to_websocket
+        runtime.extended_connect = connect_to_websocket
     if config.http2 == "off":
         return lambda: Http1Protocol(runtime)
     shared = Shared(runtime, engine_class(config))
+    if config.http2_cleartext in ("upgrade", "both"):
+
+        def upgrade(cycle: RequestCycle) -> RequestCycle | None:
+            return (upgrade_to_websocket(cycle) if websocket else None) or upgrade_to_http2(cycle, shared)
+
+        runtime.upgrade = upgrade
     return lambda: NewConnection(runtime, shared)
 
 
