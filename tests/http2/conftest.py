@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
-from tests.http2.wire import Client, Frame
+from tests.http2.wire import Client, Frame, Stream
+from tests.scripted import Harness
+from uvicorn_worker.asgi import ASGIApp
+from uvicorn_worker.http2.codes import FrameType
 from uvicorn_worker.http2.engine import Engine
 from uvicorn_worker.http2.events import Event
 from uvicorn_worker.http2.limits import Limits
@@ -71,3 +74,100 @@ def pair(engine_name: str) -> Connect:
     """An engine whose connection has begun: `pair(client_settings={...}, max_frame_size=...)`."""
     make = engine_class(engine_name)
     return lambda **options: Pair(make, **options)
+
+
+class Talk:
+    """One HTTP/2 connection to an application behind a scripted transport."""
+
+    def __init__(
+        self, harness: Harness, *, settings: dict[int, int] | None = None, begin: bool = True, **transport: Any
+    ) -> None:
+        self.harness = harness
+        self.wire = Client()
+        self.connection = harness.connect(**transport)
+        self.transport = self.connection.transport
+        if begin:
+            self.send(self.wire.preface(settings))
+
+    def send(self, *pieces: bytes, each: int | None = None) -> Talk:
+        """Let the server read this and work until it is quiet; read what it answers."""
+        self.connection.send(b"".join(pieces), each=each)
+        return self.pull()
+
+    def pull(self) -> Talk:
+        """Read what the server has written."""
+        self.harness.settle()
+        self.wire.receive(self.connection.take())
+        return self
+
+    def get(self, path: bytes = b"/", *fields: tuple[bytes, bytes], **more: Any) -> Stream:
+        """A request without a body, and what the server has sent on its stream."""
+        stream_id = self.wire.next_id
+        self.send(self.wire.request(path, *fields, **more))
+        return self.stream(stream_id)
+
+    def post(self, body: bytes, path: bytes = b"/", *fields: tuple[bytes, bytes], **more: Any) -> Stream:
+        stream_id = self.wire.next_id
+        self.send(self.wire.post(body, path, *fields, **more))
+        return self.stream(stream_id)
+
+    def stream(self, stream_id: int = 1) -> Stream:
+        return self.wire.streams.setdefault(stream_id, Stream())
+
+    def tick(self, seconds: float) -> Talk:
+        self.harness.tick(seconds)
+        return self.pull()
+
+    def stall(self) -> Talk:
+        """The client does not read its socket any more."""
+        self.connection.stall()
+        return self
+
+    def drain(self) -> Talk:
+        """It reads again."""
+        self.connection.drain()
+        return self.pull()
+
+    def each_protocol(self, name: str) -> Talk:
+        """Call a method of the connection as the server does: drain, close_if_idle, abort."""
+        for connection in list(self.harness.runtime.connections):
+            self.harness.inside(getattr(connection, name))
+        return self.pull()
+
+    @property
+    def goaways(self) -> list[tuple[int, int]]:
+        """Last stream and code of each GOAWAY."""
+        return [(one.number, one.code) for one in self.wire.of(FrameType.GOAWAY)]
+
+    @property
+    def closed(self) -> bool:
+        return self.connection.closed
+
+
+Serve = Callable[..., Harness]
+Converse = Callable[..., Talk]
+
+
+@pytest.fixture
+def serve(engine_name: str) -> Iterator[Serve]:
+    """Start harnesses that speak HTTP/2: `serve(app, **options)`; they end with the test."""
+    started: list[Harness] = []
+
+    def start(app: ASGIApp, **options: Any) -> Harness:
+        harness = Harness(app, **{"http2": "on", "http2_engine": engine_name, **options})
+        started.append(harness)
+        return harness
+
+    yield start
+    for harness in started:
+        harness.close()
+
+
+@pytest.fixture
+def talk(serve: Serve) -> Converse:
+    """A connection to an application, preface sent: `talk(app, settings={...}, **options)`."""
+
+    def start(app: ASGIApp, *, settings: dict[int, int] | None = None, **options: Any) -> Talk:
+        return Talk(serve(app, **options), settings=settings)
+
+    return start

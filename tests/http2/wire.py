@@ -181,6 +181,9 @@ class Client:
     def ping(self, payload: bytes = b"12345678", flags: int = 0) -> bytes:
         return frame(FrameType.PING, flags, 0, payload)
 
+    def priority_update(self, stream_id: int, value: bytes) -> bytes:
+        return frame(FrameType.PRIORITY_UPDATE, 0, 0, stream_id.to_bytes(4, "big") + value)
+
     def goaway(self, last: int = 0, code: int = 0) -> bytes:
         return frame(FrameType.GOAWAY, 0, 0, last.to_bytes(4, "big") + code.to_bytes(4, "big"))
 

@@ -228,8 +228,10 @@ class Sending(Output):
 
     def flush(self) -> None:
         """Hand what the engine has to the transport, unless the client does not read what it was given already."""
-        if self.write_paused and not self.closing:
-            return
+        if not self.write_paused and not self.closing:
+            self._flush_all()
+
+    def _flush_all(self) -> None:
         self.unflushed = 0
         pieces = self.engine.data_to_send()
         if not pieces or self.transport.is_closing():
@@ -240,3 +242,9 @@ class Sending(Output):
             self._write_many(pieces)  # type: ignore[arg-type]  # memoryviews are bytes to it
         else:
             self.transport.write(b"".join(pieces))
+
+    def close_gently(self) -> None:
+        """Close when the client has read what there is for it: GOAWAY, at least."""
+        if not self.closing:
+            self._flush_all()
+        super().close_gently()
