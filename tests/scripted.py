@@ -49,12 +49,12 @@ class ScriptedTransport(asyncio.Transport):
         peername: Any = ("192.0.2.7", 50123),
         sockname: Any = ("127.0.0.1", 8000),
         sslcontext: Any = None,
+        ssl_object: Any = None,
         half_close: bool = True,
     ) -> None:
         self.socket = ScriptedSocket()
-        super().__init__(
-            {"peername": peername, "sockname": sockname, "sslcontext": sslcontext, "socket": self.socket},
-        )
+        extra = {"peername": peername, "sockname": sockname, "sslcontext": sslcontext, "ssl_object": ssl_object}
+        super().__init__({**extra, "socket": self.socket})
         self._loop = loop
         self._half_close = half_close
         self._protocol: asyncio.Protocol = cast("asyncio.Protocol", None)

@@ -115,6 +115,7 @@ class NewConnection(asyncio.Protocol):
             protocol = self._speak_http1()
             if self._held:
                 protocol.data_received(self._held)
+                protocol.deadline = self._deadline
             protocol.on_tick(tick)
 
     def drain(self) -> None:
