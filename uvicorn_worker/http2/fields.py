@@ -110,7 +110,7 @@ def _head_of(pseudo: dict[bytes, bytes], hosts: list[bytes]) -> RequestHead:
     raw_scheme = (scheme or b"").lower()
     if raw_scheme in (b"http", b"https") and not authority:
         raise Malformed("neither :authority nor host")
-    if not _is_target(raw_scheme or b"-"):
+    if scheme is not None and not _is_target(raw_scheme):
         raise Malformed(":scheme is not valid")
     head = RequestHead(method.decode("ascii"), target or b"", raw_scheme.decode("latin-1"), authority)
     head.protocol = None if protocol is None else protocol.decode("ascii")
