@@ -2,7 +2,7 @@
 
 The rooms import in one direction only:
 
-    __main__, cli, worker -> server -> http1, http2, websocket -> runtime, config, asgi, errors, clock
+    __main__, cli, worker -> server -> http1, http2, websocket, interfaces -> runtime, config, asgi, errors, clock
 
 Rooms on one level do not know each other, except for the small modules at the bottom. The root of the package hands
 out the public names and may know every room, but touches the worker only when one of its classes is asked for.
@@ -32,6 +32,7 @@ LEVELS = {
     "cli": 0,
     "worker": 0,
     "server": 1,
+    "interfaces": 2,
     "http1": 2,
     "http2": 2,
     "websocket": 2,

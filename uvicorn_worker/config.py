@@ -368,7 +368,7 @@ class Config:
     log_level: str = logs(
         "info",
         one_of("critical", "error", "warning", "info", "debug", "trace"),
-        "What is logged on uvicorn.error; trace also logs each ASGI message.",
+        "The level of uvicorn's loggers; trace also logs each ASGI message, on uvicorn.asgi.",
     )
     access_log: bool = logs(True, FLAG, "Write a line on the logger uvicorn.access for each request.")
     access_log_format: str | None = logs(

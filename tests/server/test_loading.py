@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,8 @@ import pytest
 
 from uvicorn_worker import Config
 from uvicorn_worker.errors import AppLoadError, ConfigError
-from uvicorn_worker.server.loading import load_app, loop_factory
+from uvicorn_worker.interfaces import Asgi2Adapter, WsgiAdapter
+from uvicorn_worker.server.loading import adapt, load_app, load_env_file, loop_factory
 
 MODULE = """
 import asyncio
@@ -21,6 +24,19 @@ async def app(scope, receive, send):
 
 def factory():
     return app
+
+def wsgi(environ, start_response):
+    return []
+
+class Asgi2:
+    def __init__(self, scope):
+        pass
+
+async def coroutine_factory():
+    return app
+
+def raising_factory():
+    raise TypeError("inside of the factory")
 
 class Nested:
     inner = app
@@ -89,6 +105,152 @@ class TestApp:
     def test_a_module_that_the_application_misses_is_not_ours(self) -> None:
         with pytest.raises(ModuleNotFoundError, match="no_such_module_at_all"):
             load_app(Config(app="example.missing:app"))
+
+
+class TestFactory:
+    @pytest.mark.parametrize(
+        ("name", "message"),
+        [
+            ("example:app", "app 'example:app' can't be called without arguments; is it the application itself?"),
+            ("example:coroutine_factory", "app 'example:coroutine_factory' is a coroutine function"),
+            ("example:number", "app 'example:number' is not callable, but int"),
+            ("example:dict", "the factory 'example:dict' must give an application, not dict"),
+        ],
+    )
+    def test_what_can_not_be_one(self, name: str, message: str) -> None:
+        sys.modules.pop("example", None)
+        vars(__import__("example"))["dict"] = dict
+        with pytest.raises(AppLoadError) as caught:
+            load_app(Config(app=name, factory=True))
+        assert message in str(caught.value)
+        assert "\n" not in str(caught.value)
+
+    def test_what_it_raises_is_passed_on(self) -> None:
+        with pytest.raises(TypeError, match="inside of the factory"):
+            load_app(Config(app="example:raising_factory", factory=True))
+
+    def test_a_callable_without_arguments_is_taken_for_one(self, log: Callable[..., list[str]]) -> None:
+        assert load_app(Config(app="example:factory")) is load_app(Config(app="example:app"))
+        assert log() == [
+            "app 'example:factory' takes no arguments, so it is called as a factory; say so by factory = True"
+        ]
+
+    def test_not_where_the_interface_is_named(self, log: Callable[..., list[str]]) -> None:
+        factory = load_app(Config(app="example:factory", interface="asgi3"))
+        assert factory.__name__ == "factory"  # type: ignore[attr-defined]  # it is the function
+        assert log() == []
+
+    def test_it_goes_with_each_interface(self) -> None:
+        class Router:
+            def __call__(self, scope: Any) -> Any:
+                """Gives an instance."""
+
+        def plain(environ: Any, start_response: Any) -> Any:
+            """WSGI."""
+
+        def loaded(app: Any, interface: str) -> Any:
+            factory: Any = lambda: app  # noqa: E731 - the shortest factory
+            return load_app(Config(app=factory, factory=True, interface=interface))
+
+        assert isinstance(loaded(Router(), "auto"), Asgi2Adapter)
+        assert isinstance(loaded(plain, "wsgi"), WsgiAdapter)
+        assert loaded(app, "auto") is app
+
+
+class TestInterface:
+    def test_asgi3_is_taken_as_it_is(self) -> None:
+        for interface in ("auto", "asgi3"):
+            assert adapt(app, Config(app=app, interface=interface)) is app
+
+    def test_asgi2(self) -> None:
+        for interface in ("auto", "asgi2"):
+            assert isinstance(load_app(Config(app="example:Asgi2", interface=interface)), Asgi2Adapter)
+
+    def test_wsgi_is_to_be_named(self) -> None:
+        with pytest.raises(AppLoadError) as caught:
+            load_app(Config(app="example:wsgi"))
+        assert str(caught.value) == (
+            "app 'example:wsgi' takes two arguments, as WSGI applications do: "
+            "set the option interface = 'wsgi' to serve it"
+        )
+        assert isinstance(load_app(Config(app="example:wsgi", interface="wsgi")), WsgiAdapter)
+
+    def test_an_object_that_was_loaded_already_is_named(self) -> None:
+        class Wsgi:
+            def __call__(self, environ: Any, start_response: Any) -> Any:
+                return []
+
+            def __repr__(self) -> str:
+                return "<the app>"
+
+        with pytest.raises(AppLoadError, match=r"app <the app> takes two"):
+            adapt(Wsgi(), Config(app=app))
+        with pytest.raises(AppLoadError, match=r"app .*test_loading.*four is no application"):
+            adapt(four, Config(app=app))
+
+    def test_the_threads_of_wsgi(self) -> None:
+        for threads, multithread in [(1, False), (5, True), (None, True)]:
+            adapter = load_app(Config(app="example:wsgi", interface="wsgi", threads=threads))
+            assert adapter._environ["wsgi.multithread"] is multithread  # type: ignore[attr-defined]  # it is a WsgiAdapter
+
+
+def four(a: Any, b: Any, c: Any, d: Any) -> None:
+    """No interface has four arguments."""
+
+
+class TestEnvFile:
+    @pytest.fixture(autouse=True)
+    def environment(self, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+        for name in ("E2E_ONE", "E2E_TWO"):
+            monkeypatch.delenv(name, raising=False)
+        yield
+        load_env_file(None)
+        assert "E2E_ONE" not in os.environ
+
+    @pytest.fixture
+    def file(self, tmp_path: Path) -> Path:
+        path = tmp_path / ".env"
+        path.write_text("E2E_ONE=1\nexport E2E_TWO='two words'  # a comment\n")
+        return path
+
+    def test_it_sets_what_is_not_set(self, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("E2E_ONE", "mine")
+        load_env_file(str(file))
+        assert (os.environ["E2E_ONE"], os.environ["E2E_TWO"]) == ("mine", "two words")
+        monkeypatch.delenv("E2E_ONE")
+
+    def test_it_is_there_when_the_application_is_imported(self, file: Path, tmp_path: Path) -> None:
+        (tmp_path / "example" / "needs.py").write_text(
+            "import os\nfrom example import app\nassert os.environ['E2E_ONE'] == '1'\n"
+        )
+        load_app(Config(app="example.needs:app", env_file=str(file)))
+
+    def test_a_second_time_it_is_as_the_file_is_then(self, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        load_env_file(str(file))
+        file.write_text("E2E_ONE=changed\n")
+        load_env_file(str(file))
+        assert os.environ["E2E_ONE"] == "changed"
+        assert "E2E_TWO" not in os.environ
+        # What others have set meanwhile stays.
+        os.environ["E2E_ONE"] = "theirs"
+        load_env_file(None)
+        assert os.environ.pop("E2E_ONE") == "theirs"
+
+    @pytest.mark.parametrize(
+        ("content", "reason"), [(None, "No such file or directory"), (b"\xff\xfe", "it is not UTF-8")]
+    )
+    def test_a_file_that_can_not_be_read(self, tmp_path: Path, content: bytes | None, reason: str) -> None:
+        path = tmp_path / "env"
+        if content is not None:
+            path.write_bytes(content)
+        with pytest.raises(ConfigError) as caught:
+            load_app(Config(app="example:app", env_file=str(path)))
+        assert str(caught.value) == f"option env_file = {str(path)!r}: can't be read: {reason}"
+
+    def test_the_package_is_not_installed(self, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("importlib.util.find_spec", lambda name, package=None: None)
+        with pytest.raises(ConfigError, match="the package python-dotenv is not installed"):
+            load_env_file(str(file))
 
 
 class TestLoop:

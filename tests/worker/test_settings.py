@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from gunicorn.config import AccessLogFormat
 
 from tests.http1.apps import hello
 from tests.worker.exchanges import settings
@@ -42,6 +43,8 @@ VALUES: dict[str, list[tuple[Any, Any]]] = {
     "http2_max_frame_size": [(65536, 65536)],
     "http2_max_header_list_size": [(9999, 9999), (0, 2**24)],
     "websocket_max_message_size": [(1000, 1000), (16777216, 16777216)],
+    "loglevel": [("WARNING", "warning"), ("trace", "trace"), ("no such level", "info")],
+    "access_log_format": [("%(h)s", "%(h)s"), (AccessLogFormat.default, None)],
 }
 OPTIONS = {item.name for item in dataclasses.fields(Config)}
 
@@ -92,12 +95,8 @@ class TestRows:
 
 def test_an_option_without_a_word_in_gunicorn_keeps_its_default() -> None:
     made, default = config(), Config(app=hello)
-    for name in OPTIONS - {row.option for row in ROWS} - {"app", "access_log"}:
+    for name in OPTIONS - {row.option for row in ROWS} - {"app"}:
         assert getattr(made, name) == getattr(default, name), name
-
-
-def test_access_lines_are_gunicorns_alone() -> None:
-    assert config().access_log is False
 
 
 def test_max_requests_is_what_gunicorn_drew() -> None:

@@ -17,7 +17,6 @@ from tests.worker.exchanges import settings
 from uvicorn_worker import UvicornH11Worker, UvicornWorker
 from uvicorn_worker.errors import ConfigError
 from uvicorn_worker.worker.boot import FailureToken
-from uvicorn_worker.worker.loggers import share_handlers
 from uvicorn_worker.worker.settings import config_from_settings
 from uvicorn_worker.worker.trace import enable_trace
 
@@ -116,6 +115,39 @@ class TestConfigure:
         kind = UvicornWorker.configure(ws="none", ssl_keyfile_password="hidden")
         assert kind.__name__ == "UvicornWorker"
         assert kind.__qualname__ == "UvicornWorker.configure(ssl_keyfile_password=..., ws='none')"
+
+
+class TestSetup:
+    """Called by Gunicorn before it loads anything; tests/e2e/test_interfaces.py sees it happen."""
+
+    @pytest.fixture(autouse=True)
+    def first_time(self, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+        monkeypatch.setattr(UvicornWorker, "_was_set_up", False)
+        monkeypatch.delenv("SETUP_ONE", raising=False)
+        yield
+        UvicornWorker.setup()
+        assert "SETUP_ONE" not in os.environ
+
+    def test_an_environment_file(self, tmp_path: Path) -> None:
+        file = tmp_path / "env"
+        file.write_text("SETUP_ONE=1")
+        UvicornWorker.configure(env_file=str(file)).setup()
+        assert os.environ["SETUP_ONE"] == "1"
+
+    def test_it_is_named_in_the_environment(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        file = tmp_path / "env"
+        file.write_text("SETUP_ONE=1")
+        monkeypatch.setenv("UVICORN_ENV_FILE", str(file))
+        UvicornWorker.setup()
+        assert os.environ["SETUP_ONE"] == "1"
+        monkeypatch.delenv("UVICORN_ENV_FILE")
+
+    def test_an_error_is_one_line_and_for_the_workers_to_report_later(self) -> None:
+        kind = UvicornWorker.configure(env_file="/no/such/file")
+        with pytest.raises(RuntimeError, match="option env_file = '/no/such/file': can't be read: No such file"):
+            kind.setup()
+        UvicornWorker.setup()
+        kind.setup()
 
 
 class TestFailureToken:
@@ -221,33 +253,3 @@ class TestTrace:
         monkeypatch.setattr(sys, "stderr", None)
         enable_trace(logger)
         assert enabled == []
-
-
-class TestLoggers:
-    @pytest.fixture
-    def ours(self) -> Iterator[logging.Logger]:
-        logger = logging.getLogger("uvicorn.error")
-        before = (logger.handlers, logger.propagate, logger.level)
-        logger.handlers = []
-        yield logger
-        logger.handlers, logger.propagate, level = before
-        logger.setLevel(level)
-
-    def log(self, logger: logging.Logger) -> Any:
-        return type("Log", (), {"error_log": logger})
-
-    def test_what_the_core_logs_goes_where_gunicorns_lines_go(
-        self, ours: logging.Logger, logger: logging.Logger, tmp_path: Path
-    ) -> None:
-        logger.addHandler(logging.FileHandler(tmp_path / "error.log"))
-        logger.setLevel(logging.WARNING)
-        share_handlers(self.log(logger))
-        ours.warning("a line")
-        ours.info("another")
-        assert (tmp_path / "error.log").read_text() == "a line\n"
-
-    def test_handlers_of_its_own_are_kept(self, ours: logging.Logger, logger: logging.Logger) -> None:
-        own = logging.NullHandler()
-        ours.addHandler(own)
-        share_handlers(self.log(logger))
-        assert ours.handlers == [own]

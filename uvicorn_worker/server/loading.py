@@ -1,10 +1,13 @@
-"""The application and the event loop, from the names that the options give."""
+"""The application, its environment and the event loop, from the names that the options give."""
 
 from __future__ import annotations
 
 import asyncio
 import importlib
 import importlib.util
+import inspect
+import logging
+import os
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -12,21 +15,111 @@ from typing import Any
 from uvicorn_worker.asgi import ASGIApp
 from uvicorn_worker.config import Config
 from uvicorn_worker.errors import AppLoadError, ConfigError
+from uvicorn_worker.interfaces import Asgi2Adapter, Kind, WsgiAdapter, detect, needs_arguments
 
-__all__ = ["load_app", "loop_factory"]
+__all__ = ["adapt", "load_app", "load_env_file", "loop_factory"]
+
+# What the environment file has set in this process: reading it again takes back what it says no longer.
+_set_by_file: dict[str, str] = {}
 
 
 def load_app(config: Config) -> ASGIApp:
-    """The application of `Config.app`, imported where it is a name, called where it is a factory.
+    """The application of `Config.app`, imported where it is a name, made callable as ASGI 3 by `adapt()`.
 
-    Raises `AppLoadError` for a name that leads nowhere; what the import of a module raises is passed on.
+    Raises `AppLoadError` for a name that leads nowhere, `ConfigError` for an environment file that can't be
+    read; what the import of a module raises is passed on.
     """
-    app: Any = import_name(config.app, "app") if isinstance(config.app, str) else config.app
+    load_env_file(config.env_file)
+    return adapt(import_name(config.app, "app") if isinstance(config.app, str) else config.app, config)
+
+
+def adapt(app: Any, config: Config, *, multiprocess: bool = False) -> ASGIApp:
+    """What was loaded, as an ASGI 3 application: a factory is called, another interface gets its adapter.
+
+    `multiprocess` says whether other processes serve the same application. Raises `AppLoadError` for what
+    can't be served as the options say; what a factory raises is passed on.
+    """
+    name = repr(config.app) if isinstance(config.app, str) else _name_of(app)
     if config.factory:
-        app = app()
+        app = _call_factory(app, name)
     if not callable(app):
-        raise AppLoadError(f"app {config.app!r} is not callable, but {type(app).__name__}")
-    return app  # type: ignore[no-any-return]
+        raise AppLoadError(f"app {name} is not callable, but {type(app).__name__}")
+    interface = config.interface
+    if interface == "auto":
+        kind = detect(app)
+        if kind == "factory":
+            logging.getLogger("uvicorn.error").warning(
+                "app %s takes no arguments, so it is called as a factory; say so by factory = True", name
+            )
+            app = _call_factory(app, name)
+            kind = detect(app)
+        interface = _served(kind, name)
+    if interface == "wsgi":
+        return WsgiAdapter(app, config.threads, multiprocess=multiprocess)
+    return Asgi2Adapter(app) if interface == "asgi2" else app
+
+
+def _call_factory(factory: Any, name: str) -> Any:
+    """The application that a factory makes."""
+    if not callable(factory):
+        raise AppLoadError(f"option factory = True: app {name} is not callable, but {type(factory).__name__}")
+    if needs_arguments(factory):
+        raise AppLoadError(
+            f"option factory = True: app {name} can't be called without arguments; is it the application itself?"
+        )
+    app = factory()
+    if inspect.iscoroutine(app):
+        app.close()
+        raise AppLoadError(f"option factory = True: app {name} is a coroutine function; a factory must not be one")
+    if not callable(app):
+        raise AppLoadError(f"the factory {name} must give an application, not {type(app).__name__}")
+    return app
+
+
+def _served(kind: Kind | None, name: str) -> str:
+    """The interface that was detected; `AppLoadError` for one that is to be named, and for none."""
+    if kind == "wsgi":
+        raise AppLoadError(
+            f"app {name} takes two arguments, as WSGI applications do: set the option interface = 'wsgi' to serve it"
+        )
+    if kind in ("asgi3", "asgi2"):
+        return kind
+    raise AppLoadError(
+        f"app {name} is no application: it can't be called with (scope, receive, send), (scope) or "
+        "(environ, start_response)"
+    )
+
+
+def _name_of(app: Any) -> str:
+    """What a message calls an object that was loaded already."""
+    module, name = getattr(app, "__module__", None), getattr(app, "__qualname__", None)
+    return f"{module}.{name}" if module and name else repr(app)
+
+
+def load_env_file(path: str | None) -> None:
+    """Set the variables of an environment file that are not set yet; raises `ConfigError`.
+
+    A second time, what the first one has set is taken back before: the file may say something else by then.
+    """
+    for name, value in _set_by_file.items():
+        if os.environ.get(name) == value:
+            del os.environ[name]
+    _set_by_file.clear()
+    if path is None:
+        return
+    option = f"option env_file = {path!r}"
+    if importlib.util.find_spec("dotenv") is None:
+        raise ConfigError(f"{option}: the package python-dotenv is not installed (uvicorn-worker[dotenv] brings it)")
+    dotenv = importlib.import_module("dotenv")
+    before = dict(os.environ)
+    try:
+        # load_dotenv() says nothing of a file that is not there.
+        with open(path, encoding="utf-8") as file:
+            dotenv.load_dotenv(stream=file, override=False)
+    except (OSError, UnicodeDecodeError) as exc:
+        reason = exc.strerror if isinstance(exc, OSError) else "it is not UTF-8"
+        raise ConfigError(f"{option}: can't be read: {reason}") from None
+    _set_by_file.update((name, value) for name, value in os.environ.items() if name not in before)
 
 
 def import_name(name: str, option: str) -> Any:

@@ -24,17 +24,20 @@ import sys
 import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from types import FrameType
 from typing import Any
 
-from uvicorn_worker.asgi import ASGIApp, raw_path_of
+from uvicorn_worker.asgi import ASGIApp
 from uvicorn_worker.clock import TICK
 from uvicorn_worker.config import Config
 from uvicorn_worker.errors import ConfigError, LifespanError
-from uvicorn_worker.runtime import AccessHook, Exchange, Runtime, is_uvloop
+from uvicorn_worker.runtime import AccessHook, Runtime, is_uvloop
+from uvicorn_worker.server.access_log import standalone_access
 from uvicorn_worker.server.handover import offer_protocols, protocol_factory
 from uvicorn_worker.server.lifespan import Lifespan
 from uvicorn_worker.server.loading import load_app
+from uvicorn_worker.server.logs import log_messages, set_levels
 
 __all__ = ["Server"]
 
@@ -123,6 +126,7 @@ class Server:
         """
         if not sockets:
             raise ConfigError("Server.serve: sockets must be a list of one bound socket or more")
+        set_levels(self.config)
         with self._signals():
             try:
                 await self.startup(load_app(self.config), sockets, ssl_context=ssl_context)
@@ -152,19 +156,26 @@ class Server:
         sockets: Sequence[socket.socket],
         *,
         ssl_context: ssl.SSLContext | None = None,
-        access: AccessHook | None = None,
+        access: Callable[[], AccessHook | None] | None = None,
     ) -> None:
-        """Run the lifespan startup, then begin to accept; raises `LifespanError`."""
+        """Run the lifespan startup, then begin to accept; raises `LifespanError`.
+
+        `access` is asked for what is called for each response, once the application has started: applications
+        change loggers.
+        """
         config = self.config
         loop = self._loop = asyncio.get_running_loop()
         if self._should_exit:
             self._exit.set()
             return
+        if config.log_level == "trace":
+            app = log_messages(app)
+        if config.threads is not None:
+            loop.set_default_executor(ThreadPoolExecutor(config.threads, "asyncio"))
         runtime = self.runtime = Runtime(config, app, loop)
         runtime.on_limit = self._limit_reached
         if config.limit_max_requests is not None:
             runtime.limit_requests = config.limit_max_requests + random.randint(0, config.limit_max_requests_jitter)  # noqa: S311 - spreads restarts, no secret
-        runtime.access = access if access is not None else _uvicorn_access(config)
         factory = protocol_factory(runtime)
         self._lifespan = lifespan = Lifespan(config, app)
         await self._start_lifespan(lifespan)
@@ -172,6 +183,7 @@ class Server:
             return
         runtime.state = lifespan.state
         runtime.use_context(lifespan.context)
+        runtime.access = standalone_access(config) if access is None else access()
         self._tick()
         if ssl_context is not None and config.http2 == "on":
             offer_protocols(ssl_context)
@@ -329,27 +341,3 @@ class Server:
         if self._ticker is not None:
             self._ticker.cancel()
             self._ticker = None
-
-
-def _uvicorn_access(config: Config) -> AccessHook | None:
-    """Access lines on the logger uvicorn.access, in the form that uvicorn's own formatters know."""
-    logger = logging.getLogger("uvicorn.access")
-    if not config.access_log or not logger.isEnabledFor(logging.INFO):
-        return None
-
-    raw_root_path = raw_path_of(config.root_path)
-
-    def log_access(exchange: Exchange) -> None:
-        scope = exchange.scope
-        client = scope["client"]
-        target = (raw_root_path + exchange.target).decode("ascii")
-        logger.info(
-            '%s - "%s %s HTTP/%s" %d',
-            "{}:{}".format(*client) if client else "",
-            scope["method"],
-            target,
-            scope["http_version"],
-            exchange.status,
-        )
-
-    return log_access

@@ -12,14 +12,27 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from gunicorn.config import AccessLogFormat
+
 from uvicorn_worker.config import Config, check_options
 from uvicorn_worker.errors import ConfigError
+from uvicorn_worker.server.logs import LEVELS
 from uvicorn_worker.sources import Given, from_environment, from_pyproject
 
 if TYPE_CHECKING:
     from gunicorn.config import Config as GunicornConfig
 
-__all__ = ["HONOURED", "MASTERS", "NOT_OURS", "REFUSED", "ROWS", "Row", "config_from_settings", "refuse_unsupported"]
+__all__ = [
+    "HONOURED",
+    "MASTERS",
+    "NOT_OURS",
+    "REFUSED",
+    "ROWS",
+    "Row",
+    "config_from_settings",
+    "log_level",
+    "refuse_unsupported",
+]
 
 # Gunicorn takes this many header fields where limit_request_fields is 0.
 _MOST_FIELDS = 32768
@@ -32,6 +45,17 @@ CODE = "CONFIG_KWARGS of the worker class"
 
 def _same(value: Any) -> Any:
     return value
+
+
+def log_level(loglevel: str) -> str:
+    """The option log_level for Gunicorn's loglevel; a word that Gunicorn does not know means `info` to it."""
+    name = loglevel.lower()
+    return name if name in LEVELS else "info"
+
+
+def _unless_default(access_log_format: str) -> str | None:
+    """Gunicorn's own default is no wish: lines on uvicorn.access keep uvicorn's form then."""
+    return None if access_log_format == AccessLogFormat.default else access_log_format
 
 
 @dataclass(frozen=True)
@@ -62,6 +86,8 @@ ROWS = (
     Row("http2_initial_window_size", "http2_initial_window_size"),
     Row("http2_max_frame_size", "http2_max_frame_size"),
     Row("http2_max_header_list_size", "http2_max_header_list_size", lambda size: size or _LARGEST_HEAD, "0: 16 MiB"),
+    Row("loglevel", "log_level", log_level, "`trace` is known here, and `info` to Gunicorn itself"),
+    Row("access_log_format", "access_log_format", _unless_default, "Gunicorn's default counts as unset"),
 )
 
 # What the worker does itself with a setting that is no option.
@@ -80,9 +106,7 @@ HONOURED = {
     "worker_tmp_dir": "where the heartbeat file lives",
     "sendfile": "no effect: ASGI applications hand over bytes",
     "accesslog": "access lines are written for each request and each WebSocket",
-    "access_log_format": "every atom of Gunicorn is known, for WebSocket too",
     "errorlog": "what the server core logs on `uvicorn.error` goes here",
-    "loglevel": "holds for `uvicorn.error` too",
     "logger_class": "its `access()` is called with objects that give every atom",
     "logconfig": "may name the loggers `uvicorn.error` and `uvicorn.access` too",
     "logconfig_dict": "as `logconfig`",
@@ -106,7 +130,7 @@ HONOURED = {
     "do_handshake_on_connect": "no effect: the handshake is always awaited before the application sees a request",
     "ssl_context": "called for each worker; an error in it stops the start",
     "pre_request": "called before the application",
-    "post_request": "called when the response is complete",
+    "post_request": "called when the application is done with the request",
     "post_worker_init": "called once the application is loaded",
     "worker_int": "called at `INT` and `QUIT`",
     "worker_abort": "called at `ABRT`",
@@ -152,8 +176,6 @@ _WORDS = {
     "limit_max_requests": "max_requests",
     "limit_max_requests_jitter": "max_requests_jitter",
     "access_log": "accesslog",
-    "access_log_format": "access_log_format",
-    "log_level": "loglevel",
 }
 
 
@@ -173,8 +195,7 @@ def config_from_settings(
     """
     refuse_unsupported(cfg)
     defaults = defaults or {}
-    # Access lines go through Gunicorn's logger, not through uvicorn.access.
-    options: dict[str, Any] = {"access_log": False, **defaults}
+    options: dict[str, Any] = {**defaults}
     words = {option: setting for option, setting in _WORDS.items() if setting in cfg.settings}
     for row in ROWS:
         if row.setting in cfg.settings:

@@ -23,14 +23,16 @@ from gunicorn.sock import ssl_context
 from gunicorn.workers.base import Worker
 
 from uvicorn_worker.config import Config
-from uvicorn_worker.errors import ConfigError, LifespanError
+from uvicorn_worker.errors import AppLoadError, ConfigError, LifespanError
 from uvicorn_worker.server import Server
-from uvicorn_worker.server.loading import loop_factory
+from uvicorn_worker.server.loading import adapt, load_env_file, loop_factory
 from uvicorn_worker.worker.access_log import access_hook
 from uvicorn_worker.worker.boot import FailureToken
-from uvicorn_worker.worker.loggers import share_handlers
+from uvicorn_worker.worker.hooks import with_hooks
+from uvicorn_worker.worker.loggers import adopt_loggers
 from uvicorn_worker.worker.reload import failure_app, files_of
-from uvicorn_worker.worker.settings import check_overrides, config_from_settings
+from uvicorn_worker.worker.settings import check_overrides, config_from_settings, outer_options
+from uvicorn_worker.worker.statsd import never_wait
 from uvicorn_worker.worker.trace import enable_trace
 
 if TYPE_CHECKING:
@@ -70,6 +72,7 @@ class UvicornWorker(Worker):
     """Options whose defaults are others under this class; Gunicorn's settings win over them."""
 
     _token: ClassVar[FailureToken | None] = None
+    _was_set_up: ClassVar[bool] = False
 
     alive: bool
 
@@ -78,6 +81,18 @@ class UvicornWorker(Worker):
     _reloading = False
 
     # Before the fork ---------------------------------------------------------------------------------
+
+    @classmethod
+    def setup(cls) -> None:
+        """Called when Gunicorn looks the class up, at the start and on HUP, before `preload_app` loads anything."""
+        try:
+            given = outer_options().get("env_file")
+            load_env_file(cls._overrides().get("env_file", given and given.value))
+        except ConfigError as exc:
+            # On HUP an exception would be the end of the master without a word to its workers: they report it.
+            if not UvicornWorker._was_set_up:
+                raise RuntimeError(str(exc)) from None
+        UvicornWorker._was_set_up = True
 
     @classmethod
     def check_config(cls, cfg: GunicornConfig, log: Any) -> None:
@@ -121,7 +136,6 @@ class UvicornWorker(Worker):
 
     def init_process(self) -> None:
         """Called after the fork; does not return before the worker is done."""
-        share_handlers(self.log)
         try:
             config = config_from_settings(
                 self.cfg, _not_loaded, self.max_requests, self._overrides(), defaults=self._DEFAULTS
@@ -130,6 +144,8 @@ class UvicornWorker(Worker):
             # The master has checked this at its start; what was changed before a reload is seen here first.
             self.server = Server(Config(app=_not_loaded))
             self._boot_failed(str(exc), Arbiter.WORKER_BOOT_ERROR)
+        adopt_loggers(self.log, self.cfg, config)
+        never_wait(self.log)
         self.server = Server(config)
         timeout = self.cfg.timeout
         self._notify_interval = config.timeout_notify or min(_HEARTBEAT, timeout / 4 if timeout else _HEARTBEAT)
@@ -145,7 +161,9 @@ class UvicornWorker(Worker):
         """Load the application as Gunicorn does; it was loaded before the fork if preload_app is set."""
         self.notify()
         try:
-            self.wsgi = self.app.wsgi()
+            # Anew: the application, too, is imported as it is now, not as it was when the master started.
+            load_env_file(self.server.config.env_file)
+            self.wsgi = adapt(self.app.wsgi(), self.server.config, multiprocess=self.cfg.workers > 1)
         except SystemExit as exc:
             if not exc.code:
                 raise
@@ -158,6 +176,8 @@ class UvicornWorker(Worker):
             if isinstance(exc, AppImportError):
                 # Its message says it all; what it was made from is Gunicorn's own affair.
                 code, exc.__context__ = Arbiter.APP_LOAD_ERROR, None
+            elif isinstance(exc, (AppLoadError, ConfigError)):
+                self._boot_failed(f"The application can't be loaded: {exc}", Arbiter.APP_LOAD_ERROR)
             self._boot_failed(f"The application can't be loaded: {exc}", code, exc)
         self.notify()
 
@@ -184,6 +204,16 @@ class UvicornWorker(Worker):
         if token is not None:
             token.wait_for_forks()
         sys.exit(code)
+
+    @property
+    def nr(self) -> int:
+        """How many requests were answered, which Gunicorn's hooks ask for."""
+        runtime = getattr(getattr(self, "server", None), "runtime", None)
+        return 0 if runtime is None else runtime.requests
+
+    @nr.setter
+    def nr(self, value: int) -> None:
+        """Gunicorn's base class begins with 0."""
 
     # Run ---------------------------------------------------------------------------------------------
 
@@ -219,10 +249,10 @@ class UvicornWorker(Worker):
 
     async def _startup(self) -> None:
         await self.server.startup(
-            self.wsgi,
+            with_hooks(self.wsgi, self),
             [listener.sock for listener in self.sockets],
             ssl_context=ssl_context(self.cfg) if self.cfg.is_ssl else None,
-            access=access_hook(self.log, self.cfg) if self._overrides().get("access_log", True) else None,
+            access=lambda: access_hook(self.log, self.cfg, self.server.config),
         )
 
     def _reload_asked(self) -> None:

@@ -1,0 +1,313 @@
+"""One call of a WSGI application: the side of the thread that it runs in.
+
+    thread                                        event loop (interfaces/wsgi.py)
+    ──────                                        ──────────
+    app(environ, start_response)
+    wsgi.input.read()        ─────── RECEIVE ───► await receive()
+        waits                ◄────── resume() ───
+    a block of the response  ─────── outbox ────► await send(start), await send(body)
+    more than is sent        ─── outbox, SEND ──► await send(body)
+        waits                ◄────── resume() ───
+    close()
+    done                     ───────────────────► the request's task ends
+
+What the thread waits for costs a switch to the loop and back. So a block is left for the loop, which sends it
+at once, while the application makes the next one (PEP 3333, "Buffering and Streaming", the second way). The
+thread waits when more than a window is unsent, as it is when the client does not read.
+"""
+
+from __future__ import annotations
+
+import functools
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from uvicorn_worker.asgi import Event
+from uvicorn_worker.errors import ApplicationError, ClientDisconnected
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from uvicorn_worker.interfaces.streams import ErrorLog
+    from uvicorn_worker.interfaces.threads import Mailbox
+
+__all__ = ["NOTHING", "RECEIVE", "SEND", "WSGIApp", "WsgiCall"]
+
+WSGIApp = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
+ExcInfo = tuple[type[BaseException], BaseException, TracebackType | None]
+
+# What the thread waits for the loop to do.
+NOTHING, SEND, RECEIVE = range(3)
+
+# How many bytes of the response may be on their way to the client's connection before the thread waits, and
+# what a message counts beyond its body: many small blocks must not take up much memory either.
+_WINDOW = 65536
+_OVERHEAD = 1024
+
+# Lists of blocks up to this many bytes leave as one.
+_JOIN_LIMIT = 65536
+
+# RFC 2616, 13.5.1, to which PEP 3333 refers: what belongs to the connection is the server's.
+_HOP_BY_HOP = frozenset(
+    [
+        "connection",
+        "keep-alive",
+        "proxy-authenticate",
+        "proxy-authorization",
+        "te",
+        "trailer",
+        "trailers",
+        "transfer-encoding",
+        "upgrade",
+    ]
+)
+
+
+class WsgiCall:
+    """The application's call, and what thread and loop tell each other of it."""
+
+    __slots__ = (
+        "_app",
+        "_complete",
+        "_environ",
+        "_errors",
+        "_given",
+        "_lock",
+        "_mailbox",
+        "_remaining",
+        "_sent",
+        "_start",
+        "_started",
+        "body_complete",
+        "body_cut",
+        "chunk",
+        "done",
+        "error",
+        "failure",
+        "outbox",
+        "waiter",
+        "wish",
+        "woken",
+    )
+
+    def __init__(self, app: WSGIApp, environ: dict[str, Any], mailbox: Mailbox, errors: ErrorLog) -> None:
+        self._app = app
+        self._environ = environ
+        self._mailbox = mailbox
+        self._errors = errors
+        # The head of the response; whether it, and then the whole response, was given to the loop; how much is left
+        # of the length that the head told.
+        self._start: Event | None = None
+        self._started = False
+        self._complete = False
+        self._remaining: int | None = None
+        # How much the thread has given, and the loop has sent: each counts its own.
+        self._given = 0
+        self._sent = 0
+
+        # From the thread: what is to be sent, what it waits for, how it ended.
+        self.outbox: deque[Event] = deque()
+        self.wish = NOTHING
+        self.done = False
+        self.error: BaseException | None = None
+        self._lock: threading.Lock | None = None
+        # From the loop: the body's next chunk and whether it is the last one, whether the rest will never come, and
+        # why nothing can be sent any more.
+        self.chunk = b""
+        self.body_complete = False
+        self.body_cut = False
+        self.failure: BaseException | None = None
+        # The loop's own: whether the thread has knocked, and what waits for it.
+        self.woken = False
+        self.waiter: asyncio.Future[None] | None = None
+
+    # The loop's side ---------------------------------------------------------------------------------
+
+    def wake(self) -> None:
+        """The thread has something for the loop."""
+        self.woken = True
+        if self.waiter is not None and not self.waiter.done():
+            self.waiter.set_result(None)
+
+    def count_sent(self, message: Event) -> None:
+        """A message from the outbox was taken by the server."""
+        self._sent += len(message.get("body", b"")) + _OVERHEAD
+
+    def resume(self) -> None:
+        """What the thread waited for has happened."""
+        self.wish = NOTHING
+        assert self._lock is not None  # noqa: S101 - made before the wish
+        self._lock.release()
+
+    def fail(self, failure: BaseException) -> None:
+        """Nothing can be sent any more; the thread is told as soon as it tries, or now if it waits."""
+        self.failure = failure
+        if self.wish:
+            self.resume()
+
+    # The thread's side -------------------------------------------------------------------------------
+
+    def run(self) -> None:
+        """Call the application and send its response; what it raises is kept in `error`."""
+        try:
+            try:
+                if self.failure is None:
+                    self._respond()
+            finally:
+                if self._errors.text:
+                    self._errors.flush()
+        except BaseException as exc:  # noqa: BLE001 - it is raised in the request's task, which reports it
+            self.error = exc
+        self.done = True
+        self._post()
+
+    def _respond(self) -> None:
+        # Not kept: its wsgi.input knows this object, and a cycle lives longer than the request.
+        environ, self._environ = self._environ, {}
+        result = self._app(environ, self.start_response)
+        close = getattr(result, "close", None)
+        try:
+            body = b""
+            if isinstance(result, (list, tuple)) and (len(result) == 1 or _size(result) <= _JOIN_LIMIT):
+                body = result[0] if len(result) == 1 else b"".join(result)
+            else:
+                for block in result:
+                    # PEP 3333: the head waits for the first block that is not empty.
+                    if block:
+                        self._send(block)
+            if not self._complete or body:
+                self._put(body, last=True)
+                if close is not None:
+                    # The client need not wait for it.
+                    self._post()
+        finally:
+            if close is not None:
+                close()
+
+    def _post(self) -> None:
+        try:
+            self._mailbox.post(self.wake)
+        except RuntimeError:
+            # The loop is gone, and the request's task with it.
+            self.failure = ClientDisconnected("the server has stopped")
+
+    def _ask(self, wish: int) -> None:
+        """Have the loop do something, and wait for it."""
+        if self._lock is None:
+            self._lock = threading.Lock()
+            self._lock.acquire()
+        # In this order: fail() either sees the wish, or has set the failure by now.
+        self.wish = wish
+        if self.failure is None:
+            self._post()
+        if self.failure is None:
+            self._lock.acquire()
+        if self.failure is not None:
+            self.wish = NOTHING
+            raise self.failure
+
+    def next_chunk(self) -> bytes:
+        """The next chunk of the request body, for `BodyReader`; b"" at its end."""
+        if self.done:
+            raise ApplicationError("wsgi.input was read after the request had ended")
+        if not self.body_complete:
+            self._ask(RECEIVE)
+        if self.body_cut:
+            raise ClientDisconnected("the client left before the request body was complete")
+        chunk, self.chunk = self.chunk, b""
+        return chunk
+
+    # The response ------------------------------------------------------------------------------------
+
+    def start_response(
+        self, status: str, headers: Iterable[tuple[str, str]], exc_info: ExcInfo | None = None
+    ) -> Callable[[bytes], None]:
+        """PEP 3333, "The start_response() Callable"; gives `write()`."""
+        if exc_info:
+            try:
+                if self._started:
+                    raise exc_info[1].with_traceback(exc_info[2])
+            finally:
+                # A cycle: the traceback holds this frame.
+                exc_info = None
+        elif self._start is not None:
+            raise ApplicationError("start_response() was called again, without exc_info")
+        code = _status_code(status)
+        fields, length = [], None
+        for name, value in headers:
+            try:
+                raw_name, raw_value = _field_name(name), value.encode("latin-1")
+            except (AttributeError, TypeError, UnicodeEncodeError):
+                raise ApplicationError(
+                    f"the response header {name!r} must be a pair of strings of latin-1 characters (PEP 3333)"
+                ) from None
+            if raw_name == b"content-length" and value.isdecimal():
+                length = int(value)
+            fields.append((raw_name, raw_value))
+        self._start = {"type": "http.response.start", "status": code, "headers": fields}
+        self._remaining = length
+        return self.write
+
+    def write(self, data: bytes) -> None:
+        """PEP 3333, "The write() Callable": return when `data` is sent, or will be meanwhile."""
+        if self.done:
+            raise ApplicationError("write() was called after the request had ended")
+        self._send(data)
+
+    def _send(self, data: bytes) -> None:
+        """Send a piece of the response; waits when there is too much of it for the client."""
+        self._put(data, last=False)
+        if self._given - self._sent > _WINDOW and not self._complete:
+            self._ask(SEND)
+        else:
+            self._post()
+
+    def _put(self, data: bytes, *, last: bool) -> None:
+        """Leave a piece of the response, and before the first one its head, for the loop to send."""
+        if self._start is None:
+            raise ApplicationError("the application gave no status: it did not call start_response()")
+        if not isinstance(data, bytes):
+            raise ApplicationError(f"the response body must be bytes, not {type(data).__name__}")
+        if self.failure is not None:
+            raise self.failure
+        if self._remaining is not None:
+            if len(data) > self._remaining:
+                raise ApplicationError("the response body is longer than its Content-Length")
+            self._remaining -= len(data)
+            last = last or self._remaining == 0
+        self._complete = last
+        if not self._started:
+            self._started = True
+            self.outbox.append(self._start)
+            self._given += _OVERHEAD
+        self._given += len(data) + _OVERHEAD
+        self.outbox.append({"type": "http.response.body", "body": data, "more_body": not last})
+
+
+def _size(blocks: Sequence[bytes]) -> int:
+    return sum(map(len, blocks))
+
+
+@functools.lru_cache(maxsize=256)
+def _status_code(status: str) -> int:
+    """The code of a WSGI status, as "404 Not Found"; the reason phrase is the server's own."""
+    if not isinstance(status, str):
+        raise ApplicationError(f"the status {status!r} must be a string (PEP 3333)")
+    code = status[:3]
+    if not (code.isascii() and code.isdecimal() and len(code) == 3 and status[3:4] in ("", " ")):
+        raise ApplicationError(f"the status {status!r} must be three digits, a space and a reason (PEP 3333)")
+    if code < "200":
+        raise ApplicationError(f"the status {status!r} is not that of a final response")
+    return int(code)
+
+
+@functools.lru_cache(maxsize=1024)
+def _field_name(name: str) -> bytes:
+    """The name of a response field as ASGI wants it."""
+    lower = name.lower()
+    if lower in _HOP_BY_HOP:
+        raise ApplicationError(f"the response header {name!r} is hop-by-hop: it is the server's to set (PEP 3333)")
+    return lower.encode("latin-1")

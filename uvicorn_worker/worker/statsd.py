@@ -1,0 +1,75 @@
+"""Request metrics by Gunicorn's statsd logger, whether or not there is an access log."""
+
+from __future__ import annotations
+
+import socket
+import time
+from datetime import timedelta
+from types import SimpleNamespace
+from typing import Any
+
+from gunicorn.instrument.statsd import Statsd
+
+from uvicorn_worker.runtime import AccessHook, Exchange
+
+__all__ = ["metrics_hook", "never_wait"]
+
+
+class _Status:
+    """A response of which only the status is of interest."""
+
+    __slots__ = ("status",)
+
+    def __init__(self, status: int) -> None:
+        self.status = status
+
+
+class _WithoutLine:
+    """A statsd logger whose `access` writes metrics and no line; everything else is the logger's own."""
+
+    access_log_enabled = False
+    # Where Gunicorn's logger has no access_log_enabled yet, it looks at the settings.
+    cfg = SimpleNamespace(accesslog=None, logconfig=None, logconfig_dict=None, logconfig_json=None, syslog=False)
+
+    def __init__(self, log: Any) -> None:
+        self._log = log
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._log, name)
+
+
+def metrics_hook(log: Any) -> AccessHook:
+    """Count each response, and measure how long it took, under the names that Gunicorn gives the metrics."""
+    quiet = _WithoutLine(log)
+
+    def count(exchange: Exchange) -> None:
+        elapsed = timedelta(seconds=time.monotonic() - exchange.started)
+        Statsd.access(quiet, _Status(exchange.status), None, None, elapsed)
+
+    return count
+
+
+class _NeverWaiting:
+    """A datagram socket that loses what has no room in the receiver's queue."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+
+    def send(self, data: bytes) -> None:
+        try:
+            # A flag of this one call: O_NONBLOCK would be shared with Gunicorn's master.
+            self._sock.send(data, socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            pass
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._sock, name)
+
+
+def never_wait(log: Any) -> None:
+    """Let a statsd logger lose metrics rather than hold up the event loop.
+
+    Over a unix socket, sending waits for a daemon that is slow or stopped.
+    """
+    if isinstance(log, Statsd) and isinstance(log.sock, socket.socket):
+        log.sock = _NeverWaiting(log.sock)
