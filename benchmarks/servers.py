@@ -80,10 +80,12 @@ def _granian(websockets: str, http: str = "1") -> tuple[str, ...]:
     )
 
 
-_ZTTP = (
-    *("{bin}/uvicorn", "--http", "zttp", "--loop", "uvloop", "--timeout-keep-alive", "75"),
-    *("--log-level", "warning", "--no-access-log", "--host", "127.0.0.1", "--port", "{port}", "{app}"),
-)
+def _zttp(*options: str) -> tuple[str, ...]:
+    return (
+        *("{bin}/uvicorn", "--http", "zttp", "--loop", "uvloop", "--timeout-keep-alive", "75", *options),
+        *("--log-level", "warning", "--no-access-log", "--host", "127.0.0.1", "--port", "{port}", "{app}"),
+    )
+
 
 _HYPERCORN = (
     *("{bin}/hypercorn", "-k", "uvloop", "--workers", "1", "--keep-alive", "75", "--log-level", "warning"),
@@ -141,9 +143,9 @@ SERVERS = (
         "uvicorn-zttp",
         "uvicorn 0.54.0 without Gunicorn, zttp",
         ("uvicorn==0.54.0", _UVLOOP, "zttp==0.0.35", _WEBSOCKETS, *_APPS),
-        _ZTTP,
+        _zttp(),
         default=False,
-        http2_command=_ZTTP,
+        http2_command=_zttp("--http2"),
     ),
     Server(
         "gunicorn-asgi",
