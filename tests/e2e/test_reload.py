@@ -30,12 +30,12 @@ async def app(scope, receive, send):
 """
 
 
-def edit(server: Gunicorn, text: str) -> None:
-    """Write the application anew, and go on touching it until that is noticed.
+def edit(server: Gunicorn, text: str, name: str = "edited.py") -> None:
+    """Write a file anew, and go on touching it until that is noticed.
 
     A watcher takes a file as it finds it in its first round, and nothing tells when that was.
     """
-    path, noticed = server.dir / "edited.py", server.log.count("Worker reloading")
+    path, noticed = server.dir / name, server.log.count("Worker reloading")
     before = path.stat().st_mtime
     path.write_text(text)
 
@@ -98,3 +98,12 @@ def test_a_startup_that_fails_is_shown_too(serve: Serve) -> None:
         "probe:app", "--reload", "--reload-engine", "poll", worker=HTTPTOOLS, env={"PROBE_LIFESPAN": "failed"}
     )
     wait_answer(server, "startup gave up")
+
+
+def test_a_change_of_an_extra_file_reloads_too(serve: Serve) -> None:
+    files = {"edited.py": APP.replace("VERSION", "1"), "template.html": "one"}
+    options = ("--reload", "--reload-engine", "poll", "--reload-extra-file", "template.html")
+    server = serve("edited:app", *options, worker=HTTPTOOLS, files=files)
+    wait_answer(server, "version 1")
+    edit(server, "two", "template.html")
+    wait_answer(server, "version 1")
