@@ -18,7 +18,7 @@ from typing import Any
 from tests.scripted import Client, Harness
 from uvicorn_worker.asgi import ASGIApp
 
-__all__ = ["Counts", "count"]
+__all__ = ["BareLoop", "Counts", "count", "count_one"]
 
 
 class BareLoop(asyncio.AbstractEventLoop):
@@ -115,12 +115,12 @@ def count(app: ASGIApp, *requests: bytes, parser: str, **options: Any) -> Counts
         loop.call(client.protocol.data_received, request)
         harness.settle()
     client.take()
-    counts = _count_one(loop, client, requests[-1])
+    counts = count_one(loop, client, requests[-1])
     harness.close()
     return counts
 
 
-def _count_one(loop: BareLoop, client: Client, request: bytes) -> Counts:
+def count_one(loop: BareLoop, client: Client, request: bytes) -> Counts:
     counts = Counts()
 
     def profile(frame: FrameType, event: str, arg: Any) -> None:
