@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.http1.apps import Gate, body, hello, read_body, respond, start, stream
+from tests.http1.apps import Gate, Recorder, body, hello, read_body, respond, start, stream
 from tests.http2.conftest import Converse, Talk
 from uvicorn_worker.errors import ClientDisconnected
 from uvicorn_worker.http2.codes import FrameType, Setting
@@ -227,6 +227,15 @@ class TestEarlyAnswer:
         assert connection.stream(1).reset == 0
         assert connection.get().whole
 
+    def test_a_rest_that_ends_with_trailers(self, talk: Converse) -> None:
+        connection = talk(hello)
+        wire = connection.wire
+        connection.send(wire.request(method=b"POST", end=False))
+        connection.send(wire.headers(1, [(b"x", b"y")]))
+        connection.tick(4)
+        assert connection.stream(1).reset is None
+        assert connection.stream(1).whole
+
     def test_a_rest_that_does_not_come(self, talk: Converse) -> None:
         connection = talk(hello)
         connection.send(connection.wire.request(method=b"POST", end=False))
@@ -316,6 +325,13 @@ class TestDisconnect:
         connection.send(connection.wire.reset(1))
         assert seen == [200]
 
+    def test_a_body_that_nobody_took(self, talk: Converse) -> None:
+        connection = talk(Gate(hello))
+        wire = connection.wire
+        connection.send(wire.request(method=b"POST", end=False), wire.data(1, bytes(10000)), wire.reset(1))
+        assert wire.next_id == 3
+        assert not connection.closed
+
     def test_the_client_ends_its_side(self, talk: Converse) -> None:
         gate = Gate(hello)
         connection = talk(gate)
@@ -352,21 +368,37 @@ class TestDisconnect:
 
 
 class TestRapidReset:
+    def test_what_is_reset_in_the_same_read_is_never_begun(self, talk: Converse) -> None:
+        app = Recorder()
+        connection = talk(app)
+        number = connection.wire.next_id
+        connection.send(connection.wire.request(), connection.wire.reset(number))
+        assert app.scopes == []
+
     def test_applications_that_nobody_waits_for_have_a_bound(self, talk: Converse) -> None:
         """A client that resets what it asks for does not get more run than one that waits."""
         running = []
+        gate = Gate(hello)
 
         async def app(scope: Any, receive: Any, send: Any) -> None:
             running.append(1)
-            await asyncio.get_running_loop().create_future()
+            await gate(scope, receive, send)
 
         connection = talk(app, http2_max_concurrent_streams=10)
         wire = connection.wire
         for _ in range(50):
             number = wire.next_id
-            connection.send(wire.request(), wire.reset(number))
-        assert len(running) <= 11
-        assert len(connection.harness.runtime.exchanges) <= 11
+            connection.send(wire.request(method=b"POST", end=False), wire.data(number, b"body"))
+            connection.send(wire.reset(number))
+        assert len(running) == 10
+        assert len(connection.harness.runtime.exchanges) == 10
+        assert connection.stream(wire.next_id - 2).reset == 7
+        for _ in range(10):
+            gate.open()
+        connection.pull()
+        assert connection.harness.runtime.exchanges == set()
+        connection.get()
+        assert len(running) == 11
 
 
 class TestWritePaused:
@@ -383,6 +415,26 @@ class TestWritePaused:
         connection.drain()
         assert connection.stream(3).body == b"Hello, world!"
         assert connection.stream(1).whole
+
+    def test_small_answers_wait_their_turn(self, talk: Converse) -> None:
+        gate = Gate(hello)
+        app = download(MEGABYTE)
+
+        async def both(scope: Any, receive: Any, send: Any) -> None:
+            await (app if scope["path"] == "/big" else gate)(scope, receive, send)
+
+        connection = talk(both, settings={Setting.INITIAL_WINDOW_SIZE: 2**30}).stall()
+        open_windows(connection, 2**30)
+        connection.get(b"/small")
+        connection.get(b"/none", method=b"HEAD")
+        connection.get(b"/big")
+        gate.open()
+        gate.open()
+        connection.pull()
+        assert connection.stream(1).body == b""
+        connection.drain()
+        assert connection.stream(1).whole
+        assert connection.stream(3).whole
 
     def test_pings_that_are_not_read_end_the_connection(self, talk: Converse) -> None:
         connection = talk(download(MEGABYTE), settings={Setting.INITIAL_WINDOW_SIZE: 2**30}).stall()

@@ -126,6 +126,7 @@ class TestIdle:
         gate = Gate(hello)
         connection = talk(gate)
         connection.get()
+        connection.send(connection.wire.goaway(0, 0))
         connection.send(connection.wire.goaway(0, 2))
         assert not connection.closed
         gate.open()

@@ -156,6 +156,23 @@ class TestRefused:
         assert connection.stream(1).status == 413
         assert received == ["http.request", "http.disconnect"]
 
+    def test_a_body_that_becomes_too_large_once_the_response_has_begun(self, talk: Converse) -> None:
+        received = []
+
+        async def app(scope: Any, receive: Any, send: Any) -> None:
+            await send({"type": "http.response.start", "status": 200})
+            await send({"type": "http.response.body", "body": b"so far", "more_body": True})
+            while (event := await receive())["type"] == "http.request":
+                received.append(event["body"])
+            await send({"type": "http.response.body", "body": b" so good"})
+
+        connection = talk(app, limit_request_body=10)
+        wire = connection.wire
+        connection.send(wire.request(end=False, method=b"POST"), wire.data(1, b"0123456789"))
+        connection.send(wire.data(1, b"x"))
+        assert received == [b"0123456789"]
+        assert connection.stream(1).body == b"so far so good"
+
     def test_limit_concurrency(self, talk: Converse) -> None:
         async def slow(scope: Any, receive: Any, send: Any) -> None:
             if scope["path"] == "/slow":

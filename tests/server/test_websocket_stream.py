@@ -195,6 +195,18 @@ class TestHandshake:
         socket.talk.send(socket.wire.reset(1))
         assert events == ["websocket.connect", "websocket.disconnect"]
 
+    def test_the_client_ends_its_side_before_the_answer(self, start: Start) -> None:
+        async def app(scope: Any, receive: Any, send: Any) -> None:
+            await receive()
+            await receive()
+
+        socket = start(app).ask()
+        harness = socket.talk.harness
+        for exchange in list(harness.runtime.exchanges):
+            harness.inside(exchange.disconnect)
+        socket.talk.pull()
+        assert socket.stream.reset == 8
+
 
 class TestMessages:
     def test_both_ways(self, start: Start) -> None:
