@@ -158,7 +158,19 @@ class ScriptedTransport(asyncio.Transport):
                 if not self._protocol.eof_received():
                     self.close()
             else:
-                self._protocol.data_received(piece)
+                self._give(piece)
+
+    def _give(self, piece: bytes) -> None:
+        protocol: asyncio.BaseProtocol = self._protocol
+        if isinstance(protocol, asyncio.BufferedProtocol):
+            buffer = memoryview(protocol.get_buffer(-1))
+            assert len(buffer) >= len(piece)
+            buffer[: len(piece)] = piece
+            protocol.buffer_updated(len(piece))
+            # What is kept of it has to be a copy.
+            buffer[: len(piece)] = bytes(len(piece))
+        else:
+            self._protocol.data_received(piece)
 
     def stall(self) -> None:
         """From now on the client does not read."""

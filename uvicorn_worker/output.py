@@ -89,7 +89,7 @@ class Output(asyncio.Protocol):
     def flush(self) -> None:
         """Hand what was gathered to the transport."""
         gathered, self.gathered = self.gathered, None
-        if gathered is None or self.transport.is_closing():
+        if not gathered or self.transport.is_closing():
             return
         if self.gathered_size > GATHER_LIMIT and len(gathered) > 1:
             self._write_many(gathered)
@@ -115,7 +115,7 @@ class Output(asyncio.Protocol):
 
     # Reading of what is not wanted --------------------------------------------------------------------
 
-    def drop(self, data: bytes) -> None:
+    def drop(self, data: bytes | memoryview) -> None:
         """Count what comes after the last answer; a client that does not stop is cut off."""
         self.dropped += len(data)
         if self.dropped > LINGER_BYTES:

@@ -96,6 +96,7 @@ class Runtime:
         "make_parser",
         "on_limit",
         "raw_root_path",
+        "read_buffer",
         "request_head_ticks",
         "requests",
         "scopes",
@@ -133,6 +134,9 @@ class Runtime:
         self.extended_connect: Callable[[Any], Any] = _decline
         # What all scopes of one listening address have in common, by (address, scheme).
         self.scopes: dict[Any, dict[str, Any]] = {}
+
+        # What large reads go into, once there are any (server/large_reads.py).
+        self.read_buffer: memoryview | None = None
 
         self.tick = 0
         self.keep_alive_ticks = ticks(config.timeout_keep_alive) if config.timeout_keep_alive else 0

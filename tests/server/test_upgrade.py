@@ -1048,12 +1048,61 @@ class TestWrites:
         assert len(client.transport.writes) == 1
         assert [item.payload for item in parse_frames(client.take())] == [b"%d" % at for at in range(30)]
 
+    @pytest.mark.parametrize("messages", [1, 3])
+    def test_the_answer_leaves_with_the_read(self, connect: Connect, messages: int) -> None:
+        client = connect(echo).send(handshake())
+        client.take()
+        client.push(b"".join(text(str(at)) for at in range(messages)))
+        assert len(client.transport.writes) == 1
+        assert len(parse_frames(client.take())) == messages
+        client.harness.settle()
+        assert client.transport.writes == []
+
+    def test_what_was_sent_before_in_the_turn_leaves_with_it(self, connect: Connect) -> None:
+        sends: list[Send] = []
+
+        async def app(scope: Scope, receive: Receive, send: Send) -> None:
+            sends.append(send)
+            await echo(scope, receive, send)
+
+        client = connect(app).send(handshake())
+        client.take()
+        loop = client.harness.loop
+        # Another task sends; the client's message comes in the same turn.
+        loop.create_task(sends[0]({"type": "websocket.send", "text": "news"}))  # type: ignore[arg-type]
+        loop.call_soon(client.transport.deliver, text("a"))
+        client.harness.settle()
+        assert len(client.transport.writes) == 1
+        assert [item.payload for item in parse_frames(client.take())] == [b"news", b"a"]
+
+    def test_a_message_that_is_not_answered(self, connect: Connect) -> None:
+        client = connect(hold).send(handshake())
+        client.take()
+        client.transport.calls.clear()
+        client.send(text("a"))
+        assert client.transport.calls == []
+
+    def test_an_application_that_closes_when_it_is_called(self, connect: Connect) -> None:
+        async def app(scope: Scope, receive: Receive, send: Send) -> None:
+            await send({"type": "websocket.accept"})
+            await receive()
+            await receive()
+            await send({"type": "websocket.send", "text": "bye"})
+            await send({"type": "websocket.close"})
+
+        client = connect(app).send(handshake())
+        client.take()
+        client.push(text("a"))
+        assert len(client.transport.writes) == 1
+        client.send(close(1000))
+        assert [item.opcode for item in parse_frames(client.take())] == [TEXT, CLOSE]
+        assert client.closed
+
     def test_pongs_and_messages(self, connect: Connect) -> None:
         client = connect(echo).send(handshake())
         client.take()
         client.send(ping(b"1") + text("a") + ping(b"2") + text("b"))
-        # The application has its turn after that of the pongs.
-        assert len(client.transport.writes) <= 2
+        assert len(client.transport.writes) == 1
         assert len(parse_frames(client.take())) == 4
 
     def test_the_answer_to_a_close(self, connect: Connect) -> None:

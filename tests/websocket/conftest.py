@@ -16,7 +16,7 @@ from tests.websocket.wire import CLOSE, Frame, parse_frames, text
 from uvicorn_worker.asgi import ASGIApp
 from uvicorn_worker.websocket.frames import Closed, FrameConnection
 
-__all__ = ["LIMIT", "Connection", "Engine", "Log", "Open", "Outcome", "Receive", "deflate"]
+__all__ = ["LIMIT", "Connection", "Engine", "Log", "Open", "Outcome", "Receive", "StraightConnection", "deflate"]
 
 LIMIT = 1_000_000
 """The largest message where a test does not say another."""
@@ -85,7 +85,20 @@ def deflate(
     return PerMessageDeflate(client_no_context_takeover, server_no_context_takeover, bits, bits, {"memLevel": 5})
 
 
-@pytest.fixture(params=[FrameConnection, ReferenceConnection], ids=["frames", "reference"])
+class StraightConnection(FrameConnection):
+    """Asks first for the whole message that a read may be, which has to be what reading it gives."""
+
+    def receive_data(self, data: bytes) -> list[str | bytes | Closed]:
+        straight = self.whole_message(data) if self.open else None
+        events = super().receive_data(data)
+        if straight is not None:
+            assert events == [straight]
+            assert type(events[0]) is type(straight)
+            assert not self.answered
+        return events
+
+
+@pytest.fixture(params=[StraightConnection, ReferenceConnection], ids=["frames", "reference"])
 def engine(request: pytest.FixtureRequest) -> Engine:
     """The engine of the package, then the reference."""
     made: Engine = request.param
@@ -142,7 +155,7 @@ def receive(engine: Engine, request: pytest.FixtureRequest) -> Receive:
 @pytest.fixture(params=list(CUTS))
 def receive_strictly(request: pytest.FixtureRequest) -> Receive:
     """As `receive`, with the engine of the package only, where the reference differs."""
-    return Receive(FrameConnection, request.param)
+    return Receive(StraightConnection, request.param)
 
 
 Log = Callable[..., list[str]]

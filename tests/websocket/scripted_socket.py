@@ -141,7 +141,7 @@ class Socket:
         """Each is one read; the application does what it can after each."""
         for data in reads:
             assert self.carrier.reading, "reading is paused"
-            self.session.receive_data(data)
+            self.harness.inside(self.session.receive_data, data)
             self.harness.settle()
         return self
 

@@ -10,10 +10,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.websocket.conftest import Connection, Engine, deflate
+from tests.websocket.conftest import Connection, Engine, StraightConnection, deflate
 from tests.websocket.reference import ReferenceConnection
 from tests.websocket.wire import BINARY, CLOSE, CONT, PING, PONG, TEXT, Deflater, Frame, close, frame, parse_frames
-from uvicorn_worker.websocket.frames import Closed, FrameConnection
+from uvicorn_worker.websocket.frames import Closed
 
 SEEDS = range(20)
 EXAMPLES = 30
@@ -135,9 +135,9 @@ def test_both_engines_agree(seed: int, compressed: bool) -> None:
         data = Script(rng, compressed=compressed).bytes()
         # Byte by byte, since the reference looks at text when it has answered the pings behind it in the same read.
         expected = run(ReferenceConnection, [data[at : at + 1] for at in range(len(data))], compressed=compressed)
-        assert run(FrameConnection, [data], compressed=compressed) == expected, data
+        assert run(StraightConnection, [data], compressed=compressed) == expected, data
         reads = list(cut(rng, data))
-        assert run(FrameConnection, reads, compressed=compressed) == expected, reads
+        assert run(StraightConnection, reads, compressed=compressed) == expected, reads
 
 
 @pytest.mark.parametrize("compressed", [False, True], ids=["plain", "compressed"])
@@ -154,8 +154,8 @@ def test_changed_bytes(seed: int, compressed: bool) -> None:
         for _ in range(rng.randint(1, 4)):
             if data:
                 data[rng.randrange(len(data))] = rng.randrange(256)
-        messages, _, code, _ = run(FrameConnection, list(cut(rng, bytes(data))), compressed=compressed)
-        whole_messages, _, whole_code, _ = run(FrameConnection, [bytes(data)], compressed=compressed)
+        messages, _, code, _ = run(StraightConnection, list(cut(rng, bytes(data))), compressed=compressed)
+        whole_messages, _, whole_code, _ = run(StraightConnection, [bytes(data)], compressed=compressed)
         assert (messages, code) == (whole_messages, whole_code), bytes(data)
         expected, _, expected_code, _ = run(ReferenceConnection, [bytes(data)], compressed=compressed)
         assert messages == expected, bytes(data)

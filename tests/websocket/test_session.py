@@ -185,6 +185,43 @@ class TestMessages:
         socket = connect(echo).send(text("a")[:2], text("a")[2:], text("b"))
         assert socket.texts == ["a", "b"]
 
+    def test_the_application_has_it_when_the_read_is_over(self, connect: Open) -> None:
+        socket = connect(echo)
+        socket.harness.inside(socket.session.receive_data, text("a"))
+        socket.harness.inside(socket.session.receive_data, text("b") + text("c"))
+        assert socket.texts == ["a", "b", "c"]
+
+    @pytest.mark.parametrize("reads", [[text("a")], [text("a") + text("b")], [text("a"), text("b")]])
+    def test_reads_within_a_task(self, connect: Open, reads: list[bytes]) -> None:
+        socket = connect(echo)
+
+        async def read() -> None:
+            for data in reads:
+                socket.session.receive_data(data)
+
+        task = socket.start(read())
+        assert task.exception() is None
+        assert socket.texts == ["a", "b"][: len(b"".join(reads)) // len(text("a"))]
+
+    @pytest.mark.parametrize("reads", [[text("a")], [text("a") + text("b")]])
+    def test_none_is_lost_to_one_that_does_not_want_it_any_more(self, connect: Open, reads: list[bytes]) -> None:
+        socket = connect(hold)
+        task = socket.start(_receive(socket))
+        task.cancel()
+        socket.send(*reads)
+        assert task.cancelled()
+        assert socket.take() == {"type": "websocket.receive", "text": "a"}
+
+    def test_one_that_waits_again_while_another_gives_up(self, connect: Open) -> None:
+        socket = connect(hold)
+        first = socket.start(_receive(socket))
+        first.cancel()
+        second = socket.harness.loop.create_task(_receive(socket))
+        socket.harness.turn()
+        socket.send(text("a"))
+        assert first.cancelled()
+        assert second.result()["text"] == "a"
+
     def test_two_that_wait_get_one_each(self, connect: Open) -> None:
         socket = connect(hold)
         first, second = (socket.start(_receive(socket)) for _ in range(2))
@@ -193,6 +230,16 @@ class TestMessages:
         assert not second.done()
         socket.send(text("b"))
         assert second.result()["text"] == "b"
+
+    @pytest.mark.parametrize("given_up", [0, 1])
+    def test_one_of_two_that_wait_gives_up(self, connect: Open, given_up: int) -> None:
+        socket = connect(hold)
+        tasks = [socket.start(_receive(socket)) for _ in range(2)]
+        tasks[given_up].cancel()
+        socket.settle()
+        assert tasks[given_up].cancelled()
+        socket.send(text("a"))
+        assert tasks[1 - given_up].result()["text"] == "a"
 
     @pytest.mark.parametrize("message", ["", "a", "κόσμε 𝄞", "x" * 125, "x" * 126, "x" * 70_000])
     def test_text_to_the_client(self, connect: Open, message: str) -> None:

@@ -15,6 +15,7 @@ from uvicorn_worker.http1.cycle import RequestCycle
 from uvicorn_worker.http1.head import encode_fields, status_line
 from uvicorn_worker.output import Output
 from uvicorn_worker.runtime import Runtime
+from uvicorn_worker.server.large_reads import LARGE_READ, LargeReads
 from uvicorn_worker.websocket import Carrier, Refusal, WebSocketSession, is_websocket_request, negotiate
 
 __all__ = ["upgrade_to_websocket"]
@@ -135,12 +136,24 @@ class UpgradedConnection(Output):
         transport.set_protocol(self)
         runtime.connections.add(self)
 
-    def data_received(self, data: bytes) -> None:
+    def data_received(self, data: bytes | memoryview) -> None:
         """Frames, until our side is closed."""
         if self.closing:
             self.drop(data)
-        else:
+            return
+        if len(data) >= LARGE_READ and isinstance(data, bytes):
+            self.transport.set_protocol(LargeReads(self))
+        if self.gathered is not None:
+            # What was sent before in this turn has not left yet, and takes the answers along.
             self.session.receive_data(data)
+        else:
+            # What is sent while this is handled leaves at once, in one write, without waiting for the turn's end.
+            self.gathered, self.gathered_size = [], 0
+            self.session.receive_data(data)
+            if self.gathered:
+                self.flush()
+            else:
+                self.gathered = None
 
     def eof_received(self) -> bool:
         """A WebSocket has no use for a connection that is closed by half."""

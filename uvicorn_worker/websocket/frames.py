@@ -81,6 +81,7 @@ class FrameConnection:
         "_small",
         "_start",
         "_unpacked",
+        "answered",
         "crowded",
         "deferred",
         "excess",
@@ -113,6 +114,8 @@ class FrameConnection:
         self._decoder: codecs.IncrementalDecoder | None = None
         # Where in the data the frame begins whose head is being read; -1 while it is a payload.
         self._at = -1
+        # Whether the last data had control frames, or made the connection fail: the core may have something to send.
+        self.answered = False
         # Whether the end (a close frame, an error) waits in `_pending` behind messages that were given already.
         self.deferred = False
         # Whether what is deferred are messages, for which there should be room first.
@@ -140,7 +143,7 @@ class FrameConnection:
         Until then they can be answered.
         """
         events: list[str | bytes | Closed] = []
-        self.deferred = self.crowded = False
+        self.deferred = self.crowded = self.answered = False
         self._unpacked = 0
         if self._core.state is not OPEN and self._core.eof_sent:
             return events
@@ -159,6 +162,33 @@ class FrameConnection:
                 self._fail(CloseCode.MESSAGE_TOO_BIG, f"message is larger than {self._max_size} bytes", events)
         return events
 
+    def whole_message(self, data: bytes | memoryview) -> str | bytes | None:
+        """The message where `data` is one whole frame, and that a whole message; else None, and nothing is taken.
+
+        Only for a WebSocket that is open. Of a memoryview only a large message is taken.
+        """
+        end = len(data)
+        if end < 6 or self._opcode or self._pending:
+            return None
+        start, length = data[0], data[1] - _MASKED
+        if not _PLAIN_TEXT <= start <= _PLAIN_BINARY:
+            return None
+        if length <= 125:
+            if end != length + 6 or length > self._max_size or not isinstance(data, bytes):
+                return None
+            payload = apply_mask(data[6:], data[2:6])
+        else:
+            head = 8 if length == 126 else 14
+            length = int.from_bytes(data[2 : head - 4], "big")
+            if end != head + length or length > self._max_size:
+                return None
+            payload = apply_mask(memoryview(data)[head:], bytes(data[head - 4 : head]))
+        try:
+            return payload.decode() if start == _PLAIN_TEXT else payload
+        except UnicodeDecodeError:
+            # Looked at again where errors are answered.
+            return None
+
     def _defer(self, data: bytes, events: list[Any]) -> bool:
         """Leave the end for the next call, where messages are before it: they may still be answered."""
         if not events or self._at < 0:
@@ -170,6 +200,7 @@ class FrameConnection:
     def _fail(self, code: CloseCode, reason: str, events: list[Any]) -> None:
         # What failed is told to the client with the close frame, whose reason must stay within 123 bytes.
         self._core.fail(code, reason[:120])
+        self.answered = True
         self._compressed_payload = bytearray()
         self._message, self._small = [], []
         events.append(Closed(code, reason))
@@ -255,6 +286,7 @@ class FrameConnection:
     def _read_control(self, frame: bytes, events: list[Any]) -> None:
         """Leave a whole control frame to the core, which answers pings and knows the closing handshake."""
         core = self._core
+        self.answered = True
         core.receive_data(frame)
         for event in core.events_received():
             if isinstance(event, Frame) and event.opcode is Opcode.PONG:
@@ -404,10 +436,10 @@ class FrameConnection:
         data: bytes = self._deflate.encode(Frame(opcode, payload)).data
         return _head(_FIN | _RSV1 | opcode, len(data)) + data
 
-    def large(self, opcode: Opcode, payload: bytes) -> tuple[bytes, bytes]:
-        """The frame of a large message as head and payload, so that the payload need not be copied."""
+    def large(self, opcode: Opcode, payload: bytes) -> tuple[bytes, ...]:
+        """The frame of a large message in pieces, so that the payload need not be copied behind its head."""
         if self._deflate is not None:
-            return self._compressed(opcode, payload), b""
+            return (self._compressed(opcode, payload),)
         return _head(_FIN | opcode, len(payload)), payload
 
     def ping(self, payload: bytes) -> None:

@@ -24,6 +24,7 @@ from uvicorn_worker.runtime import Runtime
 from uvicorn_worker.websocket.carrier import Carrier, Handshake
 from uvicorn_worker.websocket.frames import BINARY, TEXT, Closed, FrameConnection
 from uvicorn_worker.websocket.handshake import Agreement, offered_subprotocols
+from uvicorn_worker.websocket.waiter import Waiter
 
 __all__ = ["WebSocketSession"]
 
@@ -63,6 +64,7 @@ class WebSocketSession:
         "_read_paused",
         "_runtime",
         "_stage",
+        "_waiter",
         "_waiters",
         "scope",
     )
@@ -80,6 +82,8 @@ class WebSocketSession:
         self._read_paused = False
         # What websocket.disconnect says once the messages before it are taken.
         self._disconnect: Closed | None = None
+        # The task in receive(), and all others that wait: more of these, and those in send().
+        self._waiter = Waiter(runtime.loop)
         self._waiters: list[asyncio.Future[None]] = []
         self._ping_tick = 0
         self._ping_payload = b""
@@ -136,22 +140,27 @@ class WebSocketSession:
         if not self._connected:
             self._connected = True
             return {"type": "websocket.connect"}
-        while True:
+        message: str | bytes | None = None
+        while message is None:
             if self._messages:
-                return self._take_message()
-            if self._disconnect is not None:
+                message = self._take_message()
+            elif self._disconnect is not None:
                 closed = self._disconnect
                 return {"type": "websocket.disconnect", "code": closed.code, "reason": closed.reason}
-            await self._wait()
+            elif self._waiter.busy:
+                await self._wait()
+            else:
+                message = await self._waiter
+        if isinstance(message, str):
+            return {"type": "websocket.receive", "text": message}
+        return {"type": "websocket.receive", "bytes": message}
 
-    def _take_message(self) -> Event:
+    def _take_message(self) -> str | bytes:
         message = self._messages.popleft()
         self._bytes -= len(message)
         if self._read_paused:
             self._resume_if_possible()
-        if isinstance(message, str):
-            return {"type": "websocket.receive", "text": message}
-        return {"type": "websocket.receive", "bytes": message}
+        return message
 
     def _resume_if_possible(self) -> None:
         carrier = self._carrier
@@ -186,6 +195,7 @@ class WebSocketSession:
 
     def wake(self) -> None:
         """Let everything that waits look again."""
+        self._waiter.wake()
         waiters, self._waiters = self._waiters, []
         for waiter in waiters:
             if not waiter.done():
@@ -194,12 +204,41 @@ class WebSocketSession:
     # send() ------------------------------------------------------------------------------------------
 
     async def _send(self, message: Event) -> None:
+        carrier, frames = self._carrier, self._frames
+        if message["type"] != "websocket.send" or self._stage != OPEN or carrier is None or frames is None:
+            await self._send_other(message)
+            return
+        text = message.get("text")
+        if text is not None:
+            if not isinstance(text, str):
+                raise ApplicationError(f"text of websocket.send must be a string, not {type(text).__name__}")
+            if len(text) <= COPY_LIMIT:
+                carrier.gather(frames.text(text))
+            else:
+                for piece in frames.large(TEXT, text.encode()):
+                    carrier.gather(piece)
+        elif isinstance(data := message.get("bytes"), (bytes, bytearray, memoryview)):
+            if len(data) <= COPY_LIMIT:
+                carrier.gather(frames.binary(bytes(data)))
+            else:
+                for piece in frames.large(BINARY, bytes(data)):
+                    carrier.gather(piece)
+        else:
+            raise ApplicationError("websocket.send must have text, or bytes")
+        if carrier.write_paused:
+            await self._wait_for_room(carrier)
+
+    async def _wait_for_room(self, carrier: Carrier) -> None:
+        while carrier.write_paused:
+            await self._wait()
+            if self._disconnect is not None:
+                raise ClientDisconnected("the client left while a message was being sent")
+
+    async def _send_other(self, message: Event) -> None:
         kind, stage = message["type"], self._stage
-        if kind == "websocket.send" and stage == OPEN:
-            await self._send_message(message)
-        elif self._disconnect is not None and stage != DENYING:
+        if self._disconnect is not None and stage != DENYING:
             raise ClientDisconnected("the WebSocket is closed")
-        elif kind == "websocket.accept" and stage == CONNECTING:
+        if kind == "websocket.accept" and stage == CONNECTING:
             self._accept(message)
         elif kind == "websocket.close" and stage == OPEN:
             self._close(message.get("code", NORMAL), message.get("reason") or "")
@@ -215,35 +254,6 @@ class WebSocketSession:
             raise ClientDisconnected("the WebSocket is closed")
         else:
             raise ApplicationError(f"got the ASGI message {kind!r} where the server expects {EXPECTED[stage]}")
-
-    async def _send_message(self, message: Event) -> None:
-        carrier, frames = self._carrier, self._frames
-        if carrier is None or frames is None or not frames.open:
-            raise ClientDisconnected("the WebSocket is closed")
-        data, text = message.get("bytes"), message.get("text")
-        if text is not None:
-            if not isinstance(text, str):
-                raise ApplicationError(f"text of websocket.send must be a string, not {type(text).__name__}")
-            if len(text) > COPY_LIMIT:
-                self._send_large(carrier, frames.large(TEXT, text.encode()))
-            else:
-                carrier.gather(frames.text(text))
-        elif isinstance(data, (bytes, bytearray, memoryview)):
-            if len(data) > COPY_LIMIT:
-                self._send_large(carrier, frames.large(BINARY, bytes(data)))
-            else:
-                carrier.gather(frames.binary(bytes(data)))
-        else:
-            raise ApplicationError("websocket.send must have text, or bytes")
-        while carrier.write_paused:
-            await self._wait()
-            if self._disconnect is not None:
-                raise ClientDisconnected("the client left while a message was being sent")
-
-    def _send_large(self, carrier: Carrier, pieces: tuple[bytes, bytes]) -> None:
-        for piece in pieces:
-            if piece:
-                carrier.gather(piece)
 
     def _accept(self, message: Event) -> None:
         headers = list(self._agreement.headers)
@@ -262,7 +272,9 @@ class WebSocketSession:
         self._runtime.log.debug("WebSocket %s from %s is open", self.scope["path"], self._handshake.peer)
         if early:
             # Frames that the client has sent without waiting for the answer.
-            self.receive_data(early)
+            if self._take_frames(early):
+                self.wake()
+            self._look_after_reading()
         if self._runtime.draining:
             self.drain()
 
@@ -275,11 +287,27 @@ class WebSocketSession:
 
     # The client --------------------------------------------------------------------------------------
 
-    def receive_data(self, data: bytes) -> None:
-        """Take bytes that the carrier has read."""
+    def receive_data(self, data: bytes | memoryview) -> None:
+        """Take bytes that the carrier has read; an application that waits for them goes on within this call.
+
+        The memory of a memoryview may be written over afterwards.
+        """
+        waiter = self._waiter
+        if self._stage == OPEN and self._frames is not None and waiter.wakeup is not None:
+            message = self._frames.whole_message(data)
+            if message is not None and waiter.hand_over(message):
+                # The common case: nothing is kept, and there is nothing to be looked at afterwards.
+                return
+        # One that waits goes on now. If others wait too, they look again.
+        if self._take_frames(bytes(data)) and (not waiter.hand_over(None) or self._waiters):
+            self.wake()
+        self._look_after_reading()
+
+    def _take_frames(self, data: bytes) -> bool:
+        """Queue the messages, answer control frames; give whether there is anything new for the application."""
         frames, carrier = self._frames, self._carrier
         if frames is None or carrier is None:
-            return
+            return False
         events = frames.receive_part(data)
         for event in events:
             if isinstance(event, Closed):
@@ -289,20 +317,29 @@ class WebSocketSession:
             elif self._stage == OPEN:
                 self._messages.append(event)
                 self._bytes += len(event)
-        if self._pong_deadline and frames.pong == self._ping_payload:
-            self._pong_deadline = 0
-            self._schedule_ping()
-        answers = self._flush_core()
-        # A client that pings and does not read is not read from either: each ping would leave a pong to be kept.
-        stalled = answers and carrier.write_paused
-        if self._stage == OPEN and not self._read_paused and (stalled or self._queue_is_full()):
-            self._read_paused = True
-            carrier.pause_reading()
-        if events and self._waiters:
-            self.wake()
-        if frames.deferred and not (frames.crowded and self._queue_is_full()):
+        if frames.answered:
+            if self._pong_deadline and frames.pong == self._ping_payload:
+                self._pong_deadline = 0
+                self._schedule_ping()
+            if self._flush_core() and carrier.write_paused:
+                # A client that pings and does not read is not read from either: each ping would leave a pong.
+                self._pause_reading()
+        return bool(events)
+
+    def _look_after_reading(self) -> None:
+        """Pause if more waits than should; go on with what was deferred if there is room."""
+        full = False
+        if self._messages and (full := self._queue_is_full()):
+            self._pause_reading()
+        frames = self._frames
+        if frames is not None and frames.deferred and not (frames.crowded and full):
             # After the application's turn, in which it may take or answer the messages before.
             self._runtime.loop.call_soon(self.receive_data, b"")
+
+    def _pause_reading(self) -> None:
+        if self._stage == OPEN and not self._read_paused and self._carrier is not None:
+            self._read_paused = True
+            self._carrier.pause_reading()
 
     def _flush_core(self) -> bool:
         """Send what the frames' core has to say, if anything; close when the closing handshake is over."""
