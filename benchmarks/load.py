@@ -122,13 +122,18 @@ def _lua(raw: bytes) -> str:
     return "".join(f"\\{byte:03d}" for byte in raw)
 
 
-def _run_wrk(command: list[str], seconds: int) -> LoadResult:
+def _run_tool(command: list[str], seconds: int) -> tuple[subprocess.CompletedProcess[str], float]:
+    """What a load generator said, and which share of its core it used."""
     used, started = _children_cpu(), time.monotonic()
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=seconds + 30, check=False)
     except subprocess.TimeoutExpired as error:
-        raise LoadError("wrk did not end in time") from error
-    busy = (_children_cpu() - used) / (time.monotonic() - started)
+        raise LoadError("the load generator did not end in time") from error
+    return done, (_children_cpu() - used) / (time.monotonic() - started)
+
+
+def _run_wrk(command: list[str], seconds: int) -> LoadResult:
+    done, busy = _run_tool(command, seconds)
     lines = [line for line in done.stdout.splitlines() if line.startswith("RESULT ")]
     if done.returncode or not lines:
         raise LoadError(f"wrk failed with exit code {done.returncode}: {(done.stderr or done.stdout).strip()}")
@@ -170,13 +175,7 @@ class H2load:
         with self._arguments() as data, tempfile.NamedTemporaryFile("r") as log:
             options = ["-t", "1", "-c", str(connections), "-m", str(self.streams), "-D", str(seconds)]
             options += ["--log-file", log.name, *(["--data", data[0]] if data else [])]
-            command = ["taskset", "-c", str(core), "h2load", *options, self._url(port)]
-            used, started = _children_cpu(), time.monotonic()
-            try:
-                done = subprocess.run(command, capture_output=True, text=True, timeout=seconds + 30, check=False)
-            except subprocess.TimeoutExpired as error:
-                raise LoadError("h2load did not end in time") from error
-            busy = (_children_cpu() - used) / (time.monotonic() - started)
+            done, busy = _run_tool(["taskset", "-c", str(core), "h2load", *options, self._url(port)], seconds)
             times = sorted(int(line.split("\t")[2]) for line in log)
         return self._result(done.stdout, times, seconds, busy)
 

@@ -68,6 +68,7 @@ class TestScope:
             scope["state"]["seen"] = True
             scope["headers"].append((b"added", b"later"))
             scope["path"] = "/changed"
+            scope["extensions"][f"own {len(app.scopes)}"] = {}
             await app(dict(scope), receive, send)
 
         connection = talk(vandal)
@@ -75,6 +76,7 @@ class TestScope:
             connection.get(b"/same")
         assert [scope["headers"] for scope in app.scopes] == [[(b"host", b"example.org"), (b"added", b"later")]] * 3
         assert [scope["path"] for scope in app.scopes] == ["/changed"] * 3
+        assert [len(scope["extensions"]) for scope in app.scopes] == [3] * 3
         assert connection.harness.runtime.state == {}
 
     def test_the_state_of_the_lifespan(self, serve: Serve) -> None:
@@ -105,6 +107,7 @@ REFUSED: dict[str, tuple[dict[str, Any], dict[str, Any], int]] = {
     "a path without a slash": ({"path": b"x"}, {}, 400),
     "an absolute target": ({"path": b"http://example.org/"}, {}, 400),
     "* of a GET": ({"path": b"*"}, {}, 400),
+    "an expectation": ({"fields": [(b"expect", b"wonders")]}, {}, 417),
     "a fragment": ({"path": b"/#x"}, {}, 400),
     "a byte above 0x7f": ({"path": b"/\xe9"}, {}, 400),
     "a body that is announced too large": (

@@ -207,6 +207,15 @@ class TestHandshake:
         socket.talk.pull()
         assert socket.stream.reset == 8
 
+    def test_a_request_that_has_ended_its_side(self, start: Start) -> None:
+        app = Echo()
+        socket = start(app)
+        pseudo = socket.wire.request_fields(b"/", (b"sec-websocket-version", b"13"), method=b"CONNECT")
+        socket.talk.send(socket.wire.headers(1, [(b":protocol", b"websocket"), *pseudo]))
+        assert socket.stream.status == 200
+        assert socket.stream.reset == 8
+        assert app.events[-1]["code"] == 1006
+
 
 class TestMessages:
     def test_both_ways(self, start: Start) -> None:

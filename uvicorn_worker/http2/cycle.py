@@ -21,12 +21,12 @@ from typing import TYPE_CHECKING, Any
 from uvicorn_worker.asgi import Event
 from uvicorn_worker.cycle import (
     AWAIT_START,
-    BEGUN,
     BODILESS,
     BODY,
     DONE,
     EXPECTED,
     HEAD_HELD,
+    RETURNED,
     WAITING,
     Cycle,
     as_bytes,
@@ -265,7 +265,7 @@ class StreamCycle(Cycle):
 
     def refuse(self, status: int, reason: str) -> None:
         """Answer a request that does not get to the application."""
-        self.progress = BEGUN
+        self.progress = RETURNED
         self._give_up(status, reason.encode("ascii", "replace") + b"\n")
 
     def refuse_body(self) -> None:

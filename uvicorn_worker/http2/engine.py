@@ -99,7 +99,8 @@ class Engine(Protocol):
     def acknowledge(self, stream_id: int, size: int) -> None:
         """The application has taken `size` bytes of what `DataReceived` gave, or nobody ever will.
 
-        Gives the credit back, to the connection and, while it is open for the client, to the stream.
+        Gives the credit back, to the connection and, while it is open for the client, to the stream; when half of
+        a window has been taken, so that not each read makes a frame.
         """
 
     def tick(self) -> None:
@@ -119,8 +120,8 @@ class Engine(Protocol):
     def send_data(self, stream_id: int, data: bytes | memoryview, end_stream: bool) -> None:
         """Send a piece of the body, cut into frames of the size that the client takes.
 
-        `data` is no larger than `window()`, and may be empty with `end_stream`. It is not copied where it is large:
-        it must not change before it was sent.
+        `data` is no larger than `window()`, and may be empty with `end_stream`. It may not be copied: it must
+        not change before it was sent.
         """
 
     def send_trailers(self, stream_id: int, fields: list[Any]) -> None:

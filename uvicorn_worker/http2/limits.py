@@ -16,7 +16,6 @@ __all__ = [
     "CONTROL_PER_DATA",
     "CONTROL_PER_REQUEST",
     "CONTROL_PER_TICK",
-    "CREDIT_PART",
     "HEADER_LIST_SLACK",
     "RESETS_REMEMBERED",
     "RESET_BURST",
@@ -61,9 +60,6 @@ HEADER_LIST_SLACK = 2
 
 # The window of a connection, in windows of a stream: streams whose application does not read must not stop others.
 WINDOW_STREAMS = 16
-
-# Credit is given back when this part of a window (one half) has been taken, so that not each read makes a frame.
-CREDIT_PART = 2
 
 
 @dataclass(frozen=True)

@@ -68,7 +68,6 @@ class Http2Protocol(Sending):
         "leaving_tick",
         "orphans",
         "pinged",
-        "refused",
         "scope_base",
         "waiting",
     )
@@ -173,6 +172,7 @@ class Http2Protocol(Sending):
             template = head.derived = make_template(runtime, self.shared.limits, self.scope_base, head)
         scope = template.scope.copy()
         scope["headers"] = template.headers.copy()
+        scope["extensions"] = scope["extensions"].copy()
         scope["state"] = runtime.state.copy()
         self.streams[stream_id] = cycle = StreamCycle(self, runtime, scope, stream_id, head, complete)
         self.deadline = 0
@@ -237,8 +237,8 @@ class Http2Protocol(Sending):
     def _goaway_received(self, event: GoAwayReceived) -> None:
         """The client opens no more streams: the connection ends with those that run."""
         if event.code:
-            debug = event.debug[:200].decode("latin-1")
-            self.runtime.log.info("%s gives up an HTTP/2 connection: %s %s", self.peer, code_name(event.code), debug)
+            name = code_name(event.code)
+            self.runtime.log.info("%s gives up an HTTP/2 connection: %s %r", self.peer, name, event.debug[:200])
         self.leave()
 
     def _connection_failed(self, event: ConnectionFailed) -> None:

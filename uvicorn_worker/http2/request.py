@@ -78,5 +78,7 @@ def check_request(config: Config, limits: Limits, head: RequestHead) -> None:
     if target[0] != SLASH and (target != b"*" or head.method != "OPTIONS"):
         raise RequestRefused(400, "the request target is not a path")
     check_target(target)
+    if any(name == b"expect" and value.lower() != b"100-continue" for name, value in headers):
+        raise RequestRefused(417, "an expectation other than 100-continue")
     if config.limit_request_body is not None and (head.content_length or 0) > config.limit_request_body:
         raise RequestRefused(413, f"the body is larger than {config.limit_request_body} bytes")

@@ -90,6 +90,9 @@ class HandshakeStream(StreamCycle):
         if runtime.requests >= runtime.limit_requests:
             runtime.on_limit()
         self.log_access()
+        if self.complete:
+            # There is nothing to come, and nobody to speak to for long.
+            runtime.loop.call_soon(self._deliver)
         return self._take_body()
 
     # The carrier of the session -----------------------------------------------------------------------
