@@ -38,6 +38,9 @@ class ScriptedSocket:
     def setsockopt(self, *option: Any) -> None:
         self.options.append(option)
 
+    def fileno(self) -> int:
+        return -1
+
 
 class ScriptedTransport(asyncio.Transport):
     """Records what a protocol does; plays the client's side on demand."""
@@ -53,8 +56,15 @@ class ScriptedTransport(asyncio.Transport):
         half_close: bool = True,
     ) -> None:
         self.socket = ScriptedSocket()
-        extra = {"peername": peername, "sockname": sockname, "sslcontext": sslcontext, "ssl_object": ssl_object}
-        super().__init__({**extra, "socket": self.socket})
+        super().__init__(
+            {
+                "peername": peername,
+                "sockname": sockname,
+                "sslcontext": sslcontext,
+                "ssl_object": ssl_object,
+                "socket": self.socket,
+            },
+        )
         self._loop = loop
         self._half_close = half_close
         self._protocol: asyncio.Protocol = cast("asyncio.Protocol", None)

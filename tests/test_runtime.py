@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 
 from tests.scripted import ScriptedTransport
 from uvicorn_worker import Config
-from uvicorn_worker.runtime import Runtime, client_address, server_address, writelines_pauses
+from uvicorn_worker.runtime import Runtime, client_address, server_address, unsent_by_kernel, writelines_pauses
 
 
 async def app(scope: Any, receive: Any, send: Any) -> None:
@@ -106,3 +107,18 @@ class TestScope:
 )
 def test_writelines_is_left_alone_where_it_does_not_pause(version: tuple[int, ...], good: bool) -> None:
     assert writelines_pauses(version) == good
+
+
+class TestUnsentByKernel:
+    def test_it_is_what_the_peer_has_not_taken(self, loop: asyncio.AbstractEventLoop) -> None:
+        ours, theirs = socket.socketpair()
+        with ours, theirs:
+            transport = asyncio.BaseTransport({"socket": ours})
+            assert unsent_by_kernel(transport) == 0
+            ours.send(bytes(10_000))
+            assert unsent_by_kernel(transport) >= 10_000
+            theirs.recv(10_000)
+            assert unsent_by_kernel(transport) == 0
+
+    def test_a_socket_that_is_closed_has_nothing(self, loop: asyncio.AbstractEventLoop) -> None:
+        assert unsent_by_kernel(ScriptedTransport(loop)) == 0

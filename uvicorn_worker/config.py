@@ -214,7 +214,8 @@ class Config:
     forwarded_headers: str | Iterable[str] = proxies(
         "for,proto",
         list_of("for", "proto", "host", "port", "prefix", "forwarded"),
-        "Which fields are read: X-Forwarded-For, -Proto, -Host, -Port, -Prefix, and Forwarded (RFC 7239).",
+        "Which fields are read: X-Forwarded-For, -Host, -Port and -Prefix, those of secure_scheme_headers (proto), and "
+        "Forwarded (RFC 7239).",
     )
     forwarded_allow_ips: str | Iterable[str] = proxies(
         "127.0.0.1,::1,unix",

@@ -11,7 +11,7 @@ import socket
 import struct
 
 from uvicorn_worker.clock import ticks
-from uvicorn_worker.runtime import Runtime
+from uvicorn_worker.runtime import Runtime, unsent_by_kernel
 
 __all__ = ["Output"]
 
@@ -150,7 +150,8 @@ class Output(asyncio.Protocol):
         """Close when all that was written has left; nothing more is expected from the client."""
         self.flush()
         self.closing = True
-        self.deadline = 0
+        # TLS is closed when the client has answered close_notify, and one that does not look does not answer.
+        self.deadline = 0 if self.transport.can_write_eof() else self.runtime.tick + ticks(LINGER_SECONDS)
         self.transport.close()
 
     def close_gently(self) -> None:
@@ -168,11 +169,18 @@ class Output(asyncio.Protocol):
 
     def end_linger(self) -> None:
         """The time to linger is over, unless the client is still taking what was written."""
+        is_tls = not self.transport.can_write_eof()
         before, self.unsent = self.unsent, self.transport.get_write_buffer_size()
+        if is_tls:
+            # The transport below the one of TLS is out of sight; as long as it has data, so has the kernel.
+            self.unsent += unsent_by_kernel(self.transport)
         self.stalls = self.stalls + 1 if self.unsent == before else 0
         # Once all was taken the time to linger begins; before, patience with a client that takes nothing has an end.
         if self.stalls <= (STALL_PERIODS if self.unsent else 0) and (self.unsent or before):
             self.deadline = self.runtime.tick + ticks(LINGER_SECONDS)
+        elif is_tls and not self.unsent and not self.transport.is_closing():
+            # Without a close_notify a client would take the end of the answer for a cut.
+            self.close()
         else:
             self.transport.abort()
 

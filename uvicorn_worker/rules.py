@@ -9,7 +9,7 @@ from __future__ import annotations
 import ipaddress
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -67,7 +67,7 @@ def is_number(value: Any) -> bool:
     return is_int(value) or (isinstance(value, float) and value - value == 0)
 
 
-def split_list(value: str | list[str] | tuple[str, ...]) -> list[str]:
+def split_list(value: str | Iterable[str]) -> list[str]:
     """The names in a list, or in a string where commas are between them."""
     items = value.split(",") if isinstance(value, str) else value
     return [item.strip() for item in items if item.strip()]

@@ -8,10 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import fcntl
 import logging
+import struct
 import sys
+import termios
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from uvicorn_worker.asgi import ASGIApp, raw_path_of
@@ -20,14 +24,28 @@ from uvicorn_worker.config import Config
 
 __all__ = [
     "AccessHook",
+    "Address",
     "Connection",
+    "Endpoints",
     "Exchange",
+    "Field",
+    "Origin",
+    "Proxies",
     "Runtime",
     "client_address",
+    "client_of",
     "is_uvloop",
     "server_address",
+    "server_of",
+    "unsent_by_kernel",
     "writelines_pauses",
 ]
+
+Address = tuple[str, int]
+"""Host and port."""
+
+Field = tuple[bytes, bytes]
+"""Name and value of a header field."""
 
 Starter = Callable[[Coroutine[Any, Any, None]], "asyncio.Task[None]"]
 
@@ -69,6 +87,60 @@ class Exchange(Protocol):
 AccessHook = Callable[[Exchange], None]
 
 
+@dataclass(frozen=True)
+class Endpoints:
+    """The two ends of a connection, and whether the client has come over TLS, as a proxy tells them."""
+
+    client: Address | None
+    server: tuple[str, int | None] | None
+    secure: bool = False
+
+
+class Rewriting(Protocol):
+    """What the proxies of a request tell of the URL that the client has asked for."""
+
+    def apply(self, scope: dict[str, Any], raw_root_path: bytes) -> None:
+        """Put it into a scope that is complete but for this; `raw_root_path` is what its raw_path begins with."""
+
+
+class Origin(Protocol):
+    """Where a request comes from, as its proxies tell it: entries of the scope, and how to rewrite others."""
+
+    @property
+    def changes(self) -> dict[str, Any]:
+        """The entries of the scope that are told."""
+
+    @property
+    def rewriting(self) -> Rewriting | None:
+        """What else there is to be done; None: nothing."""
+
+
+class Trust(Protocol):
+    """Which peers are proxies that are believed."""
+
+    def trusts(self, address: Address | None) -> bool:
+        """Whether the peer of this (host, port) is trusted; None is the client of a unix socket."""
+
+
+class Proxies(Protocol):
+    """What the requests of a connection owe to the proxies before it."""
+
+    screens: bool
+
+    @property
+    def origins(self) -> Mapping[tuple[Field, ...], Origin]:
+        """What was read before."""
+
+    def trusts_peer(self, client: Address | None, server: tuple[str, int | None] | None) -> bool:
+        """Whether the peer of a connection is trusted, by its address and by ours."""
+
+    def read(self, fields: tuple[Field, ...]) -> Origin:
+        """Where a request comes from, by the `noted_fields` that a trusted peer has sent; may refuse it."""
+
+    def screen(self, headers: list[Field], trusted: bool) -> list[Field]:
+        """The headers without names that have an underscore, where `screens`; may refuse the request."""
+
+
 class Runtime:
     """State shared by the connections of one server; see the module's text."""
 
@@ -87,6 +159,7 @@ class Runtime:
         "extra_lines",
         "fast_size",
         "field_memo",
+        "field_names",
         "keep_alive_ticks",
         "limit_exchanges",
         "limit_fields",
@@ -94,7 +167,9 @@ class Runtime:
         "log",
         "loop",
         "make_parser",
+        "noted_fields",
         "on_limit",
+        "proxies",
         "raw_root_path",
         "read_buffer",
         "request_head_ticks",
@@ -105,6 +180,8 @@ class Runtime:
         "start_task",
         "state",
         "tick",
+        "tls_extension",
+        "trust",
         "upgrade",
     )
 
@@ -116,6 +193,11 @@ class Runtime:
         self.access: AccessHook | None = None
         self.can_writelines = is_uvloop(loop) or writelines_pauses(tuple(sys.version_info[:3]))
         self.make_parser: Callable[[Any], Any]
+        # Whose word is taken for where requests come from, and what is made of it (server/proxy.py).
+        self.trust: Trust
+        self.proxies: Proxies
+        # The request fields that are noted as they are read, where the peer is trusted.
+        self.noted_fields: frozenset[bytes]
 
         self.state: dict[str, Any] = {}
         self.context = contextvars.copy_context()
@@ -132,6 +214,8 @@ class Runtime:
         self.upgrade: Callable[[Any], Any] = _decline
         # The same for an extended CONNECT of HTTP/2 (RFC 8441).
         self.extended_connect: Callable[[Any], Any] = _decline
+        # What the `tls` extension says of a connection; None leaves it out.
+        self.tls_extension: Callable[[Any], dict[str, Any]] | None = None
         # What all scopes of one listening address have in common, by (address, scheme).
         self.scopes: dict[Any, dict[str, Any]] = {}
 
@@ -157,6 +241,8 @@ class Runtime:
         self.refresh_default_lines()
         # Response field lines that were checked and encoded before (http1/head.py).
         self.field_memo: dict[tuple[bytes, bytes], bytes] = {}
+        # Names of request fields, and what they are in lower case (http1/input.py).
+        self.field_names: dict[bytes, bytes] = {}
 
     def refresh_default_lines(self) -> None:
         """Make the field lines that head every response anew; called each second, for the date."""
@@ -173,12 +259,18 @@ class Runtime:
         self.context = context
         self.start_task = self._make_starter()
 
-    def http_scope(self, transport: asyncio.BaseTransport) -> dict[str, Any]:
-        """What the HTTP scopes of all connections to one listening address have in common."""
-        address = server_address(transport)
-        scheme = "https" if transport.get_extra_info("sslcontext") else "http"
+    def http_scope(self, transport: asyncio.BaseTransport, endpoints: Endpoints | None = None) -> dict[str, Any]:
+        """What the HTTP scopes of a connection have in common; without TLS, of all to one listening address.
+
+        `endpoints` is what a proxy tells of the connection, which then counts.
+        """
+        address = server_address(transport) if endpoints is None else endpoints.server
+        secure = transport.get_extra_info("sslcontext") or (endpoints is not None and endpoints.secure)
+        scheme = "https" if secure else "http"
         scope = self.scopes.get((address, scheme))
         if scope is None:
+            if len(self.scopes) >= _MOST_SCOPES:
+                self.scopes.clear()
             scope = self.scopes[address, scheme] = {
                 "type": "http",
                 "asgi": {"version": "3.0", "spec_version": "2.5"},
@@ -195,6 +287,10 @@ class Runtime:
                 "client": None,
                 "state": {},
             }
+        # A proxy may have ended the TLS that makes the scheme https.
+        if self.tls_extension is not None and transport.get_extra_info("sslcontext"):
+            extension = self.tls_extension(transport.get_extra_info("ssl_object"))
+            return {**scope, "extensions": {**scope.get("extensions", {}), "tls": extension}}
         return scope
 
     def _make_starter(self) -> Starter:
@@ -211,6 +307,10 @@ class Runtime:
             return lambda coroutine: task(coroutine, loop=loop, name="request", context=context.copy())
         # The application runs at once, up to where it first has to wait.
         return lambda coroutine: task(coroutine, loop=loop, name="request", context=context.copy(), eager_start=True)
+
+
+# A proxy may serve, and tell of, more addresses than a host has.
+_MOST_SCOPES = 256
 
 
 def _decline(exchange: Any) -> None:
@@ -234,23 +334,42 @@ def _nothing() -> None:
     """What happens at the limit of requests where there is no server."""
 
 
-def client_address(transport: asyncio.BaseTransport) -> tuple[str, int] | None:
+def client_address(transport: asyncio.BaseTransport) -> Address | None:
     """The client's (host, port); None over a unix socket, where it has no address."""
-    name = transport.get_extra_info("peername")
+    return client_of(transport.get_extra_info("peername"))
+
+
+def server_address(transport: asyncio.BaseTransport) -> tuple[str, int | None] | None:
+    """The (host, port) that the client connected to; (path, None) for a unix socket."""
+    return server_of(transport.get_extra_info("sockname"))
+
+
+def client_of(name: Any) -> Address | None:
+    """The client's (host, port) by what the socket calls its peer; None for that of a unix socket."""
     if isinstance(name, (tuple, list)) and len(name) >= 2:
         return str(name[0]), int(name[1])
     return None
 
 
-def server_address(transport: asyncio.BaseTransport) -> tuple[str, int | None] | None:
-    """The (host, port) that the client connected to; (path, None) for a unix socket."""
-    name = transport.get_extra_info("sockname")
+def server_of(name: Any) -> tuple[str, int | None] | None:
+    """The server's (host, port) by what the socket calls itself; (path, None) for a unix socket."""
     if isinstance(name, (tuple, list)) and len(name) >= 2:
         return str(name[0]), int(name[1])
     if isinstance(name, bytes):
         # An abstract socket of Linux: its name is bytes.
         return name.decode("utf-8", "surrogateescape"), None
     return (name, None) if name else None
+
+
+def unsent_by_kernel(transport: asyncio.BaseTransport) -> int:
+    """How many bytes the kernel has taken for a connection that its peer has not confirmed; 0 where it won't say."""
+    sock = transport.get_extra_info("socket")
+    try:
+        queued = fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, bytes(4))
+    except (OSError, ValueError):
+        return 0
+    size: int = struct.unpack("i", queued)[0]
+    return size
 
 
 def _extra_lines(config: Config) -> tuple[bytes, frozenset[bytes]]:

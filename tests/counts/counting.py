@@ -103,14 +103,14 @@ def is_the_tests(frame: FrameType) -> bool:
     return "tests" in frame.f_globals.get("__name__", "").split(".")
 
 
-def count(app: ASGIApp, *requests: bytes, parser: str, **options: Any) -> Counts:
-    """Serve `requests` on one connection, and count what the last of them costs.
+def count(app: ASGIApp, *requests: bytes, parser: str, peer: Any = ("192.0.2.7", 50123), **options: Any) -> Counts:
+    """Serve `requests` on one connection from `peer`, and count what the last of them costs.
 
     Those before it warm up what is made once, and are what the server may remember.
     """
     loop = BareLoop()
     harness = Harness(app, parser=parser, loop=loop, **options)
-    client = harness.connect()
+    client = harness.connect(peername=peer)
     for request in requests[:-1]:
         loop.call(client.protocol.data_received, request)
         harness.settle()

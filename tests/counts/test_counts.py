@@ -117,6 +117,32 @@ def test_a_small_get_is_exactly_one_write_and_at_most_forty_calls() -> None:
         assert counts.python_calls <= 40, f"\n{counts}"
 
 
+PROXY = ("127.0.0.1", 40000)
+FORWARDED = ("X-Forwarded-For: 203.0.113.5", "X-Forwarded-Proto: https")
+
+
+def test_a_peer_that_is_no_proxy_costs_nothing() -> None:
+    """Its fields are not looked at; and those of a proxy that says nothing neither."""
+    requests = [request(number, *BROWSER) for number in range(8)]
+    forwarded = [request(number, *BROWSER, *FORWARDED) for number in range(8)]
+    plain = count(hello, *requests, parser="httptools", forwarded_allow_ips="")
+    for peer, sent, more in (("192.0.2.7", 1), requests, 0), (PROXY, requests, 0), (("192.0.2.7", 1), forwarded, 2):
+        # One call for each field more, which the parser makes.
+        counts = count(hello, *sent, parser="httptools", peer=peer)
+        assert counts.python_calls == plain.python_calls + more, f"\n{counts}"
+
+
+@pytest.mark.parametrize("fields", [FORWARDED, (*FORWARDED, *BROWSER)])
+def test_what_a_proxy_says_of_a_client_that_was_here_before_costs_one_call(fields: tuple[str, ...]) -> None:
+    requests = [request(number, *fields) for number in range(8)]
+    trusted, untrusted = (count(hello, *requests, parser="httptools", peer=peer) for peer in (PROXY, ("192.0.2.7", 1)))
+    assert trusted.python_calls <= untrusted.python_calls + 1, f"\n{trusted}"
+    assert trusted.c_calls <= untrusted.c_calls + 5, f"\n{trusted}"
+    again = [get("/", *fields)] * 4
+    trusted, untrusted = (count(hello, *again, parser="httptools", peer=peer) for peer in (PROXY, ("192.0.2.7", 1)))
+    assert trusted.python_calls == untrusted.python_calls, f"\n{trusted}"
+
+
 def test_a_log_that_is_off_costs_nothing() -> None:
     def cost(**options: bool) -> Counts:
         return count(hello, get(), get(), parser="httptools", **options)

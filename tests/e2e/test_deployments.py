@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import stat
-import subprocess
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import httpx
-import pytest
 
+from tests.e2e.frontends import nginx
 from tests.e2e.harness import PATIENCE, Gunicorn, alive, until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     Serve = Callable[..., Gunicorn]
 
@@ -96,27 +93,6 @@ def unix_client(path: Path) -> httpx.Client:
     return httpx.Client(transport=transport, base_url="http://name.test", timeout=PATIENCE, trust_env=False)
 
 
-@contextmanager
-def nginx(directory: Path) -> Iterator[Path]:
-    """nginx before ``app.sock``; gives the path of the socket it listens at."""
-    program = shutil.which("nginx", path=os.environ.get("PATH", "") + os.pathsep + "/usr/sbin")
-    if program is None:
-        pytest.skip("nginx is not installed")
-    user = "user root;" if os.geteuid() == 0 else ""  # the directory is readable by its owner only
-    (directory / "nginx.conf").write_text(NGINX.format(user=user, dir=directory))
-    command = [program, "-p", str(directory), "-c", "nginx.conf", "-g", "daemon off;"]
-    with (directory / "nginx.log").open("wb") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
-    try:
-        front = directory / "front.sock"
-        until(lambda: front.exists() or process.poll() is not None, "nginx")
-        assert process.poll() is None, (directory / "nginx.log").read_text()
-        yield front
-    finally:
-        process.terminate()
-        process.wait(PATIENCE)
-
-
 def exercise(client: httpx.Client) -> None:
     data = os.urandom(3_000_000)
     for _ in range(3):
@@ -147,7 +123,8 @@ def test_daemon_with_pidfile_and_unix_socket(serve: Serve, worker: str) -> None:
 def test_daemon_on_a_unix_socket_behind_nginx(serve: Serve, worker: str) -> None:
     server = serve("probe:app", "--umask", "007", worker=worker, bind="unix:app.sock", daemon=True)
     server.wait_events("startup")
-    with nginx(server.dir) as front, unix_client(front) as client:
+    with nginx(server.dir, NGINX) as process, unix_client(server.dir / "front.sock") as client:
+        until(lambda: (server.dir / "front.sock").exists() or process.poll() is not None, "nginx")
         exercise(client)
         assert client.get("/fail").status_code == 500
         assert client.head("/").headers["content-length"] == "13"

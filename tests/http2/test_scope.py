@@ -9,6 +9,7 @@ import pytest
 
 from tests.http1.apps import Recorder, hello
 from tests.http2.conftest import Converse, Serve, Talk
+from uvicorn_worker.runtime import Endpoints
 
 
 class TestScope:
@@ -116,6 +117,60 @@ REFUSED: dict[str, tuple[dict[str, Any], dict[str, Any], int]] = {
         413,
     ),
 }
+
+
+class TestProxies:
+    """What a proxy says of where a request comes from, as on HTTP/1.1."""
+
+    FORWARDED = ((b"x-forwarded-for", b"203.0.113.9"), (b"x-forwarded-proto", b"https"))
+
+    def test_of_a_trusted_peer(self, serve: Serve) -> None:
+        app = Recorder()
+        talk = Talk(serve(app), peername=("127.0.0.1", 50123))
+        for _ in range(2):
+            talk.get(b"/", *self.FORWARDED)
+        assert [(scope["client"][0], scope["scheme"]) for scope in app.scopes] == [("203.0.113.9", "https")] * 2
+        assert (b"x-forwarded-proto", b"https") in app.scopes[0]["headers"]
+        talk.get(b"/")
+        assert (app.scopes[2]["client"], app.scopes[2]["scheme"]) == (("127.0.0.1", 50123), "http")
+
+    def test_of_anyone_else(self, talk: Converse) -> None:
+        app = Recorder()
+        talk(app).get(b"/", *self.FORWARDED)
+        assert (app.scope["client"], app.scope["scheme"]) == (("192.0.2.7", 50123), "http")
+
+    def test_host_and_prefix(self, serve: Serve) -> None:
+        app = Recorder()
+        harness = serve(app, forwarded_headers="host,prefix", root_path="/own")
+        fields = ((b"x-forwarded-host", b"shop.example"), (b"x-forwarded-prefix", b"/outer"))
+        Talk(harness, peername=("127.0.0.1", 50123)).get(b"/x", *fields)
+        assert app.scope["headers"][0] == (b"host", b"shop.example")
+        assert app.scope["root_path"].startswith("/outer")
+        assert app.scope["path"].endswith("/x")
+
+    def test_fields_that_contradict_each_other(self, serve: Serve) -> None:
+        talk = Talk(serve(hello), peername=("127.0.0.1", 50123))
+        fields = ((b"x-forwarded-proto", b"https"), (b"x-forwarded-ssl", b"off"))
+        assert talk.get(b"/", *fields).status == 400
+
+    @pytest.mark.parametrize(
+        ("header_map", "status", "kept"), [("drop", 200, False), ("dangerous", 200, True), ("refuse", 400, None)]
+    )
+    def test_names_with_underscores(self, talk: Converse, header_map: str, status: int, kept: bool | None) -> None:
+        app = Recorder()
+        assert talk(app, header_map=header_map).get(b"/", (b"x_own", b"1")).status == status
+        assert kept is None or ((b"x_own", b"1") in app.scope["headers"]) == kept
+
+    def test_the_proxy_protocol(self, serve: Serve) -> None:
+        app = Recorder()
+        harness = serve(app)
+        endpoints = Endpoints(("203.0.113.9", 4000), ("198.51.100.1", 443), secure=True)
+        make = harness.make_protocol
+        harness.make_protocol = lambda: make(endpoints)  # type: ignore[call-arg]
+        Talk(harness).get(b"/")
+        scope = app.scope
+        assert (scope["client"], scope["server"]) == (("203.0.113.9", 4000), ("198.51.100.1", 443))
+        assert scope["scheme"] == "https"
 
 
 class TestRefused:

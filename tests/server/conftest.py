@@ -5,11 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import importlib
-import shutil
 import socket
 import ssl
 import struct
-import subprocess
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import Any, ClassVar
@@ -55,21 +53,6 @@ def run(request: pytest.FixtureRequest) -> Iterator[Run]:
     loop.run_until_complete(loop.shutdown_asyncgens())
     loop.close()
     assert faults == []
-
-
-@pytest.fixture(scope="session")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A self-signed certificate for localhost, with its key."""
-    program = shutil.which("openssl")
-    if program is None:
-        pytest.skip("openssl is not installed")
-    folder = tmp_path_factory.mktemp("tls")
-    command = [program, "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"]
-    command += ["-addext", "subjectAltName=DNS:localhost", "-keyout", "key.pem", "-out", "cert.pem"]
-    subprocess.run(command, cwd=folder, check=True, capture_output=True)
-    both = folder / "both.pem"
-    both.write_text((folder / "key.pem").read_text() + (folder / "cert.pem").read_text())
-    return both
 
 
 def listen(where: str | Path = "127.0.0.1") -> socket.socket:
@@ -136,13 +119,11 @@ class Peer:
 
 
 @contextlib.asynccontextmanager
-async def serving(
-    app: ASGIApp, sock: socket.socket, *more: socket.socket, tls: ssl.SSLContext | None = None, **options: Any
-) -> AsyncIterator[Server]:
+async def serving(app: ASGIApp, sock: socket.socket, *more: socket.socket, **options: Any) -> AsyncIterator[Server]:
     """A server that has started; it is stopped at the end."""
     options = {"timeout_graceful_shutdown": 0.3, "timeout_drain_idle": 0, **options}
     server = Server(Config(app=app, **options))
-    await server.startup(app, [sock, *more], ssl_context=tls)
+    await server.startup(app, [sock, *more])
     try:
         yield server
     finally:

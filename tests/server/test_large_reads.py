@@ -7,6 +7,7 @@ import gc
 import ssl
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -158,17 +159,17 @@ class TestConnection:
 @pytest.mark.filterwarnings("ignore:unclosed transport <asyncio.sslproto:ResourceWarning")
 @pytest.mark.parametrize("tls", [False, True], ids=["plain", "TLS"])
 def test_on_real_sockets(run: Run, request: pytest.FixtureRequest, *, tls: bool) -> None:
-    server_side = client_side = None
+    options: dict[str, Any] = {"lifespan": "off"}
+    client_side = None
     if tls:
         certificate: Path = request.getfixturevalue("certificate")
-        server_side = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-        server_side.load_cert_chain(certificate)
+        options["ssl_certfile"] = str(certificate)
         client_side = ssl.create_default_context(cafile=certificate)
     sent = [LARGE, binary(PAYLOAD * 20), SMALL, LARGE, *[SMALL] * (PATIENCE + 1), LARGE, ping(b"!")]
 
     async def main() -> None:
         sock = listen()
-        async with serving(echo, sock, tls=server_side, lifespan="off"):
+        async with serving(echo, sock, **options):
             peer = await Peer.connect(sock, client_side)
             peer.send(handshake())
             await peer.reader.readuntil(b"\r\n\r\n")

@@ -111,7 +111,7 @@ class TestSockets:
 
         async def main() -> None:
             sock = listen()
-            async with serving(http_only(app), sock, tls=server_side):
+            async with serving(http_only(app), sock, ssl_context_factory=lambda config, default: server_side):
                 peer = await Peer.connect(sock, client_side)
                 assert (await peer.ask(post(b"x" * 300_000))).body == b"POST / " + b"x" * 300_000
                 assert app.scope["scheme"] == "https"

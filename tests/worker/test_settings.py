@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import ssl
 import sys
 from pathlib import Path
 from typing import Any
@@ -45,6 +46,18 @@ VALUES: dict[str, list[tuple[Any, Any]]] = {
     "websocket_max_message_size": [(1000, 1000), (16777216, 16777216)],
     "loglevel": [("WARNING", "warning"), ("trace", "trace"), ("no such level", "info")],
     "access_log_format": [("%(h)s", "%(h)s"), (AccessLogFormat.default, None)],
+    "certfile": [("cert.pem", "cert.pem")],
+    "keyfile": [("key.pem", "key.pem")],
+    "ca_certs": [("ca.pem", "ca.pem")],
+    "cert_reqs": [(2, 2), (ssl.CERT_OPTIONAL, 1)],
+    "ciphers": [("HIGH", "HIGH")],
+    "ssl_version": [("TLS", None), ("TLSv1_3", "TLSv1.3")],
+    "forwarded_allow_ips": [("10.0.0.0/8, 192.0.2.1", ["10.0.0.0/8", "192.0.2.1", "unix"]), ("*", ["*", "unix"])],
+    "secure_scheme_headers": [({"X-TLS": "1"}, {"X-TLS": "1"}), ({}, {})],
+    "forwarder_headers": [("REMOTE_USER", ["REMOTE_USER"]), ("", [])],
+    "header_map": [("refuse", "refuse"), ("dangerous", "dangerous")],
+    "proxy_protocol": [(True, "auto"), (False, "off")],
+    "proxy_allow_ips": [("10.0.0.0/8", ["10.0.0.0/8", "unix"])],
 }
 OPTIONS = {item.name for item in dataclasses.fields(Config)}
 
@@ -59,10 +72,9 @@ def test_the_table_knows_every_row() -> None:
 
 # Not honoured yet.
 COMING = {
-    "asgi_disconnect_grace_period", "casefold_http_method", "forwarded_allow_ips", "forwarder_headers", "header_map",
-    "permit_obsolete_folding", "permit_unconventional_http_method",
-    "permit_unconventional_http_version", "proxy_allow_ips", "secure_scheme_headers", "strip_header_spaces",
-    "worker_connections",
+    "asgi_disconnect_grace_period", "casefold_http_method",
+    "permit_obsolete_folding", "permit_unconventional_http_method", "permit_unconventional_http_version",
+    "strip_header_spaces", "worker_connections",
 }  # fmt: skip
 
 
@@ -173,7 +185,7 @@ class TestOuterOptions:
 
 
 class TestUnsupported:
-    @pytest.mark.parametrize(("setting", "value"), [("proxy_protocol", True), ("protocol", "uwsgi")])
+    @pytest.mark.parametrize(("setting", "value"), [("protocol", "uwsgi")])
     def test_it_stops_the_start(self, setting: str, value: Any) -> None:
         if setting not in settings().settings:
             pytest.skip("this Gunicorn has no such setting")

@@ -19,7 +19,7 @@ from uvicorn_worker.http1.framing import OWN_FIELDS, read_framing
 from uvicorn_worker.http1.limits import check_head, check_partial_head, check_partial_lines, too_many_fields
 from uvicorn_worker.http1.parsers import SkipFirstHead, explain, unknown_method
 from uvicorn_worker.output import Output
-from uvicorn_worker.runtime import Runtime
+from uvicorn_worker.runtime import Endpoints, Field, Origin, Runtime
 from uvicorn_worker.target import METHODS, check_target, split_target, to_origin_form
 
 __all__ = ["INPUT_ENDED", "Input"]
@@ -42,6 +42,9 @@ INPUT_ENDED = RequestRefused(0, "")
 SLASH = ord("/")
 # A request line of the plainest form; any other is read by the parser.
 _match_request_line = re.compile(rb"(GET|HEAD|DELETE|OPTIONS) (/[!$-~]*) HTTP/1\.1\r\n").fullmatch
+# How many names of fields are remembered, and how long they may be: clients make them up.
+MOST_NAMES = 512
+LONGEST_NAME = 40
 # How often the fields of a request are remembered on a connection where they turn out to be others each time.
 REPEATS = 3
 
@@ -58,11 +61,16 @@ class Input(Output):
         "careful",
         "client",
         "cycle",
+        "endpoints",
+        "forwarded",
         "head_bytes",
         "head_done",
         "headers",
         "held",
         "incoming",
+        "names",
+        "noted",
+        "origin",
         "overhead",
         "own",
         "parser",
@@ -71,8 +79,11 @@ class Input(Output):
         "refusal",
         "repeated",
         "repeated_fields",
+        "repeated_origin",
         "repeats",
         "scope_base",
+        "trusted",
+        "underscored",
         "url",
         "waiting",
     )
@@ -80,15 +91,24 @@ class Input(Output):
     client: tuple[str, int] | None
     scope_base: dict[str, Any]
 
-    def __init__(self, runtime: Runtime) -> None:
+    def __init__(self, runtime: Runtime, endpoints: Endpoints | None = None) -> None:
         super().__init__(runtime)
         self.parser: Any = None
+        # The ends of the connection as the PROXY protocol tells them; None: they are those of the socket.
+        self.endpoints = endpoints
+        # Whether the peer is a proxy that is believed, and the fields to be noted then besides our own.
+        self.trusted = False
+        self.noted = OWN_FIELDS
+        self.names = runtime.field_names
 
         # Of the message that is being read; `begun` says that there is one, be it a single byte.
         self.begun = False
         self.url: bytes | None = None
         self.headers: list[tuple[bytes, bytes]] = []
         self.own: list[tuple[bytes, bytes]] = []
+        self.forwarded: list[Field] | None = None
+        self.origin: Origin | None = None
+        self.underscored = False
         self.head_bytes = 0
         self.head_done = False
         self.careful = False
@@ -106,6 +126,7 @@ class Input(Output):
         # The bytes of the fields of an earlier request, what they mean, and how often to remember others.
         self.repeated: bytes | None = None
         self.repeated_fields: list[tuple[bytes, bytes]] = []
+        self.repeated_origin: Origin | None = None
         self.repeats = REPEATS
         # Why nothing more is parsed.
         self.refusal: RequestRefused | None = None
@@ -132,6 +153,14 @@ class Input(Output):
     def refuse(self, refusal: RequestRefused) -> None:
         """Answer with an error and close, after the requests before have been answered."""
         raise NotImplementedError
+
+    # The peer ----------------------------------------------------------------------------------------
+
+    def trust_peer(self) -> None:
+        """The peer is a proxy whose word is taken for where the requests come from."""
+        self.trusted = True
+        self.noted = self.runtime.noted_fields
+        self.forwarded = []
 
     # Reading -----------------------------------------------------------------------------------------
 
@@ -330,7 +359,7 @@ class Input(Output):
         scope = self.scope_base.copy()
         cycle = RequestCycle(self, runtime, scope, True)  # type: ignore[arg-type]  # Http1Protocol is the one Input
         cycle.complete = True
-        self._accept(cycle, METHODS[method], url, self.repeated_fields.copy())
+        self._accept(cycle, METHODS[method], url, self.repeated_fields.copy(), self.repeated_origin)
         if self.waiting:
             self.between = False
         return True
@@ -354,6 +383,7 @@ class Input(Output):
         ):
             self.repeated = data[start:]
             self.repeated_fields = cycle.scope["headers"].copy()
+            self.repeated_origin = self.origin
 
     def on_tick(self, tick: int) -> None:
         """Look at the deadline; an idle connection holds no more than it must."""
@@ -372,14 +402,34 @@ class Input(Output):
         self.url = url if self.url is None else self.url + url
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        name = name.lower()
+        try:
+            name = self.names[name]
+        except KeyError:
+            name = self._new_name(name)
         if value and value[-1] <= 32:
             # RFC 9112, 5: white space after the value is not part of it; llhttp leaves it there.
             value = value.rstrip(b" \t")
         field = (name, value)
         self.headers.append(field)
-        if name in OWN_FIELDS:
-            self.own.append(field)
+        if name in self.noted:
+            if self.forwarded is None or name in OWN_FIELDS:
+                self.own.append(field)
+            else:
+                self.forwarded.append(field)
+
+    def _new_name(self, name: bytes) -> bytes:
+        """The name of a field in lower case, which is remembered, and mostly is one of few.
+
+        One with an underscore is not remembered where it is something special, so that it is seen each time.
+        """
+        lowered = name.lower()
+        if b"_" in name and self.runtime.proxies.screens:
+            self.underscored = True
+        elif len(name) <= LONGEST_NAME:
+            if len(self.names) >= MOST_NAMES:
+                self.names.clear()
+            self.names[name] = lowered
+        return lowered
 
     def on_headers_complete(self) -> None:
         if self.refusal is not None or self.closing:
@@ -417,13 +467,27 @@ class Input(Output):
                     # RFC 9112, 3.2.2: the target's authority takes the place of the Host field.
                     headers = [(b"host", authority), *(field for field in headers if field[0] != b"host")]
             check_target(url)
+            if self.underscored:
+                self.underscored = False
+                headers = runtime.proxies.screen(headers, self.trusted)
+            if self.trusted:
+                self.origin = self._read_forwarded(self.forwarded) if self.forwarded else None
         except RequestRefused as exc:
             self.refuse(exc)
             return
         self.incoming = cycle
-        self._accept(cycle, method, url, headers)
+        self._accept(cycle, method, url, headers, self.origin)
 
-    def _accept(self, cycle: RequestCycle, method: str, url: bytes, headers: list[tuple[bytes, bytes]]) -> None:
+    def _read_forwarded(self, forwarded: list[Field]) -> Origin:
+        """Where the request comes from, by the fields that were noted; raises `RequestRefused`."""
+        fields = tuple(forwarded)
+        forwarded.clear()
+        proxies = self.runtime.proxies
+        return proxies.origins.get(fields) or proxies.read(fields)
+
+    def _accept(
+        self, cycle: RequestCycle, method: str, url: bytes, headers: list[tuple[bytes, bytes]], origin: Origin | None
+    ) -> None:
         """Fill the scope of a request whose head is good, and put it in the row."""
         runtime, scope = self.runtime, cycle.scope
         cycle.target = url
@@ -438,6 +502,10 @@ class Input(Output):
         scope["headers"] = headers
         scope["client"] = self.client
         scope["state"] = runtime.state.copy()
+        if origin is not None:
+            scope.update(origin.changes)
+            if origin.rewriting is not None:
+                origin.rewriting.apply(scope, runtime.raw_root_path)
         if self.cycle is None:
             self.cycle = cycle
         elif self.waiting is None:
@@ -471,6 +539,9 @@ class Input(Output):
             # Trailers: read, checked by the parser, and never mixed into the headers (RFC 9110, 6.5.1).
             self.headers = []
             self.own.clear()
+            self.underscored = False
+            if self.forwarded:
+                self.forwarded.clear()
         cycle.complete = True
         if cycle.waiters is not None:
             cycle.wake()

@@ -34,10 +34,12 @@ class Http1Protocol(Input):
     # Connection --------------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        runtime = self.runtime
+        runtime, endpoints = self.runtime, self.endpoints
         self.transport = cast("asyncio.Transport", transport)
-        self.scope_base = runtime.http_scope(transport)
-        self.client = client_address(transport)
+        self.scope_base = runtime.http_scope(transport, endpoints)
+        self.client = client_address(transport) if endpoints is None else endpoints.client
+        if runtime.proxies.trusts_peer(self.client, self.scope_base["server"]):
+            self.trust_peer()
         self.parser = runtime.make_parser(self)
         if runtime.request_head_ticks:
             self.deadline = runtime.tick + runtime.request_head_ticks
@@ -66,7 +68,7 @@ class Http1Protocol(Input):
         """
         cycle, incoming = self.cycle, self.incoming
         # TLS has no half-closed connections: the transport closes by itself.
-        keep_open: bool = self.scope_base["scheme"] == "http"
+        keep_open = self.transport.can_write_eof()
         if incoming is not None and self.waiting and incoming in self.waiting:
             self.waiting.remove(incoming)
             self.incoming = incoming = None

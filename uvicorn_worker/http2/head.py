@@ -16,7 +16,7 @@ from uvicorn_worker.errors import ApplicationError
 from uvicorn_worker.fields import HOP_BY_HOP, LENGTH_DIGITS, as_pair, check_field, read_length
 from uvicorn_worker.http2.engine import Engine
 from uvicorn_worker.http2.limits import Limits
-from uvicorn_worker.runtime import Runtime
+from uvicorn_worker.runtime import Address, Endpoints, Runtime
 
 __all__ = ["Shared", "engine_class"]
 
@@ -41,6 +41,7 @@ class Shared:
         "_lengths",
         "_memo",
         "body_ticks",
+        "forwarded",
         "limits",
         "make_engine",
         "ping_ticks",
@@ -51,8 +52,10 @@ class Shared:
         "write_ticks",
     )
 
-    def __init__(self, runtime: Runtime, engine: type[Engine]) -> None:
+    def __init__(self, runtime: Runtime, engine: type[Engine], forwarded: frozenset[bytes] = frozenset()) -> None:
         self.runtime = runtime
+        # The fields of requests that say where they come from, if the peer is trusted.
+        self.forwarded = forwarded
         self.limits = Limits.from_config(runtime.config)
         self.make_engine: Callable[[Limits], Engine] = engine
         self.prepare: Callable[[bytes, bytes], Any] = engine.prepare
@@ -69,9 +72,11 @@ class Shared:
         self._default_names: list[bytes] = []
         self._defaults: list[Any] = []
 
-    def scope_base(self, transport: asyncio.BaseTransport, client: tuple[str, int] | None) -> dict[str, Any]:
+    def scope_base(
+        self, transport: asyncio.BaseTransport, client: Address | None, endpoints: Endpoints | None
+    ) -> dict[str, Any]:
         """What the scopes of all requests on one connection have in common."""
-        scope = self.runtime.http_scope(transport).copy()
+        scope = self.runtime.http_scope(transport, endpoints).copy()
         scope["http_version"] = "2"
         scope["client"] = client
         scope["extensions"] = {

@@ -35,7 +35,7 @@ from uvicorn_worker.http2.head import Shared
 from uvicorn_worker.http2.priority import read_priority
 from uvicorn_worker.http2.request import make_template
 from uvicorn_worker.http2.sending import Sending
-from uvicorn_worker.runtime import Runtime, client_address
+from uvicorn_worker.runtime import Address, Endpoints, Runtime, client_address
 
 __all__ = ["Http2Protocol"]
 
@@ -63,20 +63,26 @@ class Http2Protocol(Sending):
     __slots__ = (
         "client",
         "early_priorities",
+        "endpoints",
         "heard",
         "leaving",
         "leaving_tick",
         "orphans",
         "pinged",
         "scope_base",
+        "trusted",
         "waiting",
     )
 
-    client: tuple[str, int] | None
+    client: Address | None
     scope_base: dict[str, Any]
 
-    def __init__(self, runtime: Runtime, shared: Shared) -> None:
+    def __init__(self, runtime: Runtime, shared: Shared, endpoints: Endpoints | None = None) -> None:
         super().__init__(runtime, shared)
+        # The ends of the connection as the PROXY protocol tells them; None: they are those of the socket.
+        self.endpoints = endpoints
+        # Whether the peer is a proxy whose word is taken for where the requests come from.
+        self.trusted = False
         self.engine = shared.make_engine(shared.limits)
         self.engine.start()
         self.leaving = SERVING
@@ -95,10 +101,11 @@ class Http2Protocol(Sending):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Send our preface."""
-        runtime = self.runtime
+        runtime, endpoints = self.runtime, self.endpoints
         self.transport = cast("asyncio.Transport", transport)
-        self.client = client_address(transport)
-        self.scope_base = self.shared.scope_base(transport, self.client)
+        self.client = client_address(transport) if endpoints is None else endpoints.client
+        self.scope_base = self.shared.scope_base(transport, self.client, endpoints)
+        self.trusted = runtime.proxies.trusts_peer(self.client, self.scope_base["server"])
         if runtime.request_head_ticks:
             # Until there is a request.
             self.deadline = runtime.tick + runtime.request_head_ticks
@@ -126,7 +133,8 @@ class Http2Protocol(Sending):
 
     def eof_received(self) -> bool:
         """The client has sent all that it will send; what is complete is still answered, if its windows suffice."""
-        keep_open: bool = self.scope_base["scheme"] == "http"
+        # TLS has no half-closed connections: the transport closes by itself.
+        keep_open = self.transport.can_write_eof()
         for cycle in list(self.streams.values()):
             if cycle.complete:
                 cycle.disconnect()
@@ -169,7 +177,7 @@ class Http2Protocol(Sending):
         runtime = self.runtime
         template = head.derived
         if template is None:
-            template = head.derived = make_template(runtime, self.shared.limits, self.scope_base, head)
+            template = head.derived = make_template(self.shared, self.scope_base, head, self.trusted)
         scope = template.scope.copy()
         scope["headers"] = template.headers.copy()
         scope["extensions"] = scope["extensions"].copy()

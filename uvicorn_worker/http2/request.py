@@ -10,9 +10,10 @@ from typing import Any
 from uvicorn_worker.config import Config
 from uvicorn_worker.errors import RequestRefused
 from uvicorn_worker.http2.events import RequestHead
+from uvicorn_worker.http2.head import Shared
 from uvicorn_worker.http2.limits import Limits
 from uvicorn_worker.http2.priority import read_priority
-from uvicorn_worker.runtime import Runtime
+from uvicorn_worker.runtime import Field, Origin
 from uvicorn_worker.target import METHODS, check_target, split_target
 
 __all__ = ["Template", "make_template"]
@@ -36,14 +37,22 @@ class Template:
         self.refusal: RequestRefused | None = None
 
 
-def make_template(runtime: Runtime, limits: Limits, scope_base: dict[str, Any], head: RequestHead) -> Template:
-    """The template of a head; `scope_base` is what the scopes of the connection have in common."""
+def make_template(shared: Shared, scope_base: dict[str, Any], head: RequestHead, trusted: bool) -> Template:
+    """The template of a head; `scope_base` is what the scopes of the connection have in common.
+
+    `trusted` is whether the peer is a proxy that is believed.
+    """
+    runtime = shared.runtime
     scope = scope_base.copy()
     template = Template(scope, head)
     scope["method"] = head.method
     try:
-        check_request(runtime.config, limits, head)
+        check_head(runtime.config, shared.limits, head)
+        headers = head.headers
+        if check_fields(runtime.config, headers) and runtime.proxies.screens:
+            headers = runtime.proxies.screen(headers, trusted)
         path, raw_path, query = split_target(head.target)
+        origin = read_origin(shared, headers) if trusted else None
     except RequestRefused as exc:
         template.refusal = exc
         # For the access log.
@@ -56,29 +65,51 @@ def make_template(runtime: Runtime, limits: Limits, scope_base: dict[str, Any], 
     scope["path"] = path
     scope["raw_path"] = raw_path
     scope["query_string"] = query
+    scope["headers"] = headers.copy()
+    if origin is not None:
+        scope.update(origin.changes)
+        if origin.rewriting is not None:
+            origin.rewriting.apply(scope, runtime.raw_root_path)
+    template.headers = scope["headers"]
     return template
 
 
-def check_request(config: Config, limits: Limits, head: RequestHead) -> None:
+def read_origin(shared: Shared, headers: list[Field]) -> Origin | None:
+    """Where a request comes from, as a trusted peer tells it; raises `RequestRefused`."""
+    proxies = shared.runtime.proxies
+    fields = tuple([field for field in headers if field[0] in shared.forwarded])
+    return (proxies.origins.get(fields) or proxies.read(fields)) if fields else None
+
+
+def check_head(config: Config, limits: Limits, head: RequestHead) -> None:
     """Raise `RequestRefused` for what is valid HTTP/2 and still not to be served."""
-    target, headers = head.target, head.headers
-    if config.limit_request_line and len(head.method) + len(target) + _LINE_REST > config.limit_request_line:
+    method, target = head.method, head.target
+    if config.limit_request_line and len(method) + len(target) + _LINE_REST > config.limit_request_line:
         raise RequestRefused(414, f"the request line is longer than {config.limit_request_line} bytes")
-    if len(headers) > config.limit_request_fields:
+    if len(head.headers) > config.limit_request_fields:
         raise RequestRefused(431, f"the head has more than {config.limit_request_fields} fields")
-    longest = config.limit_request_field_size
-    if longest and any(len(name) + len(value) > longest for name, value in headers):
-        raise RequestRefused(431, f"a header field is longer than {longest} bytes")
     if head.size > limits.max_header_list_size:
         raise RequestRefused(431, f"the head is larger than {limits.max_header_list_size} bytes")
-    if head.method == "CONNECT" and head.protocol is None:
+    if method == "CONNECT" and head.protocol is None:
         raise RequestRefused(501, "CONNECT is for proxies")
-    if head.method.encode() not in METHODS and not config.permit_unconventional_http_method:
-        raise RequestRefused(501, f"the method {head.method} is not known here")
-    if target[0] != SLASH and (target != b"*" or head.method != "OPTIONS"):
+    if method.encode() not in METHODS and not config.permit_unconventional_http_method:
+        raise RequestRefused(501, f"the method {method} is not known here")
+    if target[0] != SLASH and (target != b"*" or method != "OPTIONS"):
         raise RequestRefused(400, "the request target is not a path")
     check_target(target)
-    if any(name == b"expect" and value.lower() != b"100-continue" for name, value in headers):
-        raise RequestRefused(417, "an expectation other than 100-continue")
     if config.limit_request_body is not None and (head.content_length or 0) > config.limit_request_body:
         raise RequestRefused(413, f"the body is larger than {config.limit_request_body} bytes")
+
+
+def check_fields(config: Config, headers: list[Field]) -> bool:
+    """Whether a name has an underscore; raises `RequestRefused` for a field that is too long, or asks too much."""
+    longest = config.limit_request_field_size
+    underscored = False
+    for name, value in headers:
+        if longest and len(name) + len(value) > longest:
+            raise RequestRefused(431, f"a header field is longer than {longest} bytes")
+        if b"_" in name:
+            underscored = True
+        elif name == b"expect" and value.lower() != b"100-continue":
+            raise RequestRefused(417, "an expectation other than 100-continue")
+    return underscored

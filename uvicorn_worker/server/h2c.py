@@ -15,7 +15,6 @@ import re
 from uvicorn_worker.cycle import RETURNED
 from uvicorn_worker.http1.cycle import RequestCycle
 from uvicorn_worker.http2 import Http2Protocol, Malformed, RequestHead, Shared, request_head
-from uvicorn_worker.runtime import Runtime
 
 __all__ = ["upgrade_to_http2"]
 
@@ -40,11 +39,11 @@ def upgrade_to_http2(cycle: RequestCycle, shared: Shared) -> RequestCycle | None
     length = conn.body_declared
     if settings is None or cycle.http10 or scope["scheme"] != "http" or length is None or length > LARGEST_BODY:
         return None
-    if conn.has_more_requests or conn.cycle is not cycle or not _is_trusted(runtime, conn.client):
+    if conn.has_more_requests or conn.cycle is not cycle or not conn.trusted:
         return None
     fields = [(name, value) for name, value in headers if name not in _LEFT_OUT]
     pseudo = [(b":method", scope["method"].encode()), (b":scheme", b"http"), (b":path", cycle.target)]
-    protocol = Http2Protocol(runtime, shared)
+    protocol = Http2Protocol(runtime, shared, conn.endpoints)
     try:
         protocol.engine.open_upgraded(settings)
         head = request_head(pseudo + fields)
@@ -71,14 +70,6 @@ def _settings_of(headers: list[tuple[bytes, bytes]]) -> bytes | None:
     except binascii.Error:
         pass
     return None
-
-
-def _is_trusted(runtime: Runtime, client: tuple[str, int] | None) -> bool:
-    """Whether the peer is in forwarded_allow_ips."""
-    trust = getattr(runtime, "trust", None)
-    if trust is not None:
-        return bool(trust.trusts(client))
-    return client is None or client[0] in ("127.0.0.1", "::1")
 
 
 class UpgradeCycle(RequestCycle):

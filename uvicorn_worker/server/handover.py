@@ -7,54 +7,65 @@ cleartext    the first bytes: the preface of HTTP/2, or a request of HTTP/1.1 (w
 from __future__ import annotations
 
 import asyncio
-import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import cast
 
+from uvicorn_worker.config import Config
 from uvicorn_worker.http1 import Http1Protocol, parser_factory
 from uvicorn_worker.http1.cycle import RequestCycle
+from uvicorn_worker.http1.framing import OWN_FIELDS
 from uvicorn_worker.http2 import PREFACE, Http2Protocol, Shared, engine_class
-from uvicorn_worker.runtime import Runtime
+from uvicorn_worker.runtime import Endpoints, Runtime
 from uvicorn_worker.server.h2c import upgrade_to_http2
+from uvicorn_worker.server.proxy import Proxies
+from uvicorn_worker.server.tls import HTTP1_ONLY
+from uvicorn_worker.server.trust import Trust
 from uvicorn_worker.server.upgrade import upgrade_to_websocket
 from uvicorn_worker.server.websocket_stream import connect_to_websocket
 
-__all__ = ["offer_protocols", "protocol_factory"]
+__all__ = ["alpn_protocols", "protocol_factory"]
 
 
-def protocol_factory(runtime: Runtime) -> Callable[[], asyncio.Protocol]:
-    """A function that makes the protocol of each accepted connection."""
+def protocol_factory(runtime: Runtime) -> Callable[..., asyncio.Protocol]:
+    """A function that makes the protocol of each accepted connection.
+
+    It may be called with the `Endpoints` that a proxy has told of the connection.
+    """
     config = runtime.config
     runtime.make_parser = parser_factory(config)
+    runtime.trust = trust = Trust(config.forwarded_allow_ips)
+    runtime.proxies = proxies = Proxies(config, trust)
+    runtime.noted_fields = OWN_FIELDS | proxies.names
     websocket = config.ws != "none"
     if websocket:
         runtime.upgrade = upgrade_to_websocket
         runtime.extended_connect = connect_to_websocket
     if config.http2 == "off":
-        return lambda: Http1Protocol(runtime)
-    shared = Shared(runtime, engine_class(config))
+        return lambda endpoints=None: Http1Protocol(runtime, endpoints)
+    shared = Shared(runtime, engine_class(config), proxies.names)
     if config.http2_cleartext in ("upgrade", "both"):
 
         def upgrade(cycle: RequestCycle) -> RequestCycle | None:
             return (upgrade_to_websocket(cycle) if websocket else None) or upgrade_to_http2(cycle, shared)
 
         runtime.upgrade = upgrade
-    return lambda: NewConnection(runtime, shared)
+    return lambda endpoints=None: NewConnection(runtime, shared, endpoints)
 
 
-def offer_protocols(context: ssl.SSLContext) -> None:
-    """Let clients choose between HTTP/2 and HTTP/1.1 in the TLS handshake (RFC 7301)."""
-    context.set_alpn_protocols(["h2", "http/1.1"])
+def alpn_protocols(config: Config) -> Sequence[str]:
+    """What clients may choose from in the TLS handshake (RFC 7301), the preferred protocol first."""
+    return HTTP1_ONLY if config.http2 == "off" else ("h2", *HTTP1_ONLY)
 
 
 class NewConnection(asyncio.Protocol):
     """A connection of which it is not known yet what it speaks; `timeout_request_head` runs from here."""
 
-    __slots__ = ("__weakref__", "_client", "_deadline", "_held", "_runtime", "_shared", "_transport")
+    __slots__ = ("__weakref__", "_deadline", "_endpoints", "_held", "_runtime", "_shared", "_transport")
 
-    def __init__(self, runtime: Runtime, shared: Shared) -> None:
+    def __init__(self, runtime: Runtime, shared: Shared, endpoints: Endpoints | None) -> None:
         self._runtime = runtime
         self._shared = shared
+        self._endpoints = endpoints
         self._held = b""
         self._deadline = 0
 
@@ -93,14 +104,14 @@ class NewConnection(asyncio.Protocol):
         self._runtime.connections.discard(self)
 
     def _speak_http1(self) -> Http1Protocol:
-        protocol = Http1Protocol(self._runtime)
+        protocol = Http1Protocol(self._runtime, self._endpoints)
         self._transport.set_protocol(protocol)
         protocol.connection_made(self._transport)
         protocol.deadline = self._deadline
         return protocol
 
     def _speak_http2(self) -> Http2Protocol:
-        protocol = Http2Protocol(self._runtime, self._shared)
+        protocol = Http2Protocol(self._runtime, self._shared, self._endpoints)
         self._transport.set_protocol(protocol)
         protocol.connection_made(self._transport)
         protocol.deadline = self._deadline

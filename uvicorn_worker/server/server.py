@@ -34,10 +34,13 @@ from uvicorn_worker.config import Config
 from uvicorn_worker.errors import ConfigError, LifespanError
 from uvicorn_worker.runtime import AccessHook, Runtime, is_uvloop
 from uvicorn_worker.server.access_log import standalone_access
-from uvicorn_worker.server.handover import offer_protocols, protocol_factory
+from uvicorn_worker.server.handover import alpn_protocols, protocol_factory
 from uvicorn_worker.server.lifespan import Lifespan
 from uvicorn_worker.server.loading import load_app
 from uvicorn_worker.server.logs import log_messages, set_levels
+from uvicorn_worker.server.proxy_listener import ProxyListener
+from uvicorn_worker.server.tls import TlsContexts, following_context, handshake_options, tls_is_on
+from uvicorn_worker.server.tls_extension import tls_extension
 
 __all__ = ["Server"]
 
@@ -71,7 +74,8 @@ class Server:
         self._exit = asyncio.Event()
         self._quick = asyncio.Event()
         self._lifespan: Lifespan | None = None
-        self._listeners: list[tuple[asyncio.AbstractServer, socket.socket]] = []
+        self._listeners: list[tuple[asyncio.AbstractServer | ProxyListener, socket.socket]] = []
+        self._tls: TlsContexts | None = None
         self._ssl_context: ssl.SSLContext | None = None
         self._ticker: asyncio.TimerHandle | None = None
 
@@ -117,19 +121,18 @@ class Server:
 
     # All of it ---------------------------------------------------------------------------------------
 
-    async def serve(
-        self, sockets: Sequence[socket.socket] | None = None, *, ssl_context: ssl.SSLContext | None = None
-    ) -> None:
+    async def serve(self, sockets: Sequence[socket.socket] | None = None) -> None:
         """Serve on bound stream sockets until `should_exit`; SIGINT and SIGTERM are handled meanwhile.
 
-        Raises `LifespanError` when the application's startup fails, and what its import raises.
+        Raises `ConfigError` when the TLS options can't be used, `LifespanError` when the application's startup fails,
+        and what its import raises.
         """
         if not sockets:
             raise ConfigError("Server.serve: sockets must be a list of one bound socket or more")
         set_levels(self.config)
         with self._signals():
             try:
-                await self.startup(load_app(self.config), sockets, ssl_context=ssl_context)
+                await self.startup(load_app(self.config), sockets)
             except LifespanError as exc:
                 self.log.error("The application can't be started: %s", exc, exc_info=exc.__cause__)
                 raise
@@ -155,10 +158,9 @@ class Server:
         app: ASGIApp,
         sockets: Sequence[socket.socket],
         *,
-        ssl_context: ssl.SSLContext | None = None,
         access: Callable[[], AccessHook | None] | None = None,
     ) -> None:
-        """Run the lifespan startup, then begin to accept; raises `LifespanError`.
+        """Run the lifespan startup, then begin to accept; raises `ConfigError` and `LifespanError`.
 
         `access` is asked for what is called for each response, once the application has started: applications
         change loggers.
@@ -172,7 +174,11 @@ class Server:
             app = log_messages(app)
         if config.threads is not None:
             loop.set_default_executor(ThreadPoolExecutor(config.threads, "asyncio"))
+        if tls_is_on(config):
+            self._tls = TlsContexts(config, alpn_protocols(config))
+            self._ssl_context = following_context(self._tls)
         runtime = self.runtime = Runtime(config, app, loop)
+        runtime.tls_extension = tls_extension
         runtime.on_limit = self._limit_reached
         if config.limit_max_requests is not None:
             runtime.limit_requests = config.limit_max_requests + random.randint(0, config.limit_max_requests_jitter)  # noqa: S311 - spreads restarts, no secret
@@ -185,9 +191,6 @@ class Server:
         runtime.use_context(lifespan.context)
         runtime.access = standalone_access(config) if access is None else access()
         self._tick()
-        if ssl_context is not None and config.http2 == "on":
-            offer_protocols(ssl_context)
-        self._ssl_context = ssl_context
         for sock in sockets:
             await self._listen(sock, factory)
         self.started = True
@@ -211,12 +214,17 @@ class Server:
         """Accept from a duplicate of `sock`, so that closing it leaves the caller's own open."""
         own = sock.dup()
         own.setblocking(False)
+        if self.config.proxy_protocol != "off":
+            self._listeners.append((ProxyListener(self.runtime, own, factory, self._ssl_context), own))
+            return
         loop = asyncio.get_running_loop()
         is_unix = own.family == getattr(socket, "AF_UNIX", None)
         create: Callable[..., Awaitable[asyncio.AbstractServer]]
         create = loop.create_unix_server if is_unix else loop.create_server
         # uvloop and asyncio call listen() again, with a backlog of 100 if they are not told another.
-        options: dict[str, Any] = {"sock": own, "ssl": self._ssl_context, "backlog": self.config.backlog}
+        options: dict[str, Any] = {"sock": own, "backlog": self.config.backlog}
+        if self._ssl_context is not None:
+            options |= {"ssl": self._ssl_context, **handshake_options(self.config, loop)}
         if is_unix and (not is_uvloop(loop) or "cleanup_socket" in (create.__doc__ or "")):
             # The path of the socket is its owner's to remove, but from Python 3.13 on a server does it too.
             options |= {"cleanup_socket": False} if tuple(sys.version_info) >= (3, 13) else {}
@@ -235,6 +243,8 @@ class Server:
         runtime.refresh_default_lines()
         for connection in list(runtime.connections):
             connection.on_tick(tick)
+        if self._tls is not None:
+            self._tls.on_tick(tick)
         self._ticker = runtime.loop.call_later(TICK, self._tick)
 
     def _limit_reached(self) -> None:

@@ -447,5 +447,5 @@ def _websocket_scope(http: dict[str, Any]) -> dict[str, Any]:
     scope["type"] = "websocket"
     scope["scheme"] = "wss" if http["scheme"] == "https" else "ws"
     scope["subprotocols"] = offered_subprotocols(http["headers"])
-    scope["extensions"] = {"websocket.http.response": {}}
+    scope["extensions"] = {**scope.get("extensions", {}), "websocket.http.response": {}}
     return scope

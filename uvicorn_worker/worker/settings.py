@@ -18,6 +18,7 @@ from uvicorn_worker.config import Config, check_options
 from uvicorn_worker.errors import ConfigError
 from uvicorn_worker.server.logs import LEVELS
 from uvicorn_worker.sources import Given, from_environment, from_pyproject
+from uvicorn_worker.worker.tls import context_factory, oldest_version
 
 if TYPE_CHECKING:
     from gunicorn.config import Config as GunicornConfig
@@ -58,6 +59,11 @@ def _unless_default(access_log_format: str) -> str | None:
     return None if access_log_format == AccessLogFormat.default else access_log_format
 
 
+def _proxy_mode(value: Any) -> Any:
+    """A flag in Gunicorn 23."""
+    return ("auto" if value else "off") if isinstance(value, bool) else value
+
+
 @dataclass(frozen=True)
 class Row:
     """One Gunicorn setting, the option that it becomes, and how its value is turned into the option's."""
@@ -88,6 +94,18 @@ ROWS = (
     Row("http2_max_header_list_size", "http2_max_header_list_size", lambda size: size or _LARGEST_HEAD, "0: 16 MiB"),
     Row("loglevel", "log_level", log_level, "`trace` is known here, and `info` to Gunicorn itself"),
     Row("access_log_format", "access_log_format", _unless_default, "Gunicorn's default counts as unset"),
+    Row("certfile", "ssl_certfile"),
+    Row("keyfile", "ssl_keyfile"),
+    Row("ca_certs", "ssl_ca_certs"),
+    Row("cert_reqs", "ssl_cert_reqs"),
+    Row("ciphers", "ssl_ciphers"),
+    Row("ssl_version", "ssl_version", oldest_version, "the oldest version: TLS, TLSv1_2 or TLSv1_3"),
+    Row("forwarded_allow_ips", "forwarded_allow_ips", lambda ips: [*ips, "unix"], "`unix` is always added"),
+    Row("secure_scheme_headers", "secure_scheme_headers"),
+    Row("forwarder_headers", "forwarder_headers"),
+    Row("header_map", "header_map"),
+    Row("proxy_protocol", "proxy_protocol", _proxy_mode, "each connection must begin with a header; True: `auto`"),
+    Row("proxy_allow_ips", "proxy_allow_ips", lambda ips: [*ips, "unix"], "`unix` is always added"),
 )
 
 # What the worker does itself with a setting that is no option.
@@ -120,15 +138,9 @@ HONOURED = {
     "statsd_host": "request metrics are sent, with and without an access log",
     "statsd_prefix": "see `statsd_host`",
     "dogstatsd_tags": "see `statsd_host`",
-    "certfile": "TLS",
-    "keyfile": "TLS",
-    "ca_certs": "TLS",
-    "cert_reqs": "TLS",
-    "ciphers": "TLS",
-    "ssl_version": "TLS",
-    "suppress_ragged_eofs": "no effect: the end of a TLS connection without a closing alert is never an error here",
-    "do_handshake_on_connect": "no effect: the handshake is always awaited before the application sees a request",
-    "ssl_context": "called for each worker; an error in it stops the start",
+    "suppress_ragged_eofs": "no effect: a request that was cut off is never run, whether the client said so or not",
+    "do_handshake_on_connect": "no effect: the handshake always begins when the connection is accepted",
+    "ssl_context": "called in each worker, and again when the files have changed; an error in it ends the start",
     "pre_request": "called before the application",
     "post_request": "called when the application is done with the request",
     "post_worker_init": "called once the application is loaded",
@@ -156,10 +168,7 @@ NOT_OURS = {
 
 # Settings that change what arrives on a connection, or allow what no parser can. Serving without them would misread
 # requests, so they stop the start: the setting, the values that are fine, and what to do.
-REFUSED = (
-    ("proxy_protocol", (False, "off", None), "the PROXY protocol is not understood: turn proxy_protocol off"),
-    ("protocol", ("http", None), "only HTTP is spoken here: set protocol to http"),
-)
+REFUSED = (("protocol", ("http", None), "only HTTP is spoken here: set protocol to http"),)
 
 
 def refuse_unsupported(cfg: GunicornConfig) -> None:
@@ -176,6 +185,7 @@ _WORDS = {
     "limit_max_requests": "max_requests",
     "limit_max_requests_jitter": "max_requests_jitter",
     "access_log": "accesslog",
+    "ssl_context_factory": "ssl_context",
 }
 
 
@@ -206,6 +216,8 @@ def config_from_settings(
                 options[row.option] = row.convert(value)
     if max_requests < sys.maxsize:
         options["limit_max_requests"] = max_requests
+    if cfg.is_ssl or overrides.get("ssl_certfile"):
+        options["ssl_context_factory"] = context_factory(cfg)
     check_options(options, "Gunicorn's settings")
     for name, given in outer_options().items():
         if name not in words:

@@ -19,13 +19,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 from gunicorn.arbiter import Arbiter
 from gunicorn.errors import AppImportError
-from gunicorn.sock import ssl_context
 from gunicorn.workers.base import Worker
 
 from uvicorn_worker.config import Config
 from uvicorn_worker.errors import AppLoadError, ConfigError, LifespanError
 from uvicorn_worker.server import Server
 from uvicorn_worker.server.loading import adapt, load_env_file, loop_factory
+from uvicorn_worker.server.tls import check_tls, tls_is_on
 from uvicorn_worker.worker.access_log import access_hook
 from uvicorn_worker.worker.boot import FailureToken
 from uvicorn_worker.worker.hooks import with_hooks
@@ -33,6 +33,7 @@ from uvicorn_worker.worker.loggers import adopt_loggers
 from uvicorn_worker.worker.reload import failure_app, files_of
 from uvicorn_worker.worker.settings import check_overrides, config_from_settings, outer_options
 from uvicorn_worker.worker.statsd import never_wait
+from uvicorn_worker.worker.tls import context_factory
 from uvicorn_worker.worker.trace import enable_trace
 
 if TYPE_CHECKING:
@@ -101,9 +102,12 @@ class UvicornWorker(Worker):
         try:
             config = config_from_settings(cfg, _not_loaded, sys.maxsize, cls._overrides(), say, cls._DEFAULTS)
             loop_factory(config)
+            check_tls(config)
         except ConfigError as exc:
             # Gunicorn prints this as one line and exits.
             raise RuntimeError(str(exc)) from None
+        if say is not None and context_factory(cfg) is not None and not tls_is_on(config):
+            say("Gunicorn setting ssl_context: the hook is not called, since without certfile plain HTTP is served")
 
     @classmethod
     def configure(cls, **options: Any) -> type[UvicornWorker]:
@@ -238,6 +242,8 @@ class UvicornWorker(Worker):
                 self._boot_failed(f"The application can't be started: {exc}", Arbiter.WORKER_BOOT_ERROR, exc.__cause__)
             self._show_failure("The application can't be started", exc)
             await self._startup()
+        except ConfigError as exc:
+            self._boot_failed(str(exc), Arbiter.WORKER_BOOT_ERROR, exc.__cause__)
         except Exception as exc:  # noqa: BLE001 - reported, and the master ends
             self._boot_failed(f"The application can't be started: {exc}", Arbiter.WORKER_BOOT_ERROR, exc)
         if self.server.started:
@@ -251,7 +257,6 @@ class UvicornWorker(Worker):
         await self.server.startup(
             with_hooks(self.wsgi, self),
             [listener.sock for listener in self.sockets],
-            ssl_context=ssl_context(self.cfg) if self.cfg.is_ssl else None,
             access=lambda: access_hook(self.log, self.cfg, self.server.config),
         )
 
