@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, cast
 
 from uvicorn_worker.asgi import ASGIApp
+from uvicorn_worker.clock import TICK
 from uvicorn_worker.config import Config
 from uvicorn_worker.runtime import Runtime
 from uvicorn_worker.server.handover import protocol_factory
@@ -39,6 +41,7 @@ class ScriptedSocket:
         self.options.append(option)
 
     def fileno(self) -> int:
+        """There is none: what the kernel holds is not known."""
         return -1
 
 
@@ -185,6 +188,10 @@ class ScriptedTransport(asyncio.Transport):
     def stall(self) -> None:
         """From now on the client does not read."""
         self._stalled = True
+
+    def take(self, size: int) -> None:
+        """The client has read `size` bytes of what waits for it, and not enough for there to be room again."""
+        self._unsent = max(0, self._unsent - size)
 
     def drain(self) -> None:
         """The client has read all that was written, and goes on reading."""
@@ -386,6 +393,8 @@ class Harness:
         self.loop.set_exception_handler(lambda loop, context: self.faults.append(context))
         self.config = Config(app=app, http=parser, **options)
         self.runtime = Runtime(self.config, app, self.loop)
+        # How many seconds have been let pass.
+        self.passed = 0.0
         self.make_protocol = cast("Callable[[], asyncio.Protocol]", protocol_factory(self.runtime))
 
     def connect(self, **transport: Any) -> Client:
@@ -421,11 +430,10 @@ class Harness:
 
     def tick(self, seconds: float) -> None:
         """Let time pass for the deadlines of the connections, as the server's tick does."""
-        runtime = self.runtime
-        for _ in range(round(seconds / 0.5)):
-            runtime.tick += 1
-            for connection in list(runtime.connections):
-                self.inside(connection.on_tick, runtime.tick)
+        for _ in range(round(seconds / TICK)):
+            self.passed += TICK
+            self.runtime.count_tick()
+            self.inside(self.runtime.on_tick, time.monotonic() + self.passed)
             self.settle()
 
     def close(self) -> None:

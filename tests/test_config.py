@@ -29,6 +29,8 @@ VALUES: dict[str, tuple[list[Any], list[Any]]] = {
     "reset_contextvars": ([True, False], [0, 1, "on", None]),
     "permit_unconventional_http_method": ([True, False], [0, 1, "on", None]),
     "casefold_http_method": ([True, False], [0, 1, "on", None]),
+    "permit_unconventional_http_version": ([True, False], [0, 1, "on", None]),
+    "permit_obsolete_folding": ([True, False], [0, 1, "on", None]),
     "header_map": (["drop", "refuse", "dangerous"], ["", "keep", None, True]),
     "proxy_headers": ([True, False], [0, 1, "on", None]),
     "forwarded_headers": (["for,proto", "", ["for", "host"], "forwarded, port,prefix"], ["by", ["x"], None, 5]),
@@ -52,9 +54,9 @@ VALUES: dict[str, tuple[list[Any], list[Any]]] = {
     "limit_max_memory": ([None, 1, 512], [0, -1, 1.0, "5", True]),
     "limit_request_body": ([None, 0, 1, 10**9], [-1, 1.0, "5", True]),
     "h11_max_incomplete_event_size": ([None, 1, 65536], [0, -1, 1.0, "5", True]),
-    "timeout_request_body": ([None, 0, 0.5, 75], [-1, "5", True]),
-    "timeout_write": ([None, 0, 0.5, 75], [-1, "5", True]),
-    "timeout_request": ([None, 0, 0.5, 75], [-1, "5", True]),
+    "timeout_request_body": ([None, 0.5, 75], [0, -1, "5", True]),
+    "timeout_write": ([None, 0.5, 75], [0, -1, "5", True]),
+    "timeout_request": ([None, 0.5, 75], [0, -1, "5", True]),
     "timeout_disconnect": ([None, 0, 0.5, 75], [-1, "5", True]),
     "timeout_drain_delay": ([0, 0.5, 30], [-1, "5", None, True]),
     "timeout_notify": ([None, 0.5, 30], [0, -1, "5", True]),
@@ -183,3 +185,7 @@ class TestFromOptions:
         with pytest.raises(ConfigError) as caught:
             Config.from_options({"app": app, "backlog": 0}, "a test")
         assert str(caught.value) == "option backlog = 0 (from a test): must be a whole number, 1 or more"
+
+
+def test_no_secret_is_shown() -> None:
+    assert "hidden" not in repr(Config(app=app, ssl_keyfile_password="hidden"))

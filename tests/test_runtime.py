@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import socket
 from collections.abc import Iterator
 from typing import Any
@@ -11,7 +12,14 @@ import pytest
 
 from tests.scripted import ScriptedTransport
 from uvicorn_worker import Config
-from uvicorn_worker.runtime import Runtime, client_address, server_address, unsent_by_kernel, writelines_pauses
+from uvicorn_worker.runtime import (
+    Runtime,
+    client_address,
+    server_address,
+    unread_in_kernel,
+    unsent_by_kernel,
+    writelines_pauses,
+)
 
 
 async def app(scope: Any, receive: Any, send: Any) -> None:
@@ -109,16 +117,48 @@ def test_writelines_is_left_alone_where_it_does_not_pause(version: tuple[int, ..
     assert writelines_pauses(version) == good
 
 
-class TestUnsentByKernel:
-    def test_it_is_what_the_peer_has_not_taken(self, loop: asyncio.AbstractEventLoop) -> None:
+VARIABLE: contextvars.ContextVar[str] = contextvars.ContextVar("VARIABLE", default="unset")
+
+
+class TestContext:
+    @pytest.mark.parametrize(("reset", "seen"), [(False, ["lifespan"] * 2), (True, ["unset"] * 2)])
+    @pytest.mark.parametrize("factory", [False, True])
+    def test_of_a_request(self, loop: asyncio.AbstractEventLoop, reset: bool, seen: list[str], factory: bool) -> None:
+        if factory:
+            loop.set_task_factory(lambda loop, coroutine, **kwargs: asyncio.Task(coroutine, loop=loop, **kwargs))
+        runtime = Runtime(Config(app=app, reset_contextvars=reset), app, loop)
+        context = contextvars.copy_context()
+        context.run(VARIABLE.set, "lifespan")
+        runtime.use_context(context)
+        found = []
+
+        async def request() -> None:
+            found.append(VARIABLE.get())
+            VARIABLE.set("request")
+
+        async def start() -> None:
+            VARIABLE.set("whoever reads the socket")
+            await asyncio.gather(runtime.start_task(request()), runtime.start_task(request()))
+
+        loop.run_until_complete(start())
+        assert found == seen
+
+
+class TestKernel:
+    def test_what_was_not_read(self, loop: asyncio.AbstractEventLoop) -> None:
         ours, theirs = socket.socketpair()
+        transport = ScriptedTransport(loop)
+        transport.get_extra_info = lambda name, default=None: ours  # type: ignore[method-assign]
         with ours, theirs:
-            transport = asyncio.BaseTransport({"socket": ours})
-            assert unsent_by_kernel(transport) == 0
-            ours.send(bytes(10_000))
-            assert unsent_by_kernel(transport) >= 10_000
-            theirs.recv(10_000)
+            assert (unread_in_kernel(transport), unsent_by_kernel(transport)) == (0, 0)
+            theirs.send(b"12345")
+            assert unread_in_kernel(transport) == 5
+            ours.send(b"12345")
+            assert unsent_by_kernel(transport) > 0
+            theirs.recv(10)
             assert unsent_by_kernel(transport) == 0
 
-    def test_a_socket_that_is_closed_has_nothing(self, loop: asyncio.AbstractEventLoop) -> None:
-        assert unsent_by_kernel(ScriptedTransport(loop)) == 0
+    def test_where_it_is_not_known(self, loop: asyncio.AbstractEventLoop) -> None:
+        transport = ScriptedTransport(loop)
+        assert (unread_in_kernel(transport), unsent_by_kernel(transport)) == (0, 0)
+        assert unread_in_kernel(asyncio.Transport()) == 0

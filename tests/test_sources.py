@@ -29,7 +29,7 @@ class TestEnvironment:
         ("name", "text", "says"),
         [
             ("ws_max_queue", "0", "must be a whole number, 1 or more"),
-            ("timeout_write", "5s", "must be None or a number of seconds, 0 or more"),
+            ("timeout_write", "5s", "must be None or a number of seconds above 0"),
             ("ws_ping", "5", "unknown; did you mean ws_ping_timeout or ws_ping_interval?"),
         ],
     )

@@ -6,13 +6,23 @@ is fine enough for every timeout of the server: a deadline is met at most one ti
 
 from __future__ import annotations
 
+import asyncio
 import math
+import time
+from collections.abc import Callable
 from email.utils import formatdate
 
-__all__ = ["TICK", "date_line", "ticks"]
+__all__ = ["TICK", "Ticker", "date_line", "ticks"]
 
 TICK = 0.5
 """Seconds between two ticks."""
+
+# How much of a tick that came late is made up for with the next one. Without that each tick would add its delay, and
+# a long timeout would be met late.
+CATCH_UP = 0.008
+# From the count of a tick to the meeting of its deadlines. More than what is made up for, so that no deadline is met
+# early; the rest is for event loops that count in milliseconds.
+SETTLE = 0.01
 
 
 def ticks(seconds: float) -> int:
@@ -21,6 +31,36 @@ def ticks(seconds: float) -> int:
     One more than the quotient, since the tick that is under way has begun already.
     """
     return math.ceil(seconds / TICK) + 1
+
+
+class Ticker:
+    """Ticks until it is stopped: `on_count` raises the count of ticks, a little later `on_tick` meets the deadlines.
+
+    Any two counts that are n apart are at least n * TICK - CATCH_UP seconds apart, however busy the loop is.
+    """
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, on_count: Callable[[], None], on_tick: Callable[[], None]
+    ) -> None:
+        self._loop = loop
+        self._on_count = on_count
+        self._on_tick = on_tick
+        self._due = time.monotonic()
+        self._handle: asyncio.Handle = loop.call_soon(self._count)
+
+    def _count(self) -> None:
+        self._due = max(self._due + TICK, time.monotonic() + TICK - CATCH_UP)
+        self._on_count()
+        self._handle = self._loop.call_later(SETTLE, self._tick)
+
+    def _tick(self) -> None:
+        # Some loops take their time from the beginning of the turn, which may be long ago.
+        self._handle = self._loop.call_later(max(0.0, self._due - time.monotonic()), self._count)
+        self._on_tick()
+
+    def stop(self) -> None:
+        """Tick no more."""
+        self._handle.cancel()
 
 
 def date_line(now: float) -> bytes:

@@ -58,11 +58,11 @@ CERT_REQS = Rule("0 (none), 1 (optional) or 2 (required)", lambda value: is_int(
 def section(title: str) -> Callable[..., Any]:
     """A maker of fields of `Config` that stand under one heading in the documentation."""
 
-    def option(default: Any, rule: Rule, meaning: str, unit: str = "") -> Any:
+    def option(default: Any, rule: Rule, meaning: str, unit: str = "", *, secret: bool = False) -> Any:
         metadata = {"rule": rule, "meaning": meaning, "unit": unit, "section": title}
         if isinstance(default, (list, dict)):
             return field(default_factory=default.copy, metadata=metadata)
-        return field(default=default, metadata=metadata)
+        return field(default=default, metadata=metadata, repr=not secret)
 
     return option
 
@@ -126,6 +126,15 @@ class Config:
     )
     casefold_http_method: bool = protocols(
         False, FLAG, "Take the name of a method in lower case for the one in upper case; only h11 can."
+    )
+    permit_unconventional_http_version: bool = protocols(
+        False,
+        FLAG,
+        "Serve requests of HTTP versions other than 1.0 and 1.1 as HTTP/1.1, one on each connection; they are answered "
+        "505 otherwise.",
+    )
+    permit_obsolete_folding: bool = protocols(
+        False, FLAG, "Take header fields that go on in a next line, which are answered 400 otherwise; only h11 can."
     )
     header_map: str = protocols(
         "drop",
@@ -247,7 +256,7 @@ class Config:
 
     ssl_keyfile: str | None = tls(None, OPTIONAL_TEXT, "The file of the private key; None: it is in ssl_certfile.")
     ssl_certfile: str | None = tls(None, OPTIONAL_TEXT, "The file of the certificate and its chain; it turns TLS on.")
-    ssl_keyfile_password: str | None = tls(None, OPTIONAL_TEXT, "The password of the private key.")
+    ssl_keyfile_password: str | None = tls(None, OPTIONAL_TEXT, "The password of the private key.", secret=True)
     ssl_version: ssl.TLSVersion | str | None = tls(
         None, TLS_VERSION.or_none(), "The oldest TLS version that is spoken; None: TLS 1.2."
     )
@@ -308,20 +317,20 @@ class Config:
     )
     timeout_request_body: float | None = timeouts(
         60,
-        OPTIONAL_SECONDS,
+        POSITIVE_SECONDS.or_none(),
         "How long no byte of a body may come while the application waits for it; then 408, or http.disconnect once the "
         "response has begun. None: no limit.",
         "seconds",
     )
     timeout_write: float | None = timeouts(
         60,
-        OPTIONAL_SECONDS,
+        POSITIVE_SECONDS.or_none(),
         "How long a client may take none of the bytes that wait for it; then the connection is cut. None: no limit.",
         "seconds",
     )
     timeout_request: float | None = timeouts(
         None,
-        OPTIONAL_SECONDS,
+        POSITIVE_SECONDS.or_none(),
         "How long one request may be in the application; then it is cancelled, and answered 504 where nothing was "
         "sent. None: no limit.",
         "seconds",

@@ -8,6 +8,7 @@ those who wait are woken, is the same for all.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,7 @@ __all__ = [
     "BEGUN",
     "BODILESS",
     "BODY",
+    "CANCELLED",
     "DONE",
     "EXPECTED",
     "HEAD_HELD",
@@ -34,7 +36,7 @@ __all__ = [
 ]
 
 # Progress of the application's call.
-WAITING, BEGUN, RETURNED = range(3)
+WAITING, BEGUN, CANCELLED, RETURNED = range(4)
 
 # Stages of the response.
 AWAIT_START, HEAD_HELD, BODY, DONE = range(4)
@@ -61,6 +63,7 @@ class Cycle:
         "complete",
         "delivered",
         "gone",
+        "left",
         "lost",
         "progress",
         "response_headers",
@@ -80,12 +83,14 @@ class Cycle:
     progress: int
     stage: int
     status: int
+    # When the application was begun, by time.monotonic(); where nobody asks for better, within one tick.
     started: float
     body_sent: int
     response_headers: Any
     task: asyncio.Task[None] | None
-    # `gone`: receive() says http.disconnect. `lost`: nothing can be sent any more.
+    # `gone`: receive() says http.disconnect, since the time `left`. `lost`: nothing can be sent any more.
     gone: bool
+    left: float
     lost: bool
     chunks: list[bytes]
     waiters: list[asyncio.Future[None]] | None
@@ -164,6 +169,48 @@ class Cycle:
             return
         self.answer(status, text, [PLAIN_TEXT, *headers])
 
+    # Time -------------------------------------------------------------------------------------------
+
+    @property
+    def peer(self) -> str:
+        """The client's address for the log."""
+        client = self.scope["client"]
+        return "{}:{}".format(*client) if client else "a unix socket"
+
+    def check_time(self, now: float) -> None:
+        """Cancel an application that has taken too long, or whose client has left too long ago.
+
+        What it does after the response is complete has no limit.
+        """
+        limit = self.runtime.config.timeout_request
+        if limit is not None and self.progress == BEGUN and self.stage != DONE and now - self.started >= limit:
+            self._cancel("took longer than timeout_request", now)
+            self._give_up(504, b"Gateway Timeout")
+            # What the application goes on to send has no place any more.
+            self.lost = True
+        elif self.stage != DONE:
+            self.check_left(now)
+
+    def check_left(self, now: float) -> None:
+        """Cancel an application that goes on for too long after its client has left."""
+        limit = self.runtime.config.timeout_disconnect
+        if limit is not None and self.progress == BEGUN and self.gone and now - self.left >= limit:
+            self._cancel("went on after its client had left", now)
+
+    def _cancel(self, reason: str, now: float) -> None:
+        scope = self.scope
+        self.runtime.log.error(
+            "Cancelled after %.1f s in the application, since it %s: %s %s from %s",
+            now - self.started,
+            reason,
+            scope["method"],
+            scope["path"],
+            self.peer,
+        )
+        self.progress = CANCELLED
+        if self.task is not None:
+            self.task.cancel()
+
     def log_access(self) -> None:
         """Write the access line; one that can't be written must not cost the client its answer."""
         runtime = self.runtime
@@ -203,7 +250,9 @@ class Cycle:
 
     def disconnect(self) -> None:
         """receive() says http.disconnect from now on; what is sent still goes out."""
-        self.gone = True
+        if not self.gone:
+            self.gone = True
+            self.left = time.monotonic()
         self.wake()
 
     def connection_lost(self) -> None:

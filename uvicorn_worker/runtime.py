@@ -37,6 +37,7 @@ __all__ = [
     "is_uvloop",
     "server_address",
     "server_of",
+    "unread_in_kernel",
     "unsent_by_kernel",
     "writelines_pauses",
 ]
@@ -82,6 +83,9 @@ class Exchange(Protocol):
 
     def abandon(self) -> None:
         """Answer in the place of the application, which is not waited for any longer."""
+
+    def check_time(self, now: float) -> None:
+        """Called at each tick where timeout_request or timeout_disconnect is set; `now` is of time.monotonic()."""
 
 
 AccessHook = Callable[[Exchange], None]
@@ -161,6 +165,7 @@ class Runtime:
         "field_memo",
         "field_names",
         "keep_alive_ticks",
+        "limit_body",
         "limit_exchanges",
         "limit_fields",
         "limit_requests",
@@ -168,10 +173,12 @@ class Runtime:
         "loop",
         "make_parser",
         "noted_fields",
+        "now",
         "on_limit",
         "proxies",
         "raw_root_path",
         "read_buffer",
+        "request_body_ticks",
         "request_head_ticks",
         "requests",
         "scopes",
@@ -180,9 +187,11 @@ class Runtime:
         "start_task",
         "state",
         "tick",
+        "times_requests",
         "tls_extension",
         "trust",
         "upgrade",
+        "write_ticks",
     )
 
     def __init__(self, config: Config, app: ASGIApp, loop: asyncio.AbstractEventLoop) -> None:
@@ -223,13 +232,20 @@ class Runtime:
         self.read_buffer: memoryview | None = None
 
         self.tick = 0
+        # time.monotonic() at the last tick: a time of day for what needs no better one.
+        self.now = time.monotonic()
         self.keep_alive_ticks = ticks(config.timeout_keep_alive) if config.timeout_keep_alive else 0
         self.request_head_ticks = ticks(config.timeout_request_head) if config.timeout_request_head else 0
+        self.request_body_ticks = ticks(config.timeout_request_body) if config.timeout_request_body else 0
+        self.write_ticks = ticks(config.timeout_write) if config.timeout_write else 0
+        # Whether each tick looks at the time that the requests have taken.
+        self.times_requests = config.timeout_request is not None or config.timeout_disconnect is not None
         # A head that arrived whole in one read of this size at most can't exceed a size limit.
         limits = (config.limit_request_line, config.limit_request_field_size)
         self.fast_size = min([4096, *(limit for limit in limits if limit)])
 
         self.limit_fields = config.limit_request_fields
+        self.limit_body = sys.maxsize if config.limit_request_body is None else config.limit_request_body
         self.raw_root_path = raw_path_of(config.root_path)
 
         self.extra_lines, names = _extra_lines(config)
@@ -243,6 +259,25 @@ class Runtime:
         self.field_memo: dict[tuple[bytes, bytes], bytes] = {}
         # Names of request fields, and what they are in lower case (http1/input.py).
         self.field_names: dict[bytes, bytes] = {}
+
+    def count_tick(self) -> None:
+        """Half a second has passed."""
+        self.tick += 1
+
+    def on_tick(self, now: float) -> None:
+        """Meet the deadlines of the tick that `tick` counts; `now` is of time.monotonic()."""
+        self.now = now
+        self.refresh_default_lines()
+        for connection in list(self.connections):
+            try:
+                connection.on_tick(self.tick)
+            except Exception as exc:
+                # The others have deadlines too.
+                self.log.error("Error at a deadline of a connection", exc_info=exc)
+                connection.abort()
+        if self.times_requests:
+            for exchange in list(self.exchanges):
+                exchange.check_time(now)
 
     def refresh_default_lines(self) -> None:
         """Make the field lines that head every response anew; called each second, for the date."""
@@ -296,13 +331,15 @@ class Runtime:
     def _make_starter(self) -> Starter:
         """The cheapest way that this Python has to start a request's task in a copy of the context."""
         loop, context = self.loop, self.context
+        if self.config.reset_contextvars:
+            context = contextvars.Context()
         # Typed as Any: `context` and `eager_start` are not known to every Python that is supported.
         task: Any = asyncio.Task
         version = tuple(sys.version_info)
         if loop.get_task_factory() is not None or version < (3, 11):
             # A task factory is the operator's own choice, and is asked. In Python 3.10 a task copies the
-            # context that it is made in.
-            return lambda coroutine: context.run(loop.create_task, coroutine)
+            # context that it is made in; a copy, since a context can't be entered twice, as eager tasks might.
+            return lambda coroutine: context.copy().run(loop.create_task, coroutine)
         if version < (3, 12):
             return lambda coroutine: task(coroutine, loop=loop, name="request", context=context.copy())
         # The application runs at once, up to where it first has to wait.
@@ -363,12 +400,20 @@ def server_of(name: Any) -> tuple[str, int | None] | None:
 
 def unsent_by_kernel(transport: asyncio.BaseTransport) -> int:
     """How many bytes the kernel has taken for a connection that its peer has not confirmed; 0 where it won't say."""
+    return _queue_size(transport, termios.TIOCOUTQ)
+
+
+def unread_in_kernel(transport: asyncio.BaseTransport) -> int:
+    """How many bytes have come on a connection that were not read yet; 0 where the kernel won't say."""
+    return _queue_size(transport, termios.FIONREAD)
+
+
+def _queue_size(transport: asyncio.BaseTransport, request: int) -> int:
     sock = transport.get_extra_info("socket")
     try:
-        queued = fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, bytes(4))
-    except (OSError, ValueError):
+        size: int = struct.unpack("i", fcntl.ioctl(sock.fileno(), request, bytes(4)))[0]
+    except (AttributeError, OSError, ValueError):
         return 0
-    size: int = struct.unpack("i", queued)[0]
     return size
 
 

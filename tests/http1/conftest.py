@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import asyncio
+import shutil
+import ssl
+import subprocess
+from collections.abc import Callable, Coroutine, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +15,7 @@ import pytest
 from tests.scripted import Client, Harness
 from uvicorn_worker.asgi import ASGIApp
 
+Run = Callable[[Coroutine[Any, Any, Any]], Any]
 Serve = Callable[..., Harness]
 Connect = Callable[..., Client]
 
@@ -43,3 +49,29 @@ def connect(serve: Serve) -> Connect:
         return serve(app, **options).connect()
 
     return start
+
+
+@pytest.fixture(params=["asyncio", "uvloop"])
+def run(request: pytest.FixtureRequest) -> Iterator[Run]:
+    """Run a coroutine on each kind of event loop; whatever the loop has to complain about is an error."""
+    loop = pytest.importorskip("uvloop").new_event_loop() if request.param == "uvloop" else asyncio.new_event_loop()
+    faults: list[dict[str, Any]] = []
+    loop.set_exception_handler(lambda loop, context: faults.append(context))
+    yield lambda coroutine: loop.run_until_complete(asyncio.wait_for(coroutine, 30))
+    loop.close()
+    assert faults == []
+
+
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[ssl.SSLContext, ssl.SSLContext]:
+    """The TLS contexts of a server and of a client that trusts it."""
+    openssl = shutil.which("openssl")
+    if openssl is None:
+        pytest.skip("openssl is not installed")
+    folder: Path = tmp_path_factory.mktemp("tls")
+    command = [openssl, "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", "/CN=localhost"]
+    command += ["-addext", "subjectAltName=DNS:localhost", "-keyout", "key.pem", "-out", "cert.pem"]
+    subprocess.run(command, cwd=folder, check=True, capture_output=True)
+    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    server.load_cert_chain(folder / "cert.pem", folder / "key.pem")
+    return server, ssl.create_default_context(cafile=str(folder / "cert.pem"))

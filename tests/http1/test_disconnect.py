@@ -132,6 +132,28 @@ class TestLeaving:
         assert isinstance(recorder.raised[0], OSError)
         assert log() == []
 
+    @pytest.mark.parametrize("size", [100, 100_000])
+    def test_an_application_that_never_waits(self, connect: Connect, log: Log, size: int) -> None:
+        """The transport notices, in a write, and says so in a later turn of the loop, which has to come."""
+
+        async def app(scope: Scope, receive: Receive, send: Send) -> None:
+            await send(start())
+            for _ in range(10_000):
+                await send(body(b"x" * size, more=True))
+            pytest.fail("the loop never had its turn")
+
+        recorder = Recorder(app)
+        client = connect(recorder)
+        transport = client.transport
+
+        def fail(how: str, data: bytes) -> None:
+            transport.leave(BrokenPipeError())
+
+        transport._wrote = fail  # type: ignore[method-assign]
+        client.send(get())
+        assert isinstance(recorder.raised[0], OSError)
+        assert log() == []
+
     def test_before_the_application_was_started(self, connect: Connect) -> None:
         recorder = Recorder(until_disconnect)
         client = connect(recorder)

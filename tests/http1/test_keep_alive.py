@@ -186,8 +186,9 @@ class TestDraining:
         for connection in list(harness.runtime.connections):
             connection.close_if_idle()
         harness.settle()
-        assert idle.closed
-        assert silent.closed
+        for client in (idle, silent):
+            assert client.closed
+            client.eof()
         assert harness.runtime.connections == set()
 
     @pytest.mark.parametrize("sent", [get(), get()[:10], post(b"12345")[:-1]], ids=["running", "head", "body"])

@@ -362,8 +362,7 @@ class TestDisconnect:
         connection = talk(app, timeout_disconnect=left)
         connection.get()
         connection.send(connection.wire.reset(1))
-        connection.harness.turn()
-        connection.harness.settle()
+        connection.tick(1)
         assert ended == ([] if left is None else ["cancelled"])
 
 

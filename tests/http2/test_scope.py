@@ -104,7 +104,11 @@ REFUSED: dict[str, tuple[dict[str, Any], dict[str, Any], int]] = {
     "CONNECT": ({"method": b"CONNECT"}, {}, 0),
     "an unknown method": ({"method": b"BREW"}, {}, 501),
     "a method in lower case": ({"method": b"get"}, {}, 501),
-    "an unknown method that is permitted": ({"method": b"BREW"}, {"permit_unconventional_http_method": True}, 200),
+    "an unknown method that is permitted": (
+        {"method": b"BREW"},
+        {"permit_unconventional_http_method": True, "parser": "h11"},
+        200,
+    ),
     "a path without a slash": ({"path": b"x"}, {}, 400),
     "an absolute target": ({"path": b"http://example.org/"}, {}, 400),
     "* of a GET": ({"path": b"*"}, {}, 400),

@@ -20,6 +20,7 @@ from tests.scripted import get, post
 from tests.server.conftest import Peer, Run, listen, serving
 from uvicorn_worker import Server
 from uvicorn_worker.asgi import Receive, Scope, Send
+from uvicorn_worker.clock import Ticker
 from uvicorn_worker.errors import ConfigError
 from uvicorn_worker.server import tls
 
@@ -37,7 +38,13 @@ def site(tmp_path: Path) -> Site:
 @pytest.fixture
 def fast(monkeypatch: pytest.MonkeyPatch) -> None:
     """Ticks that come soon, so that nobody has to wait for a deadline that is counted in them."""
-    monkeypatch.setattr("uvicorn_worker.server.server.TICK", 0.02)
+
+    class FastTicker(Ticker):
+        def _tick(self) -> None:
+            self._due = time.monotonic() + 0.02
+            super()._tick()
+
+    monkeypatch.setattr("uvicorn_worker.server.server.Ticker", FastTicker)
     monkeypatch.setattr(tls, "LOOK_TICKS", 1)
 
 

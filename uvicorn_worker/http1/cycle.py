@@ -12,7 +12,6 @@ the body is delimited (RFC 9112, 6.3) is chosen then, once for the message.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -86,7 +85,7 @@ class RequestCycle(Cycle):
         self.lost = False
         self.waiters = None
         self.stage = AWAIT_START
-        self.started = time.monotonic() if runtime.access is not None else 0.0
+        self.started = runtime.now
 
     # Answering in the application's place ---------------------------------------------------------------
 
@@ -119,9 +118,23 @@ class RequestCycle(Cycle):
                     self.expect_continue = False
                     if self.stage <= HEAD_HELD:
                         self.conn.gather(b"HTTP/1.1 100 Continue\r\n\r\n")
-            elif self.gone:
+                await self._wait_for_body()
+                continue
+            if self.gone:
                 return {"type": "http.disconnect"}
             await self._wait()
+
+    async def _wait_for_body(self) -> None:
+        """Wait for more of the body, for as long as timeout_request_body lets the client take."""
+        conn, runtime = self.conn, self.runtime
+        if runtime.request_body_ticks:
+            conn.deadline = runtime.tick + runtime.request_body_ticks
+        try:
+            await self._wait()
+        finally:
+            # Once the response is complete the deadline is another one.
+            if conn.cycle is self and self.stage != DONE:
+                conn.deadline = 0
 
     def _take_body(self) -> bytes:
         chunks = self.chunks

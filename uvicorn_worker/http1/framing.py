@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from uvicorn_worker.errors import RequestRefused
 from uvicorn_worker.fields import LENGTH_DIGITS
 
-__all__ = ["OWN_FIELDS", "Framing", "read_framing"]
+__all__ = ["OWN_FIELDS", "Framing", "effective_version", "read_framing"]
 
 # Fields that mean something to the server itself; all others only pass through.
 OWN_FIELDS = frozenset([b"host", b"expect", b"transfer-encoding", b"content-length"])
@@ -22,6 +22,11 @@ class Framing:
 
     length: int | None
     expects_continue: bool
+
+
+def effective_version(version: str) -> str:
+    """The version as which a request of an unconventional one is read: 1.1, but for one without any."""
+    return version if version == "0.9" else "1.1"
 
 
 def read_framing(version: str, method: str | None, own: list[tuple[bytes, bytes]]) -> Framing:

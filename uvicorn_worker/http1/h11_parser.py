@@ -30,7 +30,17 @@ class HttpParserUpgrade(Exception):
 class H11Parser:
     """Feeds bytes to h11 and calls back as `Callbacks` says."""
 
-    __slots__ = ("_callbacks", "_connection", "_http_version", "_keep_alive", "_max_head", "_method", "_upgrade")
+    __slots__ = (
+        "_callbacks",
+        "_connection",
+        "_failed",
+        "_folding",
+        "_http_version",
+        "_keep_alive",
+        "_max_head",
+        "_method",
+        "_upgrade",
+    )
 
     def __init__(self, callbacks: Any, config: Config) -> None:
         self._callbacks = callbacks
@@ -38,6 +48,8 @@ class H11Parser:
         line, fields, field = config.limit_request_line, config.limit_request_fields, config.limit_request_field_size
         self._max_head = line + fields * (field + 4) + 65536 if line and field else sys.maxsize
         self._connection = self._new_connection()
+        self._folding = config.permit_obsolete_folding
+        self._failed = b""
         self._method = b""
         self._http_version = ""
         self._keep_alive = False
@@ -50,6 +62,11 @@ class H11Parser:
     def partial_head(self) -> bytes:
         """The bytes that were fed and are not the whole of anything yet."""
         return self._connection.trailing_data[0]
+
+    @property
+    def failed_head(self) -> bytes:
+        """The head that could not be taken, or what has come of one."""
+        return self._failed or self.partial_head
 
     def get_method(self) -> bytes:
         """The method of the request whose head was read last."""
@@ -83,7 +100,11 @@ class H11Parser:
     def _next_part(self) -> bool:
         connection = self._connection
         before = connection.trailing_data[0] if connection.their_state is h11.IDLE else b""
-        event = connection.next_event()
+        try:
+            event = connection.next_event()
+        except h11.RemoteProtocolError:
+            self._failed = before
+            raise
         if isinstance(event, h11.Request):
             head = before[: len(before) - len(connection.trailing_data[0])]
             self._on_request(event, head)
@@ -107,16 +128,22 @@ class H11Parser:
         return True
 
     def _on_request(self, request: h11.Request, head: bytes) -> None:
+        # What h11 lets pass.
+        fault = ""
         if head.count(b"\n") != head.count(b"\r\n") or b"\r" in head.replace(b"\r\n", b""):
-            raise RequestRefused(400, "a line of the head does not end with CR LF")
-        if _find_fold(head):
-            raise RequestRefused(400, "a folded header field")
-        if _find_control(head):
-            raise RequestRefused(400, "a control character in the head")
-        lengths = _find_lengths(head)
-        if len(lengths) > 1 or (lengths and not lengths[0].isdigit()):
-            # h11 makes one of several that are the same.
-            raise RequestRefused(400, "Content-Length is not one number")
+            fault = "a line of the head does not end with CR LF"
+        elif not self._folding and _find_fold(head):
+            fault = "a folded header field"
+        elif _find_control(head):
+            fault = "a control character in the head"
+        else:
+            lengths = _find_lengths(head)
+            if len(lengths) > 1 or (lengths and not lengths[0].isdigit()):
+                # h11 makes one of several that are the same.
+                fault = "Content-Length is not one number"
+        if fault:
+            self._failed = head
+            raise RequestRefused(400, fault)
         callbacks = self._callbacks
         self._method = request.method
         self._http_version = request.http_version.decode()

@@ -15,9 +15,22 @@ from typing import Any
 from uvicorn_worker.cycle import DONE, WAITING
 from uvicorn_worker.errors import RequestRefused
 from uvicorn_worker.http1.cycle import RequestCycle
-from uvicorn_worker.http1.framing import OWN_FIELDS, read_framing
-from uvicorn_worker.http1.limits import check_head, check_partial_head, check_partial_lines, too_many_fields
-from uvicorn_worker.http1.parsers import SkipFirstHead, explain, unknown_method
+from uvicorn_worker.http1.framing import OWN_FIELDS, effective_version, read_framing
+from uvicorn_worker.http1.limits import (
+    body_too_long,
+    check_head,
+    check_partial_head,
+    check_partial_lines,
+    too_many_fields,
+)
+from uvicorn_worker.http1.parsers import (
+    SkipFirstHead,
+    explain,
+    ignore_connection_trailer,
+    unconventional_method,
+    unknown_method,
+)
+from uvicorn_worker.http1.refused import fill_refused
 from uvicorn_worker.output import Output
 from uvicorn_worker.runtime import Endpoints, Field, Origin, Runtime
 from uvicorn_worker.target import METHODS, check_target, split_target, to_origin_form
@@ -55,6 +68,7 @@ class Input(Output):
     __slots__ = (
         "begun",
         "between",
+        "body_allowed",
         "body_bytes",
         "body_declared",
         "buffered",
@@ -77,6 +91,7 @@ class Input(Output):
         "pumping",
         "read_paused",
         "refusal",
+        "refused",
         "repeated",
         "repeated_fields",
         "repeated_origin",
@@ -116,6 +131,7 @@ class Input(Output):
         self.body_bytes = 0
         self.overhead = 0
         self.body_declared: int | None = None
+        self.body_allowed = 0
 
         # Whether the next read begins a message, and nothing keeps it from being parsed.
         self.between = True
@@ -128,8 +144,9 @@ class Input(Output):
         self.repeated_fields: list[tuple[bytes, bytes]] = []
         self.repeated_origin: Origin | None = None
         self.repeats = REPEATS
-        # Why nothing more is parsed.
+        # Why nothing more is parsed, and which request it was.
         self.refusal: RequestRefused | None = None
+        self.refused: RequestCycle | None = None
 
         # The request whose turn it is, and those behind it.
         self.cycle: RequestCycle | None = None
@@ -150,7 +167,7 @@ class Input(Output):
         """The running request is done with."""
         raise NotImplementedError
 
-    def refuse(self, refusal: RequestRefused) -> None:
+    def refuse(self, refusal: RequestRefused, start: bytes = b"") -> None:
         """Answer with an error and close, after the requests before have been answered."""
         raise NotImplementedError
 
@@ -280,6 +297,8 @@ class Input(Output):
 
         Gives the end of `data` that is to be fed to the parser that takes its place.
         """
+        # h11's errors are held by their own tracebacks, in which this connection is too.
+        exc.__traceback__ = None
         if self.stopped:
             # The callbacks found the reason first.
             return b""
@@ -299,7 +318,8 @@ class Input(Output):
         else:
             if exc.__context__ is not None:
                 self.runtime.log.error("Error in a callback of the HTTP parser", exc_info=exc.__context__)
-            self.refuse(explain(exc, bytes(data[:64]) if self.url is None and self.head_bytes == 0 else b""))
+            start = bytes(data[:4096]) if self.url is None and self.head_bytes == 0 and not self.head_done else b""
+            self.refuse(explain(exc, start), start)
         return b""
 
     def _upgrade(self, rest: bytes) -> bool:
@@ -442,9 +462,9 @@ class Input(Output):
         self.body_declared = 0
         scope = self.scope_base.copy()
         cycle = RequestCycle(self, runtime, scope, parser.should_keep_alive())  # type: ignore[arg-type]  # Http1Protocol is the one Input
+        raw_method = parser.get_method()
         try:
-            raw_method = parser.get_method()
-            method = METHODS.get(raw_method)
+            method = METHODS.get(raw_method) or unconventional_method(runtime.config, raw_method)
             if self.careful:
                 check_head(runtime.config, raw_method, url, headers)
             if len(headers) > runtime.limit_fields:
@@ -453,11 +473,19 @@ class Input(Output):
             if version == "1.0":
                 cycle.http10 = True
                 scope["http_version"] = "1.0"
+            elif version != "1.1" and runtime.config.permit_unconventional_http_version:
+                # What the client makes of the connection is anyone's guess: it ends with this request.
+                version = effective_version(version)
+                cycle.persistent = cycle.keep_alive = False
             if len(own) != 1 or own[0][0] != b"host" or version != "1.1" or method == "CONNECT":
                 framing = read_framing(version, method, own)
                 self.body_bytes = self.overhead = 0
-                self.body_declared = framing.length
+                self.body_declared = length = framing.length
                 cycle.expect_continue = framing.expects_continue
+                if length is None:
+                    self.body_allowed = runtime.limit_body
+                elif length > runtime.limit_body:
+                    raise body_too_long(runtime.config)
             if method is None:
                 raise unknown_method(raw_method)
             own.clear()
@@ -473,6 +501,7 @@ class Input(Output):
             if self.trusted:
                 self.origin = self._read_forwarded(self.forwarded) if self.forwarded else None
         except RequestRefused as exc:
+            self.refused = fill_refused(cycle, raw_method, url, headers)
             self.refuse(exc)
             return
         self.incoming = cycle
@@ -521,6 +550,11 @@ class Input(Output):
         self.body_bytes += size
         if cycle.stage == DONE or cycle.gone:
             return
+        if self.body_declared is None:
+            self.body_allowed -= size
+            if self.body_allowed < 0:
+                self.refuse(body_too_long(self.runtime.config))
+                return
         cycle.expect_continue = False
         cycle.chunks.append(body)
         self.buffered += size
@@ -537,6 +571,8 @@ class Input(Output):
         self.begun = False
         if self.headers:
             # Trailers: read, checked by the parser, and never mixed into the headers (RFC 9110, 6.5.1).
+            if any(name == b"connection" for name, _ in self.headers):
+                ignore_connection_trailer(self.parser)
             self.headers = []
             self.own.clear()
             self.underscored = False

@@ -1,4 +1,4 @@
-"""Limits on the request head: Gunicorn's limit_request_line, _fields and _field_size, for both parsers.
+"""Limits on a request: Gunicorn's limit_request_line, _fields and _field_size, for both parsers, and the body's.
 
 A head that arrived in one small read can only break the limit on the number of fields, which the protocol
 counts itself. All others come here.
@@ -9,7 +9,7 @@ from __future__ import annotations
 from uvicorn_worker.config import Config
 from uvicorn_worker.errors import RequestRefused
 
-__all__ = ["check_head", "check_partial_head", "check_partial_lines", "too_many_fields"]
+__all__ = ["body_too_long", "check_head", "check_partial_head", "check_partial_lines", "too_many_fields"]
 
 # What the request line has besides method and target: two spaces and "HTTP/1.1".
 _LINE_REST = 10
@@ -69,6 +69,11 @@ def check_partial_lines(config: Config, head: bytes) -> None:
 def too_many_fields(config: Config) -> RequestRefused:
     """More fields than limit_request_fields."""
     return RequestRefused(431, f"the head has more than {config.limit_request_fields} fields")
+
+
+def body_too_long(config: Config) -> RequestRefused:
+    """A longer body than limit_request_body."""
+    return RequestRefused(413, f"the request body is longer than {config.limit_request_body} bytes")
 
 
 def _line_too_long(config: Config) -> RequestRefused:

@@ -9,8 +9,21 @@ from typing import Any, Protocol
 
 from uvicorn_worker.config import Config
 from uvicorn_worker.errors import ConfigError, RequestRefused
+from uvicorn_worker.target import METHODS
 
-__all__ = ["Callbacks", "SkipFirstHead", "explain", "parser_factory", "unknown_method"]
+__all__ = [
+    "Callbacks",
+    "SkipFirstHead",
+    "check_parser",
+    "explain",
+    "ignore_connection_trailer",
+    "parser_factory",
+    "unconventional_method",
+    "unknown_method",
+]
+
+# What is for h11 alone. llhttp has a table of methods, and takes folded fields only together with control characters.
+_H11_ALONE = ("permit_unconventional_http_method", "casefold_http_method", "permit_obsolete_folding")
 
 _starts_with_method = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+ ").match
 
@@ -37,22 +50,51 @@ class Callbacks(Protocol):
         """The message has ended."""
 
 
-def parser_factory(config: Config) -> Callable[[Callbacks], Any]:
-    """A function that makes a parser for some callbacks, of the kind that `Config.http` names."""
+def check_parser(config: Config) -> str:
+    """Which parser reads the requests: httptools or h11; `ConfigError` where it can't do what an option asks for."""
     kind = config.http
     if kind == "auto":
         kind = "httptools" if importlib.util.find_spec("httptools") else "h11"
-    if kind == "httptools":
+    for option in _H11_ALONE:
+        if kind == "httptools" and getattr(config, option):
+            raise ConfigError(
+                f"option {option} = True: the parser httptools can't do that, but h11 can: set the option http to "
+                "'h11', or take UvicornH11Worker"
+            )
+    return kind
+
+
+def parser_factory(config: Config) -> Callable[[Callbacks], Any]:
+    """A function that makes a parser for some callbacks, of the kind that `Config.http` names."""
+    if check_parser(config) == "httptools":
         try:
             from httptools import HttpRequestParser
         except ImportError:
             raise ConfigError("option http = 'httptools': the package httptools is not installed") from None
-        # Without a call of set_dangerous_leniencies llhttp is strict.
-        return HttpRequestParser
+        if not config.permit_unconventional_http_version:
+            # Without a call of set_dangerous_leniencies llhttp is strict.
+            return HttpRequestParser
+
+        def make_lenient(callbacks: Callbacks) -> Any:
+            parser = HttpRequestParser(callbacks)
+            parser.set_dangerous_leniencies(lenient_version=True)
+            return parser
+
+        return make_lenient
 
     from uvicorn_worker.http1.h11_parser import H11Parser
 
     return lambda callbacks: H11Parser(callbacks, config)
+
+
+def ignore_connection_trailer(parser: Any) -> None:
+    """Have the parser go on after a message whose trailers have a Connection field, which means nothing there.
+
+    llhttp takes it for one of the head, and would stop (RFC 9110, 6.5.1 and 7.6.1). From now on it reads what comes
+    after the last request of a connection too; such a request is never begun.
+    """
+    if hasattr(parser, "set_dangerous_leniencies"):
+        parser.set_dangerous_leniencies(lenient_keep_alive=True)
 
 
 class SkipFirstHead:
@@ -80,6 +122,15 @@ class SkipFirstHead:
         if not self._skipping:
             self._callbacks.on_headers_complete()
         self._skipping = False
+
+
+def unconventional_method(config: Config, method: bytes) -> str | None:
+    """The name of a method that is not registered, where it may be used; None where it may not."""
+    if config.casefold_http_method:
+        method = method.upper()
+    if method in METHODS:
+        return METHODS[method]
+    return method.decode("ascii") if config.permit_unconventional_http_method else None
 
 
 def unknown_method(method: bytes) -> RequestRefused:

@@ -11,14 +11,17 @@ can't be run, and ends the connection.
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import cast
 
-from uvicorn_worker.cycle import BEGUN, BODY, DONE, WAITING
+from uvicorn_worker.cycle import AWAIT_START, BEGUN, BODY, DONE, PLAIN_TEXT, WAITING
 from uvicorn_worker.errors import RequestRefused
 from uvicorn_worker.http1.cycle import UNTIL_CLOSE, RequestCycle
 from uvicorn_worker.http1.head import encode_field, status_line
 from uvicorn_worker.http1.input import INPUT_ENDED, Input
-from uvicorn_worker.runtime import client_address
+from uvicorn_worker.http1.refused import describe_refused
+from uvicorn_worker.output import ALLOWED_BYTES, ANSWERED
+from uvicorn_worker.runtime import client_address, unread_in_kernel
 
 __all__ = ["Http1Protocol"]
 
@@ -35,7 +38,7 @@ class Http1Protocol(Input):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         runtime, endpoints = self.runtime, self.endpoints
-        self.transport = cast("asyncio.Transport", transport)
+        self.use_transport(cast("asyncio.Transport", transport))
         self.scope_base = runtime.http_scope(transport, endpoints)
         self.client = client_address(transport) if endpoints is None else endpoints.client
         if runtime.proxies.trusts_peer(self.client, self.scope_base["server"]):
@@ -57,8 +60,8 @@ class Http1Protocol(Input):
         cycle, self.cycle, self.waiting, self.incoming = self.cycle, None, None, None
         if cycle is not None:
             cycle.connection_lost()
-        # The parser holds bound methods of this object: a cycle that only the garbage collector would end.
-        self.parser = None
+        # These know this object, by their methods, their traceback and so on: only the garbage collector would end it.
+        self.parser = self.refusal = self.refused = None
 
     def eof_received(self) -> bool:
         """The client has sent all that it will send.
@@ -67,8 +70,8 @@ class Http1Protocol(Input):
         learns of it by http.disconnect. A request that did not come whole is given up.
         """
         cycle, incoming = self.cycle, self.incoming
-        # TLS has no half-closed connections: the transport closes by itself.
-        keep_open = self.transport.can_write_eof()
+        # The transport of TLS closes by itself.
+        keep_open = not self.tls_overhead
         if incoming is not None and self.waiting and incoming in self.waiting:
             self.waiting.remove(incoming)
             self.incoming = incoming = None
@@ -115,6 +118,8 @@ class Http1Protocol(Input):
         """Start the application for a request."""
         runtime = self.runtime
         cycle.progress = BEGUN
+        if runtime.access is not None or runtime.times_requests:
+            cycle.started = time.monotonic()
         self.deadline = 0
         if self.gathered is not None:
             self.rerun_flush = True
@@ -133,12 +138,9 @@ class Http1Protocol(Input):
             self._drop_body(cycle)
         if self.dropped:
             self.dropped = 0
+        self.sent = ANSWERED
         if not cycle.keep_alive:
-            self.cycle = self.waiting = None
-            if not cycle.complete or self.refusal is not None or self.held:
-                self.close_gently()
-            else:
-                self.close()
+            self._close_after(cycle)
         elif not cycle.complete:
             # The rest of the body is read and dropped; the next request begins where it ends.
             self.resume_reading()
@@ -148,6 +150,26 @@ class Http1Protocol(Input):
             self.deadline = self.runtime.tick + self.runtime.keep_alive_ticks
         else:
             self.next_request()
+
+    def _close_after(self, cycle: RequestCycle) -> None:
+        """End the connection with the response of `cycle`."""
+        self.cycle = self.waiting = None
+        if not cycle.complete:
+            # The client is to see the answer although it sends a body that nobody wants.
+            self._allow_body()
+            self.close_gently()
+        elif self.refusal is not None or self.held:
+            self.close_gently()
+        elif cycle.persistent:
+            self.close_in_order()
+        else:
+            # The client has asked for it, and sends nothing more.
+            self.close()
+
+    def _allow_body(self) -> None:
+        """Let the client send the rest of the body that comes, up to a bound."""
+        declared = self.body_declared
+        self.allow_dropping(ALLOWED_BYTES if declared is None else declared - self.body_bytes)
 
     def next_request(self) -> None:
         """The running request is done with."""
@@ -199,8 +221,11 @@ class Http1Protocol(Input):
 
     # Refusing ----------------------------------------------------------------------------------------
 
-    def refuse(self, refusal: RequestRefused) -> None:
-        """Answer with an error and close, after the requests before have been answered."""
+    def refuse(self, refusal: RequestRefused, start: bytes = b"") -> None:
+        """Answer with an error and close, after the requests before have been answered.
+
+        `start` is how the message began, where the parser could make nothing of it.
+        """
         if self.refusal is not None or self.closing:
             return
         self.refusal = refusal
@@ -209,11 +234,15 @@ class Http1Protocol(Input):
         self.runtime.log.warning("Invalid request from %s: %s", self.peer, refusal.reason)
         cycle, self.incoming = self.incoming, None
         if cycle is None:
+            if self.refused is None and self.runtime.access is not None:
+                unread = RequestCycle(self, self.runtime, self.scope_base.copy(), False)
+                self.refused = describe_refused(unread, self.parser, self.url, start)
             self.pump()
         elif cycle is self.cycle:
             self._refuse_running(cycle)
         elif self.waiting:
             self.waiting.remove(cycle)
+            self.refused = cycle
             self.pump()
 
     def _refuse_running(self, cycle: RequestCycle) -> None:
@@ -226,24 +255,26 @@ class Http1Protocol(Input):
             self.close_gently()
             return
         # What the application goes on to send has no place any more: the answer is the refusal.
+        cycle.stage = AWAIT_START
         cycle.connection_lost()
+        self.refused = cycle
         self.pump()
 
     def _answer_refusal(self, refusal: RequestRefused) -> None:
+        cycle, self.refused = self.refused, None
         if refusal is INPUT_ENDED:
             self.close()
             return
         body = refusal.reason.encode("ascii", "replace") + b"\n"
-        lines = [
-            status_line(refusal.status),
-            self.runtime.default_lines,
-            encode_field(b"content-type", b"text/plain; charset=utf-8"),
-            encode_field(b"content-length", b"%d" % len(body)),
-            encode_field(b"connection", b"close"),
-            b"\r\n",
-            body,
-        ]
-        self.gather(b"".join(lines))
+        headers = [PLAIN_TEXT, (b"content-length", b"%d" % len(body)), (b"connection", b"close")]
+        lines = [status_line(refusal.status), self.runtime.default_lines]
+        lines += [encode_field(name, value) for name, value in headers]
+        self.gather(b"".join([*lines, b"\r\n", body]))
+        if cycle is not None:
+            cycle.status, cycle.response_headers, cycle.body_sent = refusal.status, headers, len(body)
+            cycle.log_access()
+        if refusal.status == 413:
+            self._allow_body()
         self.close_gently()
 
     @property
@@ -268,23 +299,35 @@ class Http1Protocol(Input):
         return self.cycle is None and not self.begun
 
     def on_deadline(self) -> None:
-        """Too long idle, too long in sending a head, or long enough in lingering."""
+        """Too long idle, too long in sending a head or a body, or long enough in lingering."""
         cycle = self.cycle
         if self.closing:
             self.end_linger()
         elif cycle is not None:
             if cycle.stage == DONE:
                 # It was answered early, and the rest of its body does not come.
-                self.close()
+                self.close_gently()
+            elif cycle is self.incoming and cycle.progress != WAITING:
+                self.refuse(RequestRefused(408, "the request body did not arrive in time"))
         elif self.begun:
             self.refuse(RequestRefused(408, "the request head did not arrive in time"))
+        elif self.is_idle_indeed():
+            self.close_in_order()
+
+    def on_slow_client(self, tick: int) -> None:
+        """The client is still taking the last response: it is not idle yet."""
+        if self.idle and not self.closing:
+            # One less than from now on, since a tick begins now.
+            self.deadline = max(self.deadline, tick + self.runtime.keep_alive_ticks - 1)
         else:
-            self.close()
+            super().on_slow_client(tick)
 
     def close_if_idle(self) -> None:
         """Close the connection unless a request is under way on it."""
-        if self.idle and not self.closing:
-            self.close()
+        if self.closing:
+            self.hasten()
+        elif self.idle and not unread_in_kernel(self.transport):
+            self.close_in_order()
 
     def cut(self, cycle: RequestCycle) -> None:
         """End a response that can't be completed in a way that the client can see."""

@@ -13,7 +13,6 @@ lets the streams that wait send in turns. `DONE` is the end of what the applicat
 
 from __future__ import annotations
 
-import time
 from collections import deque
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
@@ -63,7 +62,6 @@ class StreamCycle(Cycle):
         "fields",
         "head",
         "length",
-        "overdue",
         "pending",
         "queued",
         "received",
@@ -111,10 +109,10 @@ class StreamCycle(Cycle):
         self.pending: deque[memoryview] | None = None
         self.task = self.waiters = self.trailers = None
         self.remaining = None
-        # The ticks at which the client, and the application, have taken too long; 0 for none.
-        self.deadline = self.overdue = 0
+        # The tick at which the client has taken too long; 0 for none.
+        self.deadline = 0
         self.urgency, self.serial = DEFAULT_URGENCY, False
-        self.started = time.monotonic() if runtime.access is not None else 0.0
+        self.started = runtime.now
 
     # The request -------------------------------------------------------------------------------------
 
@@ -269,15 +267,17 @@ class StreamCycle(Cycle):
         self._give_up(status, reason.encode("ascii", "replace") + b"\n")
 
     def refuse_body(self) -> None:
-        """The body has become larger than limit_request_body."""
-        self._give_up(413, f"The body is larger than {self.runtime.config.limit_request_body} bytes\n".encode())
+        """The body has become larger than limit_request_body: 413, or http.disconnect once the response has begun."""
+        if self.stage < BODY:
+            limit = self.runtime.limit_body
+            self._give_up(413, f"the request body is longer than {limit} bytes\n".encode())
+        self.disconnect()
 
     def time_out(self) -> None:
         """The body did not come in time: 408, or http.disconnect once the response has begun."""
-        self.gone = True
         if self.stage < BODY:
-            self._give_up(408, b"The body did not arrive in time\n")
-        self.wake()
+            self._give_up(408, b"the request body did not arrive in time\n")
+        self.disconnect()
 
     def cut(self) -> None:
         """End a response that can't be completed; the other streams go on."""
@@ -316,12 +316,6 @@ class StreamCycle(Cycle):
         if 0 < self.deadline <= tick:
             self.deadline = 0
             self.conn.on_stream_deadline(self)
-        elif 0 < self.overdue <= tick and self.task is not None:
-            # timeout_request: answered where nothing was sent, cut where the response has begun.
-            self.overdue = 0
-            self._give_up(504, b"Gateway Timeout")
-            if self.task is not None:
-                self.task.cancel()
 
     def drain(self) -> None:
         """The server stops; a hook for streams that are to end by themselves."""
@@ -333,11 +327,3 @@ class StreamCycle(Cycle):
         self.pending = None
         self.deadline = 0
         super().connection_lost()
-        seconds = self.runtime.config.timeout_disconnect
-        if seconds is not None and self.task is not None:
-            self.runtime.loop.call_later(seconds, self._cancel)
-
-    def _cancel(self) -> None:
-        """timeout_disconnect: the application has had its time after the client had left."""
-        if self.task is not None:
-            self.task.cancel()

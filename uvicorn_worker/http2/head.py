@@ -40,16 +40,13 @@ class Shared:
         "_defaults",
         "_lengths",
         "_memo",
-        "body_ticks",
         "forwarded",
         "limits",
         "make_engine",
         "ping_ticks",
         "ping_timeout_ticks",
         "prepare",
-        "request_ticks",
         "runtime",
-        "write_ticks",
     )
 
     def __init__(self, runtime: Runtime, engine: type[Engine], forwarded: frozenset[bytes] = frozenset()) -> None:
@@ -60,10 +57,7 @@ class Shared:
         self.make_engine: Callable[[Limits], Engine] = engine
         self.prepare: Callable[[bytes, bytes], Any] = engine.prepare
         config = runtime.config
-        self.body_ticks = _ticks(config.timeout_request_body)
-        self.write_ticks = _ticks(config.timeout_write)
-        self.request_ticks = _ticks(config.timeout_request)
-        self.ping_ticks = _ticks(config.http2_ping_interval)
+        self.ping_ticks = ticks(config.http2_ping_interval) if config.http2_ping_interval else 0
         self.ping_timeout_ticks = ticks(config.http2_ping_timeout)
         self._memo: dict[tuple[bytes, bytes], Any] = {}
         self._lengths: dict[int, Any] = {}
@@ -161,11 +155,6 @@ class Shared:
         fields = [field for field in fields if field[0] not in _LEFT_OUT]
         self._default_names = [name for name, _, _ in fields]
         self._defaults = [self.prepare(name, value.strip(b" \t")) for name, _, value in fields]
-
-
-def _ticks(seconds: float | None) -> int:
-    """How many ticks an option lasts; 0 where there is no limit."""
-    return ticks(seconds) if seconds else 0
 
 
 def engine_class(config: Config) -> Any:

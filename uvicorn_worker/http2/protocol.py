@@ -11,11 +11,12 @@ states and windows are the engine's business (engine.py).
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from typing import Any, cast
 
 from uvicorn_worker.clock import ticks
-from uvicorn_worker.cycle import AWAIT_START, BEGUN, DONE, HEAD_HELD
+from uvicorn_worker.cycle import BEGUN, DONE
 from uvicorn_worker.http2.codes import MAX_STREAM_ID, ErrorCode, code_name
 from uvicorn_worker.http2.cycle import StreamCycle
 from uvicorn_worker.http2.events import (
@@ -35,7 +36,7 @@ from uvicorn_worker.http2.head import Shared
 from uvicorn_worker.http2.priority import read_priority
 from uvicorn_worker.http2.request import make_template
 from uvicorn_worker.http2.sending import Sending
-from uvicorn_worker.runtime import Address, Endpoints, Runtime, client_address
+from uvicorn_worker.runtime import Address, Endpoints, Runtime, client_address, unread_in_kernel
 
 __all__ = ["Http2Protocol"]
 
@@ -102,7 +103,7 @@ class Http2Protocol(Sending):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Send our preface."""
         runtime, endpoints = self.runtime, self.endpoints
-        self.transport = cast("asyncio.Transport", transport)
+        self.use_transport(cast("asyncio.Transport", transport))
         self.client = client_address(transport) if endpoints is None else endpoints.client
         self.scope_base = self.shared.scope_base(transport, self.client, endpoints)
         self.trusted = runtime.proxies.trusts_peer(self.client, self.scope_base["server"])
@@ -133,8 +134,8 @@ class Http2Protocol(Sending):
 
     def eof_received(self) -> bool:
         """The client has sent all that it will send; what is complete is still answered, if its windows suffice."""
-        # TLS has no half-closed connections: the transport closes by itself.
-        keep_open = self.transport.can_write_eof()
+        # The transport of TLS closes by itself.
+        keep_open = not self.tls_overhead
         for cycle in list(self.streams.values()):
             if cycle.complete:
                 cycle.disconnect()
@@ -204,9 +205,8 @@ class Http2Protocol(Sending):
             self._discard(cycle, size, event.end_stream)
         else:
             cycle.receive_data(event.data, event.end_stream)
-            limit = self.runtime.config.limit_request_body
-            if limit is not None and cycle.received > limit:
-                self._refuse_body(cycle)
+            if cycle.received > self.runtime.limit_body:
+                cycle.refuse_body()
 
     def _trailers_received(self, event: TrailersReceived) -> None:
         """Read, checked, and never mixed into the headers (RFC 9110, 6.5.1)."""
@@ -285,8 +285,8 @@ class Http2Protocol(Sending):
             cycle.overload()
             return
         exchanges.add(cycle)
-        if self.shared.request_ticks and cycle.head.protocol is None:
-            cycle.overdue = runtime.tick + self.shared.request_ticks
+        if runtime.access is not None or runtime.times_requests:
+            cycle.started = time.monotonic()
         task = runtime.start_task(cycle.run())
         if cycle.progress == BEGUN:
             cycle.task = task
@@ -317,7 +317,6 @@ class Http2Protocol(Sending):
     def resume_writing(self) -> None:
         """The transport has room again."""
         self.write_paused = False
-        self.stalls = 0
         self.flush()
         self.pump()
         waiting, self.waiting = self.waiting, []
@@ -328,8 +327,8 @@ class Http2Protocol(Sending):
 
     def await_body(self, cycle: StreamCycle) -> None:
         """The application waits for the body, and does not wait for ever."""
-        if self.shared.body_ticks:
-            cycle.deadline = self.runtime.tick + self.shared.body_ticks
+        if self.runtime.request_body_ticks:
+            cycle.deadline = self.runtime.tick + self.runtime.request_body_ticks
 
     def body_taken(self, cycle: StreamCycle, size: int) -> None:
         """The application has taken `size` bytes of a body."""
@@ -360,14 +359,6 @@ class Http2Protocol(Sending):
                 self._become_idle()
         elif cycle.discarded > DISCARD_LIMIT and cycle.stage == DONE and not cycle.pending:
             self.stop_stream(cycle)
-
-    def _refuse_body(self, cycle: StreamCycle) -> None:
-        """The body is larger than limit_request_body, which could not be seen from its head."""
-        cycle.gone = True
-        if cycle.stage in (AWAIT_START, HEAD_HELD):
-            cycle.refuse_body()
-        else:
-            cycle.wake()
 
     # Ending of streams -------------------------------------------------------------------------------
 
@@ -415,17 +406,8 @@ class Http2Protocol(Sending):
             cycle.on_tick(tick)
         if self.leaving == WARNED and tick >= self.leaving_tick:
             self.leave()
-        if self.write_paused:
-            self._check_progress()
         if self.shared.ping_ticks and self.streams:
             self._check_presence(tick)
-
-    def _check_progress(self) -> None:
-        """The client does not read: patience has an end."""
-        before, self.unsent = self.unsent, self.transport.get_write_buffer_size()
-        self.stalls = self.stalls + 1 if self.unsent == before else 0
-        if self.stalls > self.shared.write_ticks > 0:
-            self.abort()
 
     def _check_presence(self, tick: int) -> None:
         """Ask a client that has been silent for long whether it is there."""
@@ -443,8 +425,16 @@ class Http2Protocol(Sending):
         """Too long idle, too long in sending the preface, or long enough in lingering."""
         if self.closing:
             self.end_linger()
-        else:
+        elif self.is_idle_indeed():
             self.leave()
+
+    def on_slow_client(self, tick: int) -> None:
+        """The client is still taking the last response: it is not idle yet."""
+        if self.closing or self.streams:
+            super().on_slow_client(tick)
+        else:
+            # One less than from now on, since a tick begins now.
+            self.deadline = max(self.deadline, tick + self.runtime.keep_alive_ticks - 1)
 
     def on_stream_deadline(self, cycle: StreamCycle) -> None:
         """A client has taken nothing of what is pending for too long, or sent nothing of what is waited for."""
@@ -479,11 +469,13 @@ class Http2Protocol(Sending):
             self.engine.goaway(self.engine.last_stream_id)
             self.flush_soon()
         if not self.streams:
-            self.close_gently()
+            self.close_in_order()
 
     def close_if_idle(self) -> None:
         """Close the connection unless a request is under way on it."""
-        if not self.streams:
+        if self.closing:
+            self.hasten()
+        elif not self.streams and not unread_in_kernel(self.transport):
             self.leave()
 
 

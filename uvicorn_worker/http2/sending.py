@@ -119,14 +119,14 @@ class Sending(Output):
         """Keep what can't be sent now."""
         if cycle.pending is None:
             cycle.pending = deque()
-            cycle.deadline = self.write_deadline()
+            cycle.deadline = self._stream_deadline()
         cycle.pending.append(memoryview(body))
         self.put_in_row(cycle)
         self.pump()
 
-    def write_deadline(self) -> int:
-        """The tick by which the client must have taken something."""
-        ticks = self.shared.write_ticks
+    def _stream_deadline(self) -> int:
+        """The tick by which the client must have taken something of what a stream has pending."""
+        ticks = self.runtime.write_ticks
         return self.runtime.tick + ticks if ticks else 0
 
     def put_in_row(self, cycle: StreamCycle) -> None:
@@ -202,7 +202,7 @@ class Sending(Output):
         self.unflushed += size
         self.flush_soon()
         if pending:
-            cycle.deadline = self.write_deadline()
+            cycle.deadline = self._stream_deadline()
             return size
         cycle.pending = None
         cycle.deadline = 0
@@ -234,14 +234,26 @@ class Sending(Output):
     def _flush_all(self) -> None:
         self.unflushed = 0
         pieces = self.engine.data_to_send()
-        if not pieces or self.transport.is_closing():
+        if not pieces:
             return
+        if self.transport.is_closing():
+            # The client is gone, which is said in a later turn: an application that never waits has to wait for that.
+            self.write_paused = True
+            return
+        size = len(pieces[0]) if len(pieces) == 1 else sum(map(len, pieces))
+        self.sent += size + self.tls_overhead
         if len(pieces) == 1:
             self.transport.write(pieces[0])
-        elif sum(map(len, pieces)) > GATHER_LIMIT:
+        elif size > GATHER_LIMIT:
             self._write_many(pieces)  # type: ignore[arg-type]  # memoryviews are bytes to it
         else:
             self.transport.write(b"".join(pieces))
+
+    def close(self) -> None:
+        """Close when all that was written has left."""
+        if not self.closing:
+            self._flush_all()
+        super().close()
 
     def close_gently(self) -> None:
         """Close when the client has read what there is for it: GOAWAY, at least."""

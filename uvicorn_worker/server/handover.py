@@ -15,7 +15,7 @@ from uvicorn_worker.http1 import Http1Protocol, parser_factory
 from uvicorn_worker.http1.cycle import RequestCycle
 from uvicorn_worker.http1.framing import OWN_FIELDS
 from uvicorn_worker.http2 import PREFACE, Http2Protocol, Shared, engine_class
-from uvicorn_worker.runtime import Endpoints, Runtime
+from uvicorn_worker.runtime import Endpoints, Runtime, unread_in_kernel
 from uvicorn_worker.server.h2c import upgrade_to_http2
 from uvicorn_worker.server.proxy import Proxies
 from uvicorn_worker.server.tls import HTTP1_ONLY
@@ -133,8 +133,9 @@ class NewConnection(asyncio.Protocol):
         """The server stops; what the connection will say is still answered."""
 
     def close_if_idle(self) -> None:
-        """Close: nothing was asked for."""
-        self._transport.close()
+        """Close, unless the first bytes have come in this very moment."""
+        if not unread_in_kernel(self._transport):
+            self._transport.close()
 
     def abort(self) -> None:
         """Cut the connection at once."""

@@ -6,9 +6,11 @@ import asyncio
 import socket
 import ssl
 from collections.abc import Callable
+from typing import Any
 
 from uvicorn_worker.runtime import Runtime
 from uvicorn_worker.server.proxy_protocol import receive_endpoints
+from uvicorn_worker.server.tls import handshake_options
 from uvicorn_worker.server.trust import Trust
 
 __all__ = ["ProxyListener"]
@@ -32,7 +34,9 @@ class ProxyListener:
         self._runtime = runtime
         self._sock = sock
         self._factory = factory
-        self._ssl_context = ssl_context
+        self._tls_options: dict[str, Any] = {}
+        if ssl_context is not None:
+            self._tls_options = {"ssl": ssl_context, **handshake_options(runtime.config, runtime.loop)}
         self._trust = Trust(runtime.config.proxy_allow_ips)
         self._tasks: set[asyncio.Task[None]] = set()
         self._closed = False
@@ -71,7 +75,7 @@ class ProxyListener:
         if endpoints is None:
             return
         try:
-            await runtime.loop.connect_accepted_socket(lambda: self._factory(endpoints), sock, ssl=self._ssl_context)
+            await runtime.loop.connect_accepted_socket(lambda: self._factory(endpoints), sock, **self._tls_options)
         except OSError as exc:
             # Also the errors of a TLS handshake.
             runtime.log.debug("Connection ended before its first request: %s", exc)

@@ -29,7 +29,7 @@ from types import FrameType
 from typing import Any
 
 from uvicorn_worker.asgi import ASGIApp
-from uvicorn_worker.clock import TICK
+from uvicorn_worker.clock import Ticker
 from uvicorn_worker.config import Config
 from uvicorn_worker.errors import ConfigError, LifespanError
 from uvicorn_worker.runtime import AccessHook, Runtime, is_uvloop
@@ -77,7 +77,7 @@ class Server:
         self._listeners: list[tuple[asyncio.AbstractServer | ProxyListener, socket.socket]] = []
         self._tls: TlsContexts | None = None
         self._ssl_context: ssl.SSLContext | None = None
-        self._ticker: asyncio.TimerHandle | None = None
+        self._ticker: Ticker | None = None
 
     # What others may ask for -------------------------------------------------------------------------
 
@@ -190,7 +190,7 @@ class Server:
         runtime.state = lifespan.state
         runtime.use_context(lifespan.context)
         runtime.access = standalone_access(config) if access is None else access()
-        self._tick()
+        self._ticker = Ticker(loop, runtime.count_tick, self._on_tick)
         for sock in sockets:
             await self._listen(sock, factory)
         self.started = True
@@ -236,16 +236,11 @@ class Server:
         """Wait until `should_exit`."""
         await self._exit.wait()
 
-    def _tick(self) -> None:
-        """Twice a second for the whole server: deadlines of connections, the Date line."""
-        runtime = self.runtime
-        runtime.tick = tick = runtime.tick + 1
-        runtime.refresh_default_lines()
-        for connection in list(runtime.connections):
-            connection.on_tick(tick)
+    def _on_tick(self) -> None:
+        """Twice a second for the whole server: deadlines of connections and requests, the Date line."""
+        self.runtime.on_tick(time.monotonic())
         if self._tls is not None:
-            self._tls.on_tick(tick)
-        self._ticker = runtime.loop.call_later(TICK, self._tick)
+            self._tls.on_tick(self.runtime.tick)
 
     def _limit_reached(self) -> None:
         if not self._should_exit:
@@ -349,5 +344,5 @@ class Server:
 
     def _stop_ticking(self) -> None:
         if self._ticker is not None:
-            self._ticker.cancel()
+            self._ticker.stop()
             self._ticker = None

@@ -78,7 +78,7 @@ class HandshakeCycle(RequestCycle):
         self.status, self.response_headers, self.body_sent = 101, headers, 0
         self.stage = DONE
         early = conn.release()
-        carrier = UpgradedConnection(runtime, conn.transport, session, conn.write_paused)
+        carrier = UpgradedConnection(runtime, conn.transport, session, self, conn.write_paused)
         carrier.gather(b"".join(lines))
         runtime.requests += 1
         if runtime.requests >= runtime.limit_requests:
@@ -113,6 +113,14 @@ class HandshakeCycle(RequestCycle):
         if self.session is not None:
             self.session.disconnect()
 
+    def check_time(self, now: float) -> None:
+        """A WebSocket may last, but its application not for long once the client has left."""
+        self.check_left(now)
+
+    def carrier_lost(self) -> None:
+        """The connection of the open WebSocket is gone."""
+        RequestCycle.disconnect(self)
+
     def abandon(self) -> None:
         """The server stops."""
         if self.session is not None:
@@ -124,14 +132,20 @@ class HandshakeCycle(RequestCycle):
 class UpgradedConnection(Output):
     """A transport that carries a WebSocket."""
 
-    __slots__ = ("session",)
+    __slots__ = ("handshake", "session")
 
     def __init__(
-        self, runtime: Runtime, transport: asyncio.Transport, session: WebSocketSession, write_paused: bool
+        self,
+        runtime: Runtime,
+        transport: asyncio.Transport,
+        session: WebSocketSession,
+        handshake: HandshakeCycle,
+        write_paused: bool,
     ) -> None:
         super().__init__(runtime)
-        self.transport = transport
+        self.use_transport(transport)
         self.session = session
+        self.handshake = handshake
         self.write_paused = write_paused
         transport.set_protocol(self)
         runtime.connections.add(self)
@@ -167,6 +181,9 @@ class UpgradedConnection(Output):
         self.gathered = None
         self.deadline = 0
         self.session.connection_lost()
+        self.handshake.carrier_lost()
+        # It knows the HTTP connection, which knows the transport.
+        del self.handshake
 
     def resume_writing(self) -> None:
         """There is room again."""
@@ -184,10 +201,10 @@ class UpgradedConnection(Output):
 
     def close_gently(self) -> None:
         """Close our side first; TLS has no sides, and the client waits for the server to close."""
-        if self.transport.can_write_eof():
-            super().close_gently()
-        else:
+        if self.tls_overhead:
             self.close()
+        else:
+            super().close_gently()
 
     def on_tick(self, tick: int) -> None:
         """Deadlines of the connection and of the session."""

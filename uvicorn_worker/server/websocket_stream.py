@@ -68,10 +68,9 @@ class HandshakeStream(StreamCycle):
             self.progress = RETURNED
             self.task = None
 
-    @property
-    def peer(self) -> str:
-        """The client's address for the log."""
-        return self.conn.peer
+    def check_time(self, now: float) -> None:
+        """A WebSocket may last, but its application not for long once the client has left."""
+        self.check_left(now)
 
     def refuse_handshake(self, status: int, text: bytes, headers: list[tuple[bytes, bytes]]) -> None:
         """Answer with a short text, where no answer was begun."""

@@ -106,6 +106,16 @@ ROWS = (
     Row("header_map", "header_map"),
     Row("proxy_protocol", "proxy_protocol", _proxy_mode, "each connection must begin with a header; True: `auto`"),
     Row("proxy_allow_ips", "proxy_allow_ips", lambda ips: [*ips, "unix"], "`unix` is always added"),
+    Row(
+        "asgi_disconnect_grace_period",
+        "timeout_disconnect",
+        lambda seconds: None if seconds == 3 else seconds,
+        "3, the default, was chosen for Gunicorn's own ASGI worker and counts as unset",
+    ),
+    Row("permit_unconventional_http_method", "permit_unconventional_http_method"),
+    Row("casefold_http_method", "casefold_http_method"),
+    Row("permit_unconventional_http_version", "permit_unconventional_http_version"),
+    Row("permit_obsolete_folding", "permit_obsolete_folding"),
 )
 
 # What the worker does itself with a setting that is no option.
@@ -168,7 +178,14 @@ NOT_OURS = {
 
 # Settings that change what arrives on a connection, or allow what no parser can. Serving without them would misread
 # requests, so they stop the start: the setting, the values that are fine, and what to do.
-REFUSED = (("protocol", ("http", None), "only HTTP is spoken here: set protocol to http"),)
+REFUSED = (
+    ("protocol", ("http", None), "only HTTP is spoken here: set protocol to http"),
+    (
+        "strip_header_spaces",
+        (False, None),
+        "a header field with a space before its colon is always answered 400: turn strip_header_spaces off",
+    ),
+)
 
 
 def refuse_unsupported(cfg: GunicornConfig) -> None:

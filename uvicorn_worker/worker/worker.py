@@ -23,6 +23,7 @@ from gunicorn.workers.base import Worker
 
 from uvicorn_worker.config import Config
 from uvicorn_worker.errors import AppLoadError, ConfigError, LifespanError
+from uvicorn_worker.http1.parsers import check_parser
 from uvicorn_worker.server import Server
 from uvicorn_worker.server.loading import adapt, load_env_file, loop_factory
 from uvicorn_worker.server.tls import check_tls, tls_is_on
@@ -103,6 +104,7 @@ class UvicornWorker(Worker):
             config = config_from_settings(cfg, _not_loaded, sys.maxsize, cls._overrides(), say, cls._DEFAULTS)
             loop_factory(config)
             check_tls(config)
+            check_parser(config)
         except ConfigError as exc:
             # Gunicorn prints this as one line and exits.
             raise RuntimeError(str(exc)) from None

@@ -1,0 +1,115 @@
+"""Limits of time and size, under real Gunicorn and with clients that reach them."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.e2e.harness import H11, HTTPTOOLS, Gunicorn, until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+OPTIONS = {
+    "UVICORN_LIMIT_REQUEST_BODY": "1000000",
+    "UVICORN_TIMEOUT_REQUEST_HEAD": "1",
+    "UVICORN_TIMEOUT_REQUEST_BODY": "1",
+    "UVICORN_TIMEOUT_REQUEST": "3",
+    "UVICORN_TIMEOUT_WRITE": "1",
+}
+HOST = b"Host: test\r\n"
+MEBIBYTE = 1048576
+
+
+@pytest.fixture(scope="module")
+def server(worker: str) -> Iterator[Gunicorn]:
+    logs = ("--access-logfile", "-", "--access-logformat", "%(s)s %(r)s")
+    with Gunicorn("probe:app", "--keep-alive", "2", *logs, worker=worker, env=OPTIONS) as server:
+        server.wait_events("startup")
+        yield server
+
+
+def test_time(server: Gunicorn) -> None:
+    """All that may take too long at once; the worker lives on."""
+    pid = server.get().headers["x-pid"]
+    raised = len(server.events("send-raised-oserror"))
+    with (
+        server.connect() as head,
+        server.connect() as body,
+        server.connect() as app,
+        server.connect() as stream,
+        server.connect() as idle,
+    ):
+        begun = time.monotonic()
+        idle.get()
+        head.send(b"GET /head HTTP/1.1\r\nHo")
+        body.send(b"POST /echo HTTP/1.1\r\n" + HOST + b"Content-Length: 10\r\n\r\n12345")
+        app.request("/sleep?s=600")
+        stream.request("/endless")
+        for connection, status in ((head, 408), (body, 408), (app, 504)):
+            response = connection.response()
+            assert response.status == status
+            assert response.closes is (status == 408)
+            assert time.monotonic() - begun > 1
+        # Its connection goes on.
+        assert app.get().status == 200
+        server.wait_events("send-raised-oserror", raised + 1)
+        assert idle.rest() == b""
+        assert time.monotonic() - begun >= 2
+    assert server.get().headers["x-pid"] == pid
+    assert "GET /sleep from 127.0.0.1:" in server.log
+    assert "WORKER TIMEOUT" not in server.log
+    lines = until(lambda: len(found := server.out.splitlines()) >= 7 and found, "the access lines")
+    assert sorted(lines)[:2] == ["200 GET / HTTP/1.1"] * 2
+    for line in ("408 GET /head HTTP/1.1", "408 POST /echo HTTP/1.1", "504 GET /sleep?s=600 HTTP/1.1"):
+        assert lines.count(line) == 1
+
+
+def test_size(server: Gunicorn) -> None:
+    requests = len(server.events("request"))
+    with server.connect() as connection:
+        connection.send(b"POST /echo HTTP/1.1\r\n" + HOST + b"Expect: 100-continue\r\nContent-Length: 1000001\r\n\r\n")
+        response = connection.response()
+        assert (response.status, response.closes) == (413, True)
+    assert len(server.events("request")) == requests
+    # A client that sends all of it before it reads.
+    with server.connect() as connection:
+        connection.send(b"POST /large HTTP/1.1\r\n" + HOST + b"Content-Length: 8388608\r\n\r\n" + bytes(8 * MEBIBYTE))
+        assert connection.response().status == 413
+        assert connection.rest() == b""
+    assert len(server.events("request")) == requests
+    with server.connect() as connection:
+        connection.send(b"POST /echo HTTP/1.1\r\n" + HOST + b"Transfer-Encoding: chunked\r\n\r\n")
+        connection.send((b"100000\r\n" + bytes(MEBIBYTE) + b"\r\n") * 8)
+        assert connection.response().status == 413
+        assert connection.rest() == b""
+    assert server.get().status_code == 200
+    until(lambda: server.out.count("413 POST /large HTTP/1.1") == 1, "the access line")
+
+
+@pytest.mark.parametrize(
+    ("worker", "setting", "says"),
+    [
+        (HTTPTOOLS, "--permit-unconventional-http-method", "UvicornH11Worker"),
+        (HTTPTOOLS, "--casefold-http-method", "UvicornH11Worker"),
+        (HTTPTOOLS, "--permit-obsolete-folding", "UvicornH11Worker"),
+        (H11, "--strip-header-spaces", "turn strip_header_spaces off"),
+    ],
+)
+def test_what_can_not_be_permitted_stops_the_start(worker: str, setting: str, says: str) -> None:
+    with Gunicorn("probe:app", setting, worker=worker) as server:
+        assert server.wait_exit() != 0
+        (line,) = [line for line in server.log.splitlines() if f"{setting.strip('-').replace('-', '_')} = True" in line]
+        assert says in line
+        assert server.events("import") == []
+        assert "Traceback" not in server.log
+
+
+def test_methods_that_are_permitted_reach_the_application() -> None:
+    settings = ("--permit-unconventional-http-method", "--casefold-http-method")
+    with Gunicorn("probe:app", *settings, worker=H11) as server, server.connect() as connection:
+        for method in ("brew", "get"):
+            connection.request(method=method)
+            assert connection.response().status == 200
