@@ -174,6 +174,24 @@ class TestDeadlines:
         assert [event["type"] for event in received] == ["http.request", "http.disconnect"]
         assert connection.get(b"/other").whole
 
+    def test_an_application_that_does_not_wait_any_longer(self, talk: Converse) -> None:
+        gate = Gate(hello)
+
+        async def app(scope: Any, receive: Any, send: Any) -> None:
+            try:
+                await asyncio.wait_for(receive(), 0.001)
+            except asyncio.TimeoutError:
+                await gate(scope, receive, send)
+
+        connection = talk(app, timeout_request_body=3)
+        connection.send(connection.wire.request(method=b"POST", end=False))
+        while not gate.waiting:
+            connection.harness.turn()
+        connection.tick(10)
+        assert connection.stream(1).heads == []
+        gate.open()
+        assert connection.pull().stream(1).whole
+
     def test_each_piece_begins_the_time_anew(self, talk: Converse) -> None:
         async def app(scope: Any, receive: Any, send: Any) -> None:
             await answer(send, await read_body(receive))

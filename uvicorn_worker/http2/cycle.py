@@ -58,7 +58,6 @@ class StreamCycle(Cycle):
         "deadline",
         "discarded",
         "ending",
-        "expects_continue",
         "fields",
         "head",
         "length",
@@ -100,7 +99,7 @@ class StreamCycle(Cycle):
         self.complete = complete
         self.chunks = NO_CHUNKS if complete else []
         self.received = self.discarded = 0
-        self.expects_continue = head.expects_continue and not complete
+        self.expect_continue = head.expects_continue and not complete
         self.stage = AWAIT_START
         # `queued`: in the row of those who wait for their turn. `ending`: what is pending is the rest of the body.
         # `trailing`: the application has announced trailers; `trailers` are they.
@@ -116,31 +115,23 @@ class StreamCycle(Cycle):
 
     # The request -------------------------------------------------------------------------------------
 
-    async def receive(self) -> Event:
-        """The next piece of the request body, or http.disconnect when the client left or was answered."""
-        while True:
-            if self.lost or self.stage == DONE:
-                break
-            if not self.delivered:
-                if self.complete:
-                    self.delivered = True
-                    return {"type": "http.request", "body": self._take_body(), "more_body": False}
-                if self.gone:
-                    break
-                if self.chunks:
-                    return {"type": "http.request", "body": self._take_body(), "more_body": True}
-                if self.expects_continue:
-                    # RFC 9110, 10.1.1: the client waits for this before it sends the body.
-                    self.expects_continue = False
-                    if self.stage <= HEAD_HELD:
-                        self.conn.send_informational(self, 100, [])
-                self.conn.await_body(self)
-            elif self.gone:
-                break
-            await self._wait()
-        return {"type": "http.disconnect"}
+    def ask_for_body(self) -> None:
+        """Answer 100 Continue."""
+        self.conn.send_informational(self, 100, [])
 
-    def _take_body(self) -> bytes:
+    async def wait_for_body(self) -> None:
+        """Wait for more of the body, for as long as timeout_request_body lets the client take."""
+        runtime = self.runtime
+        if runtime.request_body_ticks:
+            self.deadline = runtime.tick + runtime.request_body_ticks
+        try:
+            await self._wait()
+        finally:
+            # Otherwise the deadline is another one.
+            if not self.pending and self.stage != DONE:
+                self.deadline = 0
+
+    def take_body(self) -> bytes:
         chunks = self.chunks
         if not chunks:
             return b""

@@ -325,11 +325,6 @@ class Http2Protocol(Sending):
 
     # Bodies ------------------------------------------------------------------------------------------
 
-    def await_body(self, cycle: StreamCycle) -> None:
-        """The application waits for the body, and does not wait for ever."""
-        if self.runtime.request_body_ticks:
-            cycle.deadline = self.runtime.tick + self.runtime.request_body_ticks
-
     def body_taken(self, cycle: StreamCycle, size: int) -> None:
         """The application has taken `size` bytes of a body."""
         self.engine.acknowledge(cycle.stream_id, size)

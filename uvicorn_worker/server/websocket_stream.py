@@ -92,7 +92,7 @@ class HandshakeStream(StreamCycle):
         if self.complete:
             # There is nothing to come, and nobody to speak to for long.
             runtime.loop.call_soon(self._deliver)
-        return self._take_body()
+        return self.take_body()
 
     # The carrier of the session -----------------------------------------------------------------------
 
@@ -157,7 +157,7 @@ class HandshakeStream(StreamCycle):
         if session is None or self.lost:
             return
         while self.chunks and not self.held:
-            data = self._take_body()
+            data = self.take_body()
             if self.stage != DONE:
                 session.receive_data(data)
         if self.complete and not self.chunks and self.stage != DONE:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.certificates import Site
 from tests.e2e.harness import PATIENCE, Gunicorn
 
 if TYPE_CHECKING:
@@ -41,23 +42,15 @@ def server() -> Iterator[Gunicorn]:
 
 
 @pytest.fixture(scope="module")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """A certificate of localhost, and its key."""
-    folder = tmp_path_factory.mktemp("certificate")
-    certificate, key = folder / "certificate.pem", folder / "key.pem"
-    names = "subjectAltName=DNS:localhost,IP:127.0.0.1"
-    made = run(
-        tool("openssl"), "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
-        "-keyout", str(key), "-out", str(certificate), "-days", "2", "-subj", "/CN=localhost", "-addext", names,
-    )  # fmt: skip
-    assert made.returncode == 0, made.stderr
-    return certificate, key
+def site(tmp_path_factory: pytest.TempPathFactory) -> Site:
+    """Certificate and key of localhost."""
+    return Site(tmp_path_factory.mktemp("site"))
 
 
 @pytest.fixture(scope="module")
-def tls_server(certificate: tuple[Path, Path]) -> Iterator[Gunicorn]:
+def tls_server(site: Site) -> Iterator[Gunicorn]:
     """The same over TLS."""
-    files = ("--certfile", str(certificate[0]), "--keyfile", str(certificate[1]))
+    files = ("--certfile", str(site.cert), "--keyfile", str(site.key))
     with Gunicorn("h2_probe:app", "--pythonpath", APPS, *files, worker=H2C) as server:
         server.wait_events("startup")
         yield server

@@ -5,12 +5,12 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import ssl
 from pathlib import Path
 
 import httpx
 import pytest
 
+from tests.certificates import Site, client_context
 from tests.e2e.harness import PATIENCE, Gunicorn, until
 from tests.e2e.http2.conftest import run, tool
 
@@ -117,15 +117,16 @@ def test_a_large_upload_takes_little_memory(server: Gunicorn, tmp_path: Path) ->
 
 class TestTLS:
     @pytest.mark.parametrize(("option", "version"), [("--http2", "2"), ("--http1.1", "1.1")])
-    def test_curl(self, tls_server: Gunicorn, certificate: tuple[Path, Path], option: str, version: str) -> None:
+    def test_curl(self, tls_server: Gunicorn, site: Site, option: str, version: str) -> None:
         url = f"https://localhost:{tls_server.port}/"
-        said = curl(option, "--cacert", str(certificate[0]), "--write-out", " %{http_version}", url)
+        said = curl(option, "--cacert", str(site.ca), "--write-out", " %{http_version}", url)
         assert said == f"Hello, world! {version}"
 
-    def test_httpx(self, tls_server: Gunicorn, certificate: tuple[Path, Path], upload: Path) -> None:
-        context = ssl.create_default_context(cafile=str(certificate[0]))
+    def test_httpx(self, tls_server: Gunicorn, upload: Path) -> None:
         url = f"https://localhost:{tls_server.port}"
-        with httpx.Client(http2=True, base_url=url, trust_env=False, verify=context, timeout=PATIENCE) as client:
+        with httpx.Client(
+            http2=True, base_url=url, trust_env=False, verify=client_context(), timeout=PATIENCE
+        ) as client:
             response = client.get("/")
             assert response.http_version == "HTTP/2"
             assert client.post("/echo", content=upload.read_bytes()).text == digest(upload)
