@@ -20,11 +20,20 @@ async def app(scope: dict[str, Any], receive: Any, send: Any) -> None:
         await send({"type": "websocket.accept"})
         while (message := await receive())["type"] == "websocket.receive":
             await send({"type": "websocket.send", "bytes": message["bytes"]})
+    elif scope["path"] == "/sleep":
+        event("sleeping")
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            event("cancelled")
+            raise
     else:
         seen = {
             "loop": type(asyncio.get_running_loop()).__module__.partition(".")[0],
             "root_path": scope["root_path"],
             "path": scope["path"],
+            "scheme": scope["scheme"],
+            **{name.decode(): value.decode() for name, value in scope["headers"]},
         }
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await send({"type": "http.response.body", "body": json.dumps(seen).encode()})
