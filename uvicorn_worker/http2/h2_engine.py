@@ -16,9 +16,9 @@ from h2 import events as h2_events
 from h2.config import H2Configuration
 from h2.connection import H2Connection
 from h2.errors import ErrorCodes
-from h2.exceptions import DenialOfServiceError, ProtocolError
+from h2.exceptions import DenialOfServiceError, ProtocolError, StreamClosedError
 from h2.settings import SettingCodes, Settings
-from hpack import Decoder, HPACKError
+from hpack import Decoder, HPACKError, OversizedHeaderListError
 
 from uvicorn_worker.http2.codes import (
     ACK,
@@ -301,6 +301,8 @@ class H2Engine:
         elif kind in (FrameType.SETTINGS, FrameType.PING):
             if kind == FrameType.SETTINGS and (len(payload) % 6 or (flags & ACK and payload)):
                 raise _Fault(ErrorCode.FRAME_SIZE_ERROR, f"SETTINGS of {len(payload)} bytes")
+            if kind == FrameType.SETTINGS:
+                _check_settings(payload)
             self._feed(frame, events)
             if not flags & ACK:
                 self._count_answer()
@@ -316,6 +318,7 @@ class H2Engine:
             self._read_priority_update(payload, events)
 
     def _read_headers(self, frame: bytes, flags: int, stream_id: int, events: list[Event]) -> None:
+        _fragment_of(frame)
         if not stream_id % 2:
             raise _Fault(ErrorCode.PROTOCOL_ERROR, f"HEADERS on stream {stream_id}")
         if flags & END_HEADERS:
@@ -392,6 +395,8 @@ class H2Engine:
         payload = _block_of(block)
         try:
             self._decoder.decode(payload)
+        except OversizedHeaderListError as exc:
+            raise _Fault(ErrorCode.ENHANCE_YOUR_CALM, str(exc)) from None
         except HPACKError as exc:
             raise _Fault(ErrorCode.COMPRESSION_ERROR, str(exc)) from None
 
@@ -433,7 +438,7 @@ class H2Engine:
 
     def _read_stray_data(self, size: int, stream_id: int) -> None:
         """DATA of a stream that is not there: it never was, or is no more."""
-        if not stream_id or stream_id > self.last_stream_id:
+        if self._is_idle(stream_id):
             raise _Fault(ErrorCode.PROTOCOL_ERROR, f"DATA on stream {stream_id}, which is idle")
         self._count_control()
         self._give_back(size)
@@ -442,6 +447,10 @@ class H2Engine:
             self._forget(stream_id, True)
             self._count_answer()
 
+    def _is_idle(self, stream_id: int) -> bool:
+        """Whether a stream has not begun; those of even numbers would be ours to begin (5.1.1)."""
+        return stream_id > self.last_stream_id or not stream_id % 2
+
     def _give_back(self, size: int) -> None:
         """Credit for DATA that h2 has not seen."""
         if size:
@@ -449,19 +458,21 @@ class H2Engine:
             self._count_answer()
 
     def _read_window_update(self, frame: bytes, stream_id: int, events: list[Event]) -> None:
-        if stream_id > self.last_stream_id:
+        if stream_id and self._is_idle(stream_id):
             raise _Fault(ErrorCode.PROTOCOL_ERROR, f"WINDOW_UPDATE on stream {stream_id}, which is idle")
         if stream_id and stream_id not in self._streams:
             return
-        if not int.from_bytes(frame[9:], "big") & MAX_STREAM_ID:
+        increment = int.from_bytes(frame[9:], "big") & MAX_STREAM_ID
+        if not increment:
             if not stream_id:
                 raise _Fault(ErrorCode.PROTOCOL_ERROR, "WINDOW_UPDATE by 0")
             self._fail_stream(stream_id, ErrorCode.PROTOCOL_ERROR, "WINDOW_UPDATE by 0", events)
             return
-        self._feed(frame, events)
+        # The reserved bit, which is to be ignored, h2 takes for a part of the number.
+        self._feed(_frame(FrameType.WINDOW_UPDATE, 0, stream_id, increment.to_bytes(4, "big")), events)
 
     def _read_reset(self, stream_id: int, code: int, events: list[Event]) -> None:
-        if not stream_id or stream_id > self.last_stream_id:
+        if self._is_idle(stream_id):
             raise _Fault(ErrorCode.PROTOCOL_ERROR, f"RST_STREAM on stream {stream_id}, which is idle")
         if stream_id not in self._streams:
             return
@@ -635,7 +646,11 @@ class H2Engine:
         """See `Engine`."""
         if stream_id not in self._streams:
             return
-        self._conn.reset_stream(stream_id, _ERROR_CODES.get(code, code))
+        try:
+            self._conn.reset_stream(stream_id, _ERROR_CODES.get(code, code))
+        except StreamClosedError:
+            # Trailers that are malformed have ended it for h2, where our side had ended before.
+            self._queue.append(_reset_frame(stream_id, code))
         self._collect()
         self._forget(stream_id, True)
 
@@ -683,22 +698,36 @@ def _frame(kind: int, flags: int, stream_id: int, payload: bytes) -> bytes:
     return len(payload).to_bytes(3, "big") + bytes((kind, flags)) + stream_id.to_bytes(4, "big") + payload
 
 
+def _check_settings(payload: bytes) -> None:
+    """Check the settings that h2 does not know."""
+    for at in range(0, len(payload), 6):
+        key, value = int.from_bytes(payload[at : at + 2], "big"), int.from_bytes(payload[at + 2 : at + 6], "big")
+        # RFC 9218, 2.1.
+        if key == Setting.NO_RFC7540_PRIORITIES and value > 1:
+            raise _Fault(ErrorCode.PROTOCOL_ERROR, f"NO_RFC7540_PRIORITIES of {value}")
+
+
 def _reset_frame(stream_id: int, code: int) -> bytes:
     return _frame(FrameType.RST_STREAM, 0, stream_id, code.to_bytes(4, "big"))
 
 
+def _fragment_of(frame: bytes) -> bytes:
+    """The piece of a header block that is in HEADERS."""
+    fragment, flags = frame[9:], frame[4]
+    if flags & PADDED:
+        if not fragment or fragment[0] >= len(fragment):
+            raise _Fault(ErrorCode.PROTOCOL_ERROR, "padding longer than the frame")
+        fragment = fragment[1 : len(fragment) - fragment[0]]
+    if flags & PRIORITY:
+        if len(fragment) < 5:
+            raise _Fault(ErrorCode.FRAME_SIZE_ERROR, f"HEADERS of {len(fragment)} bytes")
+        fragment = fragment[5:]
+    return fragment
+
+
 def _block_of(frames: list[bytes]) -> bytes:
     """The header block in HEADERS and its CONTINUATIONs."""
-    first, flags = frames[0][9:], frames[0][4]
-    if flags & PADDED:
-        if not first or first[0] >= len(first):
-            raise _Fault(ErrorCode.PROTOCOL_ERROR, "padding longer than the frame")
-        first = first[1 : len(first) - first[0]]
-    if flags & PRIORITY:
-        if len(first) < 5:
-            raise _Fault(ErrorCode.FRAME_SIZE_ERROR, f"HEADERS of {len(first)} bytes")
-        first = first[5:]
-    return b"".join([first, *(frame[9:] for frame in frames[1:])])
+    return b"".join([_fragment_of(frames[0]), *(frame[9:] for frame in frames[1:])])
 
 
 def _whole_block(frames: list[bytes], stream_id: int) -> bytes:

@@ -50,9 +50,10 @@ class NativeControl(NativeSending):
             return
         if not more:
             raise Fault(ErrorCode.PROTOCOL_ERROR, "WINDOW_UPDATE by 0")
-        self._window += more
-        if self._window > MAX_WINDOW:
+        window = self._window + more
+        if window > MAX_WINDOW:
             raise Fault(ErrorCode.FLOW_CONTROL_ERROR, "the window of the connection is too large")
+        self._window = window
         events.append(WindowOpened(0))
 
     def _open_stream(self, stream_id: int, more: int, events: list[Event]) -> None:
