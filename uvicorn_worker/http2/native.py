@@ -251,7 +251,9 @@ class NativeEngine(NativeControl):
         if flags & PADDED:
             at, stop = strip_data(data, at, stop)
         end_stream = bool(flags & END_STREAM)
-        _ON_DATA[self._state(stream_id)](self, stream_id, data[at:stop], size, end_stream, events)
+        stream = self._streams.get(stream_id)
+        state = self._state(stream_id) if stream is None else stream.state
+        _ON_DATA[state](self, stream_id, data[at:stop], size, end_stream, events)
 
     def _take_data(self, stream_id: int, data: bytes, size: int, end_stream: bool, events: list[Event]) -> None:
         stream = self._streams[stream_id]
@@ -269,16 +271,17 @@ class NativeEngine(NativeControl):
         elif not useful:
             self._count_control()
         credit = stream.credit
-        if credit is None:
-            credit = stream.credit = Credit(self._stream_credit)
-        self._credit.window -= size
-        credit.window -= size
-        if self._credit.window < 0 or credit.window < 0:
+        if size > (self._stream_credit if credit is None else credit.window) or size > self._credit.window:
             raise Fault(ErrorCode.FLOW_CONTROL_ERROR, "more DATA than there is room for in the window")
+        self._credit.window -= size
+        if not end_stream:
+            if credit is None:
+                credit = stream.credit = Credit(self._stream_credit)
+            credit.window -= size
         if useful or end_stream:
             events.append(DataReceived(stream_id, data, end_stream))
-        if end_stream:
-            self._remote_ended(stream_id, stream)
+            if end_stream:
+                self._remote_ended(stream_id, stream)
         if size > useful:
             self.acknowledge(stream_id, size - useful)
 

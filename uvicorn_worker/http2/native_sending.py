@@ -95,7 +95,7 @@ class NativeSending:
     def respond(self, stream_id: int, status: int, fields: list[Any], body: bytes) -> bool:
         """See `Engine`."""
         stream = self._streams.get(stream_id)
-        if stream is None:
+        if stream is None or stream.state == LOCAL_DONE:
             return True
         size = len(body)
         if size and (size > self._window or size > self._stream_window + stream.opened):
@@ -129,7 +129,7 @@ class NativeSending:
     def send_headers(self, stream_id: int, status: int, fields: list[Any], end_stream: bool) -> None:
         """See `Engine`."""
         stream = self._streams.get(stream_id)
-        if stream is not None:
+        if stream is not None and stream.state != LOCAL_DONE:
             self._send_block(stream_id, b"".join([STATUS[status], *fields]), end_stream)
             if end_stream:
                 self._local_ended(stream_id, stream)
@@ -137,7 +137,7 @@ class NativeSending:
     def send_trailers(self, stream_id: int, fields: list[Any]) -> None:
         """See `Engine`."""
         stream = self._streams.get(stream_id)
-        if stream is not None:
+        if stream is not None and stream.state != LOCAL_DONE:
             self._send_block(stream_id, b"".join(fields), True)
             self._local_ended(stream_id, stream)
 
@@ -160,7 +160,7 @@ class NativeSending:
     def send_data(self, stream_id: int, data: bytes | memoryview, end_stream: bool) -> None:
         """See `Engine`."""
         stream = self._streams.get(stream_id)
-        if stream is None:
+        if stream is None or stream.state == LOCAL_DONE:
             return
         size, most, queue = len(data), self._frame_size, self._queue
         if size > self._window or (size and size > self._stream_window + stream.opened):
