@@ -98,11 +98,11 @@ class NativeSending:
         if stream is None or stream.state == LOCAL_DONE:
             return True
         size = len(body)
-        if size and (size > self._window or size > self._stream_window + stream.opened):
+        if size > self._window or (size and size > self._stream_window + stream.opened):
             return False
         block = b"".join([STATUS[status], *fields])
-        most = self._frame_size
-        if self._table_due or size > most or len(block) > most:
+        length, most = len(block), self._frame_size
+        if length > most or size > most or self._table_due:
             self.send_headers(stream_id, status, fields, not size)
             if size:
                 self.send_data(stream_id, body, True)
@@ -110,15 +110,15 @@ class NativeSending:
         if size:
             self._window -= size
             self._control += CONTROL_PER_DATA
-            # Length and type, flags (END_HEADERS; END_STREAM), stream.
+            # Length and type, flags, stream.
             self._queue += (
-                pack_header(len(block) << 8 | _HEADERS, END_HEADERS, stream_id),
+                pack_header(length << 8 | _HEADERS, END_HEADERS, stream_id),
                 block,
                 pack_header(size << 8, END_STREAM, stream_id),
                 body,
             )
         else:
-            self._queue += (pack_header(len(block) << 8 | _HEADERS, END_HEADERS | END_STREAM, stream_id), block)
+            self._queue += (pack_header(length << 8 | _HEADERS, END_HEADERS | END_STREAM, stream_id), block)
         if stream.state == REMOTE_DONE:
             del self._streams[stream_id]
         else:
