@@ -27,6 +27,7 @@ from uvicorn_worker.http2.events import (
     RequestHead,
     RequestReceived,
     StreamReset,
+    TrailersReceived,
 )
 from uvicorn_worker.http2.h2_engine import H2Engine
 from uvicorn_worker.http2.limits import Limits
@@ -343,10 +344,13 @@ class Side:
         engine.start()
         # What was received and not acknowledged, by stream; streams that were answered, in part or whole.
         self.received: dict[int, int] = {}
+        # Streams that the client has ended.
+        self.whole: set[int] = set()
         self.begun: set[int] = set()
         self.ended: set[int] = set()
 
     def play(self, step: Step) -> Turn:
+        """What comes of a step; but for credit to a stream that the client has ended: h2 gives it, for no use."""
         events: list[Event] = []
         if isinstance(step, bytes):
             events = self.engine.receive_data(step)
@@ -355,13 +359,16 @@ class Side:
         for event in events:
             if isinstance(event, DataReceived):
                 self.received[event.stream_id] = self.received.get(event.stream_id, 0) + len(event.data)
+            if getattr(event, "end_stream", isinstance(event, TrailersReceived)):
+                self.whole.add(event.stream_id)  # type: ignore[union-attr]
         pieces = self.engine.data_to_send()
         assert all(pieces), "an empty piece"
+        frames = [answer(one) for one in frames_of(b"".join(pieces))]
         latest = self.engine.last_stream_id
         windows = [self.engine.window(number) for number in range(max(1, latest - 10), latest + 1)]
         return Turn(
             [described(event) for event in events],
-            [answer(one) for one in frames_of(b"".join(pieces))],
+            [one for one in frames if one[0] != "WINDOW_UPDATE" or one[2] not in self.whole],
             [self.engine.connection_window(), latest, *windows],
         )
 
