@@ -17,7 +17,7 @@ from uvicorn_worker.http2.events import (
     TrailersReceived,
     WindowOpened,
 )
-from uvicorn_worker.http2.limits import Limits
+from uvicorn_worker.http2.limits import GAPS_REMEMBERED, Limits
 
 NO, PROTOCOL, CLOSED = ErrorCode.NO_ERROR, ErrorCode.PROTOCOL_ERROR, ErrorCode.STREAM_CLOSED
 
@@ -132,7 +132,8 @@ TABLE: dict[str, dict[str, Outcome]] = {
     "closed by the client": ALL_CLOSED,
     "closed by us": ALL_IGNORED,
     "refused": ALL_IGNORED,
-    "skipped": ALL_CLOSED,
+    # 5.1.1: a number is not to be used behind a higher one.
+    "skipped": {**ALL_CLOSED, "HEADERS": (PROTOCOL,), "trailers": (PROTOCOL,)},
 }
 
 
@@ -191,6 +192,18 @@ class TestStates:
         assert isinstance(event, StreamReset)
         assert side.client.streams[5].reset == PROTOCOL
         assert isinstance(side.deliver(side.client.request(b"/", stream_id=7))[0], RequestReceived)
+
+    @pytest.mark.parametrize(("number_of_gap", "code"), [(1, CLOSED), (5, PROTOCOL)])
+    def test_gaps_are_remembered_for_a_while(self, pair: Connect, number_of_gap: int, code: ErrorCode) -> None:
+        """What is older counts as closed."""
+        side = pair()
+        last = 4 * (GAPS_REMEMBERED + 1)
+        for number in range(3, last, 4):
+            side.deliver(side.client.request(b"/", stream_id=number))
+            side.engine.respond(number, 200, [], b"")
+        (event,) = side.deliver(side.client.request(b"/", stream_id=number_of_gap))
+        assert isinstance(event, ConnectionFailed)
+        assert event.code == code
 
     def test_what_is_late_still_changes_the_table(self, pair: Connect) -> None:
         """4.3: header blocks of streams that are gone are decoded all the same."""

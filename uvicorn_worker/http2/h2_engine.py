@@ -58,6 +58,7 @@ from uvicorn_worker.http2.limits import (
     RESETS_REMEMBERED,
     USEFUL_DATA,
     Limits,
+    note_gap,
 )
 
 __all__ = ["H2Engine"]
@@ -152,6 +153,8 @@ class H2Engine:
         self._streams: dict[int, _Stream] = {}
         # Streams that we have reset: what the client has sent before it knew is to be ignored (5.4.2).
         self._were_reset: dict[int, None] = {}
+        # Numbers below the last one that the client has left out.
+        self._gaps: list[range] = []
         self._highest_allowed = MAX_STREAM_ID
         self._queue: list[bytes | memoryview] = []
         self._buffer = b""
@@ -342,6 +345,9 @@ class H2Engine:
         stream = self._streams.get(stream_id)
         if stream is None and stream_id <= self.last_stream_id:
             if stream_id not in self._were_reset:
+                if any(stream_id in gap for gap in self._gaps):
+                    reason = f"HEADERS on stream {stream_id}, behind those of a later one"
+                    raise _Fault(ErrorCode.PROTOCOL_ERROR, reason)
                 raise _Fault(ErrorCode.STREAM_CLOSED, f"HEADERS on stream {stream_id}, which is closed")
             self._count_control()
             # Decoded all the same, since it may change the table.
@@ -360,6 +366,8 @@ class H2Engine:
 
     def _begin_request(self, block: list[bytes], stream_id: int, end_stream: bool, events: list[Event]) -> None:
         self._feed(_whole_block(block, stream_id), events)
+        if stream_id > self.last_stream_id + 2:
+            note_gap(self._gaps, self.last_stream_id, stream_id)
         self.last_stream_id = stream_id
         if stream_id > self._highest_allowed or len(self._streams) >= self._limits.max_concurrent_streams:
             self._count_control()

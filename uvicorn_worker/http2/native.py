@@ -37,6 +37,7 @@ from uvicorn_worker.http2.limits import (
     CONTROL_PER_REQUEST,
     USEFUL_DATA,
     Limits,
+    note_gap,
 )
 from uvicorn_worker.http2.native_control import NativeControl
 from uvicorn_worker.http2.native_frames import (
@@ -191,6 +192,8 @@ class NativeEngine(NativeControl):
         changes = self._decoder.changes
         if head is None:
             fields = self._decoder.decode(block)
+        if stream_id > self.last_stream_id + 2:
+            note_gap(self._gaps, self.last_stream_id, stream_id)
         self.last_stream_id = stream_id
         streams = self._streams
         if len(streams) >= self._max_streams or stream_id > self._highest_allowed:
@@ -241,6 +244,8 @@ class NativeEngine(NativeControl):
         self._decoder.decode(block)
 
     def _fail_on_headers(self, stream_id: int, block: bytes, end_stream: bool, events: list[Event]) -> None:
+        if any(stream_id in gap for gap in self._gaps):
+            raise Fault(ErrorCode.PROTOCOL_ERROR, f"HEADERS on stream {stream_id}, behind those of a later one")
         raise Fault(ErrorCode.STREAM_CLOSED, f"HEADERS on stream {stream_id}, which is closed")
 
     # Bodies ------------------------------------------------------------------------------------------

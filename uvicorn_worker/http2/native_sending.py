@@ -49,6 +49,8 @@ class NativeSending:
         self._streams: dict[int, Stream] = {}
         # Streams that we have reset: what the client has sent before it knew is to be ignored (5.4.2).
         self._were_reset: dict[int, None] = {}
+        # Numbers below the last one that the client has left out.
+        self._gaps: list[range] = []
         self._highest_allowed = MAX_STREAM_ID
         self._failed = False
         self._queue: list[bytes | memoryview] = []
