@@ -60,6 +60,21 @@ _SETTINGS = int(FrameType.SETTINGS)
 class NativeEngine(NativeControl):
     """One connection; see engine.py for the contract."""
 
+    __slots__ = (
+        "_awaited",
+        "_block",
+        "_block_ends",
+        "_block_size",
+        "_block_stream",
+        "_decoder",
+        "_heads",
+        "_is_particular",
+        "_max_frame_size",
+        "_max_streams",
+        "_preface",
+        "_rest",
+    )
+
     def __init__(self, limits: Limits) -> None:
         super().__init__(limits)
         self._decoder = HeaderDecoder(limits.header_list_bound)

@@ -29,6 +29,8 @@ __all__ = ["NativeControl"]
 class NativeControl(NativeSending):
     """What the client says of streams and of the connection, beside requests."""
 
+    __slots__ = ()
+
     def read_control(self, kind: int, payload: bytes, flags: int, stream_id: int, events: list[Event]) -> None:
         """Deal with a whole frame; raises `Fault`."""
         self._count_control()

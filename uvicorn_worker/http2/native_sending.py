@@ -43,6 +43,27 @@ _DATA, _HEADERS, _CONTINUATION = int(FrameType.DATA), int(FrameType.HEADERS), in
 class NativeSending:
     """What the client has been told, and may still be told."""
 
+    __slots__ = (
+        "_answers",
+        "_control",
+        "_credit",
+        "_failed",
+        "_frame_size",
+        "_gaps",
+        "_highest_allowed",
+        "_limits",
+        "_queue",
+        "_resets",
+        "_stream_credit",
+        "_stream_window",
+        "_streams",
+        "_table_due",
+        "_table_size",
+        "_were_reset",
+        "_window",
+        "last_stream_id",
+    )
+
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self.last_stream_id = 0
