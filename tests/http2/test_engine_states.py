@@ -254,6 +254,16 @@ class TestSettings:
         assert isinstance(event, ConnectionFailed)
         assert event.code == ErrorCode.FLOW_CONTROL_ERROR
 
+    def test_a_window_of_a_stream_that_is_gone(self, pair: Connect) -> None:
+        side = pair()
+        is_open(side)
+        side.deliver(side.client.window(2**31 - 1 - 65535, 5), side.client.reset(5))
+        side.deliver(side.client.request(b"/", stream_id=7), side.client.window(1000, 7))
+        most = side.client.settings({Setting.INITIAL_WINDOW_SIZE: 2**31 - 1 - 1000})
+        assert [type(event) for event in side.deliver(most)] == [WindowOpened]
+        (event,) = side.deliver(side.client.settings({Setting.INITIAL_WINDOW_SIZE: 2**31 - 1}))
+        assert isinstance(event, ConnectionFailed)
+
     def test_ours_bind_from_their_acknowledgement_on(self, pair: Connect) -> None:
         """6.5.3: until then, streams have the window that is usual."""
         side = pair(initial_window_size=1000)

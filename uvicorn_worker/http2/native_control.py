@@ -43,7 +43,7 @@ class NativeControl(NativeSending):
         if read is not None:
             read(self, payload, flags, stream_id, events)
 
-    # Frames of streams -------------------------------------------------------------------------
+    # Frames of streams -------------------------------------------------------------------------------
 
     def _read_window_update(self, payload: bytes, flags: int, stream_id: int, events: list[Event]) -> None:
         more = int.from_bytes(payload, "big") & MAX_WINDOW
@@ -66,6 +66,7 @@ class NativeControl(NativeSending):
         elif self._stream_window + stream.opened > MAX_WINDOW:
             self._fail_stream(stream_id, ErrorCode.FLOW_CONTROL_ERROR, "the window is too large", events)
         else:
+            self._most_opened = max(self._most_opened, stream.opened)
             events.append(WindowOpened(stream_id))
 
     def _read_reset(self, payload: bytes, flags: int, stream_id: int, events: list[Event]) -> None:
@@ -131,7 +132,10 @@ class NativeControl(NativeSending):
 
     def _change_windows(self, value: int) -> None:
         """6.9.2: streams that are there keep what they have sent; the window may become negative by it."""
-        if any(value + stream.opened > MAX_WINDOW for stream in self._streams.values()):
+        if value + self._most_opened > MAX_WINDOW:
+            # The one that was opened most may be gone. Streams are not looked at for each of many such settings.
+            self._most_opened = max([stream.opened for stream in self._streams.values()], default=0)
+        if value + self._most_opened > MAX_WINDOW:
             raise Fault(ErrorCode.FLOW_CONTROL_ERROR, f"the window of a stream is too large by a setting of {value}")
         self._stream_window = value
 

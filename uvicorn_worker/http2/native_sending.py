@@ -52,6 +52,7 @@ class NativeSending:
         "_gaps",
         "_highest_allowed",
         "_limits",
+        "_most_opened",
         "_queue",
         "_resets",
         "_stream_credit",
@@ -79,6 +80,8 @@ class NativeSending:
         self._window = DEFAULT_WINDOW
         self._stream_window = DEFAULT_WINDOW
         self._frame_size = DEFAULT_FRAME_SIZE
+        # How much the window of any stream was opened, at the most.
+        self._most_opened = 0
         # The dynamic table that the client lets us have, and whether it is to be told that we use none.
         self._table_size = TABLE_SIZE
         self._table_due = False
