@@ -19,6 +19,7 @@ from hpack import Decoder, Encoder, HPACKError, OversizedHeaderListError
 
 from tests.http2.wire import Client, frame, frames_of, settings_payload
 from uvicorn_worker.http2.codes import ACK, END_HEADERS, END_STREAM, PADDED, PREFACE, PRIORITY, ErrorCode, FrameType
+from uvicorn_worker.http2.defence import Fault
 from uvicorn_worker.http2.engine import Engine
 from uvicorn_worker.http2.events import (
     ConnectionFailed,
@@ -32,7 +33,6 @@ from uvicorn_worker.http2.events import (
 from uvicorn_worker.http2.h2_engine import H2Engine
 from uvicorn_worker.http2.limits import Limits
 from uvicorn_worker.http2.native import NativeEngine
-from uvicorn_worker.http2.native_frames import Fault
 from uvicorn_worker.http2.native_hpack import HeaderDecoder
 
 CONVERSATIONS = 400

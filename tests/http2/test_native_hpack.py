@@ -7,9 +7,9 @@ from hpack.huffman import HuffmanEncoder
 from hpack.huffman_constants import REQUEST_CODES, REQUEST_CODES_LENGTH
 
 from uvicorn_worker.http2.codes import ErrorCode
+from uvicorn_worker.http2.defence import Fault
 from uvicorn_worker.http2.encoding import encode_integer
 from uvicorn_worker.http2.events import RequestHead
-from uvicorn_worker.http2.native_frames import Fault
 from uvicorn_worker.http2.native_hpack import STATUS, HeaderDecoder
 from uvicorn_worker.http2.native_huffman import HuffmanError, decode_huffman
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from uvicorn_worker.config import Config
+from uvicorn_worker.http2.codes import Setting
 
 __all__ = [
     "ANSWER_BACKLOG",
@@ -94,6 +95,21 @@ class Limits:
     def header_list_bound(self) -> int:
         """Above this size a header list is not decoded."""
         return self.max_header_list_size * HEADER_LIST_SLACK
+
+    @property
+    def settings(self) -> bytes:
+        """The payload of our SETTINGS."""
+        settings = {
+            Setting.ENABLE_PUSH: 0,
+            Setting.MAX_CONCURRENT_STREAMS: self.max_concurrent_streams,
+            Setting.INITIAL_WINDOW_SIZE: self.initial_window_size,
+            Setting.MAX_FRAME_SIZE: self.max_frame_size,
+            Setting.MAX_HEADER_LIST_SIZE: self.max_header_list_size,
+            Setting.NO_RFC7540_PRIORITIES: 1,
+        }
+        if self.connect_protocol:
+            settings[Setting.ENABLE_CONNECT_PROTOCOL] = 1
+        return b"".join(key.to_bytes(2, "big") + value.to_bytes(4, "big") for key, value in settings.items())
 
     @classmethod
     def from_config(cls, config: Config) -> Limits:

@@ -24,6 +24,7 @@ from uvicorn_worker.http2.codes import (
     ErrorCode,
     FrameType,
 )
+from uvicorn_worker.http2.defence import Fault
 from uvicorn_worker.http2.events import (
     DataReceived,
     Event,
@@ -42,7 +43,6 @@ from uvicorn_worker.http2.limits import (
 from uvicorn_worker.http2.native_control import NativeControl
 from uvicorn_worker.http2.native_frames import (
     HEADER_SIZE,
-    Fault,
     cut_header,
     strip_data,
     strip_headers,

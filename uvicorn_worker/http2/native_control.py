@@ -8,7 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from uvicorn_worker.http2.codes import ACK, MAX_STREAM_ID, MAX_WINDOW, ErrorCode, FrameType, Setting
+from uvicorn_worker.http2.codes import (
+    ACK,
+    CONNECTION_FRAMES,
+    LENGTHS,
+    MAX_STREAM_ID,
+    MAX_WINDOW,
+    ErrorCode,
+    FrameType,
+    Setting,
+)
+from uvicorn_worker.http2.defence import Fault
 from uvicorn_worker.http2.events import (
     ConnectionFailed,
     Event,
@@ -18,8 +28,7 @@ from uvicorn_worker.http2.events import (
     StreamReset,
     WindowOpened,
 )
-from uvicorn_worker.http2.limits import ANSWER_BACKLOG
-from uvicorn_worker.http2.native_frames import CONNECTION_FRAMES, LENGTHS, Fault, make_frame, unpack_setting
+from uvicorn_worker.http2.native_frames import make_frame, unpack_setting
 from uvicorn_worker.http2.native_sending import NativeSending
 from uvicorn_worker.http2.native_streams import IDLE
 
@@ -168,28 +177,6 @@ class NativeControl(NativeSending):
         self._failed = True
         self._streams.clear()
         events.append(ConnectionFailed(code, reason))
-
-    def _fail_stream(self, stream_id: int, code: int, reason: str, events: list[Event]) -> None:
-        """Reset a stream for a fault of the client's."""
-        self.reset(stream_id, code)
-        self._count_answer()
-        events.append(StreamReset(stream_id, code, reason))
-        self._count_reset()
-
-    def _count_reset(self) -> None:
-        self._resets -= 1
-        if self._resets < 0:
-            raise Fault(ErrorCode.ENHANCE_YOUR_CALM, "too many streams were reset")
-
-    def _count_control(self) -> None:
-        self._control -= 1
-        if self._control < 0:
-            raise Fault(ErrorCode.ENHANCE_YOUR_CALM, "too many frames that carry nothing")
-
-    def _count_answer(self) -> None:
-        self._answers += 1
-        if self._answers > ANSWER_BACKLOG:
-            raise Fault(ErrorCode.ENHANCE_YOUR_CALM, "too many frames that want an answer")
 
 
 def _not_a_flag(value: int) -> int:

@@ -1,4 +1,4 @@
-"""Frames of the native engine as bytes (RFC 9113, 4.1 and 6): headers, padding, and the fault that a frame can be.
+"""Frames of the native engine as bytes (RFC 9113, 4.1 and 6): their headers, and padding.
 
 +---------------+------+-------+---+--------------+
 | Length (24)   | Type | Flags | R | Stream (31)  |    nine octets, then the payload
@@ -9,13 +9,11 @@ from __future__ import annotations
 
 from struct import Struct
 
-from uvicorn_worker.http2.codes import MAX_STREAM_ID, PADDED, PRIORITY, ErrorCode, FrameType
+from uvicorn_worker.http2.codes import MAX_STREAM_ID, PADDED, PRIORITY, ErrorCode
+from uvicorn_worker.http2.defence import Fault
 
 __all__ = [
-    "CONNECTION_FRAMES",
     "HEADER_SIZE",
-    "LENGTHS",
-    "Fault",
     "cut_header",
     "make_frame",
     "pack_header",
@@ -31,25 +29,6 @@ cut_header = Struct(">HBBBI").unpack_from
 # Length and type as one number, flags, stream.
 pack_header = Struct(">IBI").pack
 unpack_setting = Struct(">HI").unpack_from
-
-CONNECTION_FRAMES = frozenset([FrameType.SETTINGS, FrameType.PING, FrameType.GOAWAY, FrameType.PRIORITY_UPDATE])
-"""Frames of the connection, which name no stream."""
-
-LENGTHS: dict[int, int] = {
-    FrameType.PRIORITY: 5,
-    FrameType.RST_STREAM: 4,
-    FrameType.PING: 8,
-    FrameType.WINDOW_UPDATE: 4,
-}
-"""The lengths of frames that can have one only."""
-
-
-class Fault(Exception):
-    """A connection error (5.4.1), with its code; the text is the debug data of GOAWAY."""
-
-    def __init__(self, code: int, reason: str) -> None:
-        super().__init__(reason)
-        self.code = code
 
 
 def make_frame(kind: int, flags: int, stream_id: int, payload: bytes = b"") -> bytes:

@@ -15,10 +15,10 @@ from typing import Any
 from hpack.table import HeaderTable
 
 from uvicorn_worker.http2.codes import ErrorCode
+from uvicorn_worker.http2.defence import Fault
 from uvicorn_worker.http2.encoding import encode_field
 from uvicorn_worker.http2.events import RequestHead
 from uvicorn_worker.http2.fields import FIELD_OVERHEAD
-from uvicorn_worker.http2.native_frames import Fault
 from uvicorn_worker.http2.native_huffman import HuffmanError, decode_huffman
 
 __all__ = ["STATUS", "TABLE_SIZE", "HeaderDecoder"]

@@ -13,15 +13,11 @@ from uvicorn_worker.http2.codes import (
     END_STREAM,
     MAX_STREAM_ID,
     FrameType,
-    Setting,
 )
+from uvicorn_worker.http2.defence import Defence
 from uvicorn_worker.http2.encoding import NO_TABLE, encode_field
 from uvicorn_worker.http2.limits import (
-    CONTROL_BURST,
     CONTROL_PER_DATA,
-    CONTROL_PER_TICK,
-    RESET_BURST,
-    RESET_PER_TICK,
     RESETS_REMEMBERED,
     USEFUL_DATA,
     Limits,
@@ -40,12 +36,10 @@ DEFAULT_FRAME_SIZE = 16384
 _DATA, _HEADERS, _CONTINUATION = int(FrameType.DATA), int(FrameType.HEADERS), int(FrameType.CONTINUATION)
 
 
-class NativeSending:
+class NativeSending(Defence):
     """What the client has been told, and may still be told."""
 
     __slots__ = (
-        "_answers",
-        "_control",
         "_credit",
         "_failed",
         "_frame_size",
@@ -54,7 +48,6 @@ class NativeSending:
         "_limits",
         "_most_opened",
         "_queue",
-        "_resets",
         "_stream_credit",
         "_stream_window",
         "_streams",
@@ -66,6 +59,7 @@ class NativeSending:
     )
 
     def __init__(self, limits: Limits) -> None:
+        super().__init__()
         self._limits = limits
         self.last_stream_id = 0
         self._streams: dict[int, Stream] = {}
@@ -88,10 +82,6 @@ class NativeSending:
         # Our windows: of the connection, and of a stream. SETTINGS bind the client from its ACK on.
         self._credit = Credit(limits.connection_window)
         self._stream_credit = DEFAULT_WINDOW
-        # What the client has left of the limits in limits.py.
-        self._control = CONTROL_BURST
-        self._resets = RESET_BURST
-        self._answers = 0
 
     @staticmethod
     def prepare(name: bytes, value: bytes) -> Any:
@@ -100,21 +90,10 @@ class NativeSending:
 
     def start(self) -> None:
         """See `Engine`."""
-        limits = self._limits
-        settings = {
-            Setting.ENABLE_PUSH: 0,
-            Setting.MAX_CONCURRENT_STREAMS: limits.max_concurrent_streams,
-            Setting.INITIAL_WINDOW_SIZE: limits.initial_window_size,
-            Setting.MAX_FRAME_SIZE: limits.max_frame_size,
-            Setting.MAX_HEADER_LIST_SIZE: limits.max_header_list_size,
-            Setting.NO_RFC7540_PRIORITIES: 1,
-        }
-        if limits.connect_protocol:
-            settings[Setting.ENABLE_CONNECT_PROTOCOL] = 1
-        payload = b"".join(key.to_bytes(2, "big") + value.to_bytes(4, "big") for key, value in settings.items())
-        self._queue.append(make_frame(FrameType.SETTINGS, 0, 0, payload))
-        if limits.connection_window > DEFAULT_WINDOW:
-            self._open_window(0, limits.connection_window - DEFAULT_WINDOW)
+        self._queue.append(make_frame(FrameType.SETTINGS, 0, 0, self._limits.settings))
+        more = self._limits.connection_window - DEFAULT_WINDOW
+        if more:
+            self._open_window(0, more)
 
     # Responses ---------------------------------------------------------------------------------------
 
@@ -282,11 +261,6 @@ class NativeSending:
         """See `Engine`."""
         if not self._failed:
             self._queue.append(make_frame(FrameType.PING, 0, 0, payload))
-
-    def tick(self) -> None:
-        """See `Engine`."""
-        self._control = min(CONTROL_BURST, self._control + CONTROL_PER_TICK)
-        self._resets = min(RESET_BURST, self._resets + RESET_PER_TICK)
 
     def data_to_send(self) -> list[bytes | memoryview]:
         """See `Engine`."""
