@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import random
+import re
 import resource
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from .websocket_wire import BINARY, Message, check_echo
-from .wire import VARIED, Request, check_answers
+from .wire import VARIED, Request, WrongAnswer, check_answers
 
 _REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -119,13 +122,18 @@ def _lua(raw: bytes) -> str:
     return "".join(f"\\{byte:03d}" for byte in raw)
 
 
-def _run_wrk(command: list[str], seconds: int) -> LoadResult:
+def _run_tool(command: list[str], seconds: int) -> tuple[subprocess.CompletedProcess[str], float]:
+    """What a load generator said, and which share of its core it used."""
     used, started = _children_cpu(), time.monotonic()
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=seconds + 30, check=False)
     except subprocess.TimeoutExpired as error:
-        raise LoadError("wrk did not end in time") from error
-    busy = (_children_cpu() - used) / (time.monotonic() - started)
+        raise LoadError("the load generator did not end in time") from error
+    return done, (_children_cpu() - used) / (time.monotonic() - started)
+
+
+def _run_wrk(command: list[str], seconds: int) -> LoadResult:
+    done, busy = _run_tool(command, seconds)
     lines = [line for line in done.stdout.splitlines() if line.startswith("RESULT ")]
     if done.returncode or not lines:
         raise LoadError(f"wrk failed with exit code {done.returncode}: {(done.stderr or done.stdout).strip()}")
@@ -138,6 +146,68 @@ def _run_wrk(command: list[str], seconds: int) -> LoadResult:
         latency_p99_ms=result["p99_us"] / 1e3,
         busy=busy,
     )
+
+
+@dataclass(frozen=True)
+class H2load:
+    """HTTP/2 with prior knowledge in cleartext, by h2load with one thread.
+
+    `streams` requests are under way on each connection.
+    Windows are h2load's own: 1 GiB, so that they bound nothing.
+    """
+
+    path: str
+    expected: bytes
+    body: bytes = b""
+    streams: int = 16
+
+    def check(self, port: int) -> None:
+        with self._arguments() as data:
+            command = ["curl", "--silent", "--show-error", "--http2-prior-knowledge", "--max-time", "10"]
+            command += ["--data-binary", f"@{data[0]}"] if data else []
+            done = subprocess.run([*command, self._url(port)], capture_output=True, check=False)
+        if done.returncode:
+            raise WrongAnswer(f"no proper answer: {done.stderr.decode(errors='replace').strip()}")
+        if done.stdout != self.expected:
+            raise WrongAnswer(f"unexpected body of {len(done.stdout)} bytes instead of {len(self.expected)}")
+
+    def run(self, port: int, *, connections: int, seconds: int, core: int) -> LoadResult:
+        with self._arguments() as data, tempfile.NamedTemporaryFile("r") as log:
+            options = ["-t", "1", "-c", str(connections), "-m", str(self.streams), "-D", str(seconds)]
+            options += ["--log-file", log.name, *(["--data", data[0]] if data else [])]
+            done, busy = _run_tool(["taskset", "-c", str(core), "h2load", *options, self._url(port)], seconds)
+            times = sorted(int(line.split("\t")[2]) for line in log)
+        return self._result(done.stdout, times, seconds, busy)
+
+    @staticmethod
+    def _result(said: str, times: list[int], seconds: int, busy: float) -> LoadResult:
+        counts = {name: int(count) for count, name in re.findall(r"(\d+) (succeeded|failed|errored|timeout)", said)}
+        statuses = re.search(r"status codes: (\d+) 2xx, (\d+) 3xx, (\d+) 4xx, (\d+) 5xx", said)
+        if len(counts) != 4 or statuses is None or not times:
+            raise LoadError(f"h2load failed: {said.strip()[-300:]}")
+        wrong = sum(map(int, statuses.groups()[1:]))
+        return LoadResult(
+            requests=counts["succeeded"],
+            seconds=seconds,
+            errors={"stream": counts["failed"], "timeout": counts["timeout"], "status": wrong},
+            latency_p50_ms=times[len(times) // 2] / 1e3,
+            latency_p99_ms=times[len(times) * 99 // 100] / 1e3,
+            busy=busy,
+        )
+
+    def _url(self, port: int) -> str:
+        return f"http://127.0.0.1:{port}{self.path}"
+
+    @contextlib.contextmanager
+    def _arguments(self) -> Iterator[list[str]]:
+        """The name of a file with the body, if there is one."""
+        if not self.body:
+            yield []
+            return
+        with tempfile.NamedTemporaryFile("wb") as file:
+            file.write(self.body)
+            file.flush()
+            yield [file.name]
 
 
 @dataclass(frozen=True)
@@ -185,7 +255,7 @@ def _children_cpu() -> float:
 
 def require_tools() -> None:
     """Raise LoadError, saying what to install, unless the programs used here are there."""
-    packages = {"wrk": "wrk", "taskset": "util-linux"}
+    packages = {"wrk": "wrk", "taskset": "util-linux", "h2load": "nghttp2-client", "curl": "curl"}
     missing = [f"{tool} (Debian and Ubuntu: apt-get install {packages[tool]})" for tool in packages
                if shutil.which(tool) is None]  # fmt: skip
     if missing:

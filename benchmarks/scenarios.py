@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .load import Load, WebSocketEcho, Wrk
+from .load import H2load, Load, WebSocketEcho, Wrk
 from .websocket_wire import BINARY, Message
 from .wire import VARIED, Request
 
@@ -12,6 +12,8 @@ from .wire import VARIED, Request
 RAW = "raw:app"
 FASTAPI = "fastapi_app:app"
 WEBSOCKET = "ws_echo:app"
+# The same as RAW, where the servers speak HTTP/2.
+HTTP2 = "raw:http2"
 
 
 @dataclass(frozen=True)
@@ -138,5 +140,26 @@ SCENARIOS = (
         WebSocketEcho(Message(64, deflate=True)),
         unit="message",
         default=False,
+    ),
+    Scenario(
+        "h2-get",
+        "HTTP/2, GET, 13 bytes of text, 8 connections with 16 streams each",
+        HTTP2,
+        H2load("/", HELLO),
+        connections=8,
+    ),
+    Scenario(
+        "h2-post-1k",
+        "HTTP/2, POST of 1 KB, echoed, 8 connections with 16 streams each",
+        HTTP2,
+        H2load("/echo", ONE_KILOBYTE, ONE_KILOBYTE),
+        connections=8,
+    ),
+    Scenario(
+        "h2-download-1m",
+        "HTTP/2, GET, 1 MiB in one body message, 8 connections with 4 streams each",
+        HTTP2,
+        H2load("/download", b"0123456789abcdef" * 65536, streams=4),
+        connections=8,
     ),
 )

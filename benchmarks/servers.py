@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .scenarios import WEBSOCKET, Scenario
+from .scenarios import HTTP2, WEBSOCKET, Scenario
 
 OURS = "ours"
 
@@ -17,6 +17,7 @@ _UVLOOP = "uvloop==0.23.0"
 _HTTPTOOLS = "httptools==0.9.0"
 _WEBSOCKETS = "websockets==17.4"
 _WSPROTO = "wsproto==1.3.2"
+_H2 = "h2==4.4.1"
 
 # The applications' own needs, the same for every server.
 _APPS = ("fastapi==0.165.0", "starlette==1.10.0", "pydantic==2.14.3")
@@ -45,9 +46,13 @@ class Server:
     asgi: bool = True
     websocket_command: tuple[str, ...] = ()
     """The command where WebSockets are asked for, if it is another one."""
+    http2_command: tuple[str, ...] = ()
+    """The command where HTTP/2 is spoken; none: the server can't, or not in cleartext."""
 
     def command_for(self, app: str) -> tuple[str, ...]:
         """The template of the command that serves *app*."""
+        if app == HTTP2:
+            return self.http2_command
         return (app == WEBSOCKET and self.websocket_command) or self.command
 
     @property
@@ -55,6 +60,8 @@ class Server:
         return self.environment or self.name
 
     def serves(self, scenario: Scenario) -> bool:
+        if scenario.app == HTTP2:
+            return bool(self.http2_command)
         return self.asgi or scenario.floor
 
 
@@ -65,13 +72,25 @@ def _gunicorn(worker: str, *options: str) -> tuple[str, ...]:
     return ("{bin}/gunicorn", "-k", worker, *common, "--no-control-socket", *options, "{app}")
 
 
-def _granian(websockets: str) -> tuple[str, ...]:
+def _granian(websockets: str, http: str = "1") -> tuple[str, ...]:
     return (
-        *("{bin}/granian", "--interface", "asgi", "--workers", "1", "--loop", "uvloop", "--http", "1", websockets),
+        *("{bin}/granian", "--interface", "asgi", "--workers", "1", "--loop", "uvloop", "--http", http, websockets),
         *("--runtime-mode", "st", "--runtime-threads", "1", "--log-level", "warning", "--no-access-log"),
         *("--host", "127.0.0.1", "--port", "{port}", "{app}"),
     )
 
+
+def _zttp(*options: str) -> tuple[str, ...]:
+    return (
+        *("{bin}/uvicorn", "--http", "zttp", "--loop", "uvloop", "--timeout-keep-alive", "75", *options),
+        *("--log-level", "warning", "--no-access-log", "--host", "127.0.0.1", "--port", "{port}", "{app}"),
+    )
+
+
+_HYPERCORN = (
+    *("{bin}/hypercorn", "-k", "uvloop", "--workers", "1", "--keep-alive", "75", "--log-level", "warning"),
+    *("--bind", "127.0.0.1:{port}", "{app}"),
+)
 
 _OURS = (_GUNICORN, _UVLOOP, _HTTPTOOLS, _WEBSOCKETS, *_APPS)
 _UVICORN_WORKER = (
@@ -86,6 +105,7 @@ SERVERS = (
         _OURS,
         _gunicorn("uvicorn_worker.UvicornWorker"),
         checkout=True,
+        http2_command=_gunicorn("uvicorn_worker.UvicornH2CWorker"),
     ),
     Server(
         "ours-h11",
@@ -123,21 +143,22 @@ SERVERS = (
         "uvicorn-zttp",
         "uvicorn 0.54.0 without Gunicorn, zttp",
         ("uvicorn==0.54.0", _UVLOOP, "zttp==0.0.35", _WEBSOCKETS, *_APPS),
-        (
-            *("{bin}/uvicorn", "--http", "zttp", "--loop", "uvloop", "--timeout-keep-alive", "75"),
-            *("--log-level", "warning", "--no-access-log", "--host", "127.0.0.1", "--port", "{port}", "{app}"),
-        ),
+        _zttp(),
         default=False,
+        http2_command=_zttp("--http2"),
     ),
     Server(
         "gunicorn-asgi",
         "Gunicorn 27.0.1, -k asgi",
-        (_GUNICORN, _UVLOOP, *_APPS),
+        (_GUNICORN, _UVLOOP, _H2, *_APPS),
         # The parser is left on "auto": the C parser where it could be installed.
         _gunicorn("asgi", "--asgi-loop", "uvloop"),
         # What gunicorn[fast] stands for. Named on its own, since that extra asks for a release newer than those
         # commonly mirrored, while Gunicorn itself takes 0.4.1 and later. Has no wheels: needs a C compiler.
         optional=("gunicorn_h1c==0.6.9",),
+        http2_command=_gunicorn(
+            *("asgi", "--asgi-loop", "uvloop", "--http-protocols", "h2,h1", "--http2-cleartext", "prior-knowledge")
+        ),
     ),
     Server(
         "granian",
@@ -145,15 +166,14 @@ SERVERS = (
         ("granian==2.8.7", _UVLOOP, *_APPS),
         _granian("--no-ws"),
         websocket_command=_granian("--ws"),
+        http2_command=_granian("--no-ws", "2"),
     ),
     Server(
         "hypercorn",
         "Hypercorn 0.18.0",
         ("hypercorn==0.18.0", _WSPROTO, _UVLOOP, *_APPS),
-        (
-            *("{bin}/hypercorn", "-k", "uvloop", "--workers", "1", "--keep-alive", "75", "--log-level", "warning"),
-            *("--bind", "127.0.0.1:{port}", "{app}"),
-        ),
+        _HYPERCORN,
+        http2_command=_HYPERCORN,
     ),
     Server(
         "floor",

@@ -221,7 +221,7 @@ class TestImports:
 
 class TestPublicNames:
     def test_they_are_these(self) -> None:
-        assert uvicorn_worker.__all__ == ["Config", "Server", "UvicornH11Worker", "UvicornWorker"]
+        assert uvicorn_worker.__all__ == ["Config", "Server", "UvicornH2CWorker", "UvicornH11Worker", "UvicornWorker"]
 
     def test_each_of_them_is_there(self) -> None:
         assert all(isinstance(getattr(uvicorn_worker, name), type) for name in uvicorn_worker.__all__)
@@ -251,15 +251,15 @@ class TestDistribution:
 
     def test_on_cpython_everything_is_required(self) -> None:
         names = required(sys_platform="linux", platform_python_implementation="CPython", python_version="3.11")
-        assert names == {"gunicorn", "h11", "h2", "httptools", "uvloop", "websockets"}
+        assert names == {"gunicorn", "h11", "h2", "hpack", "httptools", "uvloop", "websockets"}
 
     def test_windows_does_without_uvloop(self) -> None:
         names = required(sys_platform="win32", platform_python_implementation="CPython", python_version="3.11")
-        assert names == {"gunicorn", "h11", "h2", "httptools", "websockets"}
+        assert names == {"gunicorn", "h11", "h2", "hpack", "httptools", "websockets"}
 
     def test_pypy_does_without_c_extensions(self) -> None:
         names = required(sys_platform="linux", platform_python_implementation="PyPy")
-        assert names == {"gunicorn", "h11", "h2", "websockets"}
+        assert names == {"gunicorn", "h11", "h2", "hpack", "websockets"}
 
     def test_gunicorn_from_23_on(self) -> None:
         (gunicorn,) = (item for item in requirements() if item.name == "gunicorn")

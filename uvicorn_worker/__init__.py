@@ -12,15 +12,15 @@ from uvicorn_worker.config import Config
 from uvicorn_worker.server import Server
 
 if TYPE_CHECKING:
-    from uvicorn_worker.worker import UvicornH11Worker, UvicornWorker
+    from uvicorn_worker.worker import UvicornH2CWorker, UvicornH11Worker, UvicornWorker
 
 __version__ = "0.1.0"
 
-__all__ = ["Config", "Server", "UvicornH11Worker", "UvicornWorker"]
+__all__ = ["Config", "Server", "UvicornH2CWorker", "UvicornH11Worker", "UvicornWorker"]
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("UvicornWorker", "UvicornH11Worker"):
+    if name in ("UvicornWorker", "UvicornH11Worker", "UvicornH2CWorker"):
         from uvicorn_worker import worker
 
         return getattr(worker, name)

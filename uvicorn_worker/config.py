@@ -31,6 +31,7 @@ from uvicorn_worker.rules import (
     TEXT,
     TEXT_TABLE,
     Rule,
+    int_between,
     is_int,
     list_of,
     one_of,
@@ -68,6 +69,7 @@ def section(title: str) -> Callable[..., Any]:
 
 application = section("Application")
 protocols = section("Loop and HTTP")
+http_2 = section("HTTP/2")
 websocket = section("WebSocket")
 responses = section("Responses")
 proxies = section("Proxies")
@@ -139,6 +141,49 @@ class Config:
         one_of("drop", "refuse", "dangerous"),
         "What becomes of a header name with an underscore, which CGI-style names can't tell from a hyphen: it is left "
         "out, the request is answered 400, or it is passed on.",
+    )
+
+    http2: str = http_2(
+        "off",
+        one_of("off", "on"),
+        "HTTP/2 beside HTTP/1.1: by ALPN over TLS, and in cleartext as http2_cleartext says.",
+    )
+    http2_cleartext: str = http_2(
+        "both",
+        one_of("off", "prior-knowledge", "upgrade", "both"),
+        "How HTTP/2 begins without TLS; `Upgrade: h2c` is granted only to peers in forwarded_allow_ips.",
+    )
+    http2_engine: str = http_2(
+        "auto",
+        one_of("auto", "native", "h2"),
+        "What reads and writes the frames of HTTP/2: the server itself, or the h2 library; `auto` is `native`.",
+    )
+    http2_max_concurrent_streams: int = http_2(
+        100, POSITIVE, "How many requests a client may have under way on one HTTP/2 connection.", "streams"
+    )
+    http2_initial_window_size: int = http_2(
+        65535,
+        int_between(1, 2**31 - 1),
+        "How much of a body a client may send on an HTTP/2 stream before the application has taken some.",
+        "bytes",
+    )
+    http2_max_frame_size: int = http_2(
+        16384, int_between(16384, 2**24 - 1), "The largest payload of an HTTP/2 frame from a client.", "bytes"
+    )
+    http2_max_header_list_size: int = http_2(
+        65536,
+        int_between(1024, 2**24),
+        "The largest head of an HTTP/2 request, each field counting 32 bytes more; 431 above.",
+        "bytes",
+    )
+    http2_ping_interval: float | None = http_2(
+        None,
+        OPTIONAL_SECONDS,
+        "How long nothing comes on an HTTP/2 connection with running requests before a PING is sent; None: no pings.",
+        "seconds",
+    )
+    http2_ping_timeout: float = http_2(
+        20.0, SECONDS, "How long the answer to an HTTP/2 PING may take; the connection is cut then.", "seconds"
     )
 
     ws: str = websocket(

@@ -62,6 +62,7 @@ class Cycle:
         "chunks",
         "complete",
         "delivered",
+        "expect_continue",
         "gone",
         "left",
         "lost",
@@ -92,14 +93,15 @@ class Cycle:
     gone: bool
     left: float
     lost: bool
+    # The request's body: what has come and was not taken, whether all has come, whether all was taken, and whether the
+    # client waits to be asked for it.
     chunks: list[bytes]
+    complete: bool
+    delivered: bool
+    expect_continue: bool
     waiters: list[asyncio.Future[None]] | None
 
     # Hooks of the protocol ----------------------------------------------------------------------------
-
-    async def receive(self) -> Event:
-        """The application's `receive`."""
-        raise NotImplementedError
 
     async def send(self, message: Event) -> None:
         """The application's `send`."""
@@ -111,6 +113,18 @@ class Cycle:
 
     def cut(self) -> None:
         """End a response that can't be completed in a way that the client can see."""
+        raise NotImplementedError
+
+    def take_body(self) -> bytes:
+        """What has come of the body and was not taken; the client may send as much more."""
+        raise NotImplementedError
+
+    def ask_for_body(self) -> None:
+        """Answer 100 Continue: the client waits for this before it sends the body (RFC 9110, 10.1.1)."""
+        raise NotImplementedError
+
+    async def wait_for_body(self) -> None:
+        """Wait for more of the body, for as long as timeout_request_body lets the client take."""
         raise NotImplementedError
 
     # The application ---------------------------------------------------------------------------------
@@ -168,6 +182,32 @@ class Cycle:
             self.cut()
             return
         self.answer(status, text, [PLAIN_TEXT, *headers])
+
+    # The request -------------------------------------------------------------------------------------
+
+    async def receive(self) -> Event:
+        """The next piece of the request body, or http.disconnect when the client left or was answered."""
+        while True:
+            if self.lost or self.stage == DONE:
+                break
+            if not self.delivered:
+                if self.complete:
+                    self.delivered = True
+                    return {"type": "http.request", "body": self.take_body(), "more_body": False}
+                if self.gone:
+                    break
+                if self.chunks:
+                    return {"type": "http.request", "body": self.take_body(), "more_body": True}
+                if self.expect_continue:
+                    self.expect_continue = False
+                    if self.stage <= HEAD_HELD:
+                        self.ask_for_body()
+                await self.wait_for_body()
+                continue
+            if self.gone:
+                break
+            await self._wait()
+        return {"type": "http.disconnect"}
 
     # Time -------------------------------------------------------------------------------------------
 

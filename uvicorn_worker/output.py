@@ -1,4 +1,4 @@
-"""The writing and closing half of an HTTP/1.1 connection.
+"""The writing and closing half of a connection.
 
 gathered ─► transport               what is sent in one turn of the loop leaves in one write
 open ─► lingering ─► closed         after an answer that must not be lost to a reset
@@ -11,7 +11,7 @@ import socket
 import struct
 
 from uvicorn_worker.clock import ticks
-from uvicorn_worker.runtime import Runtime, client_address, unsent_by_kernel
+from uvicorn_worker.runtime import Runtime, client_address, unread_in_kernel, unsent_by_kernel
 
 __all__ = ["ALLOWED_BYTES", "ANSWERED", "CLOSING_TICKS", "Output"]
 
@@ -24,6 +24,8 @@ ALLOWED_BYTES = 67108864
 # For how long, after the client has taken all of it and has sent nothing; and for how long in all.
 LINGER_TICKS = ticks(2.0)
 LINGER_TOTAL_TICKS = ticks(30.0)
+# How long a connection that is closed at a stop is lingered on, in seconds: the stop is not to wait for long.
+STOP_LINGER_SECONDS = 0.3
 # How long a client that is to be left may take none of what was written for it, if timeout_write is no less.
 CLOSING_TICKS = ticks(30.0)
 # What a TLS record adds to what is written (TLS 1.3 with AES-GCM or ChaCha20).
@@ -211,12 +213,21 @@ class Output(asyncio.Protocol):
         return size + unsent_by_kernel(self.transport) if self.tls_overhead else size
 
     @property
+    def idle(self) -> bool:
+        """Whether nothing is under way, and the connection is not being closed; a hook of the whole connection."""
+        raise NotImplementedError
+
+    @property
     def lingering(self) -> bool:
         """Whether everything was sent that will be, and only the client's end is waited for."""
         return self.closing and self.gathered is None and not self.unsent_size()
 
     def drain(self) -> None:
         """The server stops; a hook for protocols that have something to say then."""
+
+    def close_if_idle(self) -> None:
+        """Close the connection unless a request is under way on it; a hook of the whole connection."""
+        raise NotImplementedError
 
     # Closing -----------------------------------------------------------------------------------------
 
@@ -252,6 +263,40 @@ class Output(asyncio.Protocol):
         self.deadline = tick + LINGER_TICKS
         self.linger_end = tick + LINGER_TOTAL_TICKS
         self.dropped_before = self.dropped
+
+    def close_in_order(self) -> None:
+        """Close where the client may send a next request in the same moment: it sees an end, and no reset."""
+        if self.tls_overhead:
+            # The transport reads on until the client has answered close_notify.
+            self.close()
+        else:
+            self.close_gently()
+        if self.runtime.draining:
+            self.hasten()
+
+    def is_idle_indeed(self) -> bool:
+        """Whether a connection that has been idle for too long still is; if not, it gets another deadline."""
+        runtime, transport = self.runtime, self.transport
+        if unread_in_kernel(transport):
+            # A request has come in this very moment, and is served.
+            self.deadline = runtime.tick + 1
+            return False
+        if not runtime.draining and (transport.get_write_buffer_size() or unsent_by_kernel(transport)):
+            # The client has not taken all of the last response, from where on it will be idle.
+            self.deadline = runtime.tick + runtime.keep_alive_ticks
+            self.write_deadline = self.write_deadline or runtime.tick + (runtime.write_ticks or CLOSING_TICKS)
+            return False
+        return True
+
+    def hasten(self) -> None:
+        """The server stops: don't linger for long, unless the client is known to be sending."""
+        if self.deadline and not self.dropped:
+            self.deadline = 0
+            self.runtime.loop.call_later(STOP_LINGER_SECONDS, self._end_hastened)
+
+    def _end_hastened(self) -> None:
+        if self in self.runtime.connections and not self.unsent_size():
+            self.transport.abort()
 
     def end_linger(self) -> None:
         """The time to linger is over, unless the client is still sending."""

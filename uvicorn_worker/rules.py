@@ -29,6 +29,7 @@ __all__ = [
     "TEXT",
     "TEXT_TABLE",
     "Rule",
+    "int_between",
     "list_of",
     "one_of",
     "split_list",
@@ -75,6 +76,11 @@ def split_list(value: str | Iterable[str]) -> list[str]:
 def one_of(*names: str) -> Rule:
     """One of these names."""
     return Rule("one of " + ", ".join(names), lambda value: isinstance(value, str) and value in names, str.strip)
+
+
+def int_between(least: int, most: int) -> Rule:
+    """A whole number of a range."""
+    return Rule(f"a whole number from {least} to {most}", lambda value: is_int(value) and least <= value <= most, int)
 
 
 def list_of(*names: str) -> Rule:

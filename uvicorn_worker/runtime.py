@@ -170,6 +170,7 @@ class Runtime:
         "defaulted",
         "draining",
         "exchanges",
+        "extended_connect",
         "extra_lines",
         "fast_size",
         "field_memo",
@@ -231,6 +232,8 @@ class Runtime:
         self.on_limit: Callable[[], None] = _nothing
         # Answers a request for another protocol by an exchange that takes its place; None declines it.
         self.upgrade: Callable[[Any], Any] = _decline
+        # The same for an extended CONNECT of HTTP/2 (RFC 8441).
+        self.extended_connect: Callable[[Any], Any] = _decline
         # What the `tls` extension says of a connection; None leaves it out.
         self.tls_extension: Callable[[Any], dict[str, Any]] | None = None
         # What all scopes of one listening address have in common, by (address, scheme).

@@ -72,3 +72,7 @@ async def app(scope: dict[str, Any], receive: Receive, send: Send) -> None:
         await _lifespan(receive, send)
     else:
         raise ValueError(f"unexpected scope type {scope['type']!r}")
+
+
+# The same by another name, by which the servers are started with HTTP/2.
+http2 = app

@@ -19,7 +19,7 @@ from typing import Any
 from tests.scripted import Client, Harness
 from uvicorn_worker.asgi import ASGIApp
 
-__all__ = ["Counts", "count"]
+__all__ = ["BareLoop", "Counts", "count", "count_one"]
 
 
 class BareLoop(asyncio.AbstractEventLoop):
@@ -116,12 +116,12 @@ def count(app: ASGIApp, *requests: bytes, parser: str, peer: Any = ("192.0.2.7",
         loop.call(client.protocol.data_received, request)
         harness.settle()
     client.take()
-    counts = _count_one(loop, client, requests[-1])
+    counts = count_one(loop, client, requests[-1])
     harness.close()
     return counts
 
 
-def _count_one(loop: BareLoop, client: Client, request: bytes) -> Counts:
+def count_one(loop: BareLoop, client: Client, request: bytes) -> Counts:
     counts = Counts()
 
     def profile(frame: FrameType, event: str, arg: Any) -> None:

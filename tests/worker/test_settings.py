@@ -38,6 +38,12 @@ VALUES: dict[str, list[tuple[Any, Any]]] = {
     "root_path": [("/mounted", "/mounted"), ("", "")],
     "asgi_loop": [("asyncio", "asyncio"), ("auto", "auto")],
     "asgi_lifespan": [("off", "off"), ("on", "on")],
+    "http_protocols": [("h2,h1", "on"), ("h2", "on"), ("h1", "off")],
+    "http2_cleartext": [("both", "both"), ("upgrade", "upgrade"), ("off", "off")],
+    "http2_max_concurrent_streams": [(7, 7)],
+    "http2_initial_window_size": [(1000000, 1000000)],
+    "http2_max_frame_size": [(65536, 65536)],
+    "http2_max_header_list_size": [(9999, 9999), (0, 2**24)],
     "websocket_max_message_size": [(1000, 1000), (16777216, 16777216)],
     "loglevel": [("WARNING", "warning"), ("trace", "trace"), ("no such level", "info")],
     "access_log_format": [("%(h)s", "%(h)s"), (AccessLogFormat.default, None)],
@@ -72,8 +78,7 @@ def test_the_table_knows_every_row() -> None:
 
 # Not honoured yet.
 COMING = {
-    "http2_cleartext", "http2_initial_window_size", "http2_max_concurrent_streams", "http2_max_frame_size",
-    "http2_max_header_list_size", "http_protocols", "worker_connections",
+    "worker_connections",
 }  # fmt: skip
 
 

@@ -21,7 +21,7 @@ from uvicorn_worker.worker.settings import config_from_settings
 
 
 def config_of(kind: type[UvicornWorker]) -> Any:
-    return config_from_settings(settings(), hello, sys.maxsize, kind._overrides())
+    return config_from_settings(settings(), hello, sys.maxsize, kind._overrides(), defaults=kind._DEFAULTS)
 
 
 class TestConfigKwargs:

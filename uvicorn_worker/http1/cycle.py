@@ -54,7 +54,6 @@ class RequestCycle(Cycle):
 
     __slots__ = (
         "conn",
-        "expect_continue",
         "framing",
         "http10",
         "keep_alive",
@@ -100,31 +99,11 @@ class RequestCycle(Cycle):
 
     # The request -------------------------------------------------------------------------------------
 
-    async def receive(self) -> Event:
-        """The next piece of the request body, or http.disconnect when the client left or was answered."""
-        while True:
-            if self.lost or self.stage == DONE:
-                return {"type": "http.disconnect"}
-            if not self.delivered:
-                if self.complete:
-                    self.delivered = True
-                    return {"type": "http.request", "body": self._take_body(), "more_body": False}
-                if self.gone:
-                    return {"type": "http.disconnect"}
-                if self.chunks:
-                    return {"type": "http.request", "body": self._take_body(), "more_body": True}
-                if self.expect_continue:
-                    # RFC 9110, 10.1.1: the client waits for this before it sends the body.
-                    self.expect_continue = False
-                    if self.stage <= HEAD_HELD:
-                        self.conn.gather(b"HTTP/1.1 100 Continue\r\n\r\n")
-                await self._wait_for_body()
-                continue
-            if self.gone:
-                return {"type": "http.disconnect"}
-            await self._wait()
+    def ask_for_body(self) -> None:
+        """Answer 100 Continue."""
+        self.conn.gather(b"HTTP/1.1 100 Continue\r\n\r\n")
 
-    async def _wait_for_body(self) -> None:
+    async def wait_for_body(self) -> None:
         """Wait for more of the body, for as long as timeout_request_body lets the client take."""
         conn, runtime = self.conn, self.runtime
         if runtime.request_body_ticks:
@@ -136,7 +115,7 @@ class RequestCycle(Cycle):
             if conn.cycle is self and self.stage != DONE:
                 conn.deadline = 0
 
-    def _take_body(self) -> bytes:
+    def take_body(self) -> bytes:
         chunks = self.chunks
         if not chunks:
             return b""

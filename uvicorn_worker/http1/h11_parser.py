@@ -148,14 +148,15 @@ class H11Parser:
         self._method = request.method
         self._http_version = request.http_version.decode()
         options: set[bytes] = set()
-        upgrade, has_body = b"", False
+        protocols: set[bytes] = set()
+        has_body = False
         callbacks.on_message_begin()
         callbacks.on_url(request.target)
         for name, value in request.headers:
             if name == b"connection":
                 options.update(option.strip().lower() for option in value.split(b","))
             elif name == b"upgrade":
-                upgrade = value.lower()
+                protocols.update(protocol.strip().lower() for protocol in value.split(b","))
             elif name == b"transfer-encoding" or (name == b"content-length" and value.strip(b"0")):
                 has_body = True
             callbacks.on_header(name, value)
@@ -163,6 +164,6 @@ class H11Parser:
             self._keep_alive = b"close" not in options
         else:
             self._keep_alive = b"keep-alive" in options
-        # A body is read as that of any request: a handshake has none.
-        self._upgrade = upgrade == b"websocket" and b"upgrade" in options and not has_body
+        # A request with a body is read as any other: a handshake has none, and h2c is no more than an offer.
+        self._upgrade = b"upgrade" in options and not has_body and bool(protocols & {b"websocket", b"h2c"})
         callbacks.on_headers_complete()

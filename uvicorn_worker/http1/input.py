@@ -323,21 +323,22 @@ class Input(Output):
         return b""
 
     def _upgrade(self, rest: bytes) -> bool:
-        """Let the server answer a request for another protocol; False: there is none for it.
+        """Let the server answer a request for another protocol; False: what follows is HTTP/1.1.
 
         What comes behind the request is held. It is the other protocol's if the request is granted, and
         HTTP's if not.
         """
         cycle = self.waiting[-1] if self.waiting else self.cycle
-        upgraded = None
-        if cycle is not None and self.body_declared == 0:
-            upgraded = self.runtime.upgrade(cycle)
+        upgraded = self.runtime.upgrade(cycle) if cycle is not None else None
         if upgraded is None:
             return False
         if self.waiting:
             self.waiting[-1] = upgraded
         else:
             self.cycle = upgraded
+        if self.body_declared != 0:
+            # Its body comes before, and is HTTP/1.1's.
+            return False
         self.parser = self.runtime.make_parser(self)
         self.held = rest
         self.between = False

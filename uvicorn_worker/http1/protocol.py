@@ -20,15 +20,13 @@ from uvicorn_worker.http1.cycle import UNTIL_CLOSE, RequestCycle
 from uvicorn_worker.http1.head import encode_field, status_line
 from uvicorn_worker.http1.input import INPUT_ENDED, Input
 from uvicorn_worker.http1.refused import describe_refused
-from uvicorn_worker.output import ALLOWED_BYTES, ANSWERED, CLOSING_TICKS
-from uvicorn_worker.runtime import client_address, unread_in_kernel, unsent_by_kernel
+from uvicorn_worker.output import ALLOWED_BYTES, ANSWERED
+from uvicorn_worker.runtime import client_address, unread_in_kernel
 
 __all__ = ["Http1Protocol"]
 
 # What may remain of a request body after an early answer for the connection to be kept; it is read and dropped.
 DISCARD_LIMIT = 262144
-# How long a connection that is closed at a stop is lingered on, in seconds: the stop is not to wait for long.
-STOP_LINGER_SECONDS = 0.3
 
 
 class Http1Protocol(Input):
@@ -163,7 +161,7 @@ class Http1Protocol(Input):
         elif self.refusal is not None or self.held:
             self.close_gently()
         elif cycle.persistent:
-            self._close_in_order()
+            self.close_in_order()
         else:
             # The client has asked for it, and sends nothing more.
             self.close()
@@ -313,8 +311,8 @@ class Http1Protocol(Input):
                 self.refuse(RequestRefused(408, "the request body did not arrive in time"))
         elif self.begun:
             self.refuse(RequestRefused(408, "the request head did not arrive in time"))
-        else:
-            self._close_idle()
+        elif self.is_idle_indeed():
+            self.close_in_order()
 
     def on_slow_client(self, tick: int) -> None:
         """The client is still taking the last response: it is not idle yet."""
@@ -324,45 +322,12 @@ class Http1Protocol(Input):
         else:
             super().on_slow_client(tick)
 
-    def _close_idle(self) -> None:
-        """Close a connection that has been idle for too long, unless that is about to change."""
-        runtime, transport = self.runtime, self.transport
-        if unread_in_kernel(transport):
-            # A request has come in this very moment, and is served.
-            self.deadline = runtime.tick + 1
-        elif not runtime.draining and (transport.get_write_buffer_size() or unsent_by_kernel(transport)):
-            # The client has not taken all of the last response, from where on it will be idle.
-            self.deadline = runtime.tick + runtime.keep_alive_ticks
-            self.write_deadline = self.write_deadline or runtime.tick + (runtime.write_ticks or CLOSING_TICKS)
-        else:
-            self._close_in_order()
-
-    def _close_in_order(self) -> None:
-        """Close where the client may send a next request in the same moment: it sees an end, and no reset."""
-        if self.tls_overhead:
-            # The transport reads on until the client has answered close_notify.
-            self.close()
-        else:
-            self.close_gently()
-        if self.runtime.draining:
-            self._hasten()
-
-    def _hasten(self) -> None:
-        """The server stops: don't linger for long, unless the client is known to be sending."""
-        if self.deadline and not self.dropped:
-            self.deadline = 0
-            self.runtime.loop.call_later(STOP_LINGER_SECONDS, self._end_hastened)
-
-    def _end_hastened(self) -> None:
-        if self in self.runtime.connections and not self.unsent_size():
-            self.transport.abort()
-
     def close_if_idle(self) -> None:
         """Close the connection unless a request is under way on it."""
         if self.closing:
-            self._hasten()
+            self.hasten()
         elif self.idle and not unread_in_kernel(self.transport):
-            self._close_in_order()
+            self.close_in_order()
 
     def cut(self, cycle: RequestCycle) -> None:
         """End a response that can't be completed in a way that the client can see."""

@@ -32,7 +32,7 @@ from uvicorn_worker.runtime import AccessHook, Runtime
 from uvicorn_worker.server.acceptor import Acceptor
 from uvicorn_worker.server.access_log import standalone_access
 from uvicorn_worker.server.drain import Drain, Schedule
-from uvicorn_worker.server.handover import protocol_factory
+from uvicorn_worker.server.handover import alpn_protocols, protocol_factory
 from uvicorn_worker.server.lifespan import Lifespan
 from uvicorn_worker.server.loading import load_app
 from uvicorn_worker.server.logs import log_messages, set_levels
@@ -178,7 +178,7 @@ class Server:
         if config.threads is not None:
             loop.set_default_executor(ThreadPoolExecutor(config.threads, "asyncio"))
         if tls_is_on(config):
-            self._tls = TlsContexts(config)
+            self._tls = TlsContexts(config, alpn_protocols(config))
         runtime = self.runtime = Runtime(config, app, loop)
         runtime.tls_extension = tls_extension
         runtime.on_limit = self._limit_reached

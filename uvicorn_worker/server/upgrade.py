@@ -24,7 +24,7 @@ __all__ = ["upgrade_to_websocket"]
 def upgrade_to_websocket(cycle: RequestCycle) -> RequestCycle | None:
     """The exchange that takes the place of a request for WebSocket; None for a request for something else."""
     scope = cycle.scope
-    if cycle.http10 or not is_websocket_request(scope["method"], scope["headers"]):
+    if cycle.http10 or cycle.conn.body_declared != 0 or not is_websocket_request(scope["method"], scope["headers"]):
         # RFC 6455, 4.1: a handshake is a GET of HTTP/1.1 or later.
         return None
     return HandshakeCycle(cycle)

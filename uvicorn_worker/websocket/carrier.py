@@ -12,7 +12,9 @@ __all__ = ["Carrier", "Handshake"]
 class Carrier(Protocol):
     """Carries the bytes of an open WebSocket."""
 
-    write_paused: bool
+    @property
+    def write_paused(self) -> bool:
+        """Whether the client does not take what is sent."""
 
     def gather(self, data: bytes) -> None:
         """Send `data`; what is sent in one turn of the loop leaves in one write."""

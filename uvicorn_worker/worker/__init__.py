@@ -1,5 +1,5 @@
 """The Gunicorn door: worker classes for `gunicorn -k`; the only room that imports Gunicorn."""
 
-from uvicorn_worker.worker.worker import UvicornH11Worker, UvicornWorker
+from uvicorn_worker.worker.worker import UvicornH2CWorker, UvicornH11Worker, UvicornWorker
 
-__all__ = ["UvicornH11Worker", "UvicornWorker"]
+__all__ = ["UvicornH2CWorker", "UvicornH11Worker", "UvicornWorker"]

@@ -38,6 +38,9 @@ __all__ = [
 # Gunicorn takes this many header fields where limit_request_fields is 0.
 _MOST_FIELDS = 32768
 
+# What stands for no limit on the head of an HTTP/2 request.
+_LARGEST_HEAD = 2**24
+
 CODE = "CONFIG_KWARGS of the worker class"
 
 
@@ -84,6 +87,12 @@ ROWS = (
     Row("asgi_loop", "loop"),
     Row("asgi_lifespan", "lifespan"),
     Row("websocket_max_message_size", "ws_max_size"),
+    Row("http_protocols", "http2", lambda protocols: "on" if "h2" in protocols else "off", "on where h2 is named"),
+    Row("http2_cleartext", "http2_cleartext"),
+    Row("http2_max_concurrent_streams", "http2_max_concurrent_streams"),
+    Row("http2_initial_window_size", "http2_initial_window_size"),
+    Row("http2_max_frame_size", "http2_max_frame_size"),
+    Row("http2_max_header_list_size", "http2_max_header_list_size", lambda size: size or _LARGEST_HEAD, "0: 16 MiB"),
     Row("loglevel", "log_level", log_level, "`trace` is known here, and `info` to Gunicorn itself"),
     Row("access_log_format", "access_log_format", _unless_default, "Gunicorn's default counts as unset"),
     Row("certfile", "ssl_certfile"),
@@ -204,20 +213,24 @@ def config_from_settings(
     max_requests: int,
     overrides: Mapping[str, Any],
     say: Callable[[str], None] | None = None,
+    defaults: Mapping[str, Any] | None = None,
 ) -> Config:
     """The `Config` of a worker: code first, then the environment and pyproject.toml, then Gunicorn's settings.
 
     `max_requests` is the number that Gunicorn drew for this worker, jitter included. `say` is told, a line each,
-    of options that were given in a place where they don't count. Raises `ConfigError`.
+    of options that were given in a place where they don't count. `defaults` are those of the worker class: they
+    take the place of Gunicorn's. Raises `ConfigError`.
     """
     refuse_unsupported(cfg)
-    options: dict[str, Any] = {}
+    defaults = defaults or {}
+    options: dict[str, Any] = {**defaults}
     words = {option: setting for option, setting in _WORDS.items() if setting in cfg.settings}
     for row in ROWS:
         if row.setting in cfg.settings:
             words[row.option] = row.setting
             value = getattr(cfg, row.setting)
-            if value is not None:
+            is_default = row.option in defaults and value == type(cfg.settings[row.setting])().get()
+            if value is not None and not is_default:
                 options[row.option] = row.convert(value)
     if max_requests < sys.maxsize:
         options["limit_max_requests"] = max_requests

@@ -41,7 +41,7 @@ from uvicorn_worker.worker.trace import StallWatch, describe_stall, enable_trace
 if TYPE_CHECKING:
     from gunicorn.config import Config as GunicornConfig
 
-__all__ = ["UvicornH11Worker", "UvicornWorker"]
+__all__ = ["UvicornH2CWorker", "UvicornH11Worker", "UvicornWorker"]
 
 # The longest pause between two heartbeats, in seconds; also how soon a dead parent is seen.
 _HEARTBEAT = 1.0
@@ -73,6 +73,9 @@ class UvicornWorker(Worker):
     CONFIG_KWARGS: ClassVar[dict[str, Any]] = {}
     """Options that a subclass fixes; they win over Gunicorn's settings."""
 
+    _DEFAULTS: ClassVar[dict[str, Any]] = {}
+    """Options whose defaults are others under this class; Gunicorn's settings win over them."""
+
     _token: ClassVar[FailureToken | None] = None
     _was_set_up: ClassVar[bool] = False
 
@@ -101,7 +104,7 @@ class UvicornWorker(Worker):
         """Stop the master, before it forks, for options that can't be used."""
         say = None if log is None else log.warning
         try:
-            config = config_from_settings(cfg, _not_loaded, sys.maxsize, cls._overrides(), say)
+            config = config_from_settings(cfg, _not_loaded, sys.maxsize, cls._overrides(), say, cls._DEFAULTS)
             loop_factory(config)
             check_tls(config)
             check_parser(config)
@@ -149,7 +152,9 @@ class UvicornWorker(Worker):
     def init_process(self) -> None:
         """Called after the fork; does not return before the worker is done."""
         try:
-            config = config_from_settings(self.cfg, _not_loaded, self.max_requests, self._overrides())
+            config = config_from_settings(
+                self.cfg, _not_loaded, self.max_requests, self._overrides(), defaults=self._DEFAULTS
+            )
         except ConfigError as exc:
             # The master has checked this at its start; what was changed before a reload is seen here first.
             self.server = Server(Config(app=_not_loaded))
@@ -376,3 +381,9 @@ class UvicornH11Worker(UvicornWorker):
     """The same on asyncio and h11: for PyPy, and where no C extension is wanted."""
 
     CONFIG_KWARGS: ClassVar[dict[str, Any]] = {"loop": "asyncio", "http": "h11"}
+
+
+class UvicornH2CWorker(UvicornWorker):
+    """The same with HTTP/2 beside HTTP/1.1: in cleartext (h2c) and, where there are certificates, by ALPN."""
+
+    _DEFAULTS: ClassVar[dict[str, Any]] = {"http2": "on", "http2_cleartext": "both"}

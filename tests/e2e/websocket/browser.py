@@ -87,14 +87,14 @@ class Page:
 
 
 @contextmanager
-def open_page() -> Iterator[Page]:
-    """A page of a browser of its own."""
+def open_page(*options: str) -> Iterator[Page]:
+    """A page of a browser of its own, started with these options beside the usual ones."""
     program = find_chromium()
     assert program is not None
     folder = Path(tempfile.mkdtemp(prefix="chromium-"))
     # The home too, since it writes to other folders there.
     env = {**os.environ, "HOME": str(folder)}
-    command = [program, *OPTIONS, f"--user-data-dir={folder}", "about:blank"]
+    command = [program, *OPTIONS, *options, f"--user-data-dir={folder}", "about:blank"]
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=env)
     try:

@@ -1,0 +1,336 @@
+"""How HTTP/2 connections end: drain, idleness, deadlines, faults."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tests.http1.apps import Gate, answer, body, hello, read_body, start, stream
+from tests.http2.conftest import Converse, Serve, Talk
+from uvicorn_worker.http2.codes import MAX_STREAM_ID, FrameType, Setting
+
+
+class TestDrain:
+    def test_the_warning_then_the_real_one(self, talk: Converse) -> None:
+        """6.8: requests that were on their way are served, and the last stream is told when none can be any more."""
+        gate = Gate(hello)
+        connection = talk(gate)
+        wire = connection.wire
+        connection.get(b"/running")
+        connection.each_protocol("drain")
+        assert connection.goaways == [(MAX_STREAM_ID, 0)]
+        connection.get(b"/on-its-way")
+        (ping,) = wire.of(FrameType.PING)
+        connection.send(wire.ping(ping.payload, 1))
+        assert connection.goaways == [(MAX_STREAM_ID, 0), (3, 0)]
+        assert connection.get(b"/late").reset == 7
+        assert not connection.closed
+        gate.open()
+        gate.open()
+        connection.pull()
+        assert connection.stream(1).whole
+        assert connection.stream(3).whole
+        assert connection.closed
+        assert gate.paths == ["/running", "/on-its-way"]
+
+    def test_a_client_that_does_not_answer_the_ping(self, talk: Converse) -> None:
+        connection = talk(Gate(hello))
+        connection.get()
+        connection.each_protocol("drain")
+        connection.tick(2)
+        assert connection.goaways == [(MAX_STREAM_ID, 0), (1, 0)]
+        assert not connection.closed
+
+    def test_an_idle_connection_closes(self, talk: Converse) -> None:
+        connection = talk(hello)
+        connection.get()
+        connection.each_protocol("drain")
+        assert not connection.closed
+        connection.each_protocol("close_if_idle")
+        assert connection.closed
+        assert connection.goaways == [(MAX_STREAM_ID, 0), (1, 0)]
+
+    def test_a_busy_one_does_not(self, talk: Converse) -> None:
+        connection = talk(Gate(hello))
+        connection.get()
+        connection.each_protocol("close_if_idle")
+        assert not connection.closed
+
+    def test_what_comes_behind_the_end_is_dropped(self, talk: Converse) -> None:
+        connection = talk(hello)
+        connection.each_protocol("close_if_idle")
+        connection.send(connection.wire.request())
+        assert 1 not in connection.wire.streams
+
+    def test_a_second_drain_says_nothing_new(self, talk: Converse) -> None:
+        connection = talk(hello)
+        connection.each_protocol("drain").each_protocol("drain")
+        assert len(connection.goaways) == 1
+
+    def test_what_is_told_to_applications_near_the_end(self, talk: Converse) -> None:
+        events = []
+
+        async def app(scope: Any, receive: Any, send: Any) -> None:
+            await receive()
+            events.append((await receive())["type"])
+            await answer(send, b"bye")
+
+        connection = talk(app)
+        connection.get()
+        for exchange in list(connection.harness.runtime.exchanges):
+            connection.harness.inside(exchange.disconnect)
+        connection.pull()
+        assert events == ["http.disconnect"]
+        assert connection.stream(1).body == b"bye"
+
+    def test_abort(self, talk: Converse) -> None:
+        connection = talk(hello)
+        connection.each_protocol("abort")
+        assert connection.transport.lost
+
+
+class TestIdle:
+    def test_it_gets_goaway_and_is_closed(self, talk: Converse) -> None:
+        connection = talk(hello, timeout_keep_alive=5)
+        connection.get()
+        connection.tick(4.5)
+        assert connection.goaways == []
+        connection.tick(1.5)
+        assert connection.goaways == [(1, 0)]
+        assert connection.closed
+
+    def test_a_request_begins_the_time_anew(self, talk: Converse) -> None:
+        connection = talk(hello, timeout_keep_alive=5)
+        for _ in range(4):
+            connection.get()
+            connection.tick(4)
+        assert not connection.closed
+
+    def test_a_running_request_has_none(self, talk: Converse) -> None:
+        connection = talk(Gate(hello), timeout_keep_alive=1)
+        connection.get()
+        connection.tick(30)
+        assert not connection.closed
+
+    def test_no_keep_alive(self, talk: Converse) -> None:
+        connection = talk(hello, timeout_keep_alive=0)
+        connection.send(*[connection.wire.request() for _ in range(3)])
+        assert all(connection.stream(number).whole for number in (1, 3, 5))
+        assert connection.goaways == [(5, 0)]
+        assert connection.closed
+
+    def test_the_client_says_goodbye(self, talk: Converse, log: Callable[..., list[str]]) -> None:
+        gate = Gate(hello)
+        connection = talk(gate)
+        connection.get()
+        connection.send(connection.wire.goaway(0, 0))
+        connection.send(connection.wire.goaway(0, 2))
+        assert not connection.closed
+        gate.open()
+        connection.pull()
+        assert connection.stream(1).whole
+        assert connection.closed
+        assert any("INTERNAL_ERROR" in line for line in log())
+
+
+class TestDeadlines:
+    def test_the_preface_is_awaited_for_a_while(self, serve: Serve) -> None:
+        """timeout_request_head, from accept to the first request."""
+        connection = Talk(serve(hello, timeout_request_head=3), begin=False)
+        connection.connection.send(b"PRI * HTTP")
+        connection.harness.tick(4)
+        assert connection.connection.closed
+
+    def test_so_is_the_first_request(self, talk: Converse) -> None:
+        connection = talk(hello, timeout_request_head=3)
+        connection.tick(4)
+        assert connection.closed
+
+    def test_no_limit(self, talk: Converse) -> None:
+        connection = talk(hello, timeout_request_head=0)
+        connection.tick(100)
+        assert not connection.closed
+
+    def test_a_body_that_does_not_come(self, talk: Converse) -> None:
+        received = []
+
+        async def app(scope: Any, receive: Any, send: Any) -> None:
+            if scope["path"] == "/other":
+                await hello(scope, receive, send)
+                return
+            received.append(await receive())
+            received.append(await receive())
+
+        connection = talk(app, timeout_request_body=3, timeout_keep_alive=100)
+        wire = connection.wire
+        connection.send(wire.request(method=b"POST", end=False), wire.data(1, b"some"))
+        connection.tick(2)
+        assert connection.stream(1).heads == []
+        connection.tick(2)
+        assert connection.stream(1).status == 408
+        assert [event["type"] for event in received] == ["http.request", "http.disconnect"]
+        assert connection.get(b"/other").whole
+
+    def test_an_application_that_does_not_wait_any_longer(self, talk: Converse) -> None:
+        gate = Gate(hello)
+
+        async def app(scope: Any, receive: Any, send: Any) -> None:
+            try:
+                await asyncio.wait_for(receive(), 0.001)
+            except asyncio.TimeoutError:
+                await gate(scope, receive, send)
+
+        connection = talk(app, timeout_request_body=3)
+        connection.send(connection.wire.request(method=b"POST", end=False))
+        while not gate.waiting:
+            connection.harness.turn()
+        connection.tick(10)
+        assert connection.stream(1).heads == []
+        gate.open()
+        assert connection.pull().stream(1).whole
+
+    def test_each_piece_begins_the_time_anew(self, talk: Converse) -> None:
+        async def app(scope: Any, receive: Any, send: Any) -> None:
+            await answer(send, await read_body(receive))
+
+        connection = talk(app, timeout_request_body=3)
+        wire = connection.wire
+        connection.send(wire.request(method=b"POST", end=False))
+        for _ in range(5):
+            connection.tick(2)
+            connection.send(wire.data(1, b"x"))
+        connection.send(wire.data(1, b"", end=True))
+        assert connection.stream(1).body == b"xxxxx"
+
+    def test_a_body_that_stops_once_the_response_has_begun(self, talk: Converse) -> None:
+        received = []
+
+        async def app(scope: Any, receive: Any, send: Any) -> None:
+            await send(start())
+            await send(body(b"x", True))
+            received.append((await receive())["type"])
+            await send(body(b"y"))
+
+        connection = talk(app, timeout_request_body=3)
+        connection.send(connection.wire.request(method=b"POST", end=False))
+        connection.tick(4)
+        assert received == ["http.disconnect"]
+        assert connection.stream(1).body == b"xy"
+
+    def test_a_client_that_does_not_open_its_window(self, talk: Converse) -> None:
+        """Window-stall: the stream ends, the connection does not."""
+        raised = []
+
+        async def app(scope: Any, receive: Any, send: Any) -> None:
+            try:
+                await send(start())
+                await send(body(b"x" * 100, True))
+            except OSError as exc:
+                raised.append(exc)
+
+        connection = talk(app, settings={Setting.INITIAL_WINDOW_SIZE: 10}, timeout_write=5)
+        connection.get()
+        connection.tick(4)
+        connection.send(connection.wire.window(1, 1))
+        connection.tick(4)
+        assert connection.stream(1).reset is None
+        connection.tick(2)
+        assert connection.stream(1).reset == 8
+        assert len(raised) == 1
+        assert not connection.closed
+
+    def test_a_client_that_does_not_read(self, talk: Converse) -> None:
+        connection = talk(stream(bytes(2**20)), settings={Setting.INITIAL_WINDOW_SIZE: 2**30}, timeout_write=5).stall()
+        connection.send(connection.wire.window(2**30))
+        connection.get()
+        connection.tick(5)
+        assert not connection.transport.lost
+        connection.tick(2)
+        assert connection.transport.lost
+
+    def test_timeout_request(self, talk: Converse) -> None:
+        ended = []
+
+        async def app(scope: Any, receive: Any, send: Any) -> None:
+            if scope["path"] == "/begun":
+                await send(start())
+                await send(body(b"x", True))
+            try:
+                await asyncio.get_running_loop().create_future()
+            except asyncio.CancelledError:
+                ended.append(scope["path"])
+                raise
+
+        connection = talk(app, timeout_request=3)
+        connection.get(b"/silent")
+        connection.get(b"/begun")
+        connection.tick(2)
+        assert ended == []
+        connection.tick(2)
+        assert sorted(ended) == ["/begun", "/silent"]
+        assert connection.stream(1).status == 504
+        assert connection.stream(3).reset == 2
+
+
+class TestPing:
+    def test_a_client_that_is_there(self, talk: Converse) -> None:
+        connection = talk(Gate(hello), http2_ping_interval=5, http2_ping_timeout=3)
+        connection.get()
+        for count in range(1, 4):
+            connection.tick(6)
+            pings = connection.wire.of(FrameType.PING)
+            assert len(pings) == count
+            connection.send(connection.wire.ping(pings[-1].payload, 1))
+        connection.tick(4)
+        assert not connection.transport.lost
+
+    def test_a_client_that_is_not(self, talk: Converse) -> None:
+        connection = talk(Gate(hello), http2_ping_interval=5, http2_ping_timeout=3)
+        connection.get()
+        connection.tick(6)
+        assert not connection.transport.lost
+        connection.tick(4)
+        assert connection.transport.lost
+
+    def test_none_by_default_nor_on_idle_connections(self, talk: Converse) -> None:
+        connection = talk(Gate(hello))
+        connection.get()
+        idle = talk(hello, http2_ping_interval=1, timeout_keep_alive=10)
+        idle.get()
+        for each in (connection, idle):
+            each.tick(5)
+            assert each.wire.of(FrameType.PING) == []
+
+
+class TestFaults:
+    def test_a_fault_of_the_connection(self, talk: Converse, log: Callable[..., list[str]]) -> None:
+        events = []
+
+        async def app(scope: Any, receive: Any, send: Any) -> None:
+            await receive()
+            events.append((await receive())["type"])
+
+        connection = talk(app)
+        connection.get()
+        connection.send(connection.wire.window(0))
+        assert connection.goaways == [(1, 1)]
+        assert connection.wire.of(FrameType.GOAWAY)[0].debug == b"WINDOW_UPDATE by 0"
+        assert connection.closed
+        assert events == ["http.disconnect"]
+        assert log()[-1] == "Invalid HTTP/2 from 192.0.2.7:50123: WINDOW_UPDATE by 0 (PROTOCOL_ERROR)"
+
+    def test_a_malformed_request_is_logged(self, talk: Converse, log: Callable[..., list[str]]) -> None:
+        connection = talk(hello)
+        assert connection.get(b"/", (b"connection", b"close")).reset == 1
+        assert log()[-1].startswith("Invalid request from 192.0.2.7:50123: connection is a field of HTTP/1.1")
+        assert connection.get().whole
+
+    @pytest.mark.parametrize("each", [1, 7])
+    def test_in_small_reads(self, talk: Converse, each: int) -> None:
+        connection = talk(stream(b"one", b"two"))
+        wire = connection.wire
+        connection.send(wire.post(b"body" * 30, b"/", (b"x", b"y" * 100)), wire.request(), each=each)
+        assert [connection.stream(number).body for number in (1, 3)] == [b"onetwo"] * 2

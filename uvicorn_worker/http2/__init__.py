@@ -1,0 +1,20 @@
+"""HTTP/2 (RFC 9113) over one transport: the door is `Http2Protocol`."""
+
+from uvicorn_worker.http2.codes import PREFACE, ErrorCode
+from uvicorn_worker.http2.cycle import StreamCycle
+from uvicorn_worker.http2.events import RequestHead
+from uvicorn_worker.http2.fields import Malformed, request_head
+from uvicorn_worker.http2.head import Shared, engine_class
+from uvicorn_worker.http2.protocol import Http2Protocol
+
+__all__ = [
+    "PREFACE",
+    "ErrorCode",
+    "Http2Protocol",
+    "Malformed",
+    "RequestHead",
+    "Shared",
+    "StreamCycle",
+    "engine_class",
+    "request_head",
+]

@@ -1,0 +1,320 @@
+"""One HTTP/2 request in the application, and its response: a stream.
+
+    request                                response
+    ───────                                ────────
+    chunks arrive ─► complete              AWAIT_START ─► HEAD_HELD ─► BODY ─► DONE
+        │ receive()      │ receive()         │  ▲ start       body ▲ ─┘   │
+        ▼                ▼                   └──┘ early_hint    more_body  ├ a last body message
+                                                                           └ or the trailers behind it
+
+What the client's windows, or its socket, have no room for waits in `pending`, and send() with it; the connection
+lets the streams that wait send in turns. `DONE` is the end of what the application has to say, not of the sending.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from uvicorn_worker.asgi import Event
+from uvicorn_worker.cycle import (
+    AWAIT_START,
+    BODILESS,
+    BODY,
+    DONE,
+    EXPECTED,
+    HEAD_HELD,
+    RETURNED,
+    WAITING,
+    Cycle,
+    as_bytes,
+    wrong_length,
+)
+from uvicorn_worker.errors import ApplicationError, ClientDisconnected
+from uvicorn_worker.fields import check_status
+from uvicorn_worker.http2.codes import ErrorCode
+from uvicorn_worker.http2.events import RequestHead
+from uvicorn_worker.http2.priority import DEFAULT_URGENCY
+
+if TYPE_CHECKING:
+    from uvicorn_worker.http2.protocol import Http2Protocol
+    from uvicorn_worker.runtime import Runtime
+
+__all__ = ["StreamCycle"]
+
+# What remains of a response that has no body, whatever the application sends.
+NO_BODY = -1
+
+# The chunks of a request without a body; nothing is ever added to them.
+NO_CHUNKS: list[bytes] = []
+
+
+class StreamCycle(Cycle):
+    """Holds the request; its bound `receive` and `send` are what the application is called with."""
+
+    __slots__ = (
+        "conn",
+        "deadline",
+        "discarded",
+        "ending",
+        "fields",
+        "head",
+        "length",
+        "pending",
+        "queued",
+        "received",
+        "remaining",
+        "serial",
+        "stream_id",
+        "trailers",
+        "trailing",
+        "urgency",
+    )
+
+    # Prepared fields: of the head, while it is held, and of trailers.
+    fields: list[Any]
+    trailers: list[Any] | None
+    # What remains of the body by Content-Length; None without it.
+    remaining: int | None
+
+    def __init__(
+        self,
+        conn: Http2Protocol,
+        runtime: Runtime,
+        scope: dict[str, Any],
+        stream_id: int,
+        head: RequestHead,
+        complete: bool,
+    ) -> None:
+        self.conn = conn
+        self.runtime = runtime
+        self.scope = scope
+        self.stream_id = stream_id
+        self.head = head
+        # As it was sent: applications change what is in the scope.
+        self.target = head.target
+        self.progress = WAITING
+        # The request's body: what has come and was not taken, whether all has come, whether all was taken.
+        self.complete = complete
+        self.chunks = NO_CHUNKS if complete else []
+        self.received = self.discarded = 0
+        self.expect_continue = head.expects_continue and not complete
+        self.stage = AWAIT_START
+        # `queued`: in the row of those who wait for their turn. `ending`: what is pending is the rest of the body.
+        # `trailing`: the application has announced trailers; `trailers` are they.
+        self.delivered = self.gone = self.lost = self.queued = self.ending = self.trailing = False
+        # The part of the body that could not be sent yet.
+        self.pending: deque[memoryview] | None = None
+        self.task = self.waiters = self.trailers = None
+        self.remaining = None
+        # The tick at which the client has taken too long; 0 for none.
+        self.deadline = 0
+        self.urgency, self.serial = DEFAULT_URGENCY, False
+        self.started = runtime.now
+
+    # The request -------------------------------------------------------------------------------------
+
+    def ask_for_body(self) -> None:
+        """Answer 100 Continue."""
+        self.conn.send_informational(self, 100, [])
+
+    async def wait_for_body(self) -> None:
+        """Wait for more of the body, for as long as timeout_request_body lets the client take."""
+        runtime = self.runtime
+        if runtime.request_body_ticks:
+            self.deadline = runtime.tick + runtime.request_body_ticks
+        try:
+            await self._wait()
+        finally:
+            # Otherwise the deadline is another one.
+            if not self.pending and self.stage != DONE:
+                self.deadline = 0
+
+    def take_body(self) -> bytes:
+        chunks = self.chunks
+        if not chunks:
+            return b""
+        body = chunks[0] if len(chunks) == 1 else b"".join(chunks)
+        chunks.clear()
+        self.conn.body_taken(self, len(body))
+        return body
+
+    # The response ------------------------------------------------------------------------------------
+
+    async def send(self, message: Event) -> None:
+        """Take one message of the response; waits while the client does not read.
+
+        Raises `ClientDisconnected` when the client has left, `ApplicationError` for a message that is out
+        of order or can't be put on the wire.
+        """
+        if self.lost:
+            raise ClientDisconnected("the client left before the response was complete")
+        kind, stage = message["type"], self.stage
+        if kind == "http.response.body" and HEAD_HELD <= stage <= BODY and not self.ending:
+            body, more = message.get("body", b""), message.get("more_body", False)
+            if type(body) is not bytes:
+                body = as_bytes(body)
+            if stage == HEAD_HELD:
+                self._send_first(body, more)
+            else:
+                self._send_more(body, more)
+            if more and self.pending:
+                await self._wait_for_client()
+        elif kind == "http.response.start" and stage == AWAIT_START:
+            self._start(message["status"], message.get("headers", ()))
+            self.trailing = bool(message.get("trailers", False))
+        elif kind == "http.response.trailers" and self.ending and self.trailing:
+            self._send_trailers(message)
+        elif kind == "http.response.early_hint" and stage == AWAIT_START:
+            links = [(b"link", as_bytes(link) if type(link) is not bytes else link) for link in message["links"]]
+            self.conn.send_informational(self, 103, self.conn.shared.informational(links))
+        else:
+            expected = "http.response.trailers" if self.ending else EXPECTED[stage]
+            raise ApplicationError(f"got the ASGI message {kind!r} where the server expects {expected}")
+
+    def _start(self, status: Any, headers: Any) -> None:
+        """Check and prepare the head, and hold it."""
+        if self.runtime.access is not None:
+            headers = self.response_headers = list(headers)
+        self.status = check_status(status)
+        if status < 200:
+            raise ApplicationError(f"status {status} of http.response.start is not one of a final response")
+        self.body_sent = 0
+        self.fields, self.length = self.conn.shared.encode(headers)
+        self.stage = HEAD_HELD
+
+    def _send_first(self, body: bytes, more: bool) -> None:
+        """Send the head together with what there is of the body."""
+        fields, length, size, status = self.fields, self.length, len(body), self.status
+        conn = self.conn
+        if status in BODILESS or self.scope["method"] == "HEAD":
+            if length is None and not more and size and status not in BODILESS:
+                length = size
+            # RFC 9110, 8.6: no length for 204.
+            if length is not None and status != 204:
+                fields.append(conn.shared.length(length))
+            self.remaining = NO_BODY
+            body, size = b"", 0
+        elif length is not None:
+            if size > length or (size < length and not more):
+                raise wrong_length(length, size)
+            fields.append(conn.shared.length(length))
+            self.remaining = length - size
+        self.fields = []
+        self.body_sent = size
+        if more or self.trailing:
+            self.stage = BODY
+            conn.send_head(self, fields)
+            conn.send_body(self, body, False)
+            self.ending = not more
+        else:
+            self.stage = DONE
+            conn.respond(self, fields, body)
+
+    def _send_more(self, body: bytes, more: bool) -> None:
+        """Send a further piece of the body."""
+        size, remaining = len(body), self.remaining
+        if remaining is not None:
+            if remaining == NO_BODY:
+                body, size = b"", 0
+            else:
+                self.remaining = remaining - size
+                if self.remaining < 0 or (self.remaining and not more):
+                    self.remaining = remaining
+                    raise wrong_length(self.body_sent + remaining, self.body_sent + size)
+        self.body_sent += size
+        last = not more and not self.trailing
+        if last:
+            self.stage = DONE
+        self.ending = not more
+        self.conn.send_body(self, body, last)
+
+    def _send_trailers(self, message: Event) -> None:
+        """Take trailers; the last of them end the response."""
+        trailers = self.trailers = self.trailers or []
+        trailers += self.conn.shared.informational(message.get("headers", ()))
+        if not message.get("more_trailers", False):
+            self.stage = DONE
+            self.conn.end_with_trailers(self)
+
+    async def _wait_for_client(self) -> None:
+        while self.pending:
+            await self._wait()
+            if self.lost:
+                raise ClientDisconnected("the client left while the response was being sent")
+
+    # The server's own answers -------------------------------------------------------------------------
+
+    def answer(self, status: int, text: bytes, headers: Iterable[tuple[bytes, bytes]]) -> None:
+        """Send a whole response of the server's own."""
+        self.trailing = False
+        self._start(status, headers)
+        self._send_first(text, False)
+
+    def refuse(self, status: int, reason: str) -> None:
+        """Answer a request that does not get to the application."""
+        self.progress = RETURNED
+        self._give_up(status, reason.encode("ascii", "replace") + b"\n")
+
+    def refuse_body(self) -> None:
+        """The body has become larger than limit_request_body: 413, or http.disconnect once the response has begun."""
+        if self.stage < BODY:
+            limit = self.runtime.limit_body
+            self._give_up(413, f"the request body is longer than {limit} bytes\n".encode())
+        self.disconnect()
+
+    def time_out(self) -> None:
+        """The body did not come in time: 408, or http.disconnect once the response has begun."""
+        if self.stage < BODY:
+            self._give_up(408, b"the request body did not arrive in time\n")
+        self.disconnect()
+
+    def cut(self) -> None:
+        """End a response that can't be completed; the other streams go on."""
+        self.conn.reset_stream(self, ErrorCode.INTERNAL_ERROR)
+
+    # What the connection says -------------------------------------------------------------------------
+
+    def finish(self) -> None:
+        """The response is complete: all of it was handed to the engine."""
+        runtime = self.runtime
+        runtime.requests = requests = runtime.requests + 1
+        if requests >= runtime.limit_requests:
+            runtime.on_limit()
+        if runtime.access is not None:
+            self.log_access()
+        if self.waiters is not None:
+            self.wake()
+
+    def drained(self) -> None:
+        """What was pending has been handed to the engine."""
+        if self.waiters is not None:
+            self.wake()
+
+    def receive_data(self, data: bytes, end: bool) -> None:
+        """A piece of the body has come, or its end."""
+        if data:
+            self.chunks.append(data)
+            self.received += len(data)
+        self.complete = end
+        self.deadline = 0
+        if self.waiters is not None:
+            self.wake()
+
+    def on_tick(self, tick: int) -> None:
+        """Twice a second: the stream's deadlines."""
+        if 0 < self.deadline <= tick:
+            self.deadline = 0
+            self.conn.on_stream_deadline(self)
+
+    def drain(self) -> None:
+        """The server stops; a hook for streams that are to end by themselves."""
+
+    def connection_lost(self) -> None:
+        """The stream is gone: nothing can be received or sent any more."""
+        if self.stage == DONE and self.pending:
+            self.log_access()
+        self.pending = None
+        self.deadline = 0
+        super().connection_lost()

@@ -1,0 +1,120 @@
+"""Priorities of RFC 9218: the field `priority`, and whose turn it is to send.
+
+    urgency 0 ─► 1 ─► ... ─► 7        a level sends only while those before it have nothing to send
+        serial    one after the other, in the order of their requests: the client said that it wants them whole
+        shared    in turns: the client said `i`, or nothing at all
+
+Where both kinds are on a level, they take turns too. A client that says nothing gets all its responses in turns, so
+that a large one never holds up a small one.
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import insort
+from collections import deque
+from typing import Generic, Protocol, TypeVar
+
+__all__ = ["DEFAULT_URGENCY", "Sender", "Turns", "read_priority"]
+
+DEFAULT_URGENCY = 3
+LEVELS = 8
+
+# A dictionary of structured fields (RFC 9651, 3.2), as far as its members are told from each other.
+_split_members = re.compile(rb'(?:[^,"]|"(?:[^"\\]|\\.)*")+').findall
+_is_urgency = re.compile(rb"u=([0-7])(?:;.*)?").fullmatch
+_is_incremental = re.compile(rb"i(?:=\?([01]))?(?:;.*)?").fullmatch
+
+
+def read_priority(value: bytes) -> tuple[int, bool]:
+    """Urgency, and whether the response is wanted in order and whole, of a field's value.
+
+    What can't be read counts as not said (RFC 9218, 4).
+    """
+    urgency, incremental = DEFAULT_URGENCY, False
+    for member in _split_members(value):
+        member = member.strip()  # noqa: PLW2901 - the same, without white space
+        if found := _is_urgency(member):
+            urgency = int(found[1])
+        elif found := _is_incremental(member):
+            incremental = found[1] != b"0"
+    return urgency, not incremental
+
+
+class Sender(Protocol):
+    """Something that waits for its turn."""
+
+    stream_id: int
+    urgency: int
+    serial: bool
+
+
+S = TypeVar("S", bound=Sender)
+
+
+class Turns(Generic[S]):
+    """Those who have something to send, and could."""
+
+    __slots__ = ("_levels", "count")
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._levels: list[_Level[S] | None] = [None] * LEVELS
+
+    def add(self, sender: S) -> None:
+        """Put one in the row."""
+        level = self._levels[sender.urgency]
+        if level is None:
+            level = self._levels[sender.urgency] = _Level()
+        level.add(sender)
+        self.count += 1
+
+    def next(self) -> S | None:
+        """Whose turn it is; it stays in the row, behind those of its kind unless it is to be served whole."""
+        if not self.count:
+            return None
+        for level in self._levels:
+            if level is not None and (sender := level.next()) is not None:
+                return sender
+        return None
+
+    def remove(self, sender: S) -> None:
+        """Take one out of the row: it has nothing more to send, or can't."""
+        level = self._levels[sender.urgency]
+        if level is not None and level.remove(sender):
+            self.count -= 1
+
+
+class _Level(Generic[S]):
+    """Those of one urgency."""
+
+    __slots__ = ("serial", "serial_was_last", "shared")
+
+    def __init__(self) -> None:
+        self.serial: list[S] = []
+        self.shared: deque[S] = deque()
+        self.serial_was_last = False
+
+    def add(self, sender: S) -> None:
+        if sender.serial:
+            insort(self.serial, sender, key=lambda each: each.stream_id)
+        else:
+            self.shared.append(sender)
+
+    def next(self) -> S | None:
+        if self.serial and not (self.shared and self.serial_was_last):
+            self.serial_was_last = True
+            return self.serial[0]
+        self.serial_was_last = False
+        if not self.shared:
+            return None
+        sender = self.shared[0]
+        self.shared.rotate(-1)
+        return sender
+
+    def remove(self, sender: S) -> bool:
+        row: list[S] | deque[S] = self.serial if sender.serial else self.shared
+        if sender in row:
+            row.remove(sender)
+            return True
+        return False

@@ -1,0 +1,490 @@
+"""One HTTP/2 connection: events of the engine become requests in the application.
+
+    serving ─► warned ─► leaving ─► closing          drain, idle for too long, or a fault
+             GOAWAY    GOAWAY with                   the rest of what comes is dropped
+             2^31-1    the last stream
+
+Each stream has a cycle of its own (cycle.py); what they send goes through the sending half (sending.py). Frames,
+states and windows are the engine's business (engine.py).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import Any, cast
+
+from uvicorn_worker.clock import ticks
+from uvicorn_worker.cycle import BEGUN, DONE
+from uvicorn_worker.http2.codes import MAX_STREAM_ID, ErrorCode, code_name
+from uvicorn_worker.http2.cycle import StreamCycle
+from uvicorn_worker.http2.events import (
+    ConnectionFailed,
+    DataReceived,
+    Event,
+    GoAwayReceived,
+    PongReceived,
+    PriorityUpdated,
+    RequestHead,
+    RequestReceived,
+    StreamReset,
+    TrailersReceived,
+    WindowOpened,
+)
+from uvicorn_worker.http2.head import Shared
+from uvicorn_worker.http2.priority import read_priority
+from uvicorn_worker.http2.request import make_template
+from uvicorn_worker.http2.sending import Sending
+from uvicorn_worker.runtime import Address, Endpoints, Runtime, client_address, unread_in_kernel
+
+__all__ = ["Http2Protocol"]
+
+# What may come of a request body after an early answer before the stream is reset; it is read and dropped.
+DISCARD_LIMIT = 262144
+# Applications that still run for streams which are gone: so many times the streams of a connection, then new ones
+# are refused (CVE-2023-44487: a client that resets what it asks for must not get more run than one that waits).
+ORPHANS = 1
+# PRIORITY_UPDATEs that are kept for streams to come.
+MOST_EARLY_PRIORITIES = 100
+# How long the rest of a body is waited for that nobody wants.
+DISCARD_SECONDS = 2.0
+# From the warning to the real GOAWAY, if the answer to our PING, which comes behind all requests that were sent
+# before the warning arrived, is not there sooner.
+WARNING_SECONDS = 1.0
+WARNING_PING = b"goaway?\0"
+KEEP_ALIVE_PING = b"alive?\0\0"
+
+SERVING, WARNED, LEAVING = range(3)
+
+
+class Http2Protocol(Sending):
+    """The server's side of one connection."""
+
+    __slots__ = (
+        "client",
+        "early_priorities",
+        "endpoints",
+        "heard",
+        "leaving",
+        "leaving_tick",
+        "orphans",
+        "pinged",
+        "scope_base",
+        "trusted",
+        "waiting",
+    )
+
+    client: Address | None
+    scope_base: dict[str, Any]
+
+    def __init__(self, runtime: Runtime, shared: Shared, endpoints: Endpoints | None = None) -> None:
+        super().__init__(runtime, shared)
+        # The ends of the connection as the PROXY protocol tells them; None: they are those of the socket.
+        self.endpoints = endpoints
+        # Whether the peer is a proxy whose word is taken for where the requests come from.
+        self.trusted = False
+        self.engine = shared.make_engine(shared.limits)
+        self.engine.start()
+        self.leaving = SERVING
+        self.leaving_tick = 0
+        # Requests that wait because the client does not read.
+        self.waiting: list[StreamCycle] = []
+        # Cycles whose stream is gone while the application may still be at work on them.
+        self.orphans: list[StreamCycle] = []
+        # PRIORITY_UPDATE of streams that have not begun.
+        self.early_priorities: dict[int, bytes] = {}
+        # When something was read last, and when we have asked whether the client is there; in ticks.
+        self.heard = runtime.tick
+        self.pinged = 0
+
+    # Connection --------------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Send our preface."""
+        runtime, endpoints = self.runtime, self.endpoints
+        self.use_transport(cast("asyncio.Transport", transport))
+        self.client = client_address(transport) if endpoints is None else endpoints.client
+        self.scope_base = self.shared.scope_base(transport, self.client, endpoints)
+        self.trusted = runtime.proxies.trusts_peer(self.client, self.scope_base["server"])
+        if runtime.request_head_ticks:
+            # Until there is a request.
+            self.deadline = runtime.tick + runtime.request_head_ticks
+        runtime.connections.add(self)
+        self.flush_soon()
+
+    def begin_upgraded(self, head: RequestHead, body: bytes) -> None:
+        """Begin with the request that came as HTTP/1.1 and has asked for the upgrade."""
+        cycle = self._make_cycle(1, head, not body)
+        if body:
+            cycle.receive_data(body, True)
+        self.begin(cycle)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The client, or we, closed the connection."""
+        self.runtime.connections.discard(self)
+        self.closing = True
+        self.write_paused = False
+        self.deadline = 0
+        streams, self.streams = self.streams, {}
+        self.waiting.clear()
+        self.orphans.clear()
+        for cycle in streams.values():
+            cycle.connection_lost()
+
+    def eof_received(self) -> bool:
+        """The client has sent all that it will send; what is complete is still answered, if its windows suffice."""
+        # The transport of TLS closes by itself.
+        keep_open = not self.tls_overhead
+        for cycle in list(self.streams.values()):
+            if cycle.complete:
+                cycle.disconnect()
+            else:
+                self.reset_stream(cycle, ErrorCode.CANCEL)
+        self.leave()
+        return keep_open
+
+    # Reading -----------------------------------------------------------------------------------------
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes of the client: the engine's events are dealt with in their order, then requests are begun."""
+        if self.closing:
+            self.drop(data)
+            return
+        self.heard = self.runtime.tick
+        begun: list[StreamCycle] = []
+        for event in self.engine.receive_data(data):
+            if type(event) is RequestReceived:
+                self._request_received(event, begun)
+            elif type(event) is DataReceived:
+                self._data_received(event)
+            else:
+                _OTHERS[type(event)](self, event)
+        if not self.flush_due:
+            self.flush_soon()
+        for cycle in begun:
+            self.begin(cycle)
+        if self.turns.count:
+            self.pump()
+
+    def _request_received(self, event: RequestReceived, begun: list[StreamCycle]) -> None:
+        if self.orphans and not self._has_room_for_more():
+            self.engine.reset(event.stream_id, ErrorCode.REFUSED_STREAM)
+            return
+        begun.append(self._make_cycle(event.stream_id, event.head, event.end_stream))
+
+    def _make_cycle(self, stream_id: int, head: RequestHead, complete: bool) -> StreamCycle:
+        """The cycle of a request, with its scope."""
+        runtime = self.runtime
+        template = head.derived
+        if template is None:
+            template = head.derived = make_template(self.shared, self.scope_base, head, self.trusted)
+        scope = template.scope.copy()
+        scope["headers"] = template.headers.copy()
+        scope["extensions"] = scope["extensions"].copy()
+        scope["state"] = runtime.state.copy()
+        self.streams[stream_id] = cycle = StreamCycle(self, runtime, scope, stream_id, head, complete)
+        self.deadline = 0
+        if template.priority is not None:
+            cycle.urgency, cycle.serial = template.priority
+        if self.early_priorities and stream_id in self.early_priorities:
+            cycle.urgency, cycle.serial = read_priority(self.early_priorities.pop(stream_id))
+        return cycle
+
+    def _has_room_for_more(self) -> bool:
+        """Whether the applications that the client has left alone are few."""
+        self.orphans = [cycle for cycle in self.orphans if cycle.progress == BEGUN]
+        return len(self.orphans) < self.shared.limits.max_concurrent_streams * ORPHANS
+
+    def _data_received(self, event: DataReceived) -> None:
+        cycle = self.streams.get(event.stream_id)
+        size = len(event.data)
+        if cycle is None:
+            self.engine.acknowledge(event.stream_id, size)
+        elif cycle.stage == DONE or cycle.gone:
+            self._discard(cycle, size, event.end_stream)
+        else:
+            cycle.receive_data(event.data, event.end_stream)
+            if cycle.received > self.runtime.limit_body:
+                cycle.refuse_body()
+
+    def _trailers_received(self, event: TrailersReceived) -> None:
+        """Read, checked, and never mixed into the headers (RFC 9110, 6.5.1)."""
+        cycle = self.streams.get(event.stream_id)
+        if cycle is not None and (cycle.stage == DONE or cycle.gone):
+            self._discard(cycle, 0, True)
+        elif cycle is not None:
+            cycle.receive_data(b"", True)
+
+    def _stream_reset(self, event: StreamReset) -> None:
+        if event.reason:
+            self.runtime.log.warning("Invalid request from %s: %s", self.peer, event.reason)
+        self.early_priorities.pop(event.stream_id, None)
+        cycle = self.streams.pop(event.stream_id, None)
+        if cycle is not None:
+            self._forget(cycle)
+
+    def _window_opened(self, event: WindowOpened) -> None:
+        self.windows_opened(event.stream_id)
+
+    def _priority_updated(self, event: PriorityUpdated) -> None:
+        cycle = self.streams.get(event.stream_id)
+        if cycle is not None:
+            queued = cycle.queued
+            self.take_out_of_row(cycle)
+            cycle.urgency, cycle.serial = read_priority(event.value)
+            if queued:
+                self.put_in_row(cycle)
+        elif event.stream_id > self.engine.last_stream_id and len(self.early_priorities) < MOST_EARLY_PRIORITIES:
+            self.early_priorities[event.stream_id] = event.value
+
+    def _pong_received(self, event: PongReceived) -> None:
+        if event.payload == WARNING_PING and self.leaving == WARNED:
+            self.leave()
+
+    def _goaway_received(self, event: GoAwayReceived) -> None:
+        """The client opens no more streams: the connection ends with those that run."""
+        if event.code:
+            name = code_name(event.code)
+            self.runtime.log.info("%s gives up an HTTP/2 connection: %s %r", self.peer, name, event.debug[:200])
+        self.leave()
+
+    def _connection_failed(self, event: ConnectionFailed) -> None:
+        """A fault of the client's that nothing can be served after; GOAWAY says it."""
+        name = code_name(event.code)
+        self.runtime.log.warning("Invalid HTTP/2 from %s: %s (%s)", self.peer, event.reason, name)
+        streams, self.streams = self.streams, {}
+        for cycle in streams.values():
+            self._forget(cycle)
+        self.close_gently()
+
+    # Running -----------------------------------------------------------------------------------------
+
+    def begin(self, cycle: StreamCycle) -> None:
+        """Start the application for a request."""
+        if self.write_paused:
+            self.waiting.append(cycle)
+            return
+        if cycle.lost:
+            return
+        runtime = self.runtime
+        refusal = cycle.head.derived.refusal
+        if refusal is not None:
+            runtime.log.warning("Invalid request from %s: %s", self.peer, refusal.reason)
+            cycle.refuse(refusal.status, refusal.reason)
+            return
+        if cycle.head.protocol is not None:
+            replaced = runtime.extended_connect(cycle)
+            if replaced is None:
+                cycle.refuse(501, f"the protocol {cycle.head.protocol} is not spoken here")
+                return
+            self.streams[cycle.stream_id] = cycle = replaced
+        cycle.progress = BEGUN
+        exchanges = runtime.exchanges
+        if len(exchanges) >= runtime.limit_exchanges:
+            cycle.overload()
+            return
+        exchanges.add(cycle)
+        if runtime.access is not None or runtime.times_requests:
+            cycle.started = time.monotonic()
+        task = runtime.start_task(cycle.run())
+        if cycle.progress == BEGUN:
+            cycle.task = task
+
+    def response_complete(self, cycle: StreamCycle) -> None:
+        """All of a response was handed to the engine."""
+        cycle.finish()
+        if not cycle.complete:
+            self._discard_rest(cycle)
+        else:
+            self.streams.pop(cycle.stream_id, None)
+            if not self.streams:
+                self._become_idle()
+
+    def _become_idle(self) -> None:
+        """The last stream is done with."""
+        runtime = self.runtime
+        if self.leaving == LEAVING or not runtime.keep_alive_ticks:
+            # In the next turn, since this is called from within a stream's send().
+            runtime.loop.call_soon(self._close_if_unused)
+        else:
+            self.deadline = runtime.tick + runtime.keep_alive_ticks
+
+    def _close_if_unused(self) -> None:
+        if not self.streams and not self.closing:
+            self.leave()
+
+    def resume_writing(self) -> None:
+        """The transport has room again."""
+        self.write_paused = False
+        self.flush()
+        self.pump()
+        waiting, self.waiting = self.waiting, []
+        for cycle in waiting:
+            self.begin(cycle)
+
+    # Bodies ------------------------------------------------------------------------------------------
+
+    def body_taken(self, cycle: StreamCycle, size: int) -> None:
+        """The application has taken `size` bytes of a body."""
+        self.engine.acknowledge(cycle.stream_id, size)
+        self.flush_soon()
+
+    def _discard_rest(self, cycle: StreamCycle) -> None:
+        """The response is complete and the request is not: a little more is read and dropped."""
+        self._discard(cycle, 0, False)
+        declared = cycle.head.content_length
+        if declared is not None and declared - cycle.received > DISCARD_LIMIT:
+            self.stop_stream(cycle)
+        elif cycle.stream_id in self.streams:
+            cycle.deadline = self.runtime.tick + ticks(DISCARD_SECONDS)
+
+    def _discard(self, cycle: StreamCycle, size: int, end: bool) -> None:
+        """Nobody takes what has come of a body: neither what waits nor `size` bytes more."""
+        size += sum(map(len, cycle.chunks))
+        if cycle.chunks:
+            cycle.chunks.clear()
+        self.engine.acknowledge(cycle.stream_id, size)
+        cycle.received += size
+        cycle.discarded += size
+        cycle.complete = cycle.complete or end
+        if cycle.complete and cycle.stage == DONE and not cycle.pending:
+            self.streams.pop(cycle.stream_id, None)
+            if not self.streams:
+                self._become_idle()
+        elif cycle.discarded > DISCARD_LIMIT and cycle.stage == DONE and not cycle.pending:
+            self.stop_stream(cycle)
+
+    # Ending of streams -------------------------------------------------------------------------------
+
+    def stop_stream(self, cycle: StreamCycle) -> None:
+        """RFC 9113, 8.1: ask the client not to send the rest of a request that was answered already."""
+        self.engine.reset(cycle.stream_id, ErrorCode.NO_ERROR)
+        self.flush_soon()
+        if self.streams.pop(cycle.stream_id, None) is not None and not self.streams:
+            self._become_idle()
+
+    def reset_stream(self, cycle: StreamCycle, code: int) -> None:
+        """End a stream that can't be completed."""
+        self.engine.reset(cycle.stream_id, code)
+        self.flush_soon()
+        if self.streams.pop(cycle.stream_id, None) is not None:
+            self._forget(cycle)
+
+    def _forget(self, cycle: StreamCycle) -> None:
+        """A stream is gone before its time."""
+        self.take_out_of_row(cycle)
+        for chunk in cycle.chunks:
+            self.engine.acknowledge(cycle.stream_id, len(chunk))
+        cycle.connection_lost()
+        if cycle.progress == BEGUN:
+            self.orphans.append(cycle)
+        elif cycle in self.waiting:
+            self.waiting.remove(cycle)
+        if not self.streams and not self.closing:
+            self._become_idle()
+
+    @property
+    def peer(self) -> str:
+        """The client's address for the log."""
+        return "{}:{}".format(*self.client) if self.client else "a unix socket"
+
+    # Time --------------------------------------------------------------------------------------------
+
+    def on_tick(self, tick: int) -> None:
+        """Twice a second: deadlines of the connection and of its streams."""
+        super().on_tick(tick)
+        if self.closing:
+            return
+        self.engine.tick()
+        for cycle in list(self.streams.values()):
+            cycle.on_tick(tick)
+        if self.leaving == WARNED and tick >= self.leaving_tick:
+            self.leave()
+        if self.shared.ping_ticks and self.streams:
+            self._check_presence(tick)
+
+    def _check_presence(self, tick: int) -> None:
+        """Ask a client that has been silent for long whether it is there."""
+        if self.pinged and self.heard >= self.pinged:
+            self.pinged = 0
+        if self.pinged:
+            if tick >= self.pinged + self.shared.ping_timeout_ticks:
+                self.abort()
+        elif tick - self.heard >= self.shared.ping_ticks:
+            self.pinged = tick
+            self.engine.ping(KEEP_ALIVE_PING)
+            self.flush_soon()
+
+    def on_deadline(self) -> None:
+        """Too long idle, too long in sending the preface, or long enough in lingering."""
+        if self.closing:
+            self.end_linger()
+        elif self.is_idle_indeed():
+            self.leave()
+
+    def on_slow_client(self, tick: int) -> None:
+        """The client is still taking the last response: it is not idle yet."""
+        if self.closing or self.streams:
+            super().on_slow_client(tick)
+        else:
+            # One less than from now on, since a tick begins now.
+            self.deadline = max(self.deadline, tick + self.runtime.keep_alive_ticks - 1)
+
+    def on_stream_deadline(self, cycle: StreamCycle) -> None:
+        """A client has taken nothing of what is pending for too long, or sent nothing of what is waited for."""
+        if cycle.pending:
+            self.runtime.log.info("%s does not take the response to %s", self.peer, cycle.scope["path"])
+            self.reset_stream(cycle, ErrorCode.CANCEL)
+        elif cycle.stage == DONE:
+            self.stop_stream(cycle)
+        elif not cycle.complete:
+            cycle.time_out()
+
+    # Leaving -----------------------------------------------------------------------------------------
+
+    def drain(self) -> None:
+        """The server stops: warn the client, which may have sent requests that are not here yet (6.8)."""
+        for cycle in list(self.streams.values()):
+            cycle.drain()
+        if self.closing or self.leaving != SERVING:
+            return
+        self.leaving = WARNED
+        self.leaving_tick = self.runtime.tick + ticks(WARNING_SECONDS)
+        self.engine.goaway(MAX_STREAM_ID)
+        self.engine.ping(WARNING_PING)
+        self.flush_soon()
+
+    def leave(self) -> None:
+        """Serve the streams that run, and no other; close when there are none."""
+        if self.closing:
+            return
+        if self.leaving != LEAVING:
+            self.leaving = LEAVING
+            self.engine.goaway(self.engine.last_stream_id)
+            self.flush_soon()
+        if not self.streams:
+            self.close_in_order()
+
+    @property
+    def idle(self) -> bool:
+        """Whether no stream is open, and the connection is not being closed."""
+        return not self.streams and not self.closing
+
+    def close_if_idle(self) -> None:
+        """Close the connection unless a request is under way on it."""
+        if self.closing:
+            self.hasten()
+        elif not self.streams and not unread_in_kernel(self.transport):
+            self.leave()
+
+
+_OTHERS: dict[type[Event], Callable[[Http2Protocol, Any], None]] = {
+    TrailersReceived: Http2Protocol._trailers_received,
+    StreamReset: Http2Protocol._stream_reset,
+    WindowOpened: Http2Protocol._window_opened,
+    PriorityUpdated: Http2Protocol._priority_updated,
+    PongReceived: Http2Protocol._pong_received,
+    GoAwayReceived: Http2Protocol._goaway_received,
+    ConnectionFailed: Http2Protocol._connection_failed,
+}

@@ -1,0 +1,115 @@
+"""From the head of an HTTP/2 request to its ASGI scope, and what HTTP refuses about it, as on HTTP/1.1.
+
+An engine may give the same head for the same header block again; what is made of it here is kept with it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from uvicorn_worker.config import Config
+from uvicorn_worker.errors import RequestRefused
+from uvicorn_worker.http2.events import RequestHead
+from uvicorn_worker.http2.head import Shared
+from uvicorn_worker.http2.limits import Limits
+from uvicorn_worker.http2.priority import read_priority
+from uvicorn_worker.runtime import Field, Origin
+from uvicorn_worker.target import METHODS, check_target, split_target
+
+__all__ = ["Template", "make_template"]
+
+# What the request line of HTTP/1.1 has besides method and target: two spaces and "HTTP/1.1".
+_LINE_REST = 10
+
+SLASH = ord("/")
+
+
+class Template:
+    """What the scopes of equal requests on one connection have in common."""
+
+    __slots__ = ("headers", "priority", "refusal", "scope")
+
+    def __init__(self, scope: dict[str, Any], head: RequestHead) -> None:
+        self.scope = scope
+        self.headers = head.headers
+        # None where the client has said nothing of it.
+        self.priority = read_priority(head.priority) if head.priority else None
+        self.refusal: RequestRefused | None = None
+
+
+def make_template(shared: Shared, scope_base: dict[str, Any], head: RequestHead, trusted: bool) -> Template:
+    """The template of a head; `scope_base` is what the scopes of the connection have in common.
+
+    `trusted` is whether the peer is a proxy that is believed.
+    """
+    runtime = shared.runtime
+    scope = scope_base.copy()
+    template = Template(scope, head)
+    scope["method"] = head.method
+    try:
+        check_head(runtime.config, shared.limits, head)
+        headers = head.headers
+        if check_fields(runtime.config, headers) and runtime.proxies.screens:
+            headers = runtime.proxies.screen(headers, trusted)
+        path, raw_path, query = split_target(head.target)
+        origin = read_origin(shared, headers) if trusted else None
+    except RequestRefused as exc:
+        template.refusal = exc
+        # For the access log.
+        scope["path"] = head.target.decode("latin-1")
+        scope["raw_path"] = head.target
+        return template
+    if runtime.raw_root_path:
+        path = scope["root_path"] + path
+        raw_path = runtime.raw_root_path + raw_path
+    scope["path"] = path
+    scope["raw_path"] = raw_path
+    scope["query_string"] = query
+    scope["headers"] = headers.copy()
+    if origin is not None:
+        scope.update(origin.changes)
+        if origin.rewriting is not None:
+            origin.rewriting.apply(scope, runtime.raw_root_path)
+    template.headers = scope["headers"]
+    return template
+
+
+def read_origin(shared: Shared, headers: list[Field]) -> Origin | None:
+    """Where a request comes from, as a trusted peer tells it; raises `RequestRefused`."""
+    proxies = shared.runtime.proxies
+    fields = tuple([field for field in headers if field[0] in shared.forwarded])
+    return (proxies.origins.get(fields) or proxies.read(fields)) if fields else None
+
+
+def check_head(config: Config, limits: Limits, head: RequestHead) -> None:
+    """Raise `RequestRefused` for what is valid HTTP/2 and still not to be served."""
+    method, target = head.method, head.target
+    if config.limit_request_line and len(method) + len(target) + _LINE_REST > config.limit_request_line:
+        raise RequestRefused(414, f"the request line is longer than {config.limit_request_line} bytes")
+    if len(head.headers) > config.limit_request_fields:
+        raise RequestRefused(431, f"the head has more than {config.limit_request_fields} fields")
+    if head.size > limits.max_header_list_size:
+        raise RequestRefused(431, f"the head is larger than {limits.max_header_list_size} bytes")
+    if method == "CONNECT" and head.protocol is None:
+        raise RequestRefused(501, "CONNECT is for proxies")
+    if method.encode() not in METHODS and not config.permit_unconventional_http_method:
+        raise RequestRefused(501, f"the method {method} is not known here")
+    if target[0] != SLASH and (target != b"*" or method != "OPTIONS"):
+        raise RequestRefused(400, "the request target is not a path")
+    check_target(target)
+    if config.limit_request_body is not None and (head.content_length or 0) > config.limit_request_body:
+        raise RequestRefused(413, f"the body is larger than {config.limit_request_body} bytes")
+
+
+def check_fields(config: Config, headers: list[Field]) -> bool:
+    """Whether a name has an underscore; raises `RequestRefused` for a field that is too long, or asks too much."""
+    longest = config.limit_request_field_size
+    underscored = False
+    for name, value in headers:
+        if longest and len(name) + len(value) > longest:
+            raise RequestRefused(431, f"a header field is longer than {longest} bytes")
+        if b"_" in name:
+            underscored = True
+        elif name == b"expect" and value.lower() != b"100-continue":
+            raise RequestRefused(417, "an expectation other than 100-continue")
+    return underscored
