@@ -11,7 +11,8 @@
     from any of them: RST_STREAM of the client's ─► CLOSED, of our own ─► WAS_RESET ─► CLOSED, in time
 
 Streams that are there have an object, those that are not have none, and their state is told by their number
-(RFC 9113, 5.1). What a frame means in each state is a table of the engine's (native.py).
+(RFC 9113, 5.1). What a frame means in each state is in tables, at the end of native.py and of
+native_control.py.
 """
 
 from __future__ import annotations
