@@ -4,6 +4,8 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 # Options for the benchmarks, for instance BENCH="--quick --only get"; BENCH=--help lists them.
 BENCH ?=
+# Options for the soak, for instance SOAK="--seconds 120"; SOAK=--help lists them.
+SOAK ?=
 # Which corners of the test matrix run: all, or extreme (oldest with oldest, newest with newest).
 CORNERS ?= all
 
@@ -11,7 +13,7 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help serve test check docs bench bench-idle-websockets conformance-websocket test-matrix clean
+.PHONY: help serve test check docs bench bench-idle-websockets conformance-websocket soak test-matrix clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-22s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -42,6 +44,9 @@ bench-idle-websockets: $(BIN)/python ## memory of 10,000 idle WebSockets, beside
 
 conformance-websocket: $(VENV)/.installed ## the Autobahn testsuite against both workers; recorded in docs/conformance.md
 	$(BIN)/python tests/conformance/autobahn.py
+
+soak: $(VENV)/.installed-test ## ten minutes of load with everything that can happen to workers; options in SOAK
+	$(BIN)/python -m tests.e2e.lifecycle.soak $(SOAK)
 
 test-matrix: $(BIN)/python ## end-to-end tests over oldest and newest Python and Gunicorn; CORNERS=all or extreme
 	$(BIN)/python .ci/matrix.py $(CORNERS)

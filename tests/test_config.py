@@ -189,3 +189,14 @@ class TestFromOptions:
 
 def test_no_secret_is_shown() -> None:
     assert "hidden" not in repr(Config(app=app, ssl_keyfile_password="hidden"))
+
+
+class TestTogether:
+    def test_a_delay_that_takes_all_of_the_time_is_refused(self) -> None:
+        with pytest.raises(ConfigError) as caught:
+            Config(app=app, timeout_drain_delay=30, timeout_graceful_shutdown=30)
+        assert str(caught.value) == "option timeout_drain_delay = 30: must be less than timeout_graceful_shutdown = 30"
+
+    @pytest.mark.parametrize(("delay", "graceful"), [(0, 0), (10, None), (10, 30)])
+    def test_a_delay_that_leaves_some_is_fine(self, delay: float, graceful: float | None) -> None:
+        Config(app=app, timeout_drain_delay=delay, timeout_graceful_shutdown=graceful)

@@ -391,6 +391,11 @@ class Config:
             rule: Rule = item.metadata["rule"]
             if not rule.check(value):
                 raise ConfigError(f"option {item.name} = {value!r}: must be {rule.allowed}")
+        delay, graceful = self.timeout_drain_delay, self.timeout_graceful_shutdown
+        if delay and graceful is not None and delay >= graceful:
+            raise ConfigError(
+                f"option timeout_drain_delay = {delay!r}: must be less than timeout_graceful_shutdown = {graceful!r}"
+            )
 
     @classmethod
     def from_options(cls, options: Mapping[str, Any], source: str) -> Config:

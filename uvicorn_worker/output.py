@@ -207,6 +207,26 @@ class Output(asyncio.Protocol):
         """The tick `deadline` has come; a hook of the whole connection."""
         raise NotImplementedError
 
+    def unsent_size(self) -> int:
+        """How much the client has not taken of what was written, as far as we would hold it back by closing."""
+        size = self.transport.get_write_buffer_size()
+        return size + unsent_by_kernel(self.transport) if self.tls_overhead else size
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is under way; a hook of the whole connection."""
+        raise NotImplementedError
+
+    @property
+    def lingering(self) -> bool:
+        """Whether everything was sent that will be, and only the client's end is waited for."""
+        return self.closing and self.gathered is None and not self.unsent_size()
+
+    def fileno(self) -> int:
+        """The file descriptor of the socket; -1 where there is none."""
+        sock = self.transport.get_extra_info("socket")
+        return -1 if sock is None else int(sock.fileno())
+
     def drain(self) -> None:
         """The server stops; a hook for protocols that have something to say then."""
 
@@ -280,13 +300,8 @@ class Output(asyncio.Protocol):
             self.runtime.loop.call_later(STOP_LINGER_SECONDS, self._end_hastened)
 
     def _end_hastened(self) -> None:
-        if self in self.runtime.connections and not self._unsent():
+        if self in self.runtime.connections and not self.unsent_size():
             self.transport.abort()
-
-    def _unsent(self) -> int:
-        """How much the client has not taken of what was written, as far as we would hold it back by closing."""
-        size = self.transport.get_write_buffer_size()
-        return size + unsent_by_kernel(self.transport) if self.tls_overhead else size
 
     def end_linger(self) -> None:
         """The time to linger is over, unless the client is still sending."""

@@ -54,6 +54,17 @@ Starter = Callable[[Coroutine[Any, Any, None]], "asyncio.Task[None]"]
 class Connection(Protocol):
     """What the server asks of a connection, whatever protocol it speaks."""
 
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is under way: no request is received, run or answered, and it is not being closed."""
+
+    @property
+    def lingering(self) -> bool:
+        """Whether everything was sent that will be, and only the client's end is waited for."""
+
+    def fileno(self) -> int:
+        """The file descriptor of its socket; -1 where there is none."""
+
     def on_tick(self, tick: int) -> None:
         """Called twice a second with the count of ticks: deadlines are met here."""
 
@@ -231,8 +242,8 @@ class Runtime:
         # What large reads go into, once there are any (server/large_reads.py).
         self.read_buffer: memoryview | None = None
 
+        # The count of ticks, and `time.monotonic()` of the last one: when the event loop was last seen to turn.
         self.tick = 0
-        # time.monotonic() at the last tick: a time of day for what needs no better one.
         self.now = time.monotonic()
         self.keep_alive_ticks = ticks(config.timeout_keep_alive) if config.timeout_keep_alive else 0
         self.request_head_ticks = ticks(config.timeout_request_head) if config.timeout_request_head else 0

@@ -7,6 +7,7 @@ that does nothing but call what is due: as with uvloop, whose own work is no Pyt
 from __future__ import annotations
 
 import asyncio
+import gc
 import sys
 from collections import Counter, deque
 from collections.abc import Callable
@@ -133,11 +134,14 @@ def count_one(loop: BareLoop, client: Client, request: bytes) -> Counts:
             counts.c[f"{code.co_name} -> {getattr(arg, '__qualname__', arg)}"] += 1
 
     data_received = client.protocol.data_received
+    # What earlier tests have left is not to be collected, and counted, here.
+    gc.disable()
     sys.setprofile(profile)
     try:
         loop.call(data_received, request)
         client.harness.settle()
     finally:
         sys.setprofile(None)
+        gc.enable()
     counts.writes = len(client.transport.writes)
     return counts

@@ -109,7 +109,7 @@ class Gunicorn:
 
     ``files`` maps names to texts, written there before the start (a ``gunicorn.conf.py`` among them is found by
     Gunicorn itself). ``daemon`` starts it detached, with a pidfile ``gunicorn.pid`` and its log in ``error.log``.
-    ``argv`` replaces the whole command line.
+    ``script`` starts the script ``gunicorn`` instead of the module. ``argv`` replaces the whole command line.
     """
 
     live: list[Gunicorn] = []  # noqa: RUF012 - shared on purpose: what is running when a test fails
@@ -125,6 +125,7 @@ class Gunicorn:
         env: Mapping[str, str] | None = None,
         copy: Path | None = None,
         daemon: bool = False,
+        script: bool = False,
         argv: list[str] | None = None,
     ) -> None:
         self.dir = Path(tempfile.mkdtemp(prefix="e2e-"))  # short: a unix socket's path has 107 bytes
@@ -135,7 +136,8 @@ class Gunicorn:
         self.token = uuid.uuid4().hex
         self.env = self._environment(env or {})
         self.daemon = daemon
-        command = ["-m", "gunicorn"]
+        # The script where Gunicorn executes itself anew: started as a module, its folder would be where imports begin.
+        command = [str(Path(sys.executable).with_name("gunicorn"))] if script else ["-m", "gunicorn"]
         if argv is not None:
             command += argv
         else:

@@ -54,6 +54,7 @@ class TestHeads:
             (get("/a", *[f"X-{number}: 1" for number in range(150)]), "GET /a 1.1 431"),
             (get("/a", "Content-Length: 1000", method="POST"), "POST /a 1.1 413"),
             (get("/a", version="1.0") + b"x", "GET /a 1.0 200"),
+            (b"BREW /pot HTTP/1.0\r\n\r\n", "BREW /pot 1.0 501"),
         ],
     )
     def test_what_is_known_of_it(self, logged: Logged, data: bytes, line: str | None) -> None:

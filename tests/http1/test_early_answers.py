@@ -106,6 +106,15 @@ class TestLargeRest:
         client = connect(hello).send(post(bytes(LARGE))[:200]).eof()
         assert client.transport.lost
 
+    def test_a_client_that_has_reset_the_connection_meanwhile(self, connect: Connect) -> None:
+        client = connect(hello)
+
+        def fail() -> None:
+            raise OSError(107, "Transport endpoint is not connected")
+
+        client.transport.write_eof = fail  # type: ignore[method-assign]
+        assert client.send(post(bytes(LARGE))[:200]).transport.lost
+
     def test_reading_goes_on_where_it_was_paused(self, connect: Connect) -> None:
         async def app(scope: Scope, receive: Receive, send: Send) -> None:
             await send(start())

@@ -234,7 +234,8 @@ class TestEarlyAnswers:
                     assert response.startswith(b"HTTP/1.1 413 ")
                     assert response.endswith(b"longer than 1000 bytes\n")
                 await until(lambda: not site.connections)
-            assert len(recorder.scopes) == (1 if chunked else 0)
+            # Whether it was called before the body was too long depends on how the reads fell.
+            assert len(recorder.scopes) <= chunked
 
         run(main())
 

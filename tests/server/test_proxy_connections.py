@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 import gc
 import socket
 import ssl
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +16,6 @@ from tests.scripted import get, post
 from tests.server.conftest import Peer, Run, listen, serving
 from tests.server.proxy_headers import tlv, v1, v2, v2_unix
 from tests.server.running import App, Running, until
-from uvicorn_worker.server.handover import protocol_factory
-from uvicorn_worker.server.proxy_listener import ProxyListener
 
 CLIENT, SERVER = ("203.0.113.5", 50123), ("10.0.0.9", 443)
 FORWARDED = ("X-Forwarded-For: 198.51.100.9", "X-Forwarded-Proto: https")
@@ -190,32 +186,3 @@ def test_addresses_that_proxies_make_up_do_not_add_up(run: Run) -> None:
             assert len(server.runtime.scopes) <= 256
 
     run(main())
-
-
-def test_running_out_of_file_descriptors_is_a_pause(run: Run, log: Callable[..., list[str]]) -> None:
-    app = Recorder(echo)
-
-    class Exhausted(socket.socket):
-        """Fails once."""
-
-        failed = False
-
-        def accept(self) -> Any:
-            if not self.failed:
-                self.failed = True
-                raise OSError(errno.EMFILE, "Too many open files")
-            return super().accept()
-
-    async def main() -> None:
-        sock = listen()
-        async with serving(App(app), sock, proxy_protocol="v1") as server:
-            other = Exhausted(fileno=listen().detach())
-            other.setblocking(False)
-            listener = ProxyListener(server.runtime, other, protocol_factory(server.runtime), None)
-            peer = await Peer.connect(other)
-            assert (await peer.ask(v1() + get())).status == 200
-            listener.close()
-            other.close()
-
-    run(main())
-    assert "No connection can be accepted: [Errno 24] Too many open files" in log()

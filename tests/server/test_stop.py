@@ -47,7 +47,9 @@ class TestGraceful:
 
         run(main())
         assert app.events == ["startup", "shutdown"]
-        assert "Waiting for 1 requests to finish." in log()
+        begin, end = (line for line in log() if line.startswith("Drain"))
+        assert begin == "Draining: 1 request, 0 WebSockets, 0 streams, 0 idle connections; no time limit."
+        assert end.endswith("nothing was cut.")
         assert log(logging.WARNING) == []
 
     def test_pipelined_requests_are_finished(self, run: Run) -> None:
@@ -152,7 +154,10 @@ class TestTime:
         run(main())
         assert isinstance(recorder.raised[0], asyncio.CancelledError)
         assert app.events == ["startup", "shutdown"]
-        assert log(logging.ERROR) == ["Cancelling 1 requests that did not finish in time."]
+        (line,) = log(logging.ERROR)
+        assert line.startswith("Cutting what is left after 0.")
+        assert "1 request, 0 WebSockets" in line
+        assert "\n  GET / from 127.0.0.1:" in line
 
     def test_an_application_is_told_before(self, run: Run, log: Log) -> None:
         async def patient(scope: Scope, receive: Receive, send: Send) -> None:

@@ -22,7 +22,6 @@ from uvicorn_worker.server.tls import (
     LOOK_TICKS,
     TlsContexts,
     check_tls,
-    following_context,
     handshake_options,
     make_context,
     set_alpn,
@@ -425,15 +424,6 @@ class TestChangedFiles:
         site.key.unlink()
         with pytest.raises(ConfigError):
             self.contexts(site)
-
-    def test_a_context_for_the_loop_follows(self, site: Site) -> None:
-        contexts = self.contexts(site)
-        following = following_context(contexts)
-        assert shown(following) == site.certificate
-        site.renew()
-        contexts.look()
-        contexts.look()
-        assert shown(following) == site.certificate
 
 
 class TestLooking:

@@ -18,7 +18,6 @@ from uvicorn_worker import UvicornH11Worker, UvicornWorker
 from uvicorn_worker.errors import ConfigError
 from uvicorn_worker.worker.boot import FailureToken
 from uvicorn_worker.worker.settings import config_from_settings
-from uvicorn_worker.worker.trace import enable_trace
 
 
 def config_of(kind: type[UvicornWorker]) -> Any:
@@ -88,6 +87,14 @@ class TestCheckConfig:
         monkeypatch.setattr("importlib.util.find_spec", lambda name, package=None: None)
         with pytest.raises(RuntimeError, match="uvloop is not installed"):
             kind.check_config(settings(), None)
+
+    @pytest.mark.parametrize(("values", "said"), [({}, []), ({"workers": 1}, ["nobody listens"]), ({"workers": 2}, [])])
+    def test_one_worker_with_a_socket_of_its_own(self, values: dict[str, Any], said: list[str]) -> None:
+        lines: list[str] = []
+        log = SimpleNamespace(warning=lines.append)
+        UvicornWorker.check_config(settings(reuse_port=bool(values), **values), log)
+        assert len(lines) == len(said)
+        assert all(words in line for words, line in zip(said, lines, strict=True))
 
     @pytest.mark.parametrize("loop", ["no_such_module:loop", "asyncio:no_such_loop"])
     def test_a_loop_that_can_not_be_imported(self, loop: str) -> None:
@@ -206,52 +213,3 @@ def logger() -> Iterator[logging.Logger]:
     for handler in list(logger.handlers):
         logger.removeHandler(handler)
         handler.close()
-
-
-class TestTrace:
-    @pytest.fixture
-    def enabled(self, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-        """What faulthandler was told to write to."""
-        files: list[Any] = []
-        monkeypatch.setattr("faulthandler.enable", lambda file, all_threads: files.append((file, all_threads)))
-        return files
-
-    def test_it_goes_to_the_stream_of_the_error_log(
-        self, logger: logging.Logger, enabled: list[Any], tmp_path: Path
-    ) -> None:
-        handler = logging.FileHandler(tmp_path / "error.log")
-        logger.addHandler(handler)
-        enable_trace(logger)
-        assert enabled == [(handler.stream, True)]
-
-    def test_a_handler_without_a_descriptor_is_passed_over(
-        self, logger: logging.Logger, enabled: list[Any], tmp_path: Path
-    ) -> None:
-        class Odd:
-            def fileno(self) -> int:
-                return -1
-
-        closed = (tmp_path / "closed.log").open("w")
-        closed.close()
-        for stream in (Odd(), object(), closed):
-            logger.addHandler(logging.StreamHandler(stream))  # type: ignore[type-var]
-        logger.addHandler(logging.NullHandler())
-        handler = logging.FileHandler(tmp_path / "error.log")
-        logger.addHandler(handler)
-        enable_trace(logger)
-        assert enabled == [(handler.stream, True)]
-
-    def test_without_any_it_is_stderr(
-        self, logger: logging.Logger, enabled: list[Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-    ) -> None:
-        with (tmp_path / "stderr").open("w") as stream:
-            monkeypatch.setattr(sys, "stderr", stream)
-            enable_trace(logger)
-            assert enabled == [(stream, True)]
-
-    def test_nowhere_to_write_is_no_error(
-        self, logger: logging.Logger, enabled: list[Any], monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setattr(sys, "stderr", None)
-        enable_trace(logger)
-        assert enabled == []

@@ -295,8 +295,8 @@ class Http1Protocol(Input):
 
     @property
     def idle(self) -> bool:
-        """Whether no request is being received, run or answered."""
-        return self.cycle is None and not self.begun
+        """Whether no request is being received, run or answered, and the connection is not being closed."""
+        return self.cycle is None and not self.begun and not self.closing
 
     def on_deadline(self) -> None:
         """Too long idle, too long in sending a head or a body, or long enough in lingering."""

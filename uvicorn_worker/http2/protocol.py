@@ -466,6 +466,11 @@ class Http2Protocol(Sending):
         if not self.streams:
             self.close_in_order()
 
+    @property
+    def idle(self) -> bool:
+        """Whether no request is received, run or answered, and the connection is not being closed."""
+        return not self.streams and not self.closing
+
     def close_if_idle(self) -> None:
         """Close the connection unless a request is under way on it."""
         if self.closing:

@@ -251,12 +251,26 @@ class _HeaderReader:
             late = "the header of the PROXY protocol did not arrive in time"
             self._fail(ProxyHeaderError(late) if self._data else TimeoutError(late))
 
+    @property
+    def idle(self) -> bool:
+        """Whether nothing has come."""
+        return not self._data
+
+    @property
+    def lingering(self) -> bool:
+        """Nothing is sent before the header has come."""
+        return False
+
+    def fileno(self) -> int:
+        """The file descriptor of the socket."""
+        return self._sock.fileno()
+
     def drain(self) -> None:
         """The server stops: what a proxy has begun is still served."""
 
     def close_if_idle(self) -> None:
         """Close the connection if nothing has come."""
-        if not self._data:
+        if self.idle:
             self.abort()
 
     def abort(self) -> None:

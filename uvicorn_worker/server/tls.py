@@ -29,7 +29,6 @@ __all__ = [
     "HTTP1_ONLY",
     "TlsContexts",
     "check_tls",
-    "following_context",
     "handshake_options",
     "make_context",
     "server_certificates",
@@ -329,23 +328,3 @@ def handshake_options(config: Config, loop: asyncio.AbstractEventLoop) -> dict[s
     if is_uvloop(loop) or tuple(sys.version_info) >= (3, 11):
         options["ssl_shutdown_timeout"] = SHUTDOWN_SECONDS
     return options
-
-
-class FollowingContext(ssl.SSLContext):
-    """What an event loop is given once and for all: each connection gets the context of the moment when it is made.
-
-    asyncio and uvloop take a context for a listening socket, and call nothing but its `wrap_bio()`.
-    """
-
-    contexts: TlsContexts
-
-    def wrap_bio(self, *args: Any, **kwargs: Any) -> ssl.SSLObject:
-        """The TLS side of a new connection."""
-        return self.contexts.context.wrap_bio(*args, **kwargs)
-
-
-def following_context(contexts: TlsContexts) -> FollowingContext:
-    """A context for the loop that stands for whatever `contexts.context` is."""
-    context = FollowingContext(ssl.PROTOCOL_TLS_SERVER)
-    context.contexts = contexts
-    return context

@@ -220,5 +220,10 @@ class UpgradedConnection(Output):
         """The server stops."""
         self.session.drain()
 
+    @property
+    def idle(self) -> bool:
+        """A WebSocket is never idle."""
+        return False
+
     def close_if_idle(self) -> None:
         """A WebSocket is never idle; its closing handshake ends it."""

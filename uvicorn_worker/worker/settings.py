@@ -78,6 +78,7 @@ ROWS = (
     Row("backlog", "backlog"),
     Row("keepalive", "timeout_keep_alive"),
     Row("graceful_timeout", "timeout_graceful_shutdown"),
+    Row("worker_connections", "limit_connections"),
     Row("threads", "threads", lambda threads: threads if threads > 1 else None, "1, the default, counts as unset"),
     Row("limit_request_line", "limit_request_line"),
     Row("limit_request_fields", "limit_request_fields", lambda fields: fields or _MOST_FIELDS, "0: 32768"),

@@ -29,13 +29,14 @@ from uvicorn_worker.server.loading import adapt, load_env_file, loop_factory
 from uvicorn_worker.server.tls import check_tls, tls_is_on
 from uvicorn_worker.worker.access_log import access_hook
 from uvicorn_worker.worker.boot import FailureToken
+from uvicorn_worker.worker.exit import leave_in_time
 from uvicorn_worker.worker.hooks import with_hooks
 from uvicorn_worker.worker.loggers import adopt_loggers
 from uvicorn_worker.worker.reload import failure_app, files_of
 from uvicorn_worker.worker.settings import check_overrides, config_from_settings, outer_options
 from uvicorn_worker.worker.statsd import never_wait
 from uvicorn_worker.worker.tls import context_factory
-from uvicorn_worker.worker.trace import enable_trace
+from uvicorn_worker.worker.trace import StallWatch, describe_stall, enable_trace
 
 if TYPE_CHECKING:
     from gunicorn.config import Config as GunicornConfig
@@ -50,6 +51,8 @@ _WAIT_FOR_MASTER = 3.0
 _SECRET = frozenset({"ssl_keyfile_password"})
 # How long running requests may hold up a reload.
 _RELOAD_SECONDS = 1.0
+# What a quick stop leaves to hooks, and to threads of the application.
+_QUICK_EXIT = 2.0
 # How long tasks that the application left running may take to end once they were cancelled.
 _CANCEL_SECONDS = 0.5
 
@@ -108,6 +111,8 @@ class UvicornWorker(Worker):
         except ConfigError as exc:
             # Gunicorn prints this as one line and exits.
             raise RuntimeError(str(exc)) from None
+        if say is not None and cfg.reuse_port and cfg.workers == 1:
+            say("reuse_port with one worker: nobody listens while that worker is replaced. Turn reuse_port off.")
         if say is not None and context_factory(cfg) is not None and not tls_is_on(config):
             say("Gunicorn setting ssl_context: the hook is not called, since without certfile plain HTTP is served")
 
@@ -134,6 +139,10 @@ class UvicornWorker(Worker):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        # Where Gunicorn opens sockets for each worker (reuse_port), it puts them in the place of these after the fork.
+        self._shared = self.sockets
+        self._beaten = time.monotonic()
+        self._stall_watch: StallWatch | None = None
         if UvicornWorker._token is None or UvicornWorker._token.owner != os.getpid():
             UvicornWorker._token = FailureToken()
         UvicornWorker._token.worker_made()
@@ -232,9 +241,14 @@ class UvicornWorker(Worker):
             loop.run_until_complete(self._serve())
         finally:
             self._close_loop()
+            server = self.server
+            leave_in_time(self.log, time.monotonic() + _QUICK_EXIT if server.force_exit else server.exit_by)
 
     async def _serve(self) -> None:
         self._beat()
+        if self.cfg.timeout:
+            self._stall_watch = StallWatch(self.cfg.timeout, lambda: self._beaten, self._report_stall)
+            self._stall_watch.start()
         # Gunicorn's reloader writes to this pipe from a thread of its own.
         self.loop.add_reader(self.PIPE[0], self._reload_asked)
         try:
@@ -260,6 +274,7 @@ class UvicornWorker(Worker):
             with_hooks(self.wsgi, self),
             [listener.sock for listener in self.sockets],
             access=lambda: access_hook(self.log, self.cfg, self.server.config),
+            exclusive=self.sockets is not self._shared,
         )
 
     def _reload_asked(self) -> None:
@@ -277,8 +292,11 @@ class UvicornWorker(Worker):
                 task.cancel()
             if tasks:
                 loop.run_until_complete(asyncio.wait(tasks, timeout=_CANCEL_SECONDS))
-            loop.run_until_complete(loop.shutdown_asyncgens())
+            closing = loop.create_task(loop.shutdown_asyncgens())
+            loop.run_until_complete(asyncio.wait([closing], timeout=_CANCEL_SECONDS))
         finally:
+            if self._stall_watch is not None:
+                self._stall_watch.stop()
             asyncio.set_event_loop(None)
             loop.close()
 
@@ -299,8 +317,9 @@ class UvicornWorker(Worker):
     def notify(self) -> None:
         """Tell the master that this process is well; until it serves, it may be silent for timeout_startup."""
         super().notify()
-        if self._quiet_until > time.monotonic() + self.cfg.timeout and not self.server.started:
-            last = self._quiet_until - self.cfg.timeout
+        self._beaten = time.monotonic()
+        if self._quiet_until > self._beaten + self.cfg.timeout and not self.server.started:
+            self._beaten = last = self._quiet_until - self.cfg.timeout
             os.utime(self.tmp.fileno(), (last, last))
 
     # Signals -----------------------------------------------------------------------------------------
@@ -338,8 +357,16 @@ class UvicornWorker(Worker):
     def handle_abort(self, sig: int, frame: FrameType | None) -> NoReturn:
         """ABRT: the master had no heartbeat; faulthandler has written the stacks already."""
         self.alive = False
+        if self._stall_watch is not None:
+            self._stall_watch.report()
+        else:
+            self._report_stall()
         self.cfg.worker_abort(self)
         sys.exit(1)
+
+    def _report_stall(self) -> None:
+        """Say for how long the loop has stood still, and what was in flight."""
+        self.log.critical("%s", describe_stall(self.server, time.monotonic() - self._beaten))
 
     def handle_usr1(self, sig: int, frame: FrameType | None) -> None:
         """USR1: reopen the log files, from which the stacks of an abort must go to the new one."""

@@ -1,0 +1,98 @@
+"""An app whose requests last, hold memory, or hold up the process in ways that the tests of the lifecycle ask for."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import signal
+import time
+from typing import Any
+from urllib.parse import parse_qs
+
+from eventlog import event
+
+Scope = dict[str, Any]
+
+held: list[bytearray] = []
+
+
+async def app(scope: Scope, receive: Any, send: Any) -> None:
+    if scope["type"] == "lifespan":
+        await lifespan(receive, send)
+        return
+    query = {name: values[-1] for name, values in parse_qs(scope["query_string"].decode()).items()}
+    await VIEWS[scope["path"]](query, receive, send)
+
+
+async def lifespan(receive: Any, send: Any) -> None:
+    await receive()
+    event("startup")
+    await send({"type": "lifespan.startup.complete"})
+    await receive()
+    event("shutdown")
+    await send({"type": "lifespan.shutdown.complete"})
+
+
+async def answer(send: Any, body: bytes = b"ok", status: int = 200) -> None:
+    fields = [(b"content-length", b"%d" % len(body)), (b"x-pid", b"%d" % os.getpid())]
+    await send({"type": "http.response.start", "status": status, "headers": fields})
+    await send({"type": "http.response.body", "body": body})
+
+
+async def hello(query: dict[str, str], receive: Any, send: Any) -> None:
+    await answer(send)
+
+
+async def health(query: dict[str, str], receive: Any, send: Any) -> None:
+    """Whether a load balancer is to send requests here."""
+    server = getattr(signal.getsignal(signal.SIGTERM), "__self__", None)
+    stopping = getattr(server, "should_exit", False)
+    await answer(send, b"stopping" if stopping else b"ready", 503 if stopping else 200)
+
+
+async def sleep(query: dict[str, str], receive: Any, send: Any) -> None:
+    event("sleeping")
+    await asyncio.sleep(float(query["s"]))
+    await answer(send, b"slept")
+
+
+async def stream(query: dict[str, str], receive: Any, send: Any) -> None:
+    """Endless, but heeds http.disconnect."""
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": b"tick", "more_body": True})
+    event("streaming")
+    while (await receive())["type"] != "http.disconnect":
+        pass
+    event("told")
+    await send({"type": "http.response.body", "body": b"bye"})
+
+
+async def thread(query: dict[str, str], receive: Any, send: Any) -> None:
+    """A view that is not asynchronous, in a thread that can't be cancelled."""
+    event("in-thread")
+    await asyncio.get_running_loop().run_in_executor(None, time.sleep, float(query["s"]))
+    await answer(send)
+
+
+async def crunch(query: dict[str, str], receive: Any, send: Any) -> None:
+    """Hold up the event loop in C, where no Python signal handler runs; the GIL is free."""
+    event("crunching")
+    hashlib.pbkdf2_hmac("sha256", b"password", b"salt", 2_000_000_000)
+    await answer(send)
+
+
+async def hold(query: dict[str, str], receive: Any, send: Any) -> None:
+    held.append(bytearray(b"x" * int(query["mb"]) * 1048576))
+    await answer(send)
+
+
+VIEWS = {
+    "/": hello,
+    "/health": health,
+    "/sleep": sleep,
+    "/stream": stream,
+    "/thread": thread,
+    "/crunch": crunch,
+    "/hold": hold,
+}

@@ -1,0 +1,247 @@
+"""Everything that can happen to workers, for minutes, under load: `make soak`.
+
+    python -m tests.e2e.lifecycle.soak [--seconds 600] [--workers 3] [--worker CLASS] [--seed N]
+
+First a third of the time without any event: connections come and go, streams and uploads are cut by the client, and the
+memory of the workers must not grow. Then all events mixed: HUP, TTIN and TTOU, USR2 with TERM of the old
+master, TERM of one worker, and max_requests all the time. Half of the load comes directly, half through nginx where
+that is installed. The exit code is 0 when not one request was lost.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tests.e2e.harness import HTTPTOOLS, Gunicorn, alive, until
+from tests.e2e.lifecycle.load import Load
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+# How much a worker may grow in the quiet part, once it is warm: what the allocator has at its discretion.
+GROWTH_MIB = 4.0
+
+NGINX = """
+{user}
+worker_processes 1;
+pid {dir}/nginx.pid;
+error_log {dir}/nginx.error.log;
+events {{}}
+http {{
+    access_log off;
+    client_body_temp_path {dir}/body;
+    proxy_temp_path {dir}/proxy;
+    fastcgi_temp_path {dir}/fastcgi;
+    uwsgi_temp_path {dir}/uwsgi;
+    scgi_temp_path {dir}/scgi;
+    upstream app {{
+        server 127.0.0.1:{port} fail_timeout=0;
+        keepalive 8;
+    }}
+    server {{
+        listen unix:{dir}/front.sock;
+        keepalive_requests 1000000;
+        location / {{
+            proxy_pass http://app;
+            proxy_http_version 1.1;
+            proxy_set_header Connection "";
+            # A lost request is to be seen, and not tried again.
+            proxy_next_upstream off;
+        }}
+    }}
+}}
+"""
+
+
+def say(text: str) -> None:
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+@contextmanager
+def nginx(directory: Path, port: int) -> Iterator[str]:
+    """nginx in front of the server; gives the path of its socket, or nothing where it is not installed."""
+    program = shutil.which("nginx", path=os.environ.get("PATH", "") + os.pathsep + "/usr/sbin")
+    if program is None:
+        yield ""
+        return
+    front = directory / "front.sock"
+    user = "user root;" if os.geteuid() == 0 else ""
+    (directory / "nginx.conf").write_text(NGINX.format(user=user, dir=directory, port=port))
+    command = [program, "-p", str(directory), "-c", "nginx.conf", "-g", "daemon off;"]
+    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        until(lambda: front.exists() or process.poll() is not None, "nginx")
+        assert process.poll() is None, (directory / "nginx.error.log").read_text()
+        yield str(front)
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+def rss(pid: int) -> float:
+    """Resident memory in MiB; 0 for a process that is gone."""
+    with suppress(OSError):
+        return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1048576
+    return 0.0
+
+
+class Soak:
+    """One run; `masters` has the process ids of the masters that live."""
+
+    def __init__(self, server: Gunicorn, loads: list[Load], choice: random.Random) -> None:
+        self.server = server
+        self.loads = loads
+        self.choice = choice
+        self.master = server.pid
+        self.events = 0
+
+    def workers(self) -> list[int]:
+        """Workers of the master that counts now."""
+        with suppress(OSError):
+            text = Path(f"/proc/{self.master}/task/{self.master}/children").read_text()
+            return [pid for pid in map(int, text.split()) if alive(pid)]
+        return []
+
+    def check(self) -> None:
+        """Raise what a client has met."""
+        for load in self.loads:
+            if load.failed:
+                load.stop()
+
+    def abuse(self) -> None:
+        """A few clients that leave in the midst of it."""
+        for target in ("/stream", "/sleep?s=0.2", "/"):
+            with self.server.connect(5) as connection:
+                connection.request(target, "Content-Length: 100000" if target == "/" else "X: y")
+                if target == "/stream":
+                    connection.head()
+
+    # The quiet part ----------------------------------------------------------------------------------
+
+    def quiet(self, seconds: float) -> bool:
+        """Watch the memory of the workers; whether it stays as it is."""
+        begun = time.monotonic()
+        warm: dict[int, float] = {}
+        while (passed := time.monotonic() - begun) < seconds:
+            self.check()
+            self.abuse()
+            if not warm and passed > seconds / 3:
+                warm = {pid: rss(pid) for pid in self.workers()}
+            time.sleep(0.05)
+        growth = {pid: rss(pid) - before for pid, before in warm.items()}
+        say(f"memory of the workers, MiB: {', '.join(f'{rss(pid):.1f} ({more:+.1f})' for pid, more in growth.items())}")
+        return max(growth.values(), default=0.0) <= GROWTH_MIB
+
+    # The other part ----------------------------------------------------------------------------------
+
+    def hup(self) -> None:
+        """New workers for old ones."""
+        old = set(self.workers())
+        os.kill(self.master, signal.SIGHUP)
+        until(lambda: not old & set(self.workers()), "the end of the old workers", 60)
+
+    def scale(self) -> None:
+        """One more, one less."""
+        os.kill(self.master, signal.SIGTTIN)
+        time.sleep(1)
+        os.kill(self.master, signal.SIGTTOU)
+
+    def end_one(self) -> None:
+        """TERM to one worker; the master forks another."""
+        with suppress(ProcessLookupError, IndexError):
+            os.kill(self.choice.choice(self.workers()), signal.SIGTERM)
+
+    def upgrade(self) -> None:
+        """USR2, then TERM to the old master once the new one serves."""
+        old = self.master
+        count = len(self.server.events("startup"))
+        os.kill(old, signal.SIGUSR2)
+        new = int(until(lambda: self.server.read("gunicorn.pid.2"), "the new master", 60))
+        until(lambda: len(self.server.events("startup")) > count, "a new worker", 60)
+        os.kill(old, signal.SIGTERM)
+        until(lambda: not alive(old) or self._reaped(), "the end of the old master", 60)
+        until(lambda: self.server.read("gunicorn.pid").strip() == str(new), "the new master to take over", 60)
+        self.master = new
+
+    def _reaped(self) -> bool:
+        process = self.server.process
+        return process is not None and process.poll() is not None
+
+    def mixed(self, seconds: float) -> None:
+        """One event after another."""
+        ways: list[Callable[[], None]] = [self.hup, self.scale, self.end_one, self.upgrade]
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            # Each of them before one comes again.
+            for way in self.choice.sample(ways, len(ways)):
+                if time.monotonic() < end:
+                    way()
+                    self.events += 1
+                    self.abuse()
+                    time.sleep(self.choice.uniform(0.5, 2.5))
+                    self.check()
+
+
+def run(args: argparse.Namespace) -> int:
+    """One run; the exit code."""
+    choice = random.Random(args.seed)
+    options = ("--pid", "gunicorn.pid", "--max-requests", "20000", "--max-requests-jitter", "10000")
+    quiet = args.seconds / 3
+    with ExitStack() as stack:
+        for phase in ("quiet", "mixed"):
+            server = Gunicorn(
+                "lifecycle_app:app",
+                *(options if phase == "mixed" else options[:2]),
+                "--graceful-timeout", "20",
+                worker=args.worker, workers=args.workers, script=True,
+            )  # fmt: skip
+            with server, nginx(server.dir, server.port) as front:
+                server.wait_events("startup", args.workers)
+                loads = [stack.enter_context(Load(("127.0.0.1", server.port)))]
+                if front:
+                    loads.append(stack.enter_context(Load(front)))
+                soak = Soak(server, loads, choice)
+                flat = True
+                if phase == "quiet":
+                    flat = soak.quiet(quiet)
+                else:
+                    soak.mixed(args.seconds - quiet)
+                answered = [load.stop() for load in loads]
+                workers = len(set().union(*answered))
+                say(
+                    f"{phase}: {sum(answered[0].values())} requests answered directly, "
+                    + (f"{sum(answered[1].values())} through nginx, " if front else "(no nginx here) ")
+                    + f"{soak.events} events, {workers} workers, none lost"
+                )
+                if "Traceback" in server.log or "WORKER TIMEOUT" in server.log:
+                    say(server.log[-5000:])
+                    return 1
+                if not flat:
+                    say(f"a worker grew by more than {GROWTH_MIB} MiB")
+                    return 1
+    return 0
+
+
+def main() -> int:
+    """The command."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seconds", type=float, default=600.0)
+    parser.add_argument("--workers", type=int, default=3)
+    parser.add_argument("--worker", default=HTTPTOOLS)
+    parser.add_argument("--seed", type=int, default=0)
+    return run(parser.parse_args())
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,321 @@
+"""Accepting: what is taken from the queue, when it is left there, and that nothing is forgotten."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import logging
+import os
+import socket
+import ssl
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, ClassVar
+
+import pytest
+
+from tests.http1.apps import Gate
+from tests.scripted import get
+from tests.server.conftest import Peer, Run, listen
+from tests.server.running import App, Running, until
+from uvicorn_worker import Config
+from uvicorn_worker.runtime import Runtime
+from uvicorn_worker.server import acceptor as module
+from uvicorn_worker.server.acceptor import Acceptor
+from uvicorn_worker.server.handover import protocol_factory
+
+Log = Callable[..., list[str]]
+
+
+class Scarce(socket.socket):
+    """A listening socket whose accept() fails for as long as it is told to."""
+
+    errors: ClassVar[list[int]] = []
+
+    def accept(self) -> Any:
+        if self.errors:
+            number = self.errors[0] if len(self.errors) == 1 else self.errors.pop(0)
+            if number:
+                raise OSError(number, os.strerror(number))
+        return super().accept()
+
+
+@pytest.fixture
+def scarce(monkeypatch: pytest.MonkeyPatch) -> type[Scarce]:
+    monkeypatch.setattr(module, "RETRY_SECONDS", 0.02)
+    monkeypatch.setattr(module, "STOP_RETRY_SECONDS", 0.001)
+    monkeypatch.setattr(Scarce, "errors", [])
+    return Scarce
+
+
+def scarce_socket() -> Scarce:
+    sock = Scarce()
+    sock.bind(("127.0.0.1", 0))
+    return sock
+
+
+def running_on(sock: socket.socket, **options: Any) -> Running:
+    running = Running(App(), **options)
+    running.sock.close()
+    running.sock = sock
+    return running
+
+
+async def answered(peer: Peer) -> bool:
+    """Whether an answer comes soon."""
+    try:
+        await asyncio.wait_for(peer.response(), 0.2)
+    except asyncio.TimeoutError:
+        return False
+    return True
+
+
+class TestLimit:
+    def test_no_more_are_accepted_until_one_ends(self, run: Run) -> None:
+        async def main() -> None:
+            async with Running(App(), limit_connections=2) as running:
+                first, second, third = [await running.ask() for _ in range(3)]
+                assert (await first.response()).status == 200
+                assert (await second.response()).status == 200
+                assert not await answered(third)
+                assert len(running.server.runtime.connections) == 2
+                await first.close()
+                # The request came before, and the connection waited for its turn.
+                await until(lambda: len(running.server.runtime.connections) == 2)
+
+        run(main())
+
+    def test_it_goes_on_below_the_limit(self, run: Run) -> None:
+        async def main() -> None:
+            async with Running(App(), limit_connections=2) as running:
+                for _ in range(3):
+                    peers = [await running.ask() for _ in range(2)]
+                    waiting = [await running.ask() for _ in range(2)]
+                    for peer in peers:
+                        assert (await peer.response()).status == 200
+                        await peer.close()
+                    for peer in waiting:
+                        assert (await peer.response()).status == 200
+                        await peer.close()
+
+        run(main())
+
+    def test_a_burst_is_accepted_up_to_the_limit(self, run: Run) -> None:
+        async def main() -> None:
+            async with Running(App(), limit_connections=20) as running:
+                peers = [await running.ask(b"") for _ in range(40)]
+                await until(lambda: len(running.server.runtime.connections) == 20)
+                await asyncio.sleep(0.05)
+                assert len(running.server.runtime.connections) == 20
+                for peer in peers:
+                    await peer.close()
+
+        run(main())
+
+    def test_at_a_stop_those_who_wait_are_served(self, run: Run) -> None:
+        gate = Gate()
+
+        async def main() -> None:
+            async with Running(App(gate), limit_connections=1) as running:
+                peers = [await running.ask() for _ in range(5)]
+                await until(lambda: gate.waiting)
+                running.server.should_exit = True
+                await until(lambda: running.server.runtime.draining)
+                for _ in range(5):
+                    await until(lambda: gate.waiting)
+                    gate.open()
+                for peer in peers:
+                    response = await peer.response()
+                    assert (response.status, response.closes) == (200, True)
+                await running.stopped()
+
+        run(main())
+
+
+class TestExhaustion:
+    @pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE, errno.ENOBUFS])
+    def test_accepting_pauses_says_so_once_and_recovers(
+        self, run: Run, log: Log, scarce: type[Scarce], number: int
+    ) -> None:
+        async def main() -> None:
+            async with running_on(scarce_socket()) as running:
+                scarce.errors[:] = [number]
+                peer = await running.ask()
+                assert not await answered(peer)
+                assert log(logging.ERROR) == [f"Accepting no connections for now: {os.strerror(number)}"]
+                scarce.errors.clear()
+                await until(lambda: "Accepting connections again." in log())
+                await peer.response()
+                assert (await (await running.ask()).response()).status == 200
+
+        run(main())
+        assert len(log(logging.ERROR)) == 1
+
+    def test_a_connection_that_ends_makes_room(
+        self, run: Run, scarce: type[Scarce], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(module, "RETRY_SECONDS", 3600)
+
+        async def main() -> None:
+            async with running_on(scarce_socket()) as running:
+                first = await running.ask()
+                await first.response()
+                scarce.errors[:] = [errno.EMFILE, 0]
+                second = await running.ask()
+                await until(lambda: len(scarce.errors) == 1)
+                scarce.errors.clear()
+                await first.close()
+                assert (await second.response()).status == 200
+
+        run(main())
+
+    def test_what_befell_the_connection_alone_is_passed_over(self, run: Run, log: Log, scarce: type[Scarce]) -> None:
+        async def main() -> None:
+            async with running_on(scarce_socket()) as running:
+                scarce.errors[:] = [errno.ECONNABORTED, errno.EPROTO, 0]
+                assert (await (await running.ask()).response()).status == 200
+
+        run(main())
+        assert log(logging.WARNING) == []
+
+    def test_it_does_not_hold_up_a_stop(self, run: Run, log: Log, scarce: type[Scarce]) -> None:
+        async def main() -> None:
+            async with running_on(scarce_socket()) as running:
+                scarce.errors[:] = [errno.EMFILE]
+                await running.ask()
+                await until(lambda: log(logging.ERROR))
+                assert await running.stop() < 3
+
+        run(main())
+        assert log(logging.ERROR)[1:] == ["Connections that waited to be accepted are left: there is no room for them."]
+
+    def test_a_stop_takes_what_there_is_room_for_a_little_later(self, run: Run, log: Log, scarce: type[Scarce]) -> None:
+        async def main() -> None:
+            async with running_on(scarce_socket()) as running:
+                scarce.errors[:] = [errno.EMFILE]
+                peer = await running.ask()
+                await until(lambda: log(logging.ERROR))
+                scarce.errors[:] = [errno.EMFILE, errno.EMFILE, 0]
+                running.server.should_exit = True
+                assert (await peer.response()).closes
+                await running.stopped()
+
+        run(main())
+        assert len(log(logging.ERROR)) == 1
+
+
+class TestSharing:
+    """What is left to other workers that wait for the same socket."""
+
+    def accepting(self, run: Run, queued: int, *, exclusive: bool) -> list[int]:
+        """How many connections are accepted at once, each time, of a queue of so many."""
+        batches: list[int] = []
+
+        async def main() -> None:
+            loop = asyncio.get_running_loop()
+            runtime = Runtime(Config(app=App()), App(), loop)
+            factory = protocol_factory(runtime)
+            sock = listen()
+            sock.listen(200)
+            clients = [socket.create_connection(sock.getsockname()) for _ in range(queued)]
+            acceptor = Acceptor(runtime, factory, exclusive=exclusive)
+            accept = acceptor._accept_some
+
+            def count(listener: socket.socket) -> None:
+                before = acceptor.pending
+                accept(listener)
+                batches.append(acceptor.pending - before)
+
+            acceptor._accept_some = count  # type: ignore[method-assign]
+            acceptor.listen(sock)
+            await until(lambda: len(runtime.connections) == queued)
+            acceptor.close()
+            for connection in list(runtime.connections):
+                connection.abort()
+            for client in clients:
+                client.close()
+            sock.close()
+            await until(lambda: not runtime.connections)
+
+        run(main())
+        return [batch for batch in batches if batch]
+
+    def test_a_burst_is_taken_in_small_parts(self, run: Run) -> None:
+        assert self.accepting(run, 18, exclusive=False) == [4, 4, 4, 4, 2]
+
+    def test_a_flood_in_larger_ones(self, run: Run) -> None:
+        batches = self.accepting(run, 100, exclusive=False)
+        assert batches[:7] == [4] * 6 + [8]
+        assert sum(batches) == 100
+
+    def test_a_queue_that_nobody_else_reads_is_taken_as_it_comes(self, run: Run) -> None:
+        assert self.accepting(run, 100, exclusive=True) == [64, 36]
+
+
+class TestMakingConnections:
+    def test_a_protocol_that_fails_costs_its_connection_only(
+        self, run: Run, log: Log, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        async def main() -> None:
+            async with Running(App()) as running:
+                factory = running.server.acceptor._factory
+
+                def failing() -> asyncio.Protocol:
+                    running.server.acceptor._factory = factory
+                    raise ZeroDivisionError
+
+                running.server.acceptor._factory = failing
+                assert await (await running.ask()).rest() == b""
+                assert (await (await running.ask()).response()).status == 200
+
+        run(main())
+        (line,) = log(logging.ERROR)
+        assert line.endswith("could not be made")
+
+    @pytest.mark.filterwarnings("ignore:unclosed transport <asyncio.sslproto:ResourceWarning")
+    def test_tls(self, run: Run, log: Log, certificate: Path) -> None:
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.load_cert_chain(certificate)
+        client = ssl.create_default_context(cafile=certificate)
+
+        async def main() -> None:
+            async with Running(App()) as running:
+                # Read at the accept: certificates can be exchanged while the server runs.
+                running.server.acceptor.tls = SimpleNamespace(context=context)  # type: ignore[assignment]
+                plain = await running.ask()
+                assert not (await plain.rest()).startswith(b"HTTP/1.1 200")
+                peer = await Peer.connect(running.sock, client)
+                assert (await peer.ask(get())).status == 200
+
+        run(main())
+        assert log(logging.WARNING) == []
+        assert any(line.startswith("The connection of ('127.0.0.1', ") for line in log(logging.DEBUG))
+
+    def test_a_handshake_that_does_not_come_does_not_hold_up_a_stop(
+        self, run: Run, log: Log, certificate: Path
+    ) -> None:
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.load_cert_chain(certificate)
+
+        async def main() -> None:
+            async with Running(App(), timeout_graceful_shutdown=10) as running:
+                running.server.acceptor.tls = SimpleNamespace(context=context)  # type: ignore[assignment]
+                silent = await running.ask(b"")
+                await until(lambda: running.server.acceptor.pending)
+                assert 1 <= await running.stop() < 5
+                assert await silent.rest() == b""
+
+        run(main())
+
+    def test_a_handshake_has_the_time_of_a_request_head(self, run: Run, certificate: Path) -> None:
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.load_cert_chain(certificate)
+
+        async def main() -> None:
+            async with Running(App(), timeout_request_head=0.2) as running:
+                running.server.acceptor.tls = SimpleNamespace(context=context)  # type: ignore[assignment]
+                assert await (await running.ask(b"")).rest() == b""
+                await until(lambda: not running.server.acceptor.pending)
+
+        run(main())

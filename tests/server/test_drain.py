@@ -1,0 +1,243 @@
+"""The phases of a stop; what it waits for, and what it says."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import signal
+import socket
+import time
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from tests.http1.apps import Gate, Recorder, answer
+from tests.scripted import get
+from tests.server.conftest import Run
+from tests.server.running import App, Running, hanging, until
+from uvicorn_worker.asgi import Receive, Scope, Send
+from uvicorn_worker.server import drain as module
+from uvicorn_worker.server.drain import Schedule, _silent
+
+Log = Callable[..., list[str]]
+
+
+class TestSchedule:
+    def test_time_is_kept_back_at_the_end(self) -> None:
+        schedule = Schedule(100.0, 30)
+        assert (schedule.tell, schedule.cut, schedule.lifespan, schedule.end) == (126.0, 128.0, 129.5, 130.0)
+
+    def test_less_of_a_short_time(self) -> None:
+        schedule = Schedule(100.0, 10)
+        assert (schedule.tell, schedule.cut, schedule.lifespan, schedule.end) == (98.0 + 10, 109.0, 109.5, 110.0)
+
+    def test_without_a_bound_there_is_no_end(self) -> None:
+        schedule = Schedule(100.0, None)
+        assert {schedule.tell, schedule.cut, schedule.lifespan, schedule.end} == {math.inf}
+
+    def test_no_time_at_all(self) -> None:
+        schedule = Schedule(100.0, 0)
+        assert {schedule.tell, schedule.cut, schedule.lifespan, schedule.end} == {100.0}
+
+
+def term(running: Running) -> None:
+    running.server.handle_exit(signal.SIGTERM, None)
+
+
+class TestDelay:
+    def test_connections_are_accepted_for_a_while_after_the_signal(self, run: Run, log: Log) -> None:
+        async def main() -> None:
+            async with Running(App(), timeout_drain_delay=1) as running:
+                before = await running.ask()
+                await before.response()
+                term(running)
+                assert running.server.should_exit
+                await asyncio.sleep(0.1)
+                response = await (await running.ask()).response()
+                # It is not over yet for those who come: a load balancer is only about to leave.
+                assert (response.status, response.closes) == (200, False)
+                assert not (await before.ask(get())).closes
+                assert await running.stopped() > 0.3
+
+        run(main())
+        assert any(line.startswith("Stopping: accepting for another ") for line in log())
+
+    def test_it_says_how_long_it_goes_on(self, run: Run, log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(module, "_REPORT_SECONDS", 0.1)
+
+        async def main() -> None:
+            async with Running(App(), timeout_drain_delay=0.35) as running:
+                term(running)
+                await running.stopped()
+
+        run(main())
+        assert len([line for line in log() if line.startswith("Stopping: ")]) == 4
+
+    def test_there_is_none_where_the_server_stops_by_itself(self, run: Run) -> None:
+        # At max_requests no load balancer is to know, and no health check is to see it.
+        async def main() -> None:
+            async with Running(App(), timeout_drain_delay=10) as running:
+                assert await running.stop() < 3
+
+        run(main())
+
+    def test_a_quick_stop_ends_it(self, run: Run) -> None:
+        async def main() -> None:
+            async with Running(App(), timeout_drain_delay=10) as running:
+                term(running)
+                await asyncio.sleep(0.05)
+                running.server.force_exit = True
+                assert await running.stopped() < 3
+
+        run(main())
+
+
+class TestIdleConnections:
+    def test_each_has_its_time(self, run: Run) -> None:
+        gate = Gate()
+
+        async def stream(scope: Scope, receive: Receive, send: Send) -> None:
+            await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"4")]})
+            await send({"type": "http.response.body", "body": b"ha", "more_body": True})
+            await gate(scope, receive, lambda message: asyncio.sleep(0))
+            await send({"type": "http.response.body", "body": b"lf"})
+
+        apps = [stream, answer_hello]
+
+        async def app(scope: Scope, receive: Receive, send: Send) -> None:
+            await apps.pop(0)(scope, receive, send)
+
+        async def main() -> None:
+            async with Running(App(app), timeout_drain_idle=1) as running:
+                peer = await running.ask()
+                await peer.reader.readuntil(b"ha")
+                running.server.should_exit = True
+                await until(lambda: running.server.runtime.draining)
+                await asyncio.sleep(1.1)
+                gate.open()
+                # Its head had no Connection: close, so the client is right to go on.
+                assert await peer.reader.readexactly(2) == b"lf"
+                await asyncio.sleep(0.1)
+                response = await peer.ask(get())
+                assert (response.status, response.closes) == (200, True)
+                await running.stopped()
+
+        run(main())
+
+    def test_half_a_head_counts_as_a_request(self, run: Run) -> None:
+        async def main() -> None:
+            async with Running(App(), timeout_drain_idle=0.1) as running:
+                peer = await running.ask(get()[:10])
+                await until(lambda: running.server.runtime.connections)
+                running.server.should_exit = True
+                await asyncio.sleep(0.4)
+                response = await peer.ask(get()[10:])
+                assert (response.status, response.closes) == (200, True)
+                await running.stopped()
+
+        run(main())
+
+    def test_bytes_that_have_come_are_answered(self, run: Run) -> None:
+        async def main() -> None:
+            async with Running(App(), timeout_drain_idle=0.2) as running:
+                peers = [await running.ask() for _ in range(3)]
+                for peer in peers:
+                    await peer.response()
+                running.server.should_exit = True
+                await until(lambda: running.server.runtime.draining)
+                for peer in peers:
+                    peer.send(get())
+                # The loop stands still until well after the connections were to be closed.
+                time.sleep(0.3)  # noqa: ASYNC251 - as an application does that blocks
+                for peer in peers:
+                    response = await peer.response()
+                    assert (response.status, response.closes) == (200, True)
+                await running.stopped()
+
+        run(main())
+
+    def test_they_are_closed_before_the_time_is_over(self, run: Run, log: Log) -> None:
+        async def main() -> None:
+            options = {"timeout_drain_idle": 60, "timeout_graceful_shutdown": 1}
+            async with Running(App(), **options) as running:
+                peer = await running.ask()
+                await peer.response()
+                assert await running.stop() < 3
+                assert await peer.rest() == b""
+
+        run(main())
+        assert log(logging.WARNING) == []
+
+    def test_those_with_unread_bytes_are_left_out(self) -> None:
+        pairs = [socket.socketpair() for _ in range(3)]
+        ours: list[Any] = [SimpleNamespace(fileno=sock.fileno) for sock, _ in pairs]
+        pairs[1][1].send(b"x")
+        closed: Any = SimpleNamespace(fileno=lambda: -1)
+        assert list(_silent([*ours, closed])) == [ours[0], ours[2], closed]
+        for pair in pairs:
+            for sock in pair:
+                sock.close()
+
+
+async def answer_hello(scope: Scope, receive: Receive, send: Send) -> None:
+    await answer(send, b"hello")
+
+
+class TestReports:
+    @pytest.fixture(autouse=True)
+    def _often(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(module, "_REPORT_SECONDS", 0.1)
+
+    def test_progress(self, run: Run, log: Log) -> None:
+        gate = Gate()
+
+        async def main() -> None:
+            async with Running(App(gate), timeout_graceful_shutdown=20) as running:
+                await running.ask()
+                await until(lambda: gate.waiting)
+                running.server.should_exit = True
+                await until(lambda: len([line for line in log() if line.startswith("Still draining")]) >= 2)
+                gate.open()
+                await running.stopped()
+
+        run(main())
+        first, *still, last = (line for line in log() if "rain" in line)
+        assert first.startswith("Draining: 1 request, 0 WebSockets, 0 streams, 0 idle connections; ")
+        assert first.endswith(" s left.")
+        assert all(line.startswith("Still draining: 1 request, ") for line in still[:2])
+        assert last.startswith("Drained in ")
+
+    def test_what_is_cut_is_named(self, run: Run, log: Log) -> None:
+        recorder = Recorder(hanging)
+
+        async def main() -> None:
+            async with Running(App(recorder), timeout_graceful_shutdown=0.3) as running:
+                for number in range(22):
+                    await running.ask(get(f"/number/{number}"))
+                await until(lambda: len(recorder.scopes) == 22)
+                await running.stop()
+
+        run(main())
+        (line,) = log(logging.ERROR)
+        head, *named = line.split("\n")
+        assert "22 requests, 0 WebSockets" in head
+        assert len(named) == 21
+        assert named[0].startswith("  GET /number/")
+        assert named[-1] == "  and 2 more requests"
+
+    def test_a_quick_stop_names_it_too(self, run: Run, log: Log) -> None:
+        recorder = Recorder(hanging)
+
+        async def main() -> None:
+            async with Running(App(recorder)) as running:
+                await running.ask(get("/slow"))
+                await until(lambda: recorder.scopes)
+                running.server.force_exit = True
+                await running.stopped()
+
+        run(main())
+        (line,) = log(logging.WARNING)
+        assert "\n  GET /slow from 127.0.0.1:" in line

@@ -1,0 +1,163 @@
+"""Sockets of an SO_REUSEPORT group: one leaves it, and no client notices."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import struct
+import sys
+from array import array
+from pathlib import Path
+
+import pytest
+
+from tests.http1.apps import hello
+from tests.scripted import get
+from tests.server.conftest import Peer, Run
+from tests.server.running import App, until
+from uvicorn_worker import Config, Server
+from uvicorn_worker.asgi import Receive, Scope, Send
+from uvicorn_worker.server import acceptor, reuse_port
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the queues are those of Linux")
+
+SO_ATTACH_FILTER, SO_DETACH_FILTER = 26, 27
+
+
+def member(port: int = 0, family: int = socket.AF_INET) -> socket.socket:
+    sock = socket.socket(family)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    sock.bind(("::1" if family == socket.AF_INET6 else "127.0.0.1", port))
+    return sock
+
+
+def deafen(sock: socket.socket) -> None:
+    """Let the kernel drop whatever comes to this socket: a handshake stays half done."""
+    drop = array("B", struct.pack("HBBI", 0x06, 0, 0, 0))
+    sock.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, struct.pack("HL", 1, drop.buffer_info()[0]))
+
+
+async def started(sock: socket.socket, app: App) -> Server:
+    server = Server(Config(app=app, timeout_drain_idle=0.2))
+    await server.startup(app, [sock], exclusive=True)
+    return server
+
+
+async def stopped(server: Server, sock: socket.socket) -> None:
+    server.should_exit = True
+    # As the worker does: the queue is gone only when every duplicate of the socket is closed.
+    sock.close()
+    await server.shutdown()
+
+
+def test_no_request_is_lost_when_one_of_two_leaves(run: Run) -> None:
+    answered: dict[str, int] = {"leaves": 0, "stays": 0}
+
+    def named(name: str) -> App:
+        async def app(scope: Scope, receive: Receive, send: Send) -> None:
+            answered[name] += 1
+            await hello(scope, receive, send)
+
+        return App(app)
+
+    async def main() -> None:
+        first = member()
+        address = first.getsockname()
+        second = member(address[1])
+        leaving, staying = await started(first, named("leaves")), await started(second, named("stays"))
+        done = asyncio.Event()
+
+        async def client() -> int:
+            count = 0
+            while not done.is_set():
+                reader, writer = await asyncio.open_connection(*address)
+                writer.write(get())
+                assert (await reader.readuntil(b"world!")).startswith(b"HTTP/1.1 200")
+                writer.close()
+                count += 1
+            return count
+
+        clients = [asyncio.ensure_future(client()) for _ in range(8)]
+        await until(lambda: min(answered.values()) > 5)
+        await stopped(leaving, first)
+        done.set()
+        assert sum(await asyncio.gather(*clients)) == sum(answered.values())
+        await stopped(staying, second)
+
+    run(main())
+
+
+def test_a_handshake_under_way_comes_to_its_end(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    # The kernel repeats its half of the handshake after a second.
+    monkeypatch.setattr(acceptor, "SETTLE_SECONDS", 1.8)
+
+    async def main() -> None:
+        sock = member()
+        server = await started(sock, App())
+        client = socket.socket()
+        client.setblocking(False)
+        deafen(client)
+        connecting = asyncio.ensure_future(asyncio.get_running_loop().sock_connect(client, sock.getsockname()))
+        await asyncio.sleep(0.05)
+        stopping = asyncio.ensure_future(stopped(server, sock))
+        await asyncio.sleep(0.05)
+        assert not connecting.done()
+        client.setsockopt(socket.SOL_SOCKET, SO_DETACH_FILTER, 0)
+        await connecting
+        peer = Peer(*await asyncio.open_connection(sock=client))
+        assert (await peer.ask(get())).closes
+        await stopping
+
+    run(main())
+
+
+@pytest.mark.parametrize("family", [socket.AF_INET, socket.AF_INET6])
+def test_new_handshakes_go_elsewhere(family: int) -> None:
+    try:
+        listener = member(family=family)
+    except OSError:
+        pytest.skip("there is no IPv6 here")
+    listener.listen()
+    before = socket.create_connection(listener.getsockname()[:2])
+    assert reuse_port.refuse_handshakes(listener)
+    with pytest.raises(TimeoutError):
+        socket.create_connection(listener.getsockname()[:2], timeout=0.1)
+    accepted, _ = listener.accept()
+    before.send(b"goes on")
+    assert accepted.recv(7) == b"goes on"
+    for sock in (listener, before, accepted):
+        sock.close()
+
+
+def test_a_socket_that_takes_no_filter(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as sock:
+        assert not reuse_port.refuse_handshakes(sock)
+    with socket.socket() as sock:
+        sock.setsockopt(socket.SOL_SOCKET, 44, 1)  # SO_LOCK_FILTER
+        assert not reuse_port.refuse_handshakes(sock)
+
+
+@pytest.mark.parametrize(("text", "migrates"), [("1\n", True), ("0\n", False), (None, False)])
+def test_what_the_kernel_does_is_asked(
+    text: str | None, migrates: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "tcp_migrate_req"
+    if text is not None:
+        path.write_text(text)
+    monkeypatch.setattr(reuse_port, "_MIGRATES", path)
+    assert reuse_port.kernel_migrates() is migrates
+
+
+def test_where_it_migrates_nothing_is_waited_for(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(acceptor, "kernel_migrates", lambda: True)
+    monkeypatch.setattr(acceptor, "SETTLE_SECONDS", 60)
+
+    async def main() -> None:
+        sock = member()
+        server = await started(sock, App())
+        peer = await Peer.connect(sock)
+        await peer.ask(get())
+        await stopped(server, sock)
+        assert await peer.rest() == b""
+
+    run(main())

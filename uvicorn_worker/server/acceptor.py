@@ -1,0 +1,299 @@
+"""Accepting: from listening sockets to connections.
+
+    accepting ◄─► full          at limit_connections, until a connection ends
+        ▲
+        └───────► exhausted     no file descriptor or memory for another connection; tried again, and as connections end
+        │
+    stop() ─► what is in the queues is accepted, the sockets are closed
+
+The event loops have servers of their own, which do not fit: they accept all there is in one go, so that one worker
+of several gets all of a burst; they can't be held at a limit; and where file descriptors run out, uvloop accepts
+connections only to close them. Here nothing is accepted that can't be served, and nothing that was accepted is
+forgotten: what can't be taken now waits in the kernel's queue.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import logging
+import socket
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from uvicorn_worker.runtime import Endpoints, Runtime
+from uvicorn_worker.server.proxy_protocol import receive_endpoints
+from uvicorn_worker.server.reuse_port import SETTLE_SECONDS, kernel_migrates, refuse_handshakes
+from uvicorn_worker.server.tls import TlsContexts, handshake_options
+from uvicorn_worker.server.trust import Trust
+from uvicorn_worker.server.watched import watched
+
+__all__ = ["Acceptor"]
+
+# How many connections are accepted before the loop turns, so that requests which run go on in between. And where the
+# queue is shared, before the socket is left to the other workers for a moment: without that, whichever process
+# happens to have the CPU gets all of a burst. When there was more than that a number of times it becomes twice as
+# much, so that a flood of connections is not held up. Measured, see docs/performance.md.
+FEWEST_PER_TURN = 4
+MOST_PER_TURN = 64
+FULL_TURNS = 6
+REST_SECONDS = 0.001
+
+# How soon accepting is tried again after it failed; and how often where it must be done before the sockets close.
+RETRY_SECONDS = 0.5
+STOP_RETRIES = 10
+STOP_RETRY_SECONDS = 0.05
+
+# Faults of the one connection that would have been accepted (Linux passes pending network errors on, accept(2)).
+_OF_THE_CONNECTION = frozenset(
+    getattr(errno, name)
+    for name in (
+        "ECONNABORTED", "ECONNRESET", "EPERM", "EPROTO", "ENETDOWN", "ENOPROTOOPT", "EHOSTDOWN", "ENONET",
+        "EHOSTUNREACH", "EOPNOTSUPP", "ENETUNREACH", "ETIMEDOUT",
+    )
+    if hasattr(errno, name)
+)  # fmt: skip
+
+
+class Acceptor:
+    """Accepts on duplicates of listening sockets, and makes a connection of each socket that it gets.
+
+    `factory` makes the protocol of a connection, of the `Endpoints` that a proxy has told where it has.
+    `exclusive` says that nobody else reads the sockets' queues (SO_REUSEPORT): at the end they must be empty.
+    """
+
+    def __init__(
+        self,
+        runtime: Runtime,
+        factory: Callable[..., asyncio.Protocol],
+        *,
+        tls: TlsContexts | None = None,
+        exclusive: bool = False,
+    ) -> None:
+        config = runtime.config
+        self.tls = tls
+        self._tls_options = handshake_options(config, runtime.loop)
+        # Who may send a header of the PROXY protocol, where each connection begins with one.
+        self._proxies = None if config.proxy_protocol == "off" else Trust(config.proxy_allow_ips)
+        self._runtime = runtime
+        self._loop = runtime.loop
+        self._log = logging.getLogger("uvicorn.error")
+        self._factory = factory
+        self._exclusive = exclusive
+        self._limit = config.limit_connections or sys.maxsize
+        self._listeners: list[socket.socket] = []
+        self._reading = False
+        self._per_turn = MOST_PER_TURN if exclusive else FEWEST_PER_TURN
+        self._full_turns = 0
+        self._resting = False
+        self._watching = False
+        self._exhausted = False
+        self._retry: asyncio.TimerHandle | None = None
+        # Sockets that are on their way to a connection: for a turn of the loop, or for a TLS handshake.
+        self._connecting: set[asyncio.Task[None]] = set()
+        # Those of them whose header of the PROXY protocol is read: a connection of the runtime stands for each.
+        self._reading_headers = 0
+
+    @property
+    def pending(self) -> int:
+        """How many sockets were accepted and are no connections of the runtime yet."""
+        return len(self._connecting) - self._reading_headers
+
+    def listen(self, sock: socket.socket) -> None:
+        """Accept from a duplicate of `sock`, so that closing it leaves the caller's own open."""
+        own = sock.dup()
+        own.setblocking(False)
+        # Again where it listens already: with the backlog of the configuration.
+        own.listen(self._runtime.config.backlog)
+        self._listeners.append(own)
+        if self._reading:
+            self._loop.add_reader(own.fileno(), self._accept_some, own)
+        else:
+            self._resume()
+
+    # Accepting ---------------------------------------------------------------------------------------
+
+    def _accept_some(self, listener: socket.socket) -> None:
+        """Connections wait in the queue of `listener`."""
+        for _ in range(self._per_turn):
+            if self._full:
+                self._pause()
+                self._watch()
+                return
+            if not self._accept(listener):
+                if not self._exclusive:
+                    self._full_turns = 0
+                    self._per_turn = max(self._per_turn // 2, FEWEST_PER_TURN)
+                return
+        if not self._exclusive:
+            self._rest()
+
+    def _rest(self) -> None:
+        """Leave what is in the queue to the other workers, if they have time for it."""
+        self._full_turns += 1
+        if self._full_turns == FULL_TURNS:
+            self._full_turns = 0
+            self._per_turn = min(self._per_turn * 2, MOST_PER_TURN)
+        self._resting = True
+        self._pause()
+        self._loop.call_later(REST_SECONDS, self._rested)
+
+    def _rested(self) -> None:
+        self._resting = False
+        self._room()
+
+    @property
+    def _full(self) -> bool:
+        return len(self._runtime.connections) + self.pending >= self._limit
+
+    def _accept(self, listener: socket.socket) -> bool:
+        """Accept one connection; False where there is none, or no room for it."""
+        try:
+            conn, address = listener.accept()
+        except (BlockingIOError, InterruptedError):
+            self._recovered()
+            return False
+        except OSError as exc:
+            if exc.errno in _OF_THE_CONNECTION:
+                return True
+            self._exhaust(exc)
+            return False
+        task = self._loop.create_task(self._connect(conn, address))
+        self._connecting.add(task)
+        task.add_done_callback(self._connected)
+        return True
+
+    async def _connect(self, conn: socket.socket, address: object) -> None:
+        arguments: tuple[Endpoints, ...] = ()
+        if self._proxies is not None:
+            conn.setblocking(False)
+            self._reading_headers += 1
+            try:
+                endpoints = await receive_endpoints(self._runtime, conn, self._proxies)
+            finally:
+                self._reading_headers -= 1
+            if endpoints is None:
+                return
+            arguments = (endpoints,)
+        options: dict[str, Any] = {}
+        if self.tls is not None:
+            # That of now: it is another one once the certificates were replaced.
+            options = {"ssl": self.tls.context, **self._tls_options}
+        try:
+            protocol = self._factory(*arguments)
+        except Exception as exc:  # noqa: BLE001 - a protocol's mistake costs this connection, not the server
+            self._log.error("The connection of %s could not be made", address, exc_info=exc)
+            conn.close()
+            return
+        # From here on the socket is the transport's.
+        try:
+            await self._loop.connect_accepted_socket(lambda: protocol, conn, **options)
+        except OSError as exc:
+            # Also the errors of a TLS handshake. Port scanners and health checks do this all day.
+            self._log.debug("The connection of %s ended before it was made: %s", address, exc)
+
+    def _connected(self, task: asyncio.Task[None]) -> None:
+        self._connecting.discard(task)
+        if self._watching:
+            self._room()
+
+    # Pausing -----------------------------------------------------------------------------------------
+
+    def _pause(self) -> None:
+        if self._reading:
+            self._reading = False
+            for listener in self._listeners:
+                self._loop.remove_reader(listener.fileno())
+
+    def _resume(self) -> None:
+        if not self._reading:
+            self._reading = True
+            for listener in self._listeners:
+                self._loop.add_reader(listener.fileno(), self._accept_some, listener)
+
+    def _watch(self) -> None:
+        """See when a connection ends; from the first time on that there is a reason to."""
+        if not self._watching:
+            self._watching = True
+            self._runtime.connections = watched(self._runtime.connections, self._room)
+
+    def _room(self) -> None:
+        """There may be room for another connection."""
+        if not self._reading and not self._resting and self._listeners and not self._full:
+            self._resume()
+
+    def _exhaust(self, exc: OSError) -> None:
+        """There is no file descriptor, or no memory, for another connection."""
+        self._pause()
+        self._watch()
+        if not self._exhausted:
+            self._exhausted = True
+            self._log.error("Accepting no connections for now: %s", exc.strerror)
+        if self._retry is None:
+            # What frees a descriptor may be a file of the application, of which nobody tells.
+            self._retry = self._loop.call_later(RETRY_SECONDS, self._try_again)
+
+    def _try_again(self) -> None:
+        """Accept, or see that nobody waits any more."""
+        self._retry = None
+        self._room()
+        if self._exhausted and self._reading:
+            for listener in self._listeners:
+                self._accept_some(listener)
+        if self._exhausted and self._retry is None:
+            self._retry = self._loop.call_later(RETRY_SECONDS, self._try_again)
+
+    def _recovered(self) -> None:
+        """The queue is empty: nobody waits for a descriptor any more."""
+        if self._exhausted:
+            self._exhausted = False
+            self._log.info("Accepting connections again.")
+
+    # The end -----------------------------------------------------------------------------------------
+
+    async def stop(self) -> None:
+        """Accept what is in the queues, at the limit too, and close the sockets."""
+        if self._exclusive and not kernel_migrates() and sum(map(refuse_handshakes, self._listeners)):
+            self._limit = sys.maxsize
+            self._room()
+            await asyncio.sleep(SETTLE_SECONDS)
+        listeners = self._detach()
+        for _ in range(STOP_RETRIES):
+            listeners = [listener for listener in listeners if not self._emptied(listener)]
+            if not listeners:
+                break
+            await asyncio.sleep(STOP_RETRY_SECONDS)
+        for listener in listeners:
+            self._log.error("Connections that waited to be accepted are left: there is no room for them.")
+            listener.close()
+
+    def close(self) -> None:
+        """Close the sockets, whatever is in their queues."""
+        for listener in self._detach():
+            listener.close()
+
+    def _detach(self) -> list[socket.socket]:
+        """Accept no more by ourselves; gives the sockets."""
+        self._pause()
+        listeners, self._listeners = self._listeners, []
+        if self._retry is not None:
+            self._retry.cancel()
+            self._retry = None
+        return listeners
+
+    def _emptied(self, listener: socket.socket) -> bool:
+        """Take everything out of the queue and close the socket; False where there was no room for all of it."""
+        # Clients go on connecting to a socket that is shared, so this needs an end.
+        for _ in range(self._runtime.config.backlog + 1):
+            if not self._accept(listener):
+                break
+        if self._exhausted:
+            return False
+        listener.close()
+        return True
+
+    def abort(self) -> None:
+        """Give up the handshakes that are under way."""
+        for task in list(self._connecting):
+            task.cancel()

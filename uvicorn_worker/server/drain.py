@@ -1,0 +1,252 @@
+"""The one way in which a server comes to its end, whatever the reason.
+
+    delay ─► close the doors ─► requests end ─────────────────► tell ─► cut ─► (the lifespan shutdown) ─► end
+    accepting  queues emptied    idle connections are served    http.   cancel
+               listeners closed  for timeout_drain_idle, closed disconnect
+
+All of it is counted from the signal, and `end` is timeout_graceful_shutdown after it. Towards the end time is kept
+back: for applications that wait for http.disconnect (from `tell` to `cut`), and then for the lifespan shutdown.
+docs/design/lifecycle.md has the rule for each event.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import math
+import select
+import time
+from collections.abc import Callable, Iterator
+
+from uvicorn_worker.runtime import Connection, Runtime
+from uvicorn_worker.server.acceptor import Acceptor
+from uvicorn_worker.server.inflight import census, count, describe_exchanges
+from uvicorn_worker.server.watched import watched
+
+__all__ = ["Drain", "Schedule"]
+
+# Of the time for a graceful stop this part is kept back at its end, and no more seconds than the limit:
+# half of it for applications that were told of the disconnect, half for the lifespan shutdown.
+_RESERVE_PART = 0.2
+_RESERVE_LIMIT = 4.0
+# And of it what the process needs to end, hooks and all.
+_EXIT_PART = 0.05
+_EXIT_LIMIT = 0.5
+
+# How long a TLS handshake that was accepted has at least.
+_HANDSHAKE_SECONDS = 1.0
+# How often idle connections are looked for, which nobody tells of; the end of the last request is told.
+_STEP = 0.1
+# How many idle connections are closed in one turn of the loop: between the look at what they have sent and the close
+# there is no more than a turn.
+_BATCH = 64
+
+_REPORT_SECONDS = 2.0
+# How many of the requests that are cut are named.
+_NAMED = 20
+
+# How long cancelled tasks may take to end.
+_CANCEL_SECONDS = 0.5
+
+
+class Schedule:
+    """The points in time of a stop, as `time.monotonic()`; infinite where `timeout` is None."""
+
+    def __init__(self, begun: float, timeout: float | None) -> None:
+        if timeout is None:
+            self.tell = self.cut = self.lifespan = self.end = math.inf
+            return
+        reserve = min(timeout * _RESERVE_PART, _RESERVE_LIMIT)
+        self.end = begun + timeout
+        self.tell = self.end - reserve
+        self.cut = self.end - reserve / 2
+        # When the application's shutdown must be complete.
+        self.lifespan = self.end - min(timeout * _EXIT_PART, _EXIT_LIMIT)
+
+
+class Drain:
+    """Ends what is under way; `changed` wakes it early, `forced()` says that it is to end at once."""
+
+    def __init__(
+        self,
+        runtime: Runtime,
+        acceptor: Acceptor,
+        schedule: Schedule,
+        changed: asyncio.Event,
+        forced: Callable[[], bool],
+    ) -> None:
+        self._runtime = runtime
+        self._acceptor = acceptor
+        self._schedule = schedule
+        self._changed = changed
+        self._forced = forced
+        self._log = logging.getLogger("uvicorn.error")
+        self._begun = time.monotonic()
+        self._next_report = math.inf
+        self._told = False
+        # How long idle connections are served; and since when each has been idle.
+        self._patience = min(runtime.config.timeout_drain_idle, max(schedule.tell - self._begun, 0.0))
+        self._idle: dict[Connection, float] = {}
+
+    # Waiting -----------------------------------------------------------------------------------------
+
+    async def delay(self, seconds: float) -> None:
+        """Go on accepting, while whoever sends us requests learns that we are leaving."""
+        until = min(time.monotonic() + seconds, self._schedule.tell)
+        while not self._forced() and (left := until - time.monotonic()) > 0:
+            self._log.info("Stopping: accepting for another %.1f s (%s).", left, self._census())
+            await self._wait(min(left, _REPORT_SECONDS))
+
+    async def run(self, *, replaced_later: bool = False) -> None:
+        """Close the doors, and wait until nothing is under way or the time is over; then cut what is left.
+
+        `replaced_later` says that nobody takes our place before we are gone, and that nobody else reads our sockets:
+        they are closed only when what was under way at the beginning is done.
+        """
+        runtime = self._runtime
+        runtime.draining = True
+        if self._forced():
+            self._acceptor.close()
+            await self._cut()
+            return
+        if not replaced_later:
+            await self._acceptor.stop()
+        runtime.exchanges = watched(runtime.exchanges, self._tell_if_empty)
+        runtime.connections = watched(runtime.connections, self._tell_if_empty)
+        for connection in list(runtime.connections):
+            connection.drain()
+        self._report("Draining")
+        if replaced_later:
+            begun_with = {*runtime.exchanges, *runtime.connections}
+            await self._wait_for(
+                lambda: not begun_with.isdisjoint(runtime.exchanges) or not begun_with.isdisjoint(runtime.connections)
+            )
+            await self._acceptor.stop()
+        await self._wait_for(lambda: self._left)
+        await self._cut()
+
+    async def _wait_for(self, left: Callable[[], bool]) -> None:
+        """Wait until nothing is `left`, or until the time is over."""
+        schedule = self._schedule
+        while left() and not self._forced():
+            now = time.monotonic()
+            await self._close_idle(now)
+            if now >= schedule.cut:
+                break
+            if now >= schedule.tell and not self._told:
+                self._told = True
+                for exchange in list(self._runtime.exchanges):
+                    exchange.disconnect()
+            if now >= self._next_report:
+                self._report("Still draining")
+            await self._wait(min(_STEP, schedule.cut - now))
+
+    @property
+    def _left(self) -> bool:
+        runtime = self._runtime
+        return bool(runtime.exchanges or runtime.connections or self._acceptor.pending)
+
+    def _tell_if_empty(self) -> None:
+        if not self._left:
+            self._changed.set()
+
+    async def _wait(self, seconds: float) -> None:
+        """Wait for so long, or until something has changed."""
+        with contextlib.suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(self._changed.wait(), max(seconds, 0))
+        if not self._forced():
+            self._changed.clear()
+
+    # Idle connections --------------------------------------------------------------------------------
+
+    async def _close_idle(self, now: float) -> None:
+        """Close what has been idle for long enough, but for connections on which bytes have come."""
+        before, patience = self._idle, self._patience
+        for connection in list(self._runtime.connections):
+            if connection.lingering:
+                connection.close_if_idle()
+        self._idle = {
+            connection: before.get(connection, now) for connection in self._runtime.connections if connection.idle
+        }
+        ripe = [connection for connection, since in self._idle.items() if now - since >= patience]
+        for start in range(0, len(ripe), _BATCH):
+            for connection in _silent(ripe[start : start + _BATCH]):
+                connection.close_if_idle()
+            await asyncio.sleep(0)
+        if now - self._begun >= max(patience, _HANDSHAKE_SECONDS):
+            # A handshake that has not come to its end by now is as idle as a connection without a request.
+            self._acceptor.abort()
+
+    # The end -----------------------------------------------------------------------------------------
+
+    async def _cut(self) -> None:
+        """Cancel what still runs, and close every connection."""
+        runtime = self._runtime
+        exchanges = list(runtime.exchanges)
+        self._say_what_is_cut()
+        tasks = [exchange.task for exchange in exchanges if exchange.task is not None]
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks, timeout=_CANCEL_SECONDS)
+        for exchange in exchanges:
+            # A task that was cancelled before its first step has not run its own clean-up.
+            exchange.abandon()
+        self._acceptor.abort()
+        await asyncio.sleep(0)
+        for connection in list(runtime.connections):
+            connection.abort()
+        # One turn for connection_lost, one for what it wakes.
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+
+    # The log -----------------------------------------------------------------------------------------
+
+    def _census(self) -> str:
+        runtime = self._runtime
+        return str(census(runtime.exchanges, runtime.connections, self._acceptor.pending))
+
+    def _report(self, what: str) -> None:
+        now = time.monotonic()
+        self._next_report = now + _REPORT_SECONDS
+        left = self._schedule.cut - now
+        time_left = "no time limit" if left == math.inf else f"{max(left, 0.0):.1f} s left"
+        self._log.info("%s: %s; %s.", what, self._census(), time_left)
+
+    def _say_what_is_cut(self) -> None:
+        runtime, now = self._runtime, time.monotonic()
+        seconds = now - self._begun
+        awaited = any(not connection.lingering for connection in runtime.connections)
+        if not (runtime.exchanges or awaited or self._acceptor.pending):
+            self._log.info("Drained in %.1f s: nothing was cut.", seconds)
+            return
+        lines = describe_exchanges(runtime.exchanges, now)
+        if len(lines) > _NAMED:
+            lines[_NAMED:] = [f"and {count(len(lines) - _NAMED, 'more request')}"]
+        level = logging.ERROR
+        if self._forced():
+            level = logging.WARNING if lines else logging.INFO
+        self._log.log(
+            level,
+            "Cutting what is left after %.1f s: %s%s",
+            seconds,
+            self._census(),
+            "".join(f"\n  {line}" for line in lines),
+        )
+
+
+def _silent(connections: list[Connection]) -> Iterator[Connection]:
+    """Those of the connections on which nothing was received that has not been read yet.
+
+    A socket that is closed with unread bytes in it resets the client, which has a request under way then.
+    """
+    poller = select.poll()
+    descriptors = [connection.fileno() for connection in connections]
+    for descriptor in descriptors:
+        if descriptor >= 0:
+            poller.register(descriptor, select.POLLIN)
+    received = {descriptor for descriptor, _ in poller.poll(0)}
+    for connection, descriptor in zip(connections, descriptors, strict=True):
+        if descriptor not in received:
+            yield connection

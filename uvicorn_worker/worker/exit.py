@@ -1,0 +1,42 @@
+"""The end of the process, in time: Python would wait for the threads that an application has left, while they run."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import sys
+import threading
+import time
+from typing import Any
+
+__all__ = ["leave_in_time"]
+
+# What is kept back of the time, so that the master does not kill first.
+_MARGIN = 0.2
+
+
+def leave_in_time(log: Any, exit_by: float) -> None:
+    """End the process with code 0 at `exit_by` (`time.monotonic()`), whatever threads or hooks still run then.
+
+    A request that was given up may have a thread at work: it can't be cancelled, and the interpreter would wait
+    for it.
+    """
+    if exit_by == math.inf:
+        return
+
+    def leave() -> None:
+        running = [
+            thread.name
+            for thread in threading.enumerate()
+            if not thread.daemon and thread is not threading.main_thread()
+        ]
+        log.warning("Leaving without waiting any longer; threads that still run: %s", ", ".join(running) or "none")
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(AttributeError, OSError, ValueError):
+                stream.flush()
+        os._exit(0)
+
+    timer = threading.Timer(max(exit_by - _MARGIN - time.monotonic(), _MARGIN), leave)
+    timer.daemon = True
+    timer.start()
