@@ -222,11 +222,6 @@ class Output(asyncio.Protocol):
         """Whether everything was sent that will be, and only the client's end is waited for."""
         return self.closing and self.gathered is None and not self.unsent_size()
 
-    def fileno(self) -> int:
-        """The file descriptor of the socket; -1 where there is none."""
-        sock = self.transport.get_extra_info("socket")
-        return -1 if sock is None else int(sock.fileno())
-
     def drain(self) -> None:
         """The server stops; a hook for protocols that have something to say then."""
 

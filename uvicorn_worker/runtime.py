@@ -62,9 +62,6 @@ class Connection(Protocol):
     def lingering(self) -> bool:
         """Whether everything was sent that will be, and only the client's end is waited for."""
 
-    def fileno(self) -> int:
-        """The file descriptor of its socket; -1 where there is none."""
-
     def on_tick(self, tick: int) -> None:
         """Called twice a second with the count of ticks: deadlines are met here."""
 
@@ -72,7 +69,10 @@ class Connection(Protocol):
         """The server stops: say so to the client where the protocol has a way to."""
 
     def close_if_idle(self) -> None:
-        """Close the connection unless a request is under way on it."""
+        """Close the connection unless a request is under way on it, or has come and was not read yet.
+
+        One that is being closed already is not to linger for long. Called again and again while the server stops.
+        """
 
     def abort(self) -> None:
         """Cut the connection at once."""
@@ -242,8 +242,8 @@ class Runtime:
         # What large reads go into, once there are any (server/large_reads.py).
         self.read_buffer: memoryview | None = None
 
-        # The count of ticks, and `time.monotonic()` of the last one: when the event loop was last seen to turn.
         self.tick = 0
+        # time.monotonic() at the last tick: a time of day for what needs no better one.
         self.now = time.monotonic()
         self.keep_alive_ticks = ticks(config.timeout_keep_alive) if config.timeout_keep_alive else 0
         self.request_head_ticks = ticks(config.timeout_request_head) if config.timeout_request_head else 0

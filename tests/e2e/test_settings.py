@@ -100,6 +100,7 @@ OBSERVED = {
     "threads": "test_threads",
     "timeout": "test_heartbeat.py::test_blocked_loop_is_killed_with_its_stack_in_the_log",
     "websocket_max_message_size": "test_asgi_settings",
+    "worker_connections": "lifecycle/test_limits.py::test_worker_connections",
     "worker_abort": "test_heartbeat.py::test_blocked_loop_is_killed_with_its_stack_in_the_log",
     "worker_exit": "test_hooks.py::test_process_hooks_are_called_once_and_in_order",
     "worker_int": "test_hooks.py::test_a_quick_stop_calls_worker_int",

@@ -6,11 +6,8 @@ import asyncio
 import logging
 import math
 import signal
-import socket
 import time
 from collections.abc import Callable
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
 
@@ -20,7 +17,7 @@ from tests.server.conftest import Run
 from tests.server.running import App, Running, hanging, until
 from uvicorn_worker.asgi import Receive, Scope, Send
 from uvicorn_worker.server import drain as module
-from uvicorn_worker.server.drain import Schedule, _silent
+from uvicorn_worker.server.drain import Schedule
 
 Log = Callable[..., list[str]]
 
@@ -161,25 +158,17 @@ class TestIdleConnections:
 
     def test_they_are_closed_before_the_time_is_over(self, run: Run, log: Log) -> None:
         async def main() -> None:
-            options = {"timeout_drain_idle": 60, "timeout_graceful_shutdown": 1}
+            options = {"timeout_drain_idle": 60, "timeout_graceful_shutdown": 4}
             async with Running(App(), **options) as running:
                 peer = await running.ask()
                 await peer.response()
-                assert await running.stop() < 3
+                running.server.should_exit = True
                 assert await peer.rest() == b""
+                await peer.close()
+                await running.stopped()
 
         run(main())
         assert log(logging.WARNING) == []
-
-    def test_those_with_unread_bytes_are_left_out(self) -> None:
-        pairs = [socket.socketpair() for _ in range(3)]
-        ours: list[Any] = [SimpleNamespace(fileno=sock.fileno) for sock, _ in pairs]
-        pairs[1][1].send(b"x")
-        closed: Any = SimpleNamespace(fileno=lambda: -1)
-        assert list(_silent([*ours, closed])) == [ours[0], ours[2], closed]
-        for pair in pairs:
-            for sock in pair:
-                sock.close()
 
 
 async def answer_hello(scope: Scope, receive: Receive, send: Send) -> None:
@@ -240,4 +229,4 @@ class TestReports:
 
         run(main())
         (line,) = log(logging.WARNING)
-        assert "\n  GET /slow from 127.0.0.1:" in line
+        assert "\n  GET /slow for 0." in line

@@ -6,6 +6,10 @@ import asyncio
 from types import SimpleNamespace
 from typing import Any
 
+from tests.http1.apps import Gate
+from tests.scripted import Harness, get
+from tests.server.test_upgrade import handshake
+from uvicorn_worker.asgi import Receive, Scope, Send
 from uvicorn_worker.server.inflight import census, describe_exchanges, running_task
 
 
@@ -22,8 +26,8 @@ class TestDescribe:
     def test_the_oldest_comes_first(self) -> None:
         exchanges = [exchange(b"/new?q=1", 109.0), exchange(b"/old", 90.0, scope={"method": "POST"})]
         assert describe_exchanges(exchanges, 110.0) == [
-            "POST /old from 192.0.2.7:50123 for 20.0 s",
-            "GET /new?q=1 from 192.0.2.7:50123 for 1.0 s",
+            "POST /old for 20.0 s, from 192.0.2.7:50123",
+            "GET /new?q=1 for 1.0 s, from 192.0.2.7:50123",
         ]
 
     def test_other_kinds(self) -> None:
@@ -34,10 +38,10 @@ class TestDescribe:
             exchange(started=99.0),
         ]
         assert describe_exchanges(exchanges, 10.0) == [
-            "GET / from a unix socket for 9.0 s",
-            "WebSocket / from 192.0.2.7:50123 for 8.0 s",
-            "WebSocket /ws from 192.0.2.7:50123 for 7.0 s",
-            "GET / from 192.0.2.7:50123 for 0.0 s",
+            "GET / for 9.0 s, from a unix socket",
+            "WebSocket / for 8.0 s, from 192.0.2.7:50123",
+            "WebSocket /ws for 7.0 s, from 192.0.2.7:50123",
+            "GET / for 0.0 s, from 192.0.2.7:50123",
         ]
 
     def test_the_one_that_has_the_loop_is_marked(self) -> None:
@@ -45,7 +49,7 @@ class TestDescribe:
         exchanges = [exchange(b"/waits", 1.0), exchange(b"/runs", 2.0, task=running)]
         waits, runs = describe_exchanges(exchanges, 3.0, running)
         assert not waits.endswith(")")
-        assert runs == "GET /runs from 192.0.2.7:50123 for 1.0 s (it has the event loop)"
+        assert runs == "GET /runs for 1.0 s, from 192.0.2.7:50123 (it has the event loop)"
 
     def test_so_is_one_in_its_first_step(self) -> None:
         running: Any = object()
@@ -83,3 +87,35 @@ def test_there_may_be_none() -> None:
     loop = asyncio.new_event_loop()
     assert running_task(loop) is None
     loop.close()
+
+
+def test_a_line_each_the_oldest_first() -> None:
+    gate = Gate()
+    harness = Harness(gate, root_path="/mounted")
+    # Without an access log nobody asks for a better time than that of the last tick.
+    harness.runtime.now = 99.0
+    harness.connect(peername="/run/a.sock").send(get("/d", method="DELETE"))
+    harness.runtime.now = 90.0
+    harness.connect().send(get("/a?b=c"))
+    assert describe_exchanges(harness.runtime.exchanges, 100.25) == [
+        "GET /a?b=c for 10.2 s, from 192.0.2.7:50123",
+        "DELETE /d for 1.2 s, from a unix socket",
+    ]
+    harness.close()
+
+
+def test_a_websocket() -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "websocket.accept"})
+        await receive()
+        await receive()
+
+    harness = Harness(app)
+    harness.connect().send(handshake())
+    (line,) = describe_exchanges(harness.runtime.exchanges, 0.0)
+    assert line.startswith("WebSocket / for 0.0 s")
+    harness.close()
+
+
+def test_none() -> None:
+    assert describe_exchanges([], 0.0) == []

@@ -157,7 +157,7 @@ class TestTime:
         (line,) = log(logging.ERROR)
         assert line.startswith("Cutting what is left after 0.")
         assert "1 request, 0 WebSockets" in line
-        assert "\n  GET / from 127.0.0.1:" in line
+        assert "\n  GET / for 0." in line
 
     def test_an_application_is_told_before(self, run: Run, log: Log) -> None:
         async def patient(scope: Scope, receive: Receive, send: Send) -> None:

@@ -104,8 +104,8 @@ class TestStall:
         text = describe_stall(self.server(loop, b"/a", b"/b?c=d"), 30)
         assert text.split("\n") == [
             "The event loop has stood still for 30.0 s, with 2 requests in flight:",
-            "  GET /b?c=d from 192.0.2.7:50123 for 6.0 s",
-            "  GET /a from 192.0.2.7:50123 for 5.0 s",
+            "  GET /b?c=d for 6.0 s, from 192.0.2.7:50123",
+            "  GET /a for 5.0 s, from 192.0.2.7:50123",
         ]
 
     def test_of_many_the_one_that_has_the_loop_is_named(
@@ -115,7 +115,7 @@ class TestStall:
         # The youngest, which would be left out.
         monkeypatch.setattr("uvicorn_worker.worker.trace.running_task", lambda _: server.runtime.exchanges[0].task)
         lines = describe_stall(server, 30).split("\n")
-        assert lines[1] == "  GET /0 from 192.0.2.7:50123 for 5.0 s (it has the event loop)"
+        assert lines[1] == "  GET /0 for 5.0 s, from 192.0.2.7:50123 (it has the event loop)"
         assert len(lines) == 1 + 1 + 50 + 1
         assert lines[-1] == "  and 9 more"
 

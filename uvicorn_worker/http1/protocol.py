@@ -316,7 +316,7 @@ class Http1Protocol(Input):
 
     def on_slow_client(self, tick: int) -> None:
         """The client is still taking the last response: it is not idle yet."""
-        if self.idle and not self.closing:
+        if self.idle:
             # One less than from now on, since a tick begins now.
             self.deadline = max(self.deadline, tick + self.runtime.keep_alive_ticks - 1)
         else:

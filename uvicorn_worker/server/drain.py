@@ -15,9 +15,8 @@ import asyncio
 import contextlib
 import logging
 import math
-import select
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 from uvicorn_worker.runtime import Connection, Runtime
 from uvicorn_worker.server.acceptor import Acceptor
@@ -38,8 +37,8 @@ _EXIT_LIMIT = 0.5
 _HANDSHAKE_SECONDS = 1.0
 # How often idle connections are looked for, which nobody tells of; the end of the last request is told.
 _STEP = 0.1
-# How many idle connections are closed in one turn of the loop: between the look at what they have sent and the close
-# there is no more than a turn.
+# How many idle connections are closed in one turn of the loop: a connection looks whether bytes have come and then
+# closes, and from the one to the other is the rest of the turn.
 _BATCH = 64
 
 _REPORT_SECONDS = 2.0
@@ -161,17 +160,15 @@ class Drain:
     # Idle connections --------------------------------------------------------------------------------
 
     async def _close_idle(self, now: float) -> None:
-        """Close what has been idle for long enough, but for connections on which bytes have come."""
+        """Close what has been idle for long enough; what is being closed already is not to linger for long."""
         before, patience = self._idle, self._patience
-        for connection in list(self._runtime.connections):
-            if connection.lingering:
-                connection.close_if_idle()
         self._idle = {
             connection: before.get(connection, now) for connection in self._runtime.connections if connection.idle
         }
-        ripe = [connection for connection, since in self._idle.items() if now - since >= patience]
+        begun, idle = self._begun, self._idle
+        ripe = [each for each in self._runtime.connections if now - idle.get(each, begun) >= patience]
         for start in range(0, len(ripe), _BATCH):
-            for connection in _silent(ripe[start : start + _BATCH]):
+            for connection in ripe[start : start + _BATCH]:
                 connection.close_if_idle()
             await asyncio.sleep(0)
         if now - self._begun >= max(patience, _HANDSHAKE_SECONDS):
@@ -224,7 +221,7 @@ class Drain:
         lines = describe_exchanges(runtime.exchanges, now)
         if len(lines) > _NAMED:
             lines[_NAMED:] = [f"and {count(len(lines) - _NAMED, 'more request')}"]
-        level = logging.ERROR
+        level = logging.ERROR if lines else logging.WARNING
         if self._forced():
             level = logging.WARNING if lines else logging.INFO
         self._log.log(
@@ -234,19 +231,3 @@ class Drain:
             self._census(),
             "".join(f"\n  {line}" for line in lines),
         )
-
-
-def _silent(connections: list[Connection]) -> Iterator[Connection]:
-    """Those of the connections on which nothing was received that has not been read yet.
-
-    A socket that is closed with unread bytes in it resets the client, which has a request under way then.
-    """
-    poller = select.poll()
-    descriptors = [connection.fileno() for connection in connections]
-    for descriptor in descriptors:
-        if descriptor >= 0:
-            poller.register(descriptor, select.POLLIN)
-    received = {descriptor for descriptor, _ in poller.poll(0)}
-    for connection, descriptor in zip(connections, descriptors, strict=True):
-        if descriptor not in received:
-            yield connection

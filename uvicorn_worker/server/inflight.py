@@ -14,31 +14,27 @@ __all__ = ["Census", "census", "count", "describe_exchanges", "running_task"]
 def describe_exchanges(
     exchanges: Collection[Exchange], now: float, running: asyncio.Task[object] | None = None
 ) -> list[str]:
-    """A line for each request, the oldest first: method, target, client, and for how long it is under way.
+    """A line for each request in the application, the oldest first: method, target, age and client.
 
-    `now` is `time.monotonic()`; `running` is the task that has the loop, whose request is marked.
+    `now` is of time.monotonic(); `running` is the task that has the event loop, whose request is marked. Made of what
+    does not change, so that it can be called from a signal handler.
     """
     lines = []
     for exchange in sorted(exchanges, key=lambda exchange: exchange.started):
-        scope = exchange.scope
-        client = "{}:{}".format(*scope["client"]) if scope.get("client") else "a unix socket"
-        target = exchange.target.decode("ascii", "backslashreplace")
+        client = exchange.scope["client"]
+        peer = "{}:{}".format(*client) if client else "a unix socket"
+        kind = "WebSocket" if is_websocket(exchange) else exchange.scope["method"]
+        line = f"{kind} {exchange.target.decode('latin-1')} for {max(now - exchange.started, 0.0):.1f} s, from {peer}"
         # A request that is in its first step has no task yet where tasks start eagerly (Python 3.12).
-        has_loop = running is not None and exchange.task in (running, None)
-        lines.append(
-            f"{_method(exchange)} {target} from {client} for {max(now - exchange.started, 0.0):.1f} s"
-            f"{' (it has the event loop)' if has_loop else ''}"
-        )
+        if running is not None and exchange.task in (running, None):
+            line += " (it has the event loop)"
+        lines.append(line)
     return lines
 
 
 def running_task(loop: asyncio.AbstractEventLoop) -> asyncio.Task[object] | None:
     """The task that has the event loop, seen from a signal handler or from another thread."""
     return asyncio.current_task(loop)
-
-
-def _method(exchange: Exchange) -> str:
-    return "WebSocket" if is_websocket(exchange) else exchange.scope["method"]
 
 
 def is_websocket(exchange: Exchange) -> bool:

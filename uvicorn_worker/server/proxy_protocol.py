@@ -261,15 +261,13 @@ class _HeaderReader:
         """Nothing is sent before the header has come."""
         return False
 
-    def fileno(self) -> int:
-        """The file descriptor of the socket."""
-        return self._sock.fileno()
-
     def drain(self) -> None:
         """The server stops: what a proxy has begun is still served."""
 
     def close_if_idle(self) -> None:
         """Close the connection if nothing has come."""
+        if not self._done.done():
+            self._on_readable()
         if self.idle:
             self.abort()
 

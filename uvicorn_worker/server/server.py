@@ -192,10 +192,10 @@ class Server:
         runtime.state = lifespan.state
         runtime.use_context(lifespan.context)
         runtime.access = standalone_access(config) if access is None else access()
-        self._ticker = Ticker(loop, runtime.count_tick, self._on_tick)
         if config.limit_max_memory is not None:
             self._memory = MemoryWatch(config.limit_max_memory, self._memory_full)
             self._memory.start(loop)
+        self._ticker = Ticker(loop, runtime.count_tick, self._on_tick)
         self._exclusive = exclusive
         self.acceptor = Acceptor(runtime, factory, tls=self._tls, exclusive=exclusive)
         for sock in sockets:

@@ -73,7 +73,7 @@ def test_threads_that_run_on_do_not_hold_it_up(serve: Serve) -> None:
     assert server.wait_exit() == 0
     assert len(server.events("shutdown")) == 1
     assert "Cutting what is left after " in server.log
-    assert re.search(r"\n  GET /thread\?s=60 from 127\.0\.0\.1:\d+ for \d", server.log)
+    assert re.search(r"\n  GET /thread\?s=60 for \d.*, from 127\.0\.0\.1:\d+", server.log)
     assert re.search(r"Leaving without waiting any longer; threads that still run: \w+_0", server.log)
     assert "SIGKILL" not in server.log
 
@@ -90,7 +90,7 @@ def test_a_worker_that_is_blocked_in_c_says_with_what(serve: Serve) -> None:
         found = server.wait_log(r"\n  (GET /sleep.*)\n  (GET /crunch.*)\n")
         assert not found.group(1).endswith("(it has the event loop)")
         assert re.fullmatch(
-            r"GET /crunch\?who=me from 127\.0\.0\.1:\d+ for .* s \(it has the event loop\)", found.group(2)
+            r"GET /crunch\?who=me for .* s, from 127\.0\.0\.1:\d+ \(it has the event loop\)", found.group(2)
         )
         for each in (connection, other):
             try:
