@@ -12,6 +12,7 @@ from websockets.protocol import CLIENT, OPEN, Protocol
 from tests.http2.conftest import ENGINES, Talk
 from tests.scripted import Harness
 from uvicorn_worker.http2.codes import FrameType, Setting
+from uvicorn_worker.server.inflight import census, describe_exchanges
 
 Start = Callable[..., "Socket"]
 
@@ -390,6 +391,14 @@ class TestClosing:
             raise RuntimeError("broken")
 
         assert start(app).ask().close_code == 1011
+
+
+def test_it_is_a_websocket_to_whoever_counts(start: Start) -> None:
+    socket = start(Echo()).ask()
+    runtime = socket.talk.harness.runtime
+    assert census(runtime.exchanges, runtime.connections).websockets == 1
+    assert describe_exchanges(runtime.exchanges, 0.0)[0].startswith("WebSocket /chat from ")
+    assert not any(connection.idle or connection.lingering for connection in runtime.connections)
 
 
 def test_it_is_counted_and_logged_once(start: Start) -> None:

@@ -39,7 +39,10 @@ def running_task(loop: asyncio.AbstractEventLoop) -> asyncio.Task[object] | None
 
 def is_websocket(exchange: Exchange) -> bool:
     """Whether the exchange is a WebSocket that was accepted."""
-    return getattr(exchange, "status", 0) == 101 or exchange.scope["type"] == "websocket"
+    status = getattr(exchange, "status", 0)
+    # 101 on HTTP/1.1, and 200 to a CONNECT on HTTP/2 (RFC 8441).
+    opened = status == 101 or (status == 200 and exchange.scope.get("method") == "CONNECT")
+    return opened or exchange.scope["type"] == "websocket"
 
 
 @dataclass(frozen=True)
