@@ -47,7 +47,7 @@ def term(running: Running) -> None:
 class TestDelay:
     def test_connections_are_accepted_for_a_while_after_the_signal(self, run: Run, log: Log) -> None:
         async def main() -> None:
-            async with Running(App(), timeout_drain_delay=1) as running:
+            async with Running(App(), timeout_drain_delay=30) as running:
                 before = await running.ask()
                 await before.response()
                 term(running)
@@ -57,7 +57,6 @@ class TestDelay:
                 # It is not over yet for those who come: a load balancer is only about to leave.
                 assert (response.status, response.closes) == (200, False)
                 assert not (await before.ask(get())).closes
-                assert await running.stopped() > 0.3
 
         run(main())
         assert any(line.startswith("Stopping: accepting for another ") for line in log())
@@ -66,12 +65,13 @@ class TestDelay:
         monkeypatch.setattr(module, "_REPORT_SECONDS", 0.1)
 
         async def main() -> None:
-            async with Running(App(), timeout_drain_delay=0.35) as running:
+            async with Running(App(), timeout_drain_delay=0.5) as running:
                 term(running)
-                await running.stopped()
+                assert await running.stopped() >= 0.4
 
         run(main())
-        assert len([line for line in log() if line.startswith("Stopping: ")]) == 4
+        first, second, *_ = (line for line in log() if line.startswith("Stopping: "))
+        assert first != second
 
     def test_there_is_none_where_the_server_stops_by_itself(self, run: Run) -> None:
         # At max_requests no load balancer is to know, and no health check is to see it.

@@ -37,6 +37,7 @@ _EXIT_LIMIT = 0.5
 _HANDSHAKE_SECONDS = 1.0
 # How often idle connections are looked for, which nobody tells of; the end of the last request is told.
 _STEP = 0.1
+_LEAST_STEP = 0.02
 # How many idle connections are closed in one turn of the loop: a connection looks whether bytes have come and then
 # closes, and from the one to the other is the rest of the turn.
 _BATCH = 64
@@ -131,15 +132,17 @@ class Drain:
         while left() and not self._forced():
             now = time.monotonic()
             await self._close_idle(now)
-            if now >= schedule.cut:
-                break
-            if now >= schedule.tell and not self._told:
+            if not self._told and now >= schedule.tell:
                 self._told = True
                 for exchange in list(self._runtime.exchanges):
                     exchange.disconnect()
+            elif now >= schedule.cut:
+                break
             if now >= self._next_report:
                 self._report("Still draining")
-            await self._wait(min(_STEP, schedule.cut - now))
+            # Never from before `tell` to after `cut`, however late this comes.
+            point = schedule.cut if self._told else schedule.tell
+            await self._wait(min(_STEP, max(point - now, _LEAST_STEP)))
 
     @property
     def _left(self) -> bool:

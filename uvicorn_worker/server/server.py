@@ -44,6 +44,8 @@ __all__ = ["Server"]
 
 # What a lifespan shutdown has at least, even where no time is left.
 _LEAST_SECONDS = 0.1
+# How long one that was given up may take to end.
+_CANCEL_SECONDS = 0.5
 
 
 class Server:
@@ -271,11 +273,11 @@ class Server:
     async def _shut_down_lifespan(self, lifespan: Lifespan, schedule: Schedule) -> None:
         """The lifespan shutdown, in what is left of the time, or until a quick stop is asked for."""
         left = schedule.lifespan - time.monotonic()
-        work = asyncio.ensure_future(lifespan.shutdown(None if left == math.inf else max(left, _LEAST_SECONDS)))
+        bound = None if left == math.inf else max(left, _LEAST_SECONDS)
+        work = asyncio.ensure_future(lifespan.shutdown(bound))
         quick = asyncio.ensure_future(self._quick.wait())
         # What does not heed being cancelled must not hold up the end.
-        last = max((schedule.lifespan + schedule.end) / 2 - time.monotonic(), 2 * _LEAST_SECONDS)
-        timeout = None if left == math.inf else last
+        timeout = None if bound is None else bound + _CANCEL_SECONDS
         await asyncio.wait([work, quick], timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
         for future in (work, quick):
             future.cancel()
