@@ -12,8 +12,9 @@ from typing import Any
 
 __all__ = ["leave_in_time"]
 
-# What is kept back of the time, so that the master does not kill first.
+# What is kept back of the time, so that the master does not kill first; and what hooks have where none is left.
 _MARGIN = 0.2
+_LEAST = 0.05
 
 
 def leave_in_time(log: Any, exit_by: float) -> None:
@@ -37,6 +38,6 @@ def leave_in_time(log: Any, exit_by: float) -> None:
                 stream.flush()
         os._exit(0)
 
-    timer = threading.Timer(max(exit_by - _MARGIN - time.monotonic(), _MARGIN), leave)
+    timer = threading.Timer(max(exit_by - _MARGIN - time.monotonic(), _LEAST), leave)
     timer.daemon = True
     timer.start()

@@ -66,7 +66,7 @@ def test_endless_streams_are_told_before_the_end(serve: Serve) -> None:
 
 
 def test_threads_that_run_on_do_not_hold_it_up(serve: Serve) -> None:
-    server = serve("lifecycle_app:app", "--graceful-timeout", "2", worker=HTTPTOOLS)
+    server = serve("lifecycle_app:app", "--graceful-timeout", "5", worker=HTTPTOOLS)
     with server.connect() as connection:
         connection.request("/thread?s=60")
         server.wait_events("in-thread")
