@@ -242,6 +242,18 @@ class TestDeadlines:
         assert len(raised) == 1
         assert not connection.closed
 
+    def test_nor_does_an_upload_make_up_for_it(self, talk: Converse) -> None:
+        async def app(scope: Any, receive: Any, send: Any) -> None:
+            await send(start())
+            await asyncio.gather(read_body(receive), send(body(b"x" * 100, True)))
+
+        connection = talk(app, settings={Setting.INITIAL_WINDOW_SIZE: 10}, timeout_write=5, timeout_request_body=100)
+        connection.send(connection.wire.request(method=b"POST", end=False))
+        for _ in range(4):
+            connection.tick(2)
+            connection.send(connection.wire.data(1, b"more"))
+        assert connection.stream(1).reset == 8
+
     def test_a_client_that_does_not_read(self, talk: Converse) -> None:
         connection = talk(stream(bytes(2**20)), settings={Setting.INITIAL_WINDOW_SIZE: 2**30}, timeout_write=5).stall()
         connection.send(connection.wire.window(2**30))
