@@ -67,7 +67,7 @@ VALUES: dict[str, tuple[list[Any], list[Any]]] = {
     "http": (["auto", "httptools", "h11"], ["h2", "", None, 11, "HTTPTOOLS"]),
     "http2": (["off", "on"], [True, "", None, "h2c"]),
     "http2_cleartext": (["off", "prior-knowledge", "upgrade", "both"], ["on", "", None, True]),
-    "http2_engine": (["auto", "h2"], ["native", "nghttp2", "", None]),
+    "http2_engine": (["auto", "native", "h2"], ["nghttp2", "", None]),
     "http2_max_concurrent_streams": ([1, 100], [0, -1, 1.0, "5", True, None]),
     "http2_initial_window_size": ([1, 65535, 2**31 - 1], [0, 2**31, 1.0, "5", True, None]),
     "http2_max_frame_size": ([16384, 2**24 - 1], [16383, 2**24, 16384.0, "5", True, None]),

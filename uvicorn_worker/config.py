@@ -155,8 +155,8 @@ class Config:
     )
     http2_engine: str = http_2(
         "auto",
-        one_of("auto", "h2"),
-        "What reads and writes the frames of HTTP/2: the h2 library.",
+        one_of("auto", "native", "h2"),
+        "What reads and writes the frames of HTTP/2: the server itself, or the h2 library; `auto` is `native`.",
     )
     http2_max_concurrent_streams: int = http_2(
         100, POSITIVE, "How many requests a client may have under way on one HTTP/2 connection.", "streams"

@@ -214,7 +214,7 @@ class Output(asyncio.Protocol):
 
     @property
     def idle(self) -> bool:
-        """Whether nothing is under way; a hook of the whole connection."""
+        """Whether nothing is under way, and the connection is not being closed; a hook of the whole connection."""
         raise NotImplementedError
 
     @property

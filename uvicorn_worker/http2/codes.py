@@ -6,8 +6,10 @@ from enum import IntEnum
 
 __all__ = [
     "ACK",
+    "CONNECTION_FRAMES",
     "END_HEADERS",
     "END_STREAM",
+    "LENGTHS",
     "MAX_STREAM_ID",
     "MAX_WINDOW",
     "PADDED",
@@ -65,6 +67,18 @@ class FrameType(IntEnum):
     WINDOW_UPDATE = 0x8
     CONTINUATION = 0x9
     PRIORITY_UPDATE = 0x10
+
+
+CONNECTION_FRAMES = frozenset([FrameType.SETTINGS, FrameType.PING, FrameType.GOAWAY, FrameType.PRIORITY_UPDATE])
+"""Frames of the connection, which name no stream."""
+
+LENGTHS: dict[int, int] = {
+    FrameType.PRIORITY: 5,
+    FrameType.RST_STREAM: 4,
+    FrameType.PING: 8,
+    FrameType.WINDOW_UPDATE: 4,
+}
+"""The lengths of frames that can have one only."""
 
 
 class Setting(IntEnum):

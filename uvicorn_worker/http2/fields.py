@@ -33,6 +33,12 @@ _PSEUDO_FIELDS = frozenset([b":method", b":scheme", b":path", b":authority", b":
 _OWN_FIELDS = _CONNECTION_FIELDS | {b"te", b"cookie", b"host", b"content-length", b"priority", b"expect"}
 
 
+# Fields that were found valid and mean nothing to the server: a client sends the same ones with each request.
+_sound: set[tuple[bytes, bytes]] = set()
+_SOUND_SIZE = 1024
+_SOUND_LONGEST = 256
+
+
 class Malformed(Exception):
     """A header list that RFC 9113 does not allow; the text is for the log."""
 
@@ -44,19 +50,18 @@ def request_head(fields: Iterable[tuple[bytes, bytes]]) -> RequestHead:
     own: list[tuple[bytes, bytes]] = []
     cookie_at = -1
     size = 0
-    for name, value in fields:
+    for field in fields:
+        name, value = field
         size += len(name) + len(value) + FIELD_OVERHEAD
+        if field in _sound:
+            headers.append(field)
+            continue
         if name[:1] == b":":
             _add_pseudo_field(pseudo, name, value, bool(headers or own))
             continue
-        if not _is_name(name):
-            raise Malformed(f"field name {name!r} is not a token in lower case")
-        if not _is_value(value):
-            raise Malformed(
-                f"value of field {name.decode()} has a character that is not allowed, or white space around it"
-            )
+        _check_field(name, value)
         if name in _OWN_FIELDS:
-            own.append((name, value))
+            own.append(field)
             if name == b"host":
                 continue
             if name == b"cookie":
@@ -65,7 +70,11 @@ def request_head(fields: Iterable[tuple[bytes, bytes]]) -> RequestHead:
                     headers[cookie_at] = (name, headers[cookie_at][1] + b"; " + value)
                     continue
                 cookie_at = len(headers)
-        headers.append((name, value))
+        elif len(name) + len(value) <= _SOUND_LONGEST:
+            if len(_sound) >= _SOUND_SIZE:
+                _sound.clear()
+            _sound.add(field)
+        headers.append(field)
     head = _head_of(pseudo, [value for name, value in own if name == b"host"])
     head.size = size
     if head.authority:
@@ -74,6 +83,13 @@ def request_head(fields: Iterable[tuple[bytes, bytes]]) -> RequestHead:
     if own:
         _read_own_fields(head, own)
     return head
+
+
+def _check_field(name: bytes, value: bytes) -> None:
+    if not _is_name(name):
+        raise Malformed(f"field name {name!r} is not a token in lower case")
+    if not _is_value(value):
+        raise Malformed(f"value of field {name.decode()} has a character that is not allowed, or white space around it")
 
 
 def _add_pseudo_field(pseudo: dict[bytes, bytes], name: bytes, value: bytes, late: bool) -> None:

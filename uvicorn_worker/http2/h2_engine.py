@@ -16,14 +16,16 @@ from h2 import events as h2_events
 from h2.config import H2Configuration
 from h2.connection import H2Connection
 from h2.errors import ErrorCodes
-from h2.exceptions import DenialOfServiceError, ProtocolError
+from h2.exceptions import DenialOfServiceError, ProtocolError, StreamClosedError
 from h2.settings import SettingCodes, Settings
-from hpack import Decoder, HPACKError
+from hpack import Decoder, HPACKError, OversizedHeaderListError
 
 from uvicorn_worker.http2.codes import (
     ACK,
+    CONNECTION_FRAMES,
     END_HEADERS,
     END_STREAM,
+    LENGTHS,
     MAX_STREAM_ID,
     PADDED,
     PREFACE,
@@ -32,6 +34,7 @@ from uvicorn_worker.http2.codes import (
     FrameType,
     Setting,
 )
+from uvicorn_worker.http2.defence import Defence, Fault
 from uvicorn_worker.http2.encoding import NO_TABLE, encode_field
 from uvicorn_worker.http2.events import (
     ConnectionFailed,
@@ -47,17 +50,13 @@ from uvicorn_worker.http2.events import (
 )
 from uvicorn_worker.http2.fields import Malformed, check_trailers, request_head
 from uvicorn_worker.http2.limits import (
-    ANSWER_BACKLOG,
     CONTINUATION_LIMIT,
-    CONTROL_BURST,
     CONTROL_PER_DATA,
     CONTROL_PER_REQUEST,
-    CONTROL_PER_TICK,
-    RESET_BURST,
-    RESET_PER_TICK,
     RESETS_REMEMBERED,
     USEFUL_DATA,
     Limits,
+    note_gap,
 )
 
 __all__ = ["H2Engine"]
@@ -76,14 +75,6 @@ _CONFIG = H2Configuration(
 )
 
 _ERROR_CODES = {int(code): code for code in ErrorCodes}
-
-
-class _Fault(Exception):
-    """A connection error, with its code."""
-
-    def __init__(self, code: int, reason: str) -> None:
-        super().__init__(reason)
-        self.code = code
 
 
 class _FieldDecoder(Decoder):
@@ -142,16 +133,19 @@ class _Stream:
         self.local_done = False
 
 
-class H2Engine:
+class H2Engine(Defence):
     """One connection; see engine.py for the contract."""
 
     def __init__(self, limits: Limits) -> None:
+        super().__init__()
         self._limits = limits
         self.last_stream_id = 0
         self._conn = self._make_connection(None)
         self._streams: dict[int, _Stream] = {}
         # Streams that we have reset: what the client has sent before it knew is to be ignored (5.4.2).
         self._were_reset: dict[int, None] = {}
+        # Numbers below the last one that the client has left out.
+        self._gaps: list[range] = []
         self._highest_allowed = MAX_STREAM_ID
         self._queue: list[bytes | memoryview] = []
         self._buffer = b""
@@ -161,9 +155,6 @@ class H2Engine:
         # The header block that is coming: its frames, and their count.
         self._block: list[bytes] = []
         self._block_stream = 0
-        self._control = CONTROL_BURST
-        self._resets = RESET_BURST
-        self._answers = 0
 
     def _make_connection(self, upgrade: bytes | None) -> H2Connection:
         """h2's connection, told what is announced; SETTINGS themselves are written here."""
@@ -193,19 +184,7 @@ class H2Engine:
 
     def start(self) -> None:
         """See `Engine`."""
-        limits = self._limits
-        settings = {
-            Setting.ENABLE_PUSH: 0,
-            Setting.MAX_CONCURRENT_STREAMS: limits.max_concurrent_streams,
-            Setting.INITIAL_WINDOW_SIZE: limits.initial_window_size,
-            Setting.MAX_FRAME_SIZE: limits.max_frame_size,
-            Setting.MAX_HEADER_LIST_SIZE: limits.max_header_list_size,
-            Setting.NO_RFC7540_PRIORITIES: 1,
-        }
-        if limits.connect_protocol:
-            settings[Setting.ENABLE_CONNECT_PROTOCOL] = 1
-        payload = b"".join(key.to_bytes(2, "big") + value.to_bytes(4, "big") for key, value in settings.items())
-        self._queue.append(_frame(FrameType.SETTINGS, 0, 0, payload))
+        self._queue.append(_frame(FrameType.SETTINGS, 0, 0, self._limits.settings))
         self._open_connection_window()
 
     def _open_connection_window(self) -> None:
@@ -248,14 +227,14 @@ class H2Engine:
             while end - at >= 9:
                 size = int.from_bytes(data[at : at + 3], "big")
                 if size > self._limits.max_frame_size:
-                    raise _Fault(ErrorCode.FRAME_SIZE_ERROR, f"a frame of {size} bytes")
+                    raise Fault(ErrorCode.FRAME_SIZE_ERROR, f"a frame of {size} bytes")
                 if end - at < 9 + size:
                     break
                 frame = data[at : at + 9 + size]
                 at += 9 + size
                 self._read_frame(frame, events)
             self._buffer = data[at:]
-        except _Fault as exc:
+        except Fault as exc:
             self._fail(exc.code, str(exc), events)
         return events
 
@@ -263,7 +242,7 @@ class H2Engine:
         """Check what there is of the preface; give where it ends."""
         size = min(len(data), len(self._preface))
         if data[:size] != self._preface[:size]:
-            raise _Fault(ErrorCode.PROTOCOL_ERROR, "not the preface of an HTTP/2 client")
+            raise Fault(ErrorCode.PROTOCOL_ERROR, "not the preface of an HTTP/2 client")
         if size == len(self._preface):
             self._preface = b""
             self._conn.receive_data(PREFACE)
@@ -273,10 +252,10 @@ class H2Engine:
     def _read_frame(self, frame: bytes, events: list[Event]) -> None:
         kind, flags, stream_id = frame[3], frame[4], int.from_bytes(frame[5:9], "big") & MAX_STREAM_ID
         if self._block_stream and (kind != FrameType.CONTINUATION or stream_id != self._block_stream):
-            raise _Fault(ErrorCode.PROTOCOL_ERROR, "another frame within a header block")
+            raise Fault(ErrorCode.PROTOCOL_ERROR, "another frame within a header block")
         if not self._began:
             if kind != FrameType.SETTINGS or flags & ACK:
-                raise _Fault(ErrorCode.PROTOCOL_ERROR, "the first frame is not SETTINGS")
+                raise Fault(ErrorCode.PROTOCOL_ERROR, "the first frame is not SETTINGS")
             self._began = True
         if kind == FrameType.HEADERS:
             self._read_headers(frame, flags, stream_id, events)
@@ -290,34 +269,37 @@ class H2Engine:
 
     def _read_control(self, frame: bytes, kind: int, flags: int, stream_id: int, events: list[Event]) -> None:
         payload = frame[9:]
-        if kind in _ON_CONNECTION and stream_id:
-            raise _Fault(ErrorCode.PROTOCOL_ERROR, f"{FrameType(kind).name} on a stream")
-        if kind in _LENGTHS and len(payload) != _LENGTHS[kind]:
-            raise _Fault(ErrorCode.FRAME_SIZE_ERROR, f"{FrameType(kind).name} of {len(payload)} bytes")
+        if kind in CONNECTION_FRAMES and stream_id:
+            raise Fault(ErrorCode.PROTOCOL_ERROR, f"{FrameType(kind).name} on a stream")
+        if kind in LENGTHS and len(payload) != LENGTHS[kind]:
+            raise Fault(ErrorCode.FRAME_SIZE_ERROR, f"{FrameType(kind).name} of {len(payload)} bytes")
         if kind == FrameType.WINDOW_UPDATE:
             self._read_window_update(frame, stream_id, events)
         elif kind == FrameType.RST_STREAM:
             self._read_reset(stream_id, int.from_bytes(payload, "big"), events)
         elif kind in (FrameType.SETTINGS, FrameType.PING):
             if kind == FrameType.SETTINGS and (len(payload) % 6 or (flags & ACK and payload)):
-                raise _Fault(ErrorCode.FRAME_SIZE_ERROR, f"SETTINGS of {len(payload)} bytes")
+                raise Fault(ErrorCode.FRAME_SIZE_ERROR, f"SETTINGS of {len(payload)} bytes")
+            if kind == FrameType.SETTINGS:
+                _check_settings(payload)
             self._feed(frame, events)
             if not flags & ACK:
                 self._count_answer()
         elif kind == FrameType.PRIORITY and not stream_id:
-            raise _Fault(ErrorCode.PROTOCOL_ERROR, "PRIORITY on no stream")
+            raise Fault(ErrorCode.PROTOCOL_ERROR, "PRIORITY on no stream")
         elif kind == FrameType.GOAWAY:
             if len(payload) < 8:
-                raise _Fault(ErrorCode.FRAME_SIZE_ERROR, f"GOAWAY of {len(payload)} bytes")
+                raise Fault(ErrorCode.FRAME_SIZE_ERROR, f"GOAWAY of {len(payload)} bytes")
             events.append(GoAwayReceived(int.from_bytes(payload[4:8], "big"), payload[8:]))
         elif kind == FrameType.PUSH_PROMISE:
-            raise _Fault(ErrorCode.PROTOCOL_ERROR, "PUSH_PROMISE from a client")
+            raise Fault(ErrorCode.PROTOCOL_ERROR, "PUSH_PROMISE from a client")
         elif kind == FrameType.PRIORITY_UPDATE:
             self._read_priority_update(payload, events)
 
     def _read_headers(self, frame: bytes, flags: int, stream_id: int, events: list[Event]) -> None:
+        _fragment_of(frame)
         if not stream_id % 2:
-            raise _Fault(ErrorCode.PROTOCOL_ERROR, f"HEADERS on stream {stream_id}")
+            raise Fault(ErrorCode.PROTOCOL_ERROR, f"HEADERS on stream {stream_id}")
         if flags & END_HEADERS:
             self._end_block([frame], stream_id, events)
         else:
@@ -325,10 +307,10 @@ class H2Engine:
 
     def _read_continuation(self, frame: bytes, flags: int, stream_id: int, events: list[Event]) -> None:
         if not self._block_stream:
-            raise _Fault(ErrorCode.PROTOCOL_ERROR, "CONTINUATION without HEADERS")
+            raise Fault(ErrorCode.PROTOCOL_ERROR, "CONTINUATION without HEADERS")
         self._block.append(frame)
         if len(self._block) - 1 > CONTINUATION_LIMIT or sum(map(len, self._block)) > self._limits.header_list_bound:
-            raise _Fault(ErrorCode.ENHANCE_YOUR_CALM, "a header block that is too long")
+            raise Fault(ErrorCode.ENHANCE_YOUR_CALM, "a header block that is too long")
         if flags & END_HEADERS:
             block, self._block, self._block_stream = self._block, [], 0
             self._end_block(block, stream_id, events)
@@ -339,7 +321,10 @@ class H2Engine:
         stream = self._streams.get(stream_id)
         if stream is None and stream_id <= self.last_stream_id:
             if stream_id not in self._were_reset:
-                raise _Fault(ErrorCode.STREAM_CLOSED, f"HEADERS on stream {stream_id}, which is closed")
+                if any(stream_id in gap for gap in self._gaps):
+                    reason = f"HEADERS on stream {stream_id}, behind those of a later one"
+                    raise Fault(ErrorCode.PROTOCOL_ERROR, reason)
+                raise Fault(ErrorCode.STREAM_CLOSED, f"HEADERS on stream {stream_id}, which is closed")
             self._count_control()
             # Decoded all the same, since it may change the table.
             self._decode_for_nothing(block)
@@ -357,6 +342,8 @@ class H2Engine:
 
     def _begin_request(self, block: list[bytes], stream_id: int, end_stream: bool, events: list[Event]) -> None:
         self._feed(_whole_block(block, stream_id), events)
+        if stream_id > self.last_stream_id + 2:
+            note_gap(self._gaps, self.last_stream_id, stream_id)
         self.last_stream_id = stream_id
         if stream_id > self._highest_allowed or len(self._streams) >= self._limits.max_concurrent_streams:
             self._count_control()
@@ -392,15 +379,17 @@ class H2Engine:
         payload = _block_of(block)
         try:
             self._decoder.decode(payload)
+        except OversizedHeaderListError as exc:
+            raise Fault(ErrorCode.ENHANCE_YOUR_CALM, str(exc)) from None
         except HPACKError as exc:
-            raise _Fault(ErrorCode.COMPRESSION_ERROR, str(exc)) from None
+            raise Fault(ErrorCode.COMPRESSION_ERROR, str(exc)) from None
 
     def _read_data(self, frame: bytes, flags: int, stream_id: int, events: list[Event]) -> None:
         size = len(frame) - 9
         padding = 0
         if flags & PADDED:
             if not size or frame[9] >= size:
-                raise _Fault(ErrorCode.PROTOCOL_ERROR, "padding longer than the frame")
+                raise Fault(ErrorCode.PROTOCOL_ERROR, "padding longer than the frame")
             padding = frame[9] + 1
         stream = self._streams.get(stream_id)
         if stream is None:
@@ -433,14 +422,18 @@ class H2Engine:
 
     def _read_stray_data(self, size: int, stream_id: int) -> None:
         """DATA of a stream that is not there: it never was, or is no more."""
-        if not stream_id or stream_id > self.last_stream_id:
-            raise _Fault(ErrorCode.PROTOCOL_ERROR, f"DATA on stream {stream_id}, which is idle")
+        if self._is_idle(stream_id):
+            raise Fault(ErrorCode.PROTOCOL_ERROR, f"DATA on stream {stream_id}, which is idle")
         self._count_control()
         self._give_back(size)
         if stream_id not in self._were_reset:
             self._queue.append(_reset_frame(stream_id, ErrorCode.STREAM_CLOSED))
             self._forget(stream_id, True)
             self._count_answer()
+
+    def _is_idle(self, stream_id: int) -> bool:
+        """Whether a stream has not begun; those of even numbers would be ours to begin (5.1.1)."""
+        return stream_id > self.last_stream_id or not stream_id % 2
 
     def _give_back(self, size: int) -> None:
         """Credit for DATA that h2 has not seen."""
@@ -449,20 +442,22 @@ class H2Engine:
             self._count_answer()
 
     def _read_window_update(self, frame: bytes, stream_id: int, events: list[Event]) -> None:
-        if stream_id > self.last_stream_id:
-            raise _Fault(ErrorCode.PROTOCOL_ERROR, f"WINDOW_UPDATE on stream {stream_id}, which is idle")
+        if stream_id and self._is_idle(stream_id):
+            raise Fault(ErrorCode.PROTOCOL_ERROR, f"WINDOW_UPDATE on stream {stream_id}, which is idle")
         if stream_id and stream_id not in self._streams:
             return
-        if not int.from_bytes(frame[9:], "big") & MAX_STREAM_ID:
+        increment = int.from_bytes(frame[9:], "big") & MAX_STREAM_ID
+        if not increment:
             if not stream_id:
-                raise _Fault(ErrorCode.PROTOCOL_ERROR, "WINDOW_UPDATE by 0")
+                raise Fault(ErrorCode.PROTOCOL_ERROR, "WINDOW_UPDATE by 0")
             self._fail_stream(stream_id, ErrorCode.PROTOCOL_ERROR, "WINDOW_UPDATE by 0", events)
             return
-        self._feed(frame, events)
+        # The reserved bit, which is to be ignored, h2 takes for a part of the number.
+        self._feed(_frame(FrameType.WINDOW_UPDATE, 0, stream_id, increment.to_bytes(4, "big")), events)
 
     def _read_reset(self, stream_id: int, code: int, events: list[Event]) -> None:
-        if not stream_id or stream_id > self.last_stream_id:
-            raise _Fault(ErrorCode.PROTOCOL_ERROR, f"RST_STREAM on stream {stream_id}, which is idle")
+        if self._is_idle(stream_id):
+            raise Fault(ErrorCode.PROTOCOL_ERROR, f"RST_STREAM on stream {stream_id}, which is idle")
         if stream_id not in self._streams:
             return
         self._count_reset()
@@ -473,10 +468,10 @@ class H2Engine:
 
     def _read_priority_update(self, payload: bytes, events: list[Event]) -> None:
         if len(payload) < 4:
-            raise _Fault(ErrorCode.FRAME_SIZE_ERROR, f"PRIORITY_UPDATE of {len(payload)} bytes")
+            raise Fault(ErrorCode.FRAME_SIZE_ERROR, f"PRIORITY_UPDATE of {len(payload)} bytes")
         stream_id = int.from_bytes(payload[:4], "big") & MAX_STREAM_ID
         if not stream_id % 2:
-            raise _Fault(ErrorCode.PROTOCOL_ERROR, f"PRIORITY_UPDATE for stream {stream_id}")
+            raise Fault(ErrorCode.PROTOCOL_ERROR, f"PRIORITY_UPDATE for stream {stream_id}")
         if stream_id in self._streams or stream_id > self.last_stream_id:
             events.append(PriorityUpdated(stream_id, payload[4:]))
 
@@ -491,7 +486,7 @@ class H2Engine:
             code = int(exc.error_code)
             if isinstance(exc.__cause__, HPACKError) and not isinstance(exc, DenialOfServiceError):
                 code = ErrorCode.COMPRESSION_ERROR
-            raise _Fault(code, str(exc) or type(exc).__name__) from None
+            raise Fault(code, str(exc) or type(exc).__name__) from None
         for event in said:
             if isinstance(event, h2_events.DataReceived):
                 ended = event.stream_ended is not None
@@ -527,33 +522,6 @@ class H2Engine:
         self._block = []
         self._streams.clear()
         events.append(ConnectionFailed(code, reason))
-
-    def _fail_stream(self, stream_id: int, code: int, reason: str, events: list[Event]) -> None:
-        """Reset a stream for a fault of the client's."""
-        self.reset(stream_id, code)
-        self._count_answer()
-        events.append(StreamReset(stream_id, code, reason))
-        self._count_reset()
-
-    def _count_reset(self) -> None:
-        self._resets -= 1
-        if self._resets < 0:
-            raise _Fault(ErrorCode.ENHANCE_YOUR_CALM, "too many streams were reset")
-
-    def _count_control(self) -> None:
-        self._control -= 1
-        if self._control < 0:
-            raise _Fault(ErrorCode.ENHANCE_YOUR_CALM, "too many frames that carry nothing")
-
-    def _count_answer(self) -> None:
-        self._answers += 1
-        if self._answers > ANSWER_BACKLOG:
-            raise _Fault(ErrorCode.ENHANCE_YOUR_CALM, "too many frames that want an answer")
-
-    def tick(self) -> None:
-        """See `Engine`."""
-        self._control = min(CONTROL_BURST, self._control + CONTROL_PER_TICK)
-        self._resets = min(RESET_BURST, self._resets + RESET_PER_TICK)
 
     # Streams -----------------------------------------------------------------------------------------
 
@@ -635,7 +603,11 @@ class H2Engine:
         """See `Engine`."""
         if stream_id not in self._streams:
             return
-        self._conn.reset_stream(stream_id, _ERROR_CODES.get(code, code))
+        try:
+            self._conn.reset_stream(stream_id, _ERROR_CODES.get(code, code))
+        except StreamClosedError:
+            # Trailers that are malformed have ended it for h2, where our side had ended before.
+            self._queue.append(_reset_frame(stream_id, code))
         self._collect()
         self._forget(stream_id, True)
 
@@ -670,35 +642,40 @@ class H2Engine:
         return queue
 
 
-_ON_CONNECTION = frozenset([FrameType.SETTINGS, FrameType.PING, FrameType.GOAWAY, FrameType.PRIORITY_UPDATE])
-_LENGTHS: dict[int, int] = {
-    FrameType.PRIORITY: 5,
-    FrameType.RST_STREAM: 4,
-    FrameType.PING: 8,
-    FrameType.WINDOW_UPDATE: 4,
-}
-
-
 def _frame(kind: int, flags: int, stream_id: int, payload: bytes) -> bytes:
     return len(payload).to_bytes(3, "big") + bytes((kind, flags)) + stream_id.to_bytes(4, "big") + payload
+
+
+def _check_settings(payload: bytes) -> None:
+    """Check the settings that h2 does not know."""
+    for at in range(0, len(payload), 6):
+        key, value = int.from_bytes(payload[at : at + 2], "big"), int.from_bytes(payload[at + 2 : at + 6], "big")
+        # RFC 9218, 2.1.
+        if key == Setting.NO_RFC7540_PRIORITIES and value > 1:
+            raise Fault(ErrorCode.PROTOCOL_ERROR, f"NO_RFC7540_PRIORITIES of {value}")
 
 
 def _reset_frame(stream_id: int, code: int) -> bytes:
     return _frame(FrameType.RST_STREAM, 0, stream_id, code.to_bytes(4, "big"))
 
 
+def _fragment_of(frame: bytes) -> bytes:
+    """The piece of a header block that is in HEADERS."""
+    fragment, flags = frame[9:], frame[4]
+    if flags & PADDED:
+        if not fragment or fragment[0] >= len(fragment):
+            raise Fault(ErrorCode.PROTOCOL_ERROR, "padding longer than the frame")
+        fragment = fragment[1 : len(fragment) - fragment[0]]
+    if flags & PRIORITY:
+        if len(fragment) < 5:
+            raise Fault(ErrorCode.FRAME_SIZE_ERROR, f"HEADERS of {len(fragment)} bytes")
+        fragment = fragment[5:]
+    return fragment
+
+
 def _block_of(frames: list[bytes]) -> bytes:
     """The header block in HEADERS and its CONTINUATIONs."""
-    first, flags = frames[0][9:], frames[0][4]
-    if flags & PADDED:
-        if not first or first[0] >= len(first):
-            raise _Fault(ErrorCode.PROTOCOL_ERROR, "padding longer than the frame")
-        first = first[1 : len(first) - first[0]]
-    if flags & PRIORITY:
-        if len(first) < 5:
-            raise _Fault(ErrorCode.FRAME_SIZE_ERROR, f"HEADERS of {len(first)} bytes")
-        first = first[5:]
-    return b"".join([first, *(frame[9:] for frame in frames[1:])])
+    return b"".join([_fragment_of(frames[0]), *(frame[9:] for frame in frames[1:])])
 
 
 def _whole_block(frames: list[bytes], stream_id: int) -> bytes:

@@ -160,7 +160,10 @@ class Shared:
 def engine_class(config: Config) -> Any:
     """The engine that option http2_engine asks for."""
     # Loaded where HTTP/2 is on, and not before.
-    from uvicorn_worker.http2.h2_engine import H2Engine
+    if config.http2_engine == "h2":
+        from uvicorn_worker.http2.h2_engine import H2Engine
 
-    engines = {"auto": H2Engine, "h2": H2Engine}
-    return engines[config.http2_engine]
+        return H2Engine
+    from uvicorn_worker.http2.native import NativeEngine
+
+    return NativeEngine

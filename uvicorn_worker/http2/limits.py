@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from uvicorn_worker.config import Config
+from uvicorn_worker.http2.codes import Setting
 
 __all__ = [
     "ANSWER_BACKLOG",
@@ -16,6 +17,7 @@ __all__ = [
     "CONTROL_PER_DATA",
     "CONTROL_PER_REQUEST",
     "CONTROL_PER_TICK",
+    "GAPS_REMEMBERED",
     "HEADER_LIST_SLACK",
     "RESETS_REMEMBERED",
     "RESET_BURST",
@@ -23,6 +25,7 @@ __all__ = [
     "USEFUL_DATA",
     "WINDOW_STREAMS",
     "Limits",
+    "note_gap",
 ]
 
 # Rapid reset (CVE-2023-44487) and its reversal, streams that the client makes us reset (CVE-2025-8671): so many streams
@@ -50,6 +53,9 @@ ANSWER_BACKLOG = 1000
 # Streams that we have reset and whose frames may still be on their way; of older ones they are faults.
 RESETS_REMEMBERED = 256
 
+# Gaps in the numbers of a client's streams, which say of a number whether it was one of a stream.
+GAPS_REMEMBERED = 64
+
 # CONTINUATION flood (CVE-2024-27316): frames of one header block, and its bytes in compressed form, for which the
 # hard limit on header lists counts. A client that obeys our settings needs few: its frames hold 16384 bytes.
 CONTINUATION_LIMIT = 16
@@ -60,6 +66,13 @@ HEADER_LIST_SLACK = 2
 
 # The window of a connection, in windows of a stream: streams whose application does not read must not stop others.
 WINDOW_STREAMS = 16
+
+
+def note_gap(gaps: list[range], last: int, stream_id: int) -> None:
+    """Add to the gaps in the numbers of a client's streams the one from `last`, 0 for none, to the new one."""
+    gaps.append(range(last + 2 if last else 1, stream_id, 2))
+    if len(gaps) > GAPS_REMEMBERED:
+        del gaps[0]
 
 
 @dataclass(frozen=True)
@@ -82,6 +95,21 @@ class Limits:
     def header_list_bound(self) -> int:
         """Above this size a header list is not decoded."""
         return self.max_header_list_size * HEADER_LIST_SLACK
+
+    @property
+    def settings(self) -> bytes:
+        """The payload of our SETTINGS."""
+        settings = {
+            Setting.ENABLE_PUSH: 0,
+            Setting.MAX_CONCURRENT_STREAMS: self.max_concurrent_streams,
+            Setting.INITIAL_WINDOW_SIZE: self.initial_window_size,
+            Setting.MAX_FRAME_SIZE: self.max_frame_size,
+            Setting.MAX_HEADER_LIST_SIZE: self.max_header_list_size,
+            Setting.NO_RFC7540_PRIORITIES: 1,
+        }
+        if self.connect_protocol:
+            settings[Setting.ENABLE_CONNECT_PROTOCOL] = 1
+        return b"".join(key.to_bytes(2, "big") + value.to_bytes(4, "big") for key, value in settings.items())
 
     @classmethod
     def from_config(cls, config: Config) -> Limits:

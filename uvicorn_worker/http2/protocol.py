@@ -468,7 +468,7 @@ class Http2Protocol(Sending):
 
     @property
     def idle(self) -> bool:
-        """Whether no request is received, run or answered, and the connection is not being closed."""
+        """Whether no stream is open, and the connection is not being closed."""
         return not self.streams and not self.closing
 
     def close_if_idle(self) -> None:

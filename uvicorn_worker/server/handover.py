@@ -122,17 +122,12 @@ class NewConnection(asyncio.Protocol):
     @property
     def idle(self) -> bool:
         """Whether nothing has come."""
-        return not self._held and not self._transport.is_closing()
+        return not self._held
 
     @property
     def lingering(self) -> bool:
         """Nothing is sent before it is known what is spoken."""
         return False
-
-    def fileno(self) -> int:
-        """The file descriptor of the socket; -1 where there is none."""
-        sock = self._transport.get_extra_info("socket")
-        return -1 if sock is None else int(sock.fileno())
 
     def on_tick(self, tick: int) -> None:
         """A client that says nothing is told so where it may speak HTTP/1.1; it is closed in any case."""

@@ -141,6 +141,7 @@ class UvicornWorker(Worker):
         super().__init__(*args, **kwargs)
         # Where Gunicorn opens sockets for each worker (reuse_port), it puts them in the place of these after the fork.
         self._shared = self.sockets
+        self._early_signals: list[int] = []
         self._beaten = time.monotonic()
         self._stall_watch: StallWatch | None = None
         if UvicornWorker._token is None or UvicornWorker._token.owner != os.getpid():
@@ -151,6 +152,10 @@ class UvicornWorker(Worker):
 
     def init_process(self) -> None:
         """Called after the fork; does not return before the worker is done."""
+        # Until ours are set, signals would go to the handlers of the master, which are forked with it: a worker that
+        # is told to stop in its first moment would not hear it, and be killed at the end of graceful_timeout.
+        for sig in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
+            signal.signal(sig, lambda number, _: self._early_signals.append(number))
         try:
             config = config_from_settings(
                 self.cfg, _not_loaded, self.max_requests, self._overrides(), defaults=self._DEFAULTS
@@ -343,6 +348,8 @@ class UvicornWorker(Worker):
             if handler is not signal.SIG_DFL:
                 signal.siginterrupt(sig, False)
         enable_trace(self.log.error_log)
+        for sig in self._early_signals:
+            signal.raise_signal(sig)
 
     def handle_quit(self, sig: int, frame: FrameType | None) -> None:
         """INT and QUIT: cut what is under way and leave."""

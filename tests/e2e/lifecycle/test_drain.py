@@ -6,6 +6,8 @@ import re
 import signal
 from typing import TYPE_CHECKING
 
+import pytest
+
 from tests.e2e.harness import HTTPTOOLS, Gunicorn, until
 from tests.e2e.raw import Truncated
 
@@ -100,3 +102,37 @@ def test_a_worker_that_is_blocked_in_c_says_with_what(serve: Serve) -> None:
     until(lambda: server.workers() not in ([], [pid]), "another worker")
     assert "lifecycle_app.py" in server.log  # the stack
     assert server.log.count("The event loop has stood still") == 1
+
+
+EARLY = """
+import asyncio, os, signal
+from pathlib import Path
+
+def factory():
+    # Between the fork and the worker's own handlers of signals.
+    try:
+        Path("first").touch(exist_ok=False)
+        os.kill(os.getpid(), signal.{name})
+    except FileExistsError:
+        pass
+    return asyncio.new_event_loop()
+"""
+EARLY_CONF = """
+from uvicorn_worker import UvicornWorker
+worker_class = UvicornWorker.configure(loop="early:factory")
+pythonpath = "."
+"""
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGQUIT"])
+def test_a_worker_that_is_told_to_stop_in_its_first_moment(serve: Serve, name: str) -> None:
+    server = serve("lifecycle_app:app", files={"early.py": EARLY.format(name=name), "gunicorn.conf.py": EARLY_CONF})
+    first, second = (int(pid) for pid in until(lambda: booted(server), "a second worker"))
+    assert server.wait_events("startup")[0].pid == second
+    assert f"Worker exiting (pid: {first})" in server.log
+    assert server.get().headers["x-pid"] == str(second)
+
+
+def booted(server: Gunicorn) -> list[str] | None:
+    found = re.findall(r"Booting worker with pid: (\d+)", server.log)
+    return found if len(found) >= 2 else None
