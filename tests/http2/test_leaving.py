@@ -44,6 +44,18 @@ class TestDrain:
         assert connection.goaways == [(MAX_STREAM_ID, 0), (1, 0)]
         assert not connection.closed
 
+    def test_a_connection_that_begins_meanwhile(self, serve: Serve) -> None:
+        """A client that is never idle must not hold up the stop."""
+        harness = serve(hello)
+        harness.runtime.draining = True
+        connection = Talk(harness)
+        assert connection.get().whole
+        assert connection.goaways == [(MAX_STREAM_ID, 0)]
+        (ping,) = connection.wire.of(FrameType.PING)
+        connection.send(connection.wire.ping(ping.payload, 1))
+        assert connection.goaways == [(MAX_STREAM_ID, 0), (1, 0)]
+        assert connection.closed
+
     def test_an_idle_connection_closes(self, talk: Converse) -> None:
         connection = talk(hello)
         connection.get()

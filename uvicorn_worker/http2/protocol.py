@@ -109,6 +109,9 @@ class Http2Protocol(Sending):
             self.deadline = runtime.tick + runtime.request_head_ticks
         runtime.connections.add(self)
         self.flush_soon()
+        if runtime.draining:
+            # It was accepted before the doors were closed, or has only now said that it speaks HTTP/2.
+            self.drain()
 
     def begin_upgraded(self, head: RequestHead, body: bytes) -> None:
         """Begin with the request that came as HTTP/1.1 and has asked for the upgrade."""
