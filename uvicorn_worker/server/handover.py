@@ -122,7 +122,7 @@ class NewConnection(asyncio.Protocol):
     @property
     def idle(self) -> bool:
         """Whether nothing has come."""
-        return not self._held
+        return not self._held and not self._transport.is_closing()
 
     @property
     def lingering(self) -> bool:
