@@ -117,6 +117,16 @@ SERVERS = (
         default=False,
     ),
     Server(
+        "ours-h2",
+        "this project, UvicornH2CWorker with the h2 library",
+        _OURS,
+        _gunicorn("uvicorn_worker.UvicornH2CWorker", "--env", "UVICORN_HTTP2_ENGINE=h2"),
+        environment=OURS,
+        checkout=True,
+        default=False,
+        http2_command=_gunicorn("uvicorn_worker.UvicornH2CWorker", "--env", "UVICORN_HTTP2_ENGINE=h2"),
+    ),
+    Server(
         "uvicorn-worker",
         "uvicorn-worker 0.4.0, uvicorn 0.54.0, httptools",
         _UVICORN_WORKER,

@@ -44,6 +44,18 @@ class TestDrain:
         assert connection.goaways == [(MAX_STREAM_ID, 0), (1, 0)]
         assert not connection.closed
 
+    def test_a_connection_that_begins_meanwhile(self, serve: Serve) -> None:
+        """A client that is never idle must not hold up the stop."""
+        harness = serve(hello)
+        harness.runtime.draining = True
+        connection = Talk(harness)
+        assert connection.get().whole
+        assert connection.goaways == [(MAX_STREAM_ID, 0)]
+        (ping,) = connection.wire.of(FrameType.PING)
+        connection.send(connection.wire.ping(ping.payload, 1))
+        assert connection.goaways == [(MAX_STREAM_ID, 0), (1, 0)]
+        assert connection.closed
+
     def test_an_idle_connection_closes(self, talk: Converse) -> None:
         connection = talk(hello)
         connection.get()
@@ -241,6 +253,18 @@ class TestDeadlines:
         assert connection.stream(1).reset == 8
         assert len(raised) == 1
         assert not connection.closed
+
+    def test_nor_does_an_upload_make_up_for_it(self, talk: Converse) -> None:
+        async def app(scope: Any, receive: Any, send: Any) -> None:
+            await send(start())
+            await asyncio.gather(read_body(receive), send(body(b"x" * 100, True)))
+
+        connection = talk(app, settings={Setting.INITIAL_WINDOW_SIZE: 10}, timeout_write=5, timeout_request_body=100)
+        connection.send(connection.wire.request(method=b"POST", end=False))
+        for _ in range(4):
+            connection.tick(2)
+            connection.send(connection.wire.data(1, b"more"))
+        assert connection.stream(1).reset == 8
 
     def test_a_client_that_does_not_read(self, talk: Converse) -> None:
         connection = talk(stream(bytes(2**20)), settings={Setting.INITIAL_WINDOW_SIZE: 2**30}, timeout_write=5).stall()

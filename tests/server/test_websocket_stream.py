@@ -397,7 +397,7 @@ def test_it_is_a_websocket_to_whoever_counts(start: Start) -> None:
     socket = start(Echo()).ask()
     runtime = socket.talk.harness.runtime
     assert census(runtime.exchanges, runtime.connections).websockets == 1
-    assert describe_exchanges(runtime.exchanges, 0.0)[0].startswith("WebSocket /chat from ")
+    assert describe_exchanges(runtime.exchanges, 0.0)[0].startswith("WebSocket /chat ")
     assert not any(connection.idle or connection.lingering for connection in runtime.connections)
 
 

@@ -122,7 +122,7 @@ class StreamCycle(Cycle):
     async def wait_for_body(self) -> None:
         """Wait for more of the body, for as long as timeout_request_body lets the client take."""
         runtime = self.runtime
-        if runtime.request_body_ticks:
+        if runtime.request_body_ticks and not self.pending:
             self.deadline = runtime.tick + runtime.request_body_ticks
         try:
             await self._wait()
@@ -298,7 +298,6 @@ class StreamCycle(Cycle):
             self.chunks.append(data)
             self.received += len(data)
         self.complete = end
-        self.deadline = 0
         if self.waiters is not None:
             self.wake()
 

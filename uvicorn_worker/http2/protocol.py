@@ -42,9 +42,6 @@ __all__ = ["Http2Protocol"]
 
 # What may come of a request body after an early answer before the stream is reset; it is read and dropped.
 DISCARD_LIMIT = 262144
-# Applications that still run for streams which are gone: so many times the streams of a connection, then new ones
-# are refused (CVE-2023-44487: a client that resets what it asks for must not get more run than one that waits).
-ORPHANS = 1
 # PRIORITY_UPDATEs that are kept for streams to come.
 MOST_EARLY_PRIORITIES = 100
 # How long the rest of a body is waited for that nobody wants.
@@ -112,6 +109,9 @@ class Http2Protocol(Sending):
             self.deadline = runtime.tick + runtime.request_head_ticks
         runtime.connections.add(self)
         self.flush_soon()
+        if runtime.draining:
+            # It was accepted before the doors were closed, or has only now said that it speaks HTTP/2.
+            self.drain()
 
     def begin_upgraded(self, head: RequestHead, body: bytes) -> None:
         """Begin with the request that came as HTTP/1.1 and has asked for the upgrade."""
@@ -192,9 +192,12 @@ class Http2Protocol(Sending):
         return cycle
 
     def _has_room_for_more(self) -> bool:
-        """Whether the applications that the client has left alone are few."""
+        """Whether fewer applications run for streams that are gone than there may be streams.
+
+        CVE-2023-44487: a client that resets what it asks for must not get more run than one that waits.
+        """
         self.orphans = [cycle for cycle in self.orphans if cycle.progress == BEGUN]
-        return len(self.orphans) < self.shared.limits.max_concurrent_streams * ORPHANS
+        return len(self.orphans) < self.shared.limits.max_concurrent_streams
 
     def _data_received(self, event: DataReceived) -> None:
         cycle = self.streams.get(event.stream_id)
