@@ -25,6 +25,8 @@ __all__ = ["Sending"]
 
 # The largest body that is sent at once; of a larger one, so much in one turn of the loop, so that others get theirs.
 TURN_LIMIT = 262144
+# Bytes of bodies that are written before the turn ends: large ones are not copied, and each write costs a system call.
+FLUSH_LIMIT = 131072
 # How much a stream may send before it is the next one's turn, where more than one wait: a frame of the usual size.
 QUANTUM = 16384
 
@@ -62,7 +64,7 @@ class Sending(Output):
         free = not self.write_paused and not self.turns.count and len(body) <= TURN_LIMIT
         if free and self.engine.respond(cycle.stream_id, cycle.status, fields, body):
             self.unflushed += len(body)
-            if self.unflushed > GATHER_LIMIT:
+            if self.unflushed > FLUSH_LIMIT:
                 self.flush()
             self.response_complete(cycle)
             return
@@ -93,7 +95,7 @@ class Sending(Output):
         if not cycle.pending and (not size or (free and size <= engine.window(stream_id))):
             engine.send_data(stream_id, body, last)
             self.unflushed += size
-            if self.unflushed > GATHER_LIMIT:
+            if self.unflushed > FLUSH_LIMIT:
                 self.flush()
             if last:
                 self.response_complete(cycle)
@@ -167,7 +169,7 @@ class Sending(Output):
                 room = engine.window(cycle.stream_id)
                 if room > 0:
                     budget -= self._send_pending(cycle, min(room, budget if turns.count == 1 else QUANTUM))
-                    if self.unflushed > GATHER_LIMIT:
+                    if self.unflushed > FLUSH_LIMIT:
                         self.flush()
                 elif engine.connection_window() <= 0:
                     return
