@@ -76,16 +76,10 @@ def test_the_table_knows_every_row() -> None:
     assert sorted(row.setting for row in ROWS) == sorted(VALUES)
 
 
-# Not honoured yet.
-COMING = {
-    "worker_connections",
-}  # fmt: skip
-
-
 def test_every_setting_of_the_installed_gunicorn_has_one_row() -> None:
     named = [row.setting for row in ROWS] + [*HONOURED, *MASTERS, *NOT_OURS] + [refused[0] for refused in REFUSED]
     assert len(named) == len(set(named))
-    assert set(settings().settings) - set(named) - COMING == set()
+    assert set(settings().settings) - set(named) == set()
 
 
 def test_every_row_leads_to_an_option() -> None:
