@@ -76,7 +76,7 @@ def test_threads_that_run_on_do_not_hold_it_up(serve: Serve) -> None:
     assert len(server.events("shutdown")) == 1
     assert "Cutting what is left after " in server.log
     assert re.search(r"\n  GET /thread\?s=60 for \d.*, from 127\.0\.0\.1:\d+", server.log)
-    assert re.search(r"Leaving without waiting any longer; threads that still run: \w+_0", server.log)
+    assert re.search(r"Leaving without waiting any longer; threads that still run: \S+_0", server.log)
     assert "SIGKILL" not in server.log
 
 
