@@ -96,6 +96,8 @@ class Cycle:
     # The request's body: what has come and was not taken, whether all has come, whether all was taken, and whether the
     # client waits to be asked for it.
     chunks: list[bytes]
+    # The connection, which is told by body_taken() how much the application has taken.
+    conn: Any
     complete: bool
     delivered: bool
     expect_continue: bool
@@ -117,7 +119,13 @@ class Cycle:
 
     def take_body(self) -> bytes:
         """What has come of the body and was not taken; the client may send as much more."""
-        raise NotImplementedError
+        chunks = self.chunks
+        if not chunks:
+            return b""
+        body = chunks[0] if len(chunks) == 1 else b"".join(chunks)
+        chunks.clear()
+        self.conn.body_taken(self, len(body))
+        return body
 
     def ask_for_body(self) -> None:
         """Answer 100 Continue: the client waits for this before it sends the body (RFC 9110, 10.1.1)."""

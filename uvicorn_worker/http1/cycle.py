@@ -63,6 +63,8 @@ class RequestCycle(Cycle):
         "remaining",
     )
 
+    conn: Http1Protocol
+
     def __init__(self, conn: Http1Protocol, runtime: Runtime, scope: dict[str, Any], persistent: bool) -> None:
         self.conn = conn
         self.runtime = runtime
@@ -114,15 +116,6 @@ class RequestCycle(Cycle):
             # Once the response is complete the deadline is another one.
             if conn.cycle is self and self.stage != DONE:
                 conn.deadline = 0
-
-    def take_body(self) -> bytes:
-        chunks = self.chunks
-        if not chunks:
-            return b""
-        body = chunks[0] if len(chunks) == 1 else b"".join(chunks)
-        chunks.clear()
-        self.conn.body_taken(len(body))
-        return body
 
     # The response ------------------------------------------------------------------------------------
 

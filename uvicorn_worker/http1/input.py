@@ -587,7 +587,7 @@ class Input(Output):
 
     # Flow control of reading -------------------------------------------------------------------------
 
-    def body_taken(self, size: int) -> None:
+    def body_taken(self, cycle: RequestCycle, size: int) -> None:
         """The application has taken `size` bytes of a body."""
         self.buffered -= size
         if self.read_paused and self.buffered <= BODY_HIGH_WATER and self.held is None:

@@ -72,6 +72,7 @@ class StreamCycle(Cycle):
         "urgency",
     )
 
+    conn: Http2Protocol
     # Prepared fields: of the head, while it is held, and of trailers.
     fields: list[Any]
     trailers: list[Any] | None
@@ -130,15 +131,6 @@ class StreamCycle(Cycle):
             # Otherwise the deadline is another one.
             if not self.pending and self.stage != DONE:
                 self.deadline = 0
-
-    def take_body(self) -> bytes:
-        chunks = self.chunks
-        if not chunks:
-            return b""
-        body = chunks[0] if len(chunks) == 1 else b"".join(chunks)
-        chunks.clear()
-        self.conn.body_taken(self, len(body))
-        return body
 
     # The response ------------------------------------------------------------------------------------
 
