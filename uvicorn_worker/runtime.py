@@ -48,7 +48,7 @@ Address = tuple[str, int]
 Field = tuple[bytes, bytes]
 """Name and value of a header field."""
 
-Starter = Callable[[Coroutine[Any, Any, None]], "asyncio.Task[None]"]
+Starter = Callable[[Coroutine[Any, Any, None]], "asyncio.Task[None] | None"]
 
 
 class Connection(Protocol):
@@ -353,8 +353,25 @@ class Runtime:
             return lambda coroutine: context.copy().run(loop.create_task, coroutine)
         if version < (3, 12):
             return lambda coroutine: task(coroutine, loop=loop, name="request", context=context.copy())
-        # The application runs at once, up to where it first has to wait.
-        return lambda coroutine: task(coroutine, loop=loop, name="request", context=context.copy(), eager_start=True)
+
+        def start_eagerly(coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None] | None:
+            # The application runs at once, up to where it first has to wait.
+            try:
+                started: asyncio.Task[None] = task(
+                    coroutine, loop=loop, name="request", context=context.copy(), eager_start=True
+                )
+            except (SystemExit, KeyboardInterrupt) as exc:
+                # These end the event loop when a task raises them. Raised to a transport of uvloop they would only
+                # cost the connection.
+                loop.call_soon(_raise, exc)
+                return None
+            return started
+
+        return start_eagerly
+
+
+def _raise(exc: BaseException) -> None:
+    raise exc
 
 
 # A proxy may serve, and tell of, more addresses than a host has.

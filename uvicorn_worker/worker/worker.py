@@ -369,6 +369,8 @@ class UvicornWorker(Worker):
         else:
             self._report_stall()
         self.cfg.worker_abort(self)
+        # Should something take the exception for its own (uvloop does, in what a transport calls): leave all the same.
+        self.server.force_exit = True
         sys.exit(1)
 
     def _report_stall(self) -> None:

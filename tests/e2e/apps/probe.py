@@ -105,6 +105,10 @@ async def block(scope: Scope, query: dict[str, str], receive: Any, send: Any) ->
     await answer(send, b"blocked")
 
 
+async def leave(scope: Scope, query: dict[str, str], receive: Any, send: Any) -> None:
+    sys.exit(int(query["code"]))
+
+
 def view_that_blocks(seconds: float) -> None:
     time.sleep(seconds)
 
@@ -171,6 +175,7 @@ async def fail(scope: Scope, query: dict[str, str], receive: Any, send: Any) -> 
 VIEWS = {
     "/sleep": sleep,
     "/block": block,
+    "/exit": leave,
     "/echo": echo,
     "/stream": stream,
     "/endless": endless,
