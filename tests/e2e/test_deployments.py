@@ -37,36 +37,22 @@ access_log_format = '%(h)s "%(r)s" %(s)s %(b)s %(D)s'
 proc_name = "shop"
 """
 
-# The *_temp_path lines: nginx would else write to folders of the machine.
 NGINX = """
-{user}
-worker_processes 1;
-pid {dir}/nginx.pid;
-error_log stderr;
-events {{}}
-http {{
-    access_log off;
-    client_max_body_size 10m;
-    client_body_temp_path {dir}/body;
-    proxy_temp_path {dir}/proxy;
-    fastcgi_temp_path {dir}/fastcgi;
-    uwsgi_temp_path {dir}/uwsgi;
-    scgi_temp_path {dir}/scgi;
-    upstream app {{
-        server unix:{dir}/app.sock;
-        keepalive 4;
-    }}
-    server {{
-        listen unix:{dir}/front.sock;
-        location / {{
-            proxy_pass http://app;
-            proxy_http_version 1.1;
-            proxy_set_header Connection "";
-            proxy_set_header Host $http_host;
-            proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
-            proxy_set_header X-Forwarded-Proto $scheme;
-            proxy_buffering off;
-        }}
+client_max_body_size 10m;
+upstream app {{
+    server unix:{dir}/app.sock;
+    keepalive 4;
+}}
+server {{
+    listen unix:{dir}/front.sock;
+    location / {{
+        proxy_pass http://app;
+        proxy_http_version 1.1;
+        proxy_set_header Connection "";
+        proxy_set_header Host $http_host;
+        proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
+        proxy_set_header X-Forwarded-Proto $scheme;
+        proxy_buffering off;
     }}
 }}
 """
@@ -123,8 +109,7 @@ def test_daemon_with_pidfile_and_unix_socket(serve: Serve, worker: str) -> None:
 def test_daemon_on_a_unix_socket_behind_nginx(serve: Serve, worker: str) -> None:
     server = serve("probe:app", "--umask", "007", worker=worker, bind="unix:app.sock", daemon=True)
     server.wait_events("startup")
-    with nginx(server.dir, NGINX) as process, unix_client(server.dir / "front.sock") as client:
-        until(lambda: (server.dir / "front.sock").exists() or process.poll() is not None, "nginx")
+    with nginx(server.dir, NGINX), unix_client(server.dir / "front.sock") as client:
         exercise(client)
         assert client.get("/fail").status_code == 500
         assert client.head("/").headers["content-length"] == "13"

@@ -23,35 +23,22 @@ if TYPE_CHECKING:
     Serve = Callable[..., Gunicorn]
 
 NGINX = """
-{user}
-worker_processes 1;
-pid {dir}/nginx.pid;
-error_log stderr;
-events {{}}
-http {{
-    access_log off;
-    client_body_temp_path {dir}/body;
-    proxy_temp_path {dir}/proxy;
-    fastcgi_temp_path {dir}/fastcgi;
-    uwsgi_temp_path {dir}/uwsgi;
-    scgi_temp_path {dir}/scgi;
-    map $http_upgrade $connection_upgrade {{ default upgrade; '' ''; }}
-    upstream app {{ server unix:{dir}/app.sock; keepalive 4; }}
-    server {{
-        listen 127.0.0.1:{port} ssl;
-        ssl_certificate {dir}/both.pem;
-        ssl_certificate_key {dir}/both.pem;
-        location /shop/ {{
-            proxy_pass http://app/;
-            proxy_http_version 1.1;
-            proxy_set_header Upgrade $http_upgrade;
-            proxy_set_header Connection $connection_upgrade;
-            proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
-            proxy_set_header X-Forwarded-Proto $scheme;
-            proxy_set_header X-Forwarded-Host $http_host;
-            proxy_set_header X-Forwarded-Port $server_port;
-            proxy_set_header X-Forwarded-Prefix /shop;
-        }}
+map $http_upgrade $connection_upgrade {{ default upgrade; '' ''; }}
+upstream app {{ server unix:{dir}/app.sock; keepalive 4; }}
+server {{
+    listen 127.0.0.1:{port} ssl;
+    ssl_certificate {dir}/both.pem;
+    ssl_certificate_key {dir}/both.pem;
+    location /shop/ {{
+        proxy_pass http://app/;
+        proxy_http_version 1.1;
+        proxy_set_header Upgrade $http_upgrade;
+        proxy_set_header Connection $connection_upgrade;
+        proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
+        proxy_set_header X-Forwarded-Proto $scheme;
+        proxy_set_header X-Forwarded-Host $http_host;
+        proxy_set_header X-Forwarded-Port $server_port;
+        proxy_set_header X-Forwarded-Prefix /shop;
     }}
 }}
 """

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 
 import httpx
 import pytest
 
-from tests.e2e.harness import PATIENCE, Gunicorn, until
-from tests.e2e.http2.conftest import tool
+from tests.e2e.frontends import haproxy
+from tests.e2e.harness import PATIENCE, Gunicorn
 from tests.e2e.websocket.browser import find_chromium, open_page
 
 HAPROXY = """
@@ -32,29 +31,23 @@ backend app
 
 
 def test_behind_haproxy(server: Gunicorn) -> None:
-    program, folder = tool("haproxy"), server.dir
-    (folder / "haproxy.cfg").write_text(HAPROXY.format(dir=folder, port=server.port))
-    with (folder / "haproxy.log").open("wb") as log:
-        process = subprocess.Popen([program, "-f", str(folder / "haproxy.cfg"), "-db"], stdout=log, stderr=log)
-    try:
-        front = folder / "front.sock"
-        until(lambda: front.exists() or process.poll() is not None, "HAProxy")
-        assert process.poll() is None, (folder / "haproxy.log").read_text()
-        transport = httpx.HTTPTransport(uds=str(front))
-        data = os.urandom(2_000_000)
-        with httpx.Client(
-            transport=transport, base_url="http://localhost", timeout=PATIENCE, trust_env=False
-        ) as client:
-            for _ in range(3):
-                assert client.get("/").text == "Hello, world!"
-            assert client.post("/echo", content=data).text.startswith("2000000 ")
-            assert len(client.get("/download?30").content) == 30 * 65536
-            assert client.head("/").headers["content-length"] == "13"
-            assert client.get("/fail").status_code == 500
-            assert client.get("/stream?n=3").text == "part 0\npart 1\npart 2\n"
-    finally:
-        process.terminate()
-        process.wait(PATIENCE)
+    data = os.urandom(2_000_000)
+    with (
+        haproxy(server.dir, HAPROXY, port=server.port),
+        httpx.Client(
+            transport=httpx.HTTPTransport(uds=str(server.dir / "front.sock")),
+            base_url="http://localhost",
+            timeout=PATIENCE,
+            trust_env=False,
+        ) as client,
+    ):
+        for _ in range(3):
+            assert client.get("/").text == "Hello, world!"
+        assert client.post("/echo", content=data).text.startswith("2000000 ")
+        assert len(client.get("/download?30").content) == 30 * 65536
+        assert client.head("/").headers["content-length"] == "13"
+        assert client.get("/fail").status_code == 500
+        assert client.get("/stream?n=3").text == "part 0\npart 1\npart 2\n"
     assert '"GET / HTTP/2" 200' in server.out
 
 

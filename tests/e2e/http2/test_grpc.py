@@ -2,41 +2,26 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.e2e.harness import PATIENCE, Gunicorn, until
-from tests.e2e.http2.conftest import tool
+from tests.e2e.frontends import nginx
+from tests.e2e.harness import PATIENCE, Gunicorn
 
 grpc = pytest.importorskip("grpc")
 
 NGINX = """
-{user}
-worker_processes 1;
-pid {dir}/nginx.pid;
-error_log stderr;
-events {{}}
-http {{
-    access_log off;
-    client_body_temp_path {dir}/body;
-    proxy_temp_path {dir}/proxy;
-    fastcgi_temp_path {dir}/fastcgi;
-    uwsgi_temp_path {dir}/uwsgi;
-    scgi_temp_path {dir}/scgi;
-    upstream app {{
-        server 127.0.0.1:{port};
-        keepalive 4;
-    }}
-    server {{
-        listen unix:{dir}/front.sock http2;
-        location / {{
-            grpc_pass grpc://app;
-        }}
+upstream app {{
+    server 127.0.0.1:{port};
+    keepalive 4;
+}}
+server {{
+    listen unix:{dir}/front.sock http2;
+    location / {{
+        grpc_pass grpc://app;
     }}
 }}
 """
@@ -69,18 +54,5 @@ def test_alone(server: Gunicorn) -> None:
 
 
 def test_behind_nginx(server: Gunicorn) -> None:
-    program, folder = tool("nginx"), server.dir
-    user = "user root;" if Path("/proc/self").stat().st_uid == 0 else ""
-    (folder / "nginx.conf").write_text(NGINX.format(user=user, dir=folder, port=server.port))
-    with (folder / "nginx.log").open("wb") as log:
-        command = [program, "-p", str(folder), "-c", "nginx.conf", "-g", "daemon off;"]
-        process = subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
-    try:
-        front = folder / "front.sock"
-        until(lambda: front.exists() or process.poll() is not None, "nginx")
-        assert process.poll() is None, (folder / "nginx.log").read_text()
-        with channel(f"unix:{front}") as opened:
-            exercise(opened)
-    finally:
-        process.terminate()
-        process.wait(PATIENCE)
+    with nginx(server.dir, NGINX, port=server.port), channel(f"unix:{server.dir}/front.sock") as opened:
+        exercise(opened)

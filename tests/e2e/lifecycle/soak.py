@@ -13,51 +13,37 @@ from __future__ import annotations
 import argparse
 import os
 import random
-import shutil
 import signal
-import subprocess
 import sys
 import time
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tests.e2e.frontends import find, nginx
 from tests.e2e.harness import HTTPTOOLS, Gunicorn, alive, until
 from tests.e2e.lifecycle.load import Load
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
 # How much a worker may grow in the quiet part, once it is warm: what the allocator has at its discretion.
 GROWTH_MIB = 4.0
 
 NGINX = """
-{user}
-worker_processes 1;
-pid {dir}/nginx.pid;
-error_log {dir}/nginx.error.log;
-events {{}}
-http {{
-    access_log off;
-    client_body_temp_path {dir}/body;
-    proxy_temp_path {dir}/proxy;
-    fastcgi_temp_path {dir}/fastcgi;
-    uwsgi_temp_path {dir}/uwsgi;
-    scgi_temp_path {dir}/scgi;
-    upstream app {{
-        server 127.0.0.1:{port} fail_timeout=0;
-        keepalive 8;
-    }}
-    server {{
-        listen unix:{dir}/front.sock;
-        keepalive_requests 1000000;
-        location / {{
-            proxy_pass http://app;
-            proxy_http_version 1.1;
-            proxy_set_header Connection "";
-            # A lost request is to be seen, and not tried again.
-            proxy_next_upstream off;
-        }}
+upstream app {{
+    server 127.0.0.1:{port} fail_timeout=0;
+    keepalive 8;
+}}
+server {{
+    listen unix:{dir}/front.sock;
+    keepalive_requests 1000000;
+    location / {{
+        proxy_pass http://app;
+        proxy_http_version 1.1;
+        proxy_set_header Connection "";
+        # A lost request is to be seen, and not tried again.
+        proxy_next_upstream off;
     }}
 }}
 """
@@ -66,27 +52,6 @@ http {{
 def say(text: str) -> None:
     sys.stdout.write(text + "\n")
     sys.stdout.flush()
-
-
-@contextmanager
-def nginx(directory: Path, port: int) -> Iterator[str]:
-    """nginx in front of the server; gives the path of its socket, or nothing where it is not installed."""
-    program = shutil.which("nginx", path=os.environ.get("PATH", "") + os.pathsep + "/usr/sbin")
-    if program is None:
-        yield ""
-        return
-    front = directory / "front.sock"
-    user = "user root;" if os.geteuid() == 0 else ""
-    (directory / "nginx.conf").write_text(NGINX.format(user=user, dir=directory, port=port))
-    command = [program, "-p", str(directory), "-c", "nginx.conf", "-g", "daemon off;"]
-    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        until(lambda: front.exists() or process.poll() is not None, "nginx")
-        assert process.poll() is None, (directory / "nginx.error.log").read_text()
-        yield str(front)
-    finally:
-        process.terminate()
-        process.wait(20)
 
 
 def rss(pid: int) -> float:
@@ -198,6 +163,7 @@ def run(args: argparse.Namespace) -> int:
     choice = random.Random(args.seed)
     options = ("--pid", "gunicorn.pid", "--max-requests", "20000", "--max-requests-jitter", "10000")
     quiet = args.seconds / 3
+    has_nginx = find("nginx") is not None
     with ExitStack() as stack:
         for phase in ("quiet", "mixed"):
             server = Gunicorn(
@@ -206,11 +172,11 @@ def run(args: argparse.Namespace) -> int:
                 "--graceful-timeout", "20",
                 worker=args.worker, workers=args.workers, script=True,
             )  # fmt: skip
-            with server, nginx(server.dir, server.port) as front:
+            with server, nginx(server.dir, NGINX, port=server.port) if has_nginx else nullcontext():
                 server.wait_events("startup", args.workers)
                 loads = [stack.enter_context(Load(("127.0.0.1", server.port)))]
-                if front:
-                    loads.append(stack.enter_context(Load(front)))
+                if has_nginx:
+                    loads.append(stack.enter_context(Load(str(server.dir / "front.sock"))))
                 soak = Soak(server, loads, choice)
                 flat = True
                 if phase == "quiet":
@@ -221,7 +187,7 @@ def run(args: argparse.Namespace) -> int:
                 workers = len(set().union(*answered))
                 say(
                     f"{phase}: {sum(answered[0].values())} requests answered directly, "
-                    + (f"{sum(answered[1].values())} through nginx, " if front else "(no nginx here) ")
+                    + (f"{sum(answered[1].values())} through nginx, " if has_nginx else "(no nginx here) ")
                     + f"{soak.events} events, {workers} workers, none lost"
                 )
                 if "Traceback" in server.log or "WORKER TIMEOUT" in server.log:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.e2e.frontends import find
 from tests.e2e.harness import alive, control_socket_option, until
 from tests.e2e.lifecycle.load import Load
 from tests.e2e.raw import Connection
@@ -38,7 +39,7 @@ def free_port() -> int:
 
 @contextmanager
 def haproxy(folder: Path, env: dict[str, str]) -> Iterator[None]:
-    program = shutil.which("haproxy", path=os.environ.get("PATH", "") + os.pathsep + "/usr/sbin")
+    program = find("haproxy")
     if program is None:
         pytest.skip("haproxy is not installed")
     with (folder / "haproxy.log").open("wb") as log:

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 import signal
 import socket
-import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from tests.e2e.frontends import nginx_user, running, temporary_paths
 from tests.e2e.harness import PATIENCE, Gunicorn, alive, control_socket_option, until
 from tests.e2e.websocket.browser import find_chromium, open_page
 from tests.e2e.websocket.client import open_socket
@@ -59,34 +57,21 @@ def free_port() -> int:
 @contextmanager
 def nginx(folder: Path, application: int) -> Iterator[int]:
     """nginx with the configuration of the example; gives its port."""
-    program = shutil.which("nginx", path=os.environ.get("PATH", "") + os.pathsep + "/usr/sbin")
-    if program is None:
-        pytest.skip("nginx is not installed")
     port = free_port()
-    # nginx would else write to folders of the machine.
-    kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
-    local = ["access_log off;", *(f"{kind}_temp_path {folder}/{kind};" for kind in kinds)]
     text = (CHAT / "nginx.conf").read_text()
     for old, new in (
         ("127.0.0.1:8000", f"127.0.0.1:{application}"),
         ("127.0.0.1:8080", f"127.0.0.1:{port}"),
-        ("http {", "http { " + " ".join(local)),
+        ("http {", f"http {{ access_log off; {temporary_paths(folder)}"),
     ):
         assert text.count(old) == 1
         text = text.replace(old, new)
     (folder / "nginx.conf").write_text(text)
-    user = "user root;" if os.geteuid() == 0 else ""
-    settings = f"daemon off; worker_processes 1; pid {folder}/nginx.pid; error_log stderr; {user}"
-    command = [program, "-p", str(folder), "-c", str(folder / "nginx.conf"), "-g", settings]
-    with (folder / "nginx.log").open("wb") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
-    try:
+    settings = f"daemon off; worker_processes 1; pid {folder}/nginx.pid; error_log stderr; {nginx_user()}"
+    arguments = ["-p", str(folder), "-c", str(folder / "nginx.conf"), "-g", settings]
+    with running("nginx", arguments, folder) as process:
         until(lambda: process.poll() is not None or _listens(port), "nginx")
-        assert process.poll() is None, (folder / "nginx.log").read_text()
         yield port
-    finally:
-        process.terminate()
-        process.wait(PATIENCE)
 
 
 def _listens(port: int) -> bool:
