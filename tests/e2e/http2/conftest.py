@@ -33,10 +33,16 @@ def run(*command: str, timeout: float = PATIENCE) -> subprocess.CompletedProcess
     return subprocess.run(command, capture_output=True, text=True, timeout=timeout, check=False)
 
 
+@pytest.fixture(scope="module", params=["native", "h2"])
+def engine(request: pytest.FixtureRequest) -> dict[str, str]:
+    """The environment that chooses each engine in turn."""
+    return {"UVICORN_HTTP2_ENGINE": request.param}
+
+
 @pytest.fixture(scope="module")
-def server() -> Iterator[Gunicorn]:
+def server(engine: dict[str, str]) -> Iterator[Gunicorn]:
     """One worker that speaks HTTP/2 in cleartext, for all tests of a module."""
-    with Gunicorn("h2_probe:app", "--pythonpath", APPS, "--access-logfile", "-", worker=H2C) as server:
+    with Gunicorn("h2_probe:app", "--pythonpath", APPS, "--access-logfile", "-", worker=H2C, env=engine) as server:
         server.wait_events("startup")
         yield server
 
@@ -48,9 +54,9 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Site:
 
 
 @pytest.fixture(scope="module")
-def tls_server(site: Site) -> Iterator[Gunicorn]:
+def tls_server(engine: dict[str, str], site: Site) -> Iterator[Gunicorn]:
     """The same over TLS."""
     files = ("--certfile", str(site.cert), "--keyfile", str(site.key))
-    with Gunicorn("h2_probe:app", "--pythonpath", APPS, *files, worker=H2C) as server:
+    with Gunicorn("h2_probe:app", "--pythonpath", APPS, *files, worker=H2C, env=engine) as server:
         server.wait_events("startup")
         yield server

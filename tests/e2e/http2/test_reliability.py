@@ -17,8 +17,8 @@ from tests.e2e.http2.steady import Steady
 Serve = Callable[..., Gunicorn]
 
 
-def start(serve: Serve, *options: str, workers: int = 2) -> Gunicorn:
-    server = serve("h2_probe:app", "--pythonpath", APPS, *options, worker=H2C, workers=workers)
+def start(serve: Serve, *options: str, workers: int = 2, env: dict[str, str] | None = None) -> Gunicorn:
+    server = serve("h2_probe:app", "--pythonpath", APPS, *options, worker=H2C, workers=workers, env=env)
     server.wait_events("startup", workers)
     return server
 
@@ -35,8 +35,8 @@ async def ask_until(steady: Steady, condition: Callable[[], object]) -> None:
 
 
 @pytest.mark.parametrize("path", [b"/", b"/slow"])
-def test_reload(serve: Serve, path: bytes) -> None:
-    server = start(serve)
+def test_reload(serve: Serve, engine: dict[str, str], path: bytes) -> None:
+    server = start(serve, env=engine)
     steady = Steady(server.port, path)
     old = server.workers()
 
@@ -52,16 +52,16 @@ def test_reload(serve: Serve, path: bytes) -> None:
     assert not re.search(r"\[ERROR\] (?!Worker \(pid:\d+\) was sent SIGTERM!)", server.log)
 
 
-def test_recycle(serve: Serve) -> None:
-    server = start(serve, "--max-requests", "300")
+def test_recycle(serve: Serve, engine: dict[str, str]) -> None:
+    server = start(serve, "--max-requests", "300", env=engine)
     steady = Steady(server.port, b"/slow", connections=6)
     asyncio.run(ask_until(steady, lambda: len(steady.answered) >= 5))
     assert steady.lost == []
     assert steady.answered.total() > 600
 
 
-def test_a_stop_answers_what_it_has_taken(serve: Serve) -> None:
-    server = start(serve, workers=1)
+def test_a_stop_answers_what_it_has_taken(serve: Serve, engine: dict[str, str]) -> None:
+    server = start(serve, workers=1, env=engine)
 
     async def story() -> Steady:
         steady = Steady(server.port, b"/slow")
