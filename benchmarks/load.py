@@ -39,6 +39,8 @@ class LoadResult:
     latency_p99_ms: float
     busy: float
     """Share of its core that the generator itself used: near 1.0 it, not the server, bounds the requests per second."""
+    unanswered: int = 0
+    """Requests that were under way when the server closed their connection, of a generator that makes no new one."""
 
     @property
     def failed(self) -> str:
@@ -182,6 +184,8 @@ class H2load:
     @staticmethod
     def _result(said: str, times: list[int], seconds: int, busy: float) -> LoadResult:
         counts = {name: int(count) for count, name in re.findall(r"(\d+) (succeeded|failed|errored|timeout)", said)}
+        # It counts these among those that failed.
+        unanswered = counts.get("errored", 0)
         statuses = re.search(r"status codes: (\d+) 2xx, (\d+) 3xx, (\d+) 4xx, (\d+) 5xx", said)
         if len(counts) != 4 or statuses is None or not times:
             raise LoadError(f"h2load failed: {said.strip()[-300:]}")
@@ -189,10 +193,11 @@ class H2load:
         return LoadResult(
             requests=counts["succeeded"],
             seconds=seconds,
-            errors={"stream": counts["failed"], "timeout": counts["timeout"], "status": wrong},
+            errors={"stream": counts["failed"] - unanswered, "timeout": counts["timeout"], "status": wrong},
             latency_p50_ms=times[len(times) // 2] / 1e3,
             latency_p99_ms=times[len(times) * 99 // 100] / 1e3,
             busy=busy,
+            unanswered=unanswered,
         )
 
     def _url(self, port: int) -> str:

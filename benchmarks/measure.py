@@ -108,6 +108,11 @@ class Row:
         """The load generator's core was full: the server could answer more requests per second than were asked."""
         return median(one.load.busy for one in self.rounds) > 0.95
 
+    @property
+    def cut_short(self) -> bool:
+        """The server closed connections after so many requests that the rounds were over early: it has no rate."""
+        return any(one.load.unanswered for one in self.rounds)
+
 
 @dataclass(frozen=True)
 class Plan:

@@ -15,10 +15,10 @@ from .scenarios import SCENARIOS
 from .servers import OURS, SERVERS
 
 # The packages a reader wants to know the versions of; the JSON has all of them.
-_NAMED = ("gunicorn", "uvloop", "httptools", "h11", "gunicorn_h1c", "uvicorn", "uvicorn-worker", "zttp",
+_NAMED = ("gunicorn", "uvloop", "httptools", "h11", "h2", "hpack", "gunicorn_h1c", "uvicorn", "uvicorn-worker", "zttp",
           "websockets", "wsproto", "granian", "Hypercorn", "fastapi", "starlette", "pydantic")  # fmt: skip
 
-_TITLES = {server.name: server.title for server in SERVERS}
+_SERVERS = {server.name: server for server in SERVERS}
 
 
 def machine() -> dict[str, Any]:
@@ -94,17 +94,18 @@ def _table(rows: list[Row]) -> str:
         "|---|---:|---:|---:|---:|---:|",
     ]
     for row in rows:
-        title = _TITLES[row.server]
+        title = _SERVERS[row.server].title_for(row.scenario.app)
         if row.invalid:
             lines.append(f"| {title} | invalid: {row.invalid.splitlines()[0].replace('|', '/')} | | | | |")
             continue
         bound = "≥ " if row.load_bound else ""
-        rate = f"{row.requests_per_second / ours.requests_per_second:.2f}x" if ours else "—"
+        per_second, rate = f"{bound}{row.requests_per_second:,.0f}", "—"
+        if row.cut_short:
+            per_second = "closes connections"
+        elif ours:
+            rate = f"{row.requests_per_second / ours.requests_per_second:.2f}x"
         cpu = f"{row.cpu_us_per_request / ours.cpu_us_per_request:.2f}x" if ours else "—"
-        lines.append(
-            f"| {title} | {bound}{row.requests_per_second:,.0f} | {row.cpu_us_per_request:.1f} | {row.spread:.0%}"
-            f" | {rate} | {cpu} |"
-        )
+        lines.append(f"| {title} | {per_second} | {row.cpu_us_per_request:.1f} | {row.spread:.0%} | {rate} | {cpu} |")
     return "\n".join(lines)
 
 
@@ -116,7 +117,8 @@ def _facts(plan: Plan, environments: dict[str, Environment]) -> str:
         " given; spread is the largest minus the smallest CPU time per request, divided by the median. The last two"
         " columns are the server's figure divided by ours: with `CPU vs ours` at `1.70x` it takes 1.7 times as much CPU"
         " time. `≥` marks rates that the load generator bounds, since its core was full. A WebSocket message is counted"
-        " when its echo is back."
+        " when its echo is back. A server that `closes connections` does so after a number of requests; h2load makes no"
+        " new ones, so there is no rate."
     )
     lines = [
         f"- CPU: {facts['cpu']}, {facts['cores']} cores (server and load on one each), Linux {facts['kernel']}",
@@ -125,5 +127,5 @@ def _facts(plan: Plan, environments: dict[str, Environment]) -> str:
     for name, environment in environments.items():
         packages = environment.packages
         versions = [f"{package} {packages[package]}" for package in _NAMED if package in packages]
-        lines.append(f"- {_TITLES[name]}: {'; '.join([', '.join(versions), *environment.notes])}")
+        lines.append(f"- {_SERVERS[name].title}: {'; '.join([', '.join(versions), *environment.notes])}")
     return "\n".join([explanation, "", *lines])

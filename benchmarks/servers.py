@@ -48,12 +48,18 @@ class Server:
     """The command where WebSockets are asked for, if it is another one."""
     http2_command: tuple[str, ...] = ()
     """The command where HTTP/2 is spoken; none: the server can't, or not in cleartext."""
+    http2_title: str = ""
+    """The title there, if it is another one."""
 
     def command_for(self, app: str) -> tuple[str, ...]:
         """The template of the command that serves *app*."""
         if app == HTTP2:
             return self.http2_command
         return (app == WEBSOCKET and self.websocket_command) or self.command
+
+    def title_for(self, app: str) -> str:
+        """What it is called where it serves *app*."""
+        return (app == HTTP2 and self.http2_title) or self.title
 
     @property
     def environment_name(self) -> str:
@@ -106,6 +112,7 @@ SERVERS = (
         _gunicorn("uvicorn_worker.UvicornWorker"),
         checkout=True,
         http2_command=_gunicorn("uvicorn_worker.UvicornH2CWorker"),
+        http2_title="this project, UvicornH2CWorker",
     ),
     Server(
         "ours-h11",
