@@ -34,6 +34,7 @@ __all__ = [
     "Runtime",
     "client_address",
     "client_of",
+    "end_loop",
     "is_uvloop",
     "server_address",
     "server_of",
@@ -361,13 +362,19 @@ class Runtime:
                     coroutine, loop=loop, name="request", context=context.copy(), eager_start=True
                 )
             except (SystemExit, KeyboardInterrupt) as exc:
-                # These end the event loop when a task raises them. Raised to a transport of uvloop they would only
-                # cost the connection.
-                loop.call_soon(_raise, exc)
+                end_loop(loop, exc)
                 return None
             return started
 
         return start_eagerly
+
+
+def end_loop(loop: asyncio.AbstractEventLoop, exc: BaseException) -> None:
+    """Raise SystemExit or KeyboardInterrupt where the event loop ends by it.
+
+    A transport of uvloop that calls its protocol takes them for an error of the connection.
+    """
+    loop.call_soon(_raise, exc)
 
 
 def _raise(exc: BaseException) -> None:

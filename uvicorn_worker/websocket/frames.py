@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import codecs
 import logging
+import struct
 import zlib
 from typing import TYPE_CHECKING, Any
 
@@ -37,6 +38,10 @@ _PLAIN_TEXT, _PLAIN_BINARY = _FIN | TEXT, _FIN | BINARY
 # First bytes of the frames of small messages.
 _TEXT_HEADS = [bytes((_PLAIN_TEXT, length)) for length in range(126)]
 _BINARY_HEADS = [bytes((_PLAIN_BINARY, length)) for length in range(126)]
+
+# Heads of the frames of others.
+_pack_medium = struct.Struct(">BBH").pack
+_pack_large = struct.Struct(">BBQ").pack
 
 # So much may come of compressed messages before those that follow in the same read are decompressed.
 UNPACKED_BYTES = 1048576
@@ -178,11 +183,14 @@ class FrameConnection:
                 return None
             payload = apply_mask(data[6:], data[2:6])
         else:
-            head = 8 if length == 126 else 14
-            length = int.from_bytes(data[2 : head - 4], "big")
-            if end != head + length or length > self._max_size:
+            size = 8 if length == 126 else 14
+            head = bytes(data[:size])
+            length = int.from_bytes(head[2:-4], "big")
+            if end != size + length or length > self._max_size:
                 return None
-            payload = apply_mask(memoryview(data)[head:], bytes(data[head - 4 : head]))
+            if isinstance(data, bytes):
+                data = memoryview(data)
+            payload = apply_mask(data[size:], head[-4:])
         try:
             return payload.decode() if start == _PLAIN_TEXT else payload
         except UnicodeDecodeError:
@@ -478,5 +486,5 @@ def _head(start: int, length: int) -> bytes:
     if length < 126:
         return bytes((start, length))
     if length < 65536:
-        return bytes((start, 126)) + length.to_bytes(2, "big")
-    return bytes((start, 127)) + length.to_bytes(8, "big")
+        return _pack_medium(start, 126, length)
+    return _pack_large(start, 127, length)

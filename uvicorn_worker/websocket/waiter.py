@@ -15,6 +15,8 @@ from collections.abc import Callable, Generator
 from contextvars import Context
 from typing import Any
 
+from uvicorn_worker.runtime import end_loop
+
 __all__ = ["Waiter"]
 
 
@@ -93,10 +95,5 @@ class Waiter:
             self._message = None
             return False
         except (SystemExit, KeyboardInterrupt) as exc:
-            # They end the loop from a callback of it; a transport that is reading would only log them.
-            self._loop.call_soon(_raise, exc)
+            end_loop(self._loop, exc)
         return True
-
-
-def _raise(exc: BaseException) -> None:
-    raise exc
