@@ -6,6 +6,8 @@ BIN := $(VENV)/bin
 BENCH ?=
 # Options for the soak, for instance SOAK="--seconds 120"; SOAK=--help lists them.
 SOAK ?=
+# How many test files run side by side: most of them wait for servers most of the time. 0: one after the other.
+TESTS_AT_ONCE ?= 2
 # Which corners of the test matrix run: all, or extreme (oldest with oldest, newest with newest).
 CORNERS ?= all
 
@@ -23,7 +25,7 @@ serve: $(VENV)/.installed ## set up and serve examples/hello under gunicorn on 1
 	cd examples/hello && exec $(abspath $(BIN))/gunicorn app:app
 
 test: $(VENV)/.installed-test ## set up and run the tests, with the gate on branch coverage
-	$(BIN)/python -m pytest --cov
+	$(BIN)/python -m pytest --cov --numprocesses $(TESTS_AT_ONCE) --dist loadfile
 
 check: $(VENV)/.installed-dev ## lint, format, types and docs, all of them strict
 	$(BIN)/ruff check .
