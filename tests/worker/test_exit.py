@@ -54,9 +54,9 @@ def test_streams_that_are_gone_are_no_error(
 ) -> None:
     codes, event = left
     monkeypatch.setattr(module.sys, "stdout", None)
-    module.leave_in_time(Log(), 0.0)
+    module.leave_in_time(Log(), 0.0, 1)
     assert event.wait(10)
-    assert codes == [0]
+    assert codes == [1]
 
 
 def test_without_a_bound_nothing_is_started() -> None:

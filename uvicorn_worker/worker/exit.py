@@ -17,8 +17,8 @@ _MARGIN = 0.2
 _LEAST = 0.05
 
 
-def leave_in_time(log: Any, exit_by: float) -> None:
-    """End the process with code 0 at `exit_by` (`time.monotonic()`), whatever threads or hooks still run then.
+def leave_in_time(log: Any, exit_by: float, code: int = 0) -> None:
+    """End the process with `code` at `exit_by` (`time.monotonic()`), whatever threads or hooks still run then.
 
     A request that was given up may have a thread at work: it can't be cancelled, and the interpreter would wait
     for it.
@@ -36,7 +36,7 @@ def leave_in_time(log: Any, exit_by: float) -> None:
         for stream in (sys.stdout, sys.stderr):
             with contextlib.suppress(AttributeError, OSError, ValueError):
                 stream.flush()
-        os._exit(0)
+        os._exit(code)
 
     timer = threading.Timer(max(exit_by - _MARGIN - time.monotonic(), _LEAST), leave)
     timer.daemon = True

@@ -83,7 +83,7 @@ class UvicornWorker(Worker):
 
     # When the next heartbeat is due, and until when the start may go without any; by the monotonic clock.
     _notify_at = _quiet_until = 0.0
-    _reloading = False
+    _reloading = _aborted = False
 
     # Before the fork ---------------------------------------------------------------------------------
 
@@ -247,7 +247,8 @@ class UvicornWorker(Worker):
         finally:
             self._close_loop()
             server = self.server
-            leave_in_time(self.log, time.monotonic() + _QUICK_EXIT if server.force_exit else server.exit_by)
+            exit_by = time.monotonic() + _QUICK_EXIT if server.force_exit else server.exit_by
+            leave_in_time(self.log, exit_by, 1 if self._aborted else 0)
 
     async def _serve(self) -> None:
         self._beat()
@@ -370,7 +371,7 @@ class UvicornWorker(Worker):
             self._report_stall()
         self.cfg.worker_abort(self)
         # Should something take the exception for its own (uvloop does, in what a transport calls): leave all the same.
-        self.server.force_exit = True
+        self.server.force_exit = self._aborted = True
         sys.exit(1)
 
     def _report_stall(self) -> None:
