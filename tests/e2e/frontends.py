@@ -17,7 +17,7 @@ from tests.e2e.harness import PATIENCE, until
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["find", "haproxy", "nginx", "nginx_user", "running", "temporary_paths"]
+__all__ = ["find", "haproxy", "nginx", "nginx_user", "running", "temporary_paths", "tool"]
 
 _NGINX = """
 {user}
@@ -36,6 +36,14 @@ http {{
 def find(name: str) -> str | None:
     """Where a program is; daemons are not on everybody's PATH."""
     return shutil.which(name, path=os.environ.get("PATH", "") + os.pathsep + "/usr/sbin")
+
+
+def tool(name: str) -> str:
+    """The same; the test is skipped without it."""
+    path = find(name)
+    if path is None:
+        pytest.skip(f"{name} is not installed")
+    return path
 
 
 def nginx_user() -> str:
@@ -97,9 +105,7 @@ def running(
 
     It inherits `listener`, so that nobody has to guess a free port; or it is waited for at the unix socket `front`.
     """
-    program = find(name)
-    if program is None:
-        pytest.skip(f"{name} is not installed")
+    program = tool(name)
     with (directory / f"{name}.log").open("wb") as log:
         process = subprocess.Popen(
             [program, *arguments],

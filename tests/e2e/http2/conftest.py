@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,14 +17,6 @@ if TYPE_CHECKING:
 
 H2C = "uvicorn_worker.UvicornH2CWorker"
 APPS = str(Path(__file__).parent / "apps")
-
-
-def tool(name: str) -> str:
-    """Where a program is; the test is skipped without it."""
-    path = shutil.which(name) or shutil.which(name, path="/usr/sbin")
-    if path is None:
-        pytest.skip(f"{name} is not installed")
-    return path
 
 
 def run(*command: str, timeout: float = PATIENCE) -> subprocess.CompletedProcess[str]:

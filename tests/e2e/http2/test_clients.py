@@ -11,8 +11,9 @@ import httpx
 import pytest
 
 from tests.certificates import Site, client_context
+from tests.e2e.frontends import tool
 from tests.e2e.harness import PATIENCE, Gunicorn, until
-from tests.e2e.http2.conftest import run, tool
+from tests.e2e.http2.conftest import run
 
 
 def curl(*arguments: str) -> str:

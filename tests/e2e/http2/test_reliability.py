@@ -10,8 +10,9 @@ from collections.abc import Callable
 
 import pytest
 
+from tests.e2e.frontends import tool
 from tests.e2e.harness import PATIENCE, Gunicorn, until
-from tests.e2e.http2.conftest import APPS, H2C, tool
+from tests.e2e.http2.conftest import APPS, H2C
 from tests.e2e.http2.steady import Steady
 
 Serve = Callable[..., Gunicorn]

@@ -8,19 +8,15 @@ import signal
 import socket
 import subprocess
 import sys
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.e2e.frontends import find
+from tests.e2e.frontends import running
 from tests.e2e.harness import alive, control_socket_option, until
 from tests.e2e.lifecycle.load import Load
 from tests.e2e.raw import Connection
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 EXAMPLE = Path(__file__).parents[3] / "examples" / "cluster"
 
@@ -35,20 +31,6 @@ def free_port() -> int:
     with socket.socket() as sock:
         sock.bind(("", 0))
         return int(sock.getsockname()[1])
-
-
-@contextmanager
-def haproxy(folder: Path, env: dict[str, str]) -> Iterator[None]:
-    program = find("haproxy")
-    if program is None:
-        pytest.skip("haproxy is not installed")
-    with (folder / "haproxy.log").open("wb") as log:
-        process = subprocess.Popen([program, "-f", "haproxy.cfg", "-db"], cwd=folder, env=env, stdout=log, stderr=log)
-    try:
-        yield
-    finally:
-        process.terminate()
-        process.wait(20)
 
 
 def masters(folder: Path) -> list[int]:
@@ -94,7 +76,7 @@ def test_rolling_restart(tmp_path: Path) -> None:
     try:
         first = restart()
         assert len(first) == 3
-        with haproxy(folder, env):
+        with running("haproxy", ["-db", "-C", str(folder), "-f", "haproxy.cfg"], folder, env=env):
             until(lambda: answers(front), "an answer through haproxy")
             with Load(front, slow="/slow") as load:
                 second = restart()
