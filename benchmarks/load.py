@@ -184,12 +184,12 @@ class H2load:
     @staticmethod
     def _result(said: str, times: list[int], seconds: int, busy: float) -> LoadResult:
         counts = {name: int(count) for count, name in re.findall(r"(\d+) (succeeded|failed|errored|timeout)", said)}
-        # It counts these among those that failed.
-        unanswered = counts.get("errored", 0)
         statuses = re.search(r"status codes: (\d+) 2xx, (\d+) 3xx, (\d+) 4xx, (\d+) 5xx", said)
         if len(counts) != 4 or statuses is None or not times:
             raise LoadError(f"h2load failed: {said.strip()[-300:]}")
         wrong = sum(map(int, statuses.groups()[1:]))
+        # It counts these among those that failed.
+        unanswered = counts["errored"]
         return LoadResult(
             requests=counts["succeeded"],
             seconds=seconds,

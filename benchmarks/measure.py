@@ -11,7 +11,10 @@ from statistics import median
 from .load import LoadError, LoadResult
 from .processes import RunningServer
 from .scenarios import Scenario
+from .servers import SERVERS
 from .wire import WrongAnswer
+
+_CLOSING = frozenset(server.name for server in SERVERS if server.http2_closes)
 
 
 def process_tree(root: int) -> list[int]:
@@ -147,4 +150,6 @@ class Plan:
         result = load.run(running.port, connections=connections, seconds=seconds, core=self.load_core)
         if result.failed or not result.requests:
             raise LoadError(result.failed or "no request was answered")
+        if result.unanswered and row.server not in _CLOSING:
+            raise LoadError(f"{result.unanswered} requests on connections that were closed")
         return result

@@ -50,6 +50,8 @@ class Server:
     """The command where HTTP/2 is spoken; none: the server can't, or not in cleartext."""
     http2_title: str = ""
     """The title there, if it is another one."""
+    http2_closes: bool = False
+    """It closes connections there after a number of requests; of every other server that is a fault."""
 
     def command_for(self, app: str) -> tuple[str, ...]:
         """The template of the command that serves *app*."""
@@ -163,6 +165,7 @@ SERVERS = (
         _zttp(),
         default=False,
         http2_command=_zttp("--http2"),
+        http2_closes=True,
     ),
     Server(
         "gunicorn-asgi",
@@ -191,6 +194,7 @@ SERVERS = (
         ("hypercorn==0.18.0", _WSPROTO, _UVLOOP, *_APPS),
         _HYPERCORN,
         http2_command=_HYPERCORN,
+        http2_closes=True,
     ),
     Server(
         "floor",
