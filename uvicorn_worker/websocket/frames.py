@@ -39,7 +39,7 @@ _PLAIN_TEXT, _PLAIN_BINARY = _FIN | TEXT, _FIN | BINARY
 _TEXT_HEADS = [bytes((_PLAIN_TEXT, length)) for length in range(126)]
 _BINARY_HEADS = [bytes((_PLAIN_BINARY, length)) for length in range(126)]
 
-# Heads of the frames of others.
+# Heads of the frames of larger messages.
 _pack_medium = struct.Struct(">BBH").pack
 _pack_large = struct.Struct(">BBQ").pack
 
