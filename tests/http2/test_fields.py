@@ -34,6 +34,10 @@ class TestPriority:
             (b"x=5, y", (3, True)),
             (b",,,", (3, True)),
             (b"U=1", (3, True)),
+            (b'x="a\\"b,u=0", u=5', (5, True)),
+            (b'u=1, x="not ended, u=2', (1, True)),
+            (b"u=1, x\\", (1, True)),
+            (b"u=1," + b" " * 300, (3, True)),
         ],
     )
     def test_of_a_field(self, value: bytes, expected: tuple[int, bool]) -> None:

@@ -27,19 +27,18 @@ SWITCH = b"HTTP/1.1 101 Switching Protocols\r\nconnection: Upgrade\r\nupgrade: h
 _LEFT_OUT = frozenset(
     [b"connection", b"upgrade", b"http2-settings", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"expect"]
 )
-_split_list = re.compile(rb"[ \t]*,[ \t]*").split
 _is_base64url = re.compile(rb"[A-Za-z0-9_-]*").fullmatch
 
 
 def upgrade_to_http2(cycle: RequestCycle, shared: Shared) -> RequestCycle | None:
     """The exchange that takes the place of a request for h2c; None where it is served as HTTP/1.1."""
     runtime, conn, scope = cycle.runtime, cycle.conn, cycle.scope
+    length = conn.body_declared
+    if not conn.trusted or cycle.http10 or scope["scheme"] != "http" or length is None or length > LARGEST_BODY:
+        return None
     headers = scope["headers"]
     settings = _settings_of(headers)
-    length = conn.body_declared
-    if settings is None or cycle.http10 or scope["scheme"] != "http" or length is None or length > LARGEST_BODY:
-        return None
-    if conn.has_more_requests or conn.cycle is not cycle or not conn.trusted:
+    if settings is None or conn.has_more_requests or conn.cycle is not cycle:
         return None
     fields = [(name, value) for name, value in headers if name not in _LEFT_OUT]
     pseudo = [(b":method", scope["method"].encode()), (b":scheme", b"http"), (b":path", cycle.target)]
@@ -59,7 +58,7 @@ def _settings_of(headers: list[tuple[bytes, bytes]]) -> bytes | None:
     settings = []
     for name, value in headers:
         if name in lists:
-            lists[name] += _split_list(value.lower().strip(b" \t"))
+            lists[name] += [item.strip(b" \t") for item in value.lower().split(b",")]
         elif name == b"http2-settings":
             settings.append(value)
     if b"h2c" not in lists[b"upgrade"] or b"http2-settings" not in lists[b"connection"] or len(settings) != 1:
