@@ -2,7 +2,7 @@
 
 Usage: python docs/generate.py [--check]
 
-The options come from `uvicorn_worker.config.Config`, what becomes of Gunicorn's settings from
+The options come from `uvicorn_worker.core.config.Config`, what becomes of Gunicorn's settings from
 `uvicorn_worker.worker.settings`. Each table stands between two comments in the page; the words around them are written
 by hand. With --check nothing is written, and a page that is stale is an error.
 """
@@ -16,7 +16,7 @@ from dataclasses import MISSING, Field, fields
 from pathlib import Path
 from typing import Any
 
-from uvicorn_worker.config import Config
+from uvicorn_worker.core.config import Config
 from uvicorn_worker.worker.settings import HONOURED, MASTERS, NOT_OURS, REFUSED, ROWS
 
 PAGE = Path(__file__).with_name("settings.md")

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+import importlib
 import logging
 import shutil
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+from tests.sockets import PATIENCE, Peer, Run
 
 
 @pytest.fixture
@@ -39,3 +44,32 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     both = folder / "both.pem"
     both.write_text((folder / "key.pem").read_text() + (folder / "cert.pem").read_text())
     return both
+
+
+@pytest.fixture(params=["asyncio", "uvloop"])
+def run(request: pytest.FixtureRequest) -> Iterator[Run]:
+    """Run a coroutine to its end on each kind of event loop."""
+    if request.param == "uvloop":
+        pytest.importorskip("uvloop")
+        loop = importlib.import_module("uvloop").new_event_loop()
+    else:
+        loop = asyncio.new_event_loop()
+
+    faults: list[dict[str, Any]] = []
+    loop.set_exception_handler(lambda loop, context: faults.append(context))
+
+    async def with_clean_up(coroutine: Coroutine[Any, Any, Any]) -> Any:
+        try:
+            return await asyncio.wait_for(coroutine, PATIENCE)
+        finally:
+            while Peer.live:
+                await Peer.live.pop().close()
+            left = asyncio.all_tasks() - {asyncio.current_task()}
+            for task in left:
+                task.cancel()
+            await asyncio.gather(*left, return_exceptions=True)
+
+    yield lambda coroutine: loop.run_until_complete(with_clean_up(coroutine))
+    loop.run_until_complete(loop.shutdown_asyncgens())
+    loop.close()
+    assert faults == []

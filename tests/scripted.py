@@ -15,11 +15,11 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, cast
 
-from uvicorn_worker.asgi import ASGIApp
-from uvicorn_worker.clock import TICK
-from uvicorn_worker.config import Config
-from uvicorn_worker.runtime import Runtime
-from uvicorn_worker.server.handover import protocol_factory
+from uvicorn_worker.core.asgi import ASGIApp
+from uvicorn_worker.core.clock import TICK
+from uvicorn_worker.core.config import Config
+from uvicorn_worker.core.runtime import Runtime
+from uvicorn_worker.switching.dispatch import protocol_factory
 
 __all__ = ["Client", "Harness", "Response", "ScriptedTransport", "get", "parse_responses", "post"]
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from uvicorn_worker.config import Config
+from uvicorn_worker.core.config import Config
 from uvicorn_worker.server import Server
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from collections.abc import Callable
 
 import pytest
 
-from uvicorn_worker.http2 import priority
-from uvicorn_worker.server import h2c
+from uvicorn_worker.http2 import scheduler
+from uvicorn_worker.switching import h2c
 
 SIZES = (20_000, 40_000, 80_000, 160_000)
 
@@ -32,7 +32,7 @@ def growth(read: Callable[[bytes], object], make: Callable[[int], bytes]) -> flo
 @pytest.mark.parametrize("piece", [b'"', b'"\\', b"a", b'"a', b'a"', b" ", b"\\", b',"'])
 def test_members_of_priority(piece: bytes) -> None:
     # A quadratic reader takes four times as long; these sizes took minutes.
-    assert growth(lambda value: list(priority._members(value)), lambda size: piece * size) < 3
+    assert growth(lambda value: list(scheduler._members(value)), lambda size: piece * size) < 3
 
 
 @pytest.mark.parametrize("piece", [b" ", b"\t", b" ,", b"a ", b", "])

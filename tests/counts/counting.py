@@ -17,7 +17,7 @@ from types import FrameType
 from typing import Any
 
 from tests.scripted import Client, Harness
-from uvicorn_worker.asgi import ASGIApp
+from uvicorn_worker.core.asgi import ASGIApp
 
 __all__ = ["BareLoop", "Counts", "count", "count_one"]
 

@@ -14,7 +14,7 @@ import pytest
 from tests.counts.counting import Counts, count
 from tests.http1.apps import stream
 from tests.scripted import get
-from uvicorn_worker.asgi import ASGIApp, Receive, Scope, Send
+from uvicorn_worker.core.asgi import ASGIApp, Receive, Scope, Send
 
 BROWSER = (
     "Connection: keep-alive",

@@ -8,9 +8,9 @@ from typing import Any
 
 from tests.http1.apps import hello
 from uvicorn_worker import Config
-from uvicorn_worker.errors import RequestRefused
-from uvicorn_worker.server.forwarded import OriginReader
-from uvicorn_worker.server.trust import Trust
+from uvicorn_worker.core.errors import RequestRefused
+from uvicorn_worker.proxies.forwarded import OriginReader
+from uvicorn_worker.proxies.trust import Trust
 
 SEED = 20_261_122
 ROUNDS = 8000

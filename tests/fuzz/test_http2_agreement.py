@@ -18,10 +18,18 @@ from typing import Any, get_args
 from hpack import Decoder, Encoder, HPACKError, OversizedHeaderListError
 
 from tests.http2.wire import Client, frame, frames_of, settings_payload
-from uvicorn_worker.http2.codes import ACK, END_HEADERS, END_STREAM, PADDED, PREFACE, PRIORITY, ErrorCode, FrameType
-from uvicorn_worker.http2.defence import Fault
-from uvicorn_worker.http2.engine import Engine
-from uvicorn_worker.http2.events import (
+from uvicorn_worker.http2.engine.abuse import Fault
+from uvicorn_worker.http2.engine.codes import (
+    ACK,
+    END_HEADERS,
+    END_STREAM,
+    PADDED,
+    PREFACE,
+    PRIORITY,
+    ErrorCode,
+    FrameType,
+)
+from uvicorn_worker.http2.engine.events import (
     ConnectionFailed,
     DataReceived,
     Event,
@@ -30,10 +38,11 @@ from uvicorn_worker.http2.events import (
     StreamReset,
     TrailersReceived,
 )
-from uvicorn_worker.http2.h2_engine import H2Engine
-from uvicorn_worker.http2.limits import Limits
-from uvicorn_worker.http2.native import NativeEngine
-from uvicorn_worker.http2.native_hpack import HeaderDecoder
+from uvicorn_worker.http2.engine.h2 import H2Engine
+from uvicorn_worker.http2.engine.interface import Engine
+from uvicorn_worker.http2.engine.limits import Limits
+from uvicorn_worker.http2.engine.native.engine import NativeEngine
+from uvicorn_worker.http2.engine.native.hpack import HeaderDecoder
 
 CONVERSATIONS = 400
 SECONDS = float(os.environ.get("FUZZ_SECONDS", "0"))

@@ -9,7 +9,7 @@ import pytest
 
 from tests.http1.apps import Recorder, answer
 from tests.scripted import Client, Harness, get, parse_responses, post
-from uvicorn_worker.asgi import Receive, Scope, Send
+from uvicorn_worker.core.asgi import Receive, Scope, Send
 
 SEED = 20_240_607
 ROUNDS = 150

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
-from uvicorn_worker.asgi import ASGIApp, Event, Receive, Scope, Send
+from uvicorn_worker.core.asgi import ASGIApp, Event, Receive, Scope, Send
 
 __all__ = ["Gate", "Recorder", "answer", "body", "echo", "hello", "read_body", "respond", "start", "stream"]
 

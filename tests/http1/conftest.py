@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.scripted import Client, Harness
-from uvicorn_worker.asgi import ASGIApp
+from uvicorn_worker.core.asgi import ASGIApp
 
 Run = Callable[[Coroutine[Any, Any, Any]], Any]
 Serve = Callable[..., Harness]

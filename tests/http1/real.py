@@ -11,11 +11,11 @@ import time
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
-from uvicorn_worker.asgi import ASGIApp
-from uvicorn_worker.clock import TICK
-from uvicorn_worker.config import Config
-from uvicorn_worker.runtime import Runtime, unsent_by_kernel
-from uvicorn_worker.server.handover import protocol_factory
+from uvicorn_worker.core.asgi import ASGIApp
+from uvicorn_worker.core.clock import TICK
+from uvicorn_worker.core.config import Config
+from uvicorn_worker.core.runtime import Runtime, unsent_by_kernel
+from uvicorn_worker.switching.dispatch import protocol_factory
 
 __all__ = ["Site", "Visitor", "serving", "until"]
 

@@ -10,8 +10,8 @@ import pytest
 from tests.http1.apps import Gate, Recorder, body, echo, hello, respond, start
 from tests.http1.conftest import Serve
 from tests.scripted import Client, get, post
-from uvicorn_worker.asgi import ASGIApp, Receive, Scope, Send
-from uvicorn_worker.runtime import Exchange
+from uvicorn_worker.core.asgi import ASGIApp, Receive, Scope, Send
+from uvicorn_worker.core.runtime import Exchange
 
 Logged = Callable[..., tuple[Client, list[str]]]
 CHUNKED = get("/up", "Transfer-Encoding: chunked", method="POST")

@@ -11,7 +11,7 @@ import pytest
 from tests.http1.apps import Gate, Recorder, body, echo, hello, respond, start
 from tests.http1.conftest import Connect
 from tests.scripted import Client, get, parse_responses, post
-from uvicorn_worker.asgi import ASGIApp, Event, Receive, Scope, Send
+from uvicorn_worker.core.asgi import ASGIApp, Event, Receive, Scope, Send
 
 
 def failing(*events: Event, with_exception: BaseException | None = None) -> ASGIApp:

@@ -10,7 +10,7 @@ import pytest
 from tests.http1.apps import Gate, Recorder, body, echo, hello, start
 from tests.http1.conftest import Connect, Serve
 from tests.scripted import get, post
-from uvicorn_worker.asgi import Receive, Scope, Send
+from uvicorn_worker.core.asgi import Receive, Scope, Send
 
 Log = Callable[..., list[str]]
 

@@ -9,7 +9,7 @@ import pytest
 from tests.http1.apps import Gate, Recorder, body, echo, hello, start
 from tests.http1.conftest import Connect
 from tests.scripted import get, parse_responses, post
-from uvicorn_worker.asgi import Receive, Scope, Send
+from uvicorn_worker.core.asgi import Receive, Scope, Send
 
 Log = Callable[..., list[str]]
 CHUNKED = get("/", "Transfer-Encoding: chunked", method="POST")

@@ -7,7 +7,7 @@ import pytest
 from tests.http1.apps import Recorder, body, echo, hello, start
 from tests.http1.conftest import Connect
 from tests.scripted import get, post
-from uvicorn_worker.asgi import Receive, Scope, Send
+from uvicorn_worker.core.asgi import Receive, Scope, Send
 
 SMALL, LARGE = 200_000, 1_000_000
 CHUNKED = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"

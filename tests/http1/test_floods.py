@@ -10,7 +10,7 @@ import pytest
 from tests.http1.apps import Gate, Recorder, echo, hello, read_body
 from tests.http1.conftest import Connect
 from tests.scripted import Client, get, post
-from uvicorn_worker.asgi import Receive, Scope, Send
+from uvicorn_worker.core.asgi import Receive, Scope, Send
 
 Log = Callable[..., list[str]]
 

@@ -10,7 +10,7 @@ import pytest
 from tests.http1.apps import Gate, Recorder, answer, body, echo, hello, read_body, start
 from tests.http1.conftest import Connect
 from tests.scripted import HIGH_WATER, Client, get, post
-from uvicorn_worker.asgi import Receive, Scope, Send
+from uvicorn_worker.core.asgi import Receive, Scope, Send
 
 LIMIT = 65536
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from uvicorn_worker.errors import RequestRefused
+from uvicorn_worker.core.errors import RequestRefused
 from uvicorn_worker.http1.framing import read_framing
 
 Fields = list[tuple[bytes, bytes]]

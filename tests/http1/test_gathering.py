@@ -9,7 +9,7 @@ import pytest
 from tests.http1.apps import answer, body, hello, respond, start, stream
 from tests.http1.conftest import Connect
 from tests.scripted import get, post
-from uvicorn_worker.asgi import Receive, Scope, Send
+from uvicorn_worker.core.asgi import Receive, Scope, Send
 
 
 def test_a_small_response_is_one_write(connect: Connect) -> None:

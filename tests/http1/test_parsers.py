@@ -9,7 +9,7 @@ import pytest
 
 from tests.scripted import get, post
 from uvicorn_worker import Config
-from uvicorn_worker.errors import ConfigError, RequestRefused
+from uvicorn_worker.core.errors import ConfigError, RequestRefused
 from uvicorn_worker.http1.h11_parser import H11Parser
 from uvicorn_worker.http1.parsers import SkipFirstHead, explain, parser_factory
 

@@ -9,7 +9,7 @@ import pytest
 from tests.http1.apps import Gate, Recorder, answer, echo, hello, read_body, stream
 from tests.http1.conftest import Connect
 from tests.scripted import get, parse_responses, post
-from uvicorn_worker.asgi import ASGIApp, Receive, Scope, Send
+from uvicorn_worker.core.asgi import ASGIApp, Receive, Scope, Send
 from uvicorn_worker.http1.cycle import RequestCycle
 
 

@@ -16,7 +16,7 @@ from tests.http1.apps import Recorder, answer, body, hello, start
 from tests.http1.conftest import Connect, Run
 from tests.http1.real import Site, serving, until
 from tests.scripted import get, post
-from uvicorn_worker.asgi import Receive, Scope, Send
+from uvicorn_worker.core.asgi import Receive, Scope, Send
 from uvicorn_worker.http1 import Http1Protocol
 
 

@@ -13,7 +13,7 @@ import pytest
 from tests.http1.apps import Recorder, answer, echo
 from tests.http1.conftest import Serve
 from tests.scripted import get, post
-from uvicorn_worker.asgi import Receive, Scope, Send
+from uvicorn_worker.core.asgi import Receive, Scope, Send
 
 FIELDS = ("Accept: */*", "User-Agent: test", "Cookie: a=b")
 

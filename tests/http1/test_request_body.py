@@ -9,7 +9,7 @@ import pytest
 from tests.http1.apps import Recorder, answer, body, echo, hello, read_body, start
 from tests.http1.conftest import Connect
 from tests.scripted import get, post
-from uvicorn_worker.asgi import Receive, Scope, Send
+from uvicorn_worker.core.asgi import Receive, Scope, Send
 
 CHUNKED = b"POST /c HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
 

@@ -12,7 +12,7 @@ import pytest
 from tests.http1.apps import Recorder, body, hello, respond, start, stream
 from tests.http1.conftest import Connect
 from tests.scripted import get
-from uvicorn_worker.asgi import Event, Receive, Scope, Send
+from uvicorn_worker.core.asgi import Event, Receive, Scope, Send
 
 LENGTH_5 = [(b"content-length", b"5")]
 

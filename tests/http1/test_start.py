@@ -15,8 +15,8 @@ import pytest
 
 from tests.http1.apps import Gate, Recorder, answer, body, echo, hello, read_body, respond, start, stream
 from tests.scripted import Client, Harness, get, post
-from uvicorn_worker.asgi import ASGIApp, Receive, Scope, Send
-from uvicorn_worker.runtime import Runtime
+from uvicorn_worker.core.asgi import ASGIApp, Receive, Scope, Send
+from uvicorn_worker.core.runtime import Runtime
 
 EAGER = sys.version_info >= (3, 12)
 variable: contextvars.ContextVar[str] = contextvars.ContextVar("variable", default="unset")

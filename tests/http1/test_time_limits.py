@@ -13,7 +13,7 @@ import pytest
 from tests.http1.apps import Gate, Recorder, answer, body, echo, hello, read_body, respond, start
 from tests.http1.conftest import Connect, Serve
 from tests.scripted import Client, get, parse_responses, post
-from uvicorn_worker.asgi import Receive, Scope, Send
+from uvicorn_worker.core.asgi import Receive, Scope, Send
 
 Log = Callable[..., list[str]]
 HALF = post(b"12345")[:-2]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from tests.http1.apps import answer
 from tests.http1.conftest import Serve
 from tests.scripted import Client, get
-from uvicorn_worker.asgi import Receive, Scope, Send
+from uvicorn_worker.core.asgi import Receive, Scope, Send
 
 
 async def large(scope: Scope, receive: Receive, send: Send) -> None:

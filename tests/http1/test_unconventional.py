@@ -8,7 +8,7 @@ from tests.http1.apps import Recorder, echo, hello
 from tests.http1.conftest import Connect
 from tests.scripted import Harness, get, post
 from uvicorn_worker import Config
-from uvicorn_worker.errors import ConfigError
+from uvicorn_worker.core.errors import ConfigError
 from uvicorn_worker.http1.parsers import check_parser, parser_factory
 
 H11_ALONE = ["permit_unconventional_http_method", "casefold_http_method", "permit_obsolete_folding"]

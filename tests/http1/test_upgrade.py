@@ -7,7 +7,7 @@ import pytest
 from tests.http1.apps import Recorder, echo, hello
 from tests.http1.conftest import Connect
 from tests.scripted import get, post
-from uvicorn_worker.asgi import ASGIApp
+from uvicorn_worker.core.asgi import ASGIApp
 
 UPGRADE = ("Connection: Upgrade", "Upgrade: foo/2")
 SIZES = [None, 1, 3, 50]

@@ -11,21 +11,23 @@ import pytest
 
 from tests.http2.wire import Client, Frame, Stream
 from tests.scripted import Harness
-from uvicorn_worker.asgi import ASGIApp
-from uvicorn_worker.http2.codes import FrameType
-from uvicorn_worker.http2.engine import Engine
-from uvicorn_worker.http2.events import Event
-from uvicorn_worker.http2.limits import Limits
+from uvicorn_worker.core.asgi import ASGIApp
+from uvicorn_worker.http2.engine.codes import FrameType
+from uvicorn_worker.http2.engine.events import Event
+from uvicorn_worker.http2.engine.interface import Engine
+from uvicorn_worker.http2.engine.limits import Limits
 
 #: The option's value, module and class of each engine.
-_ALL = {"h2": ("h2_engine", "H2Engine"), "native": ("native", "NativeEngine")}
-ENGINES = [name for name, (module, _) in _ALL.items() if importlib.util.find_spec(f"uvicorn_worker.http2.{module}")]
+_ALL = {"h2": ("h2", "H2Engine"), "native": ("native.engine", "NativeEngine")}
+ENGINES = [
+    name for name, (module, _) in _ALL.items() if importlib.util.find_spec(f"uvicorn_worker.http2.engine.{module}")
+]
 
 
 def engine_class(name: str) -> Any:
     """The class of an engine."""
     module, attribute = _ALL[name]
-    return getattr(importlib.import_module(f"uvicorn_worker.http2.{module}"), attribute)
+    return getattr(importlib.import_module(f"uvicorn_worker.http2.engine.{module}"), attribute)
 
 
 @pytest.fixture(params=ENGINES)

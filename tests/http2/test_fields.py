@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import pytest
 from hpack import Decoder
 
-from uvicorn_worker.http2.codes import code_name
-from uvicorn_worker.http2.encoding import encode_field, encode_integer
-from uvicorn_worker.http2.fields import Malformed, request_head
-from uvicorn_worker.http2.limits import Limits
-from uvicorn_worker.http2.priority import Turns, read_priority
+from uvicorn_worker.http2.engine.codes import code_name
+from uvicorn_worker.http2.engine.encoding import encode_field, encode_integer
+from uvicorn_worker.http2.engine.limits import Limits
+from uvicorn_worker.http2.request_fields import Malformed, request_head
+from uvicorn_worker.http2.scheduler import Turns, read_priority
 
 
 class TestPriority:

@@ -9,8 +9,8 @@ import pytest
 
 from tests.http1.apps import Gate, Recorder, body, hello, read_body, respond, start, stream
 from tests.http2.conftest import Converse, Talk
-from uvicorn_worker.errors import ClientDisconnected
-from uvicorn_worker.http2.codes import FrameType, Setting
+from uvicorn_worker.core.errors import ClientDisconnected
+from uvicorn_worker.http2.engine.codes import FrameType, Setting
 
 MEGABYTE = 2**20
 

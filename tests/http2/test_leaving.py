@@ -10,7 +10,7 @@ import pytest
 
 from tests.http1.apps import Gate, answer, body, hello, read_body, start, stream
 from tests.http2.conftest import Converse, Serve, Talk
-from uvicorn_worker.http2.codes import MAX_STREAM_ID, FrameType, Setting
+from uvicorn_worker.http2.engine.codes import MAX_STREAM_ID, FrameType, Setting
 
 
 class TestDrain:

@@ -10,7 +10,7 @@ import pytest
 
 from tests.http1.apps import Gate, Recorder, answer, body, hello, respond, start, stream
 from tests.http2.conftest import Converse
-from uvicorn_worker.errors import ApplicationError
+from uvicorn_worker.core.errors import ApplicationError
 
 
 class TestHead:

@@ -8,7 +8,7 @@ from typing import Any
 
 from hpack import Decoder, Encoder
 
-from uvicorn_worker.http2.codes import (
+from uvicorn_worker.http2.engine.codes import (
     ACK,
     END_HEADERS,
     END_STREAM,

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
-from uvicorn_worker.errors import ClientDisconnected
+from uvicorn_worker.core.errors import ClientDisconnected
 from uvicorn_worker.interfaces import WsgiAdapter
 
 __all__ = ["PATIENCE", "Client", "Reply", "ask", "http_scope", "run", "until"]

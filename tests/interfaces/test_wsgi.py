@@ -15,7 +15,7 @@ from wsgiref.validate import validator
 import pytest
 
 from tests.interfaces.asgi_side import PATIENCE, Client, ask, http_scope, run, until
-from uvicorn_worker.errors import ApplicationError, ClientDisconnected
+from uvicorn_worker.core.errors import ApplicationError, ClientDisconnected
 from uvicorn_worker.interfaces import WsgiAdapter
 from uvicorn_worker.interfaces.streams import FileWrapper
 

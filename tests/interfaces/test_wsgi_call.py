@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.interfaces.asgi_side import PATIENCE, Client, Reply, ask, http_scope, run, until
-from uvicorn_worker.errors import ApplicationError, ClientDisconnected
+from uvicorn_worker.core.errors import ApplicationError, ClientDisconnected
 from uvicorn_worker.interfaces import WsgiAdapter
 from uvicorn_worker.interfaces.wsgi_call import WsgiCall
 

@@ -9,9 +9,9 @@ from typing import Any
 
 from tests.http1.apps import hello
 from tests.scripted import get
-from tests.server.conftest import Peer, listen
+from tests.sockets import Peer, listen
 from uvicorn_worker import Config, Server
-from uvicorn_worker.asgi import ASGIApp, Receive, Scope, Send
+from uvicorn_worker.core.asgi import ASGIApp, Receive, Scope, Send
 
 __all__ = ["App", "Running", "hanging", "until"]
 

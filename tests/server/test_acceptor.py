@@ -17,13 +17,13 @@ import pytest
 
 from tests.http1.apps import Gate
 from tests.scripted import get
-from tests.server.conftest import Peer, Run, listen
 from tests.server.running import App, Running, until
+from tests.sockets import Peer, Run, listen
 from uvicorn_worker import Config
-from uvicorn_worker.runtime import Runtime
+from uvicorn_worker.core.runtime import Runtime
 from uvicorn_worker.server import acceptor as module
 from uvicorn_worker.server.acceptor import Acceptor
-from uvicorn_worker.server.handover import protocol_factory
+from uvicorn_worker.switching.dispatch import protocol_factory
 
 Log = Callable[..., list[str]]
 

@@ -13,9 +13,9 @@ import pytest
 
 from tests.http1.apps import Gate, Recorder, answer
 from tests.scripted import get
-from tests.server.conftest import Run
 from tests.server.running import App, Running, hanging, until
-from uvicorn_worker.asgi import Receive, Scope, Send
+from tests.sockets import Run
+from uvicorn_worker.core.asgi import Receive, Scope, Send
 from uvicorn_worker.server import drain as module
 from uvicorn_worker.server.drain import Schedule
 

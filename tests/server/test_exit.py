@@ -15,10 +15,10 @@ import pytest
 
 from tests.http1.apps import Recorder, hello
 from tests.scripted import get
-from tests.server.conftest import Peer, Run, listen
 from tests.server.running import App, Running, hanging, until
+from tests.sockets import Peer, Run, listen
 from uvicorn_worker import Config, Server
-from uvicorn_worker.asgi import ASGIApp, Receive, Scope, Send
+from uvicorn_worker.core.asgi import ASGIApp, Receive, Scope, Send
 
 Log = Callable[..., list[str]]
 

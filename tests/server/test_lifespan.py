@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from tests.server.conftest import Run
+from tests.sockets import Run
 from uvicorn_worker import Config
-from uvicorn_worker.asgi import ASGIApp, Receive, Scope, Send
-from uvicorn_worker.errors import LifespanError
+from uvicorn_worker.core.asgi import ASGIApp, Receive, Scope, Send
+from uvicorn_worker.core.errors import LifespanError
 from uvicorn_worker.server.lifespan import Lifespan
 
 Log = Callable[..., list[str]]

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from uvicorn_worker import Config
-from uvicorn_worker.errors import AppLoadError, ConfigError
+from uvicorn_worker.core.errors import AppLoadError, ConfigError
 from uvicorn_worker.interfaces import Asgi2Adapter, WsgiAdapter
 from uvicorn_worker.server.loading import adapt, load_app, load_env_file, loop_factory
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.server.conftest import Run
 from tests.server.running import App, Running
-from uvicorn_worker.errors import ConfigError
+from tests.sockets import Run
+from uvicorn_worker.core.errors import ConfigError
 from uvicorn_worker.server import memory
 
 Log = Callable[..., list[str]]

@@ -12,10 +12,11 @@ from typing import Any
 import pytest
 
 from tests.http1.apps import Recorder, echo
+from tests.proxies.proxy_headers import tlv, v1, v2, v2_unix
 from tests.scripted import get, post
-from tests.server.conftest import Peer, Run, listen, serving
-from tests.server.proxy_headers import tlv, v1, v2, v2_unix
+from tests.server.conftest import serving
 from tests.server.running import App, Running, until
+from tests.sockets import Peer, Run, listen
 
 CLIENT, SERVER = ("203.0.113.5", 50123), ("10.0.0.9", 443)
 FORWARDED = ("X-Forwarded-For: 198.51.100.9", "X-Forwarded-Proto: https")

@@ -13,10 +13,10 @@ import pytest
 
 from tests.http1.apps import hello
 from tests.scripted import get
-from tests.server.conftest import Peer, Run
 from tests.server.running import App, until
+from tests.sockets import Peer, Run
 from uvicorn_worker import Config, Server
-from uvicorn_worker.asgi import Receive, Scope, Send
+from uvicorn_worker.core.asgi import Receive, Scope, Send
 from uvicorn_worker.server import acceptor, reuse_port
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the queues are those of Linux")

@@ -14,10 +14,11 @@ import pytest
 
 from tests.http1.apps import Recorder, answer, echo, hello, read_body
 from tests.scripted import get, post
-from tests.server.conftest import Peer, Run, listen, serving
+from tests.server.conftest import serving
+from tests.sockets import Peer, Run, listen
 from uvicorn_worker import Config, Server
-from uvicorn_worker.asgi import ASGIApp, Receive, Scope, Send
-from uvicorn_worker.errors import AppLoadError, ConfigError, LifespanError
+from uvicorn_worker.core.asgi import ASGIApp, Receive, Scope, Send
+from uvicorn_worker.core.errors import AppLoadError, ConfigError, LifespanError
 
 variable: contextvars.ContextVar[str] = contextvars.ContextVar("variable", default="unset")
 

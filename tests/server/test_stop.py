@@ -11,9 +11,9 @@ import pytest
 
 from tests.http1.apps import Gate, Recorder, answer
 from tests.scripted import get, post
-from tests.server.conftest import Run
 from tests.server.running import App, Running, hanging, until
-from uvicorn_worker.asgi import Receive, Scope, Send
+from tests.sockets import Run
+from uvicorn_worker.core.asgi import Receive, Scope, Send
 
 Log = Callable[..., list[str]]
 

@@ -8,7 +8,8 @@ from typing import Any
 
 from tests.http1.apps import answer
 from tests.scripted import get
-from tests.server.conftest import Peer, Run, listen, serving
+from tests.server.conftest import serving
+from tests.sockets import Peer, Run, listen
 
 PATIENCE = 20.0
 

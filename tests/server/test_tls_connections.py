@@ -17,12 +17,13 @@ import pytest
 from tests.certificates import CLIENT_NAME, Site, authority, client_context, new_authority
 from tests.http1.apps import Recorder, echo
 from tests.scripted import get, post
-from tests.server.conftest import Peer, Run, listen, serving
+from tests.server.conftest import serving
+from tests.sockets import Peer, Run, listen
 from uvicorn_worker import Server
-from uvicorn_worker.asgi import Receive, Scope, Send
-from uvicorn_worker.clock import Ticker
-from uvicorn_worker.errors import ConfigError
-from uvicorn_worker.server import tls
+from uvicorn_worker.core.asgi import Receive, Scope, Send
+from uvicorn_worker.core.clock import Ticker
+from uvicorn_worker.core.errors import ConfigError
+from uvicorn_worker.tls import contexts as tls
 
 # Python 3.10 does not mark the transport as closed where the client said close_notify first.
 pytestmark = pytest.mark.filterwarnings("ignore:unclosed transport <asyncio.sslproto:ResourceWarning")

@@ -13,7 +13,7 @@ from websockets.extensions.permessage_deflate import PerMessageDeflate
 from tests.websocket.reference import ReferenceConnection
 from tests.websocket.scripted_socket import Socket
 from tests.websocket.wire import CLOSE, Frame, parse_frames, text
-from uvicorn_worker.asgi import ASGIApp
+from uvicorn_worker.core.asgi import ASGIApp
 from uvicorn_worker.websocket.frames import Closed, FrameConnection
 
 __all__ = ["LIMIT", "Connection", "Engine", "Log", "Open", "Outcome", "Receive", "StraightConnection", "deflate"]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from tests.http1.apps import Recorder
 from tests.scripted import Harness
 from tests.websocket.wire import CLOSE, Frame, Inflater, parse_frames
-from uvicorn_worker.asgi import ASGIApp, Event, Receive, Scope, Send
+from uvicorn_worker.core.asgi import ASGIApp, Event, Receive, Scope, Send
 from uvicorn_worker.websocket import Carrier, WebSocketSession
 from uvicorn_worker.websocket.handshake import Agreement
 

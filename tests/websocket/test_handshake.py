@@ -7,7 +7,7 @@ import logging
 import pytest
 
 from tests.websocket.wire import ACCEPT, HANDSHAKE
-from uvicorn_worker.config import Config
+from uvicorn_worker.core.config import Config
 from uvicorn_worker.websocket import Refusal, is_websocket_request, negotiate
 from uvicorn_worker.websocket.handshake import Agreement, offered_subprotocols
 

@@ -11,8 +11,8 @@ import pytest
 from tests.websocket.conftest import Log, Open, deflate
 from tests.websocket.scripted_socket import Socket, echo, hold, ponder
 from tests.websocket.wire import BINARY, PONG, TEXT, Deflater, Frame, binary, close, cont, frame, ping, text
-from uvicorn_worker.asgi import Receive, Scope, Send
-from uvicorn_worker.errors import ApplicationError, ClientDisconnected
+from uvicorn_worker.core.asgi import Receive, Scope, Send
+from uvicorn_worker.core.errors import ApplicationError, ClientDisconnected
 
 DISCONNECT = "websocket.disconnect"
 

@@ -10,8 +10,8 @@ import pytest
 from tests.websocket.conftest import Open, deflate
 from tests.websocket.scripted_socket import Socket, echo, hold
 from tests.websocket.wire import BINARY, PONG, Deflater, binary, close, cont, ping, text
-from uvicorn_worker.asgi import Receive, Scope, Send
-from uvicorn_worker.errors import ClientDisconnected
+from uvicorn_worker.core.asgi import Receive, Scope, Send
+from uvicorn_worker.core.errors import ClientDisconnected
 
 
 def taken(socket: Socket) -> str | bytes:

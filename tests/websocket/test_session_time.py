@@ -11,8 +11,8 @@ import pytest
 from tests.websocket.conftest import Log, Open
 from tests.websocket.scripted_socket import Socket, echo, hold, ponder
 from tests.websocket.wire import PING, close, pong, text
-from uvicorn_worker.asgi import Receive, Scope, Send
-from uvicorn_worker.errors import ClientDisconnected
+from uvicorn_worker.core.asgi import Receive, Scope, Send
+from uvicorn_worker.core.errors import ClientDisconnected
 
 
 def pings(socket: Socket) -> list[bytes]:

@@ -13,8 +13,8 @@ from gunicorn.config import Config as GunicornConfig
 
 from tests.http1.apps import body, respond, start
 from tests.scripted import Harness, get, post
-from uvicorn_worker.asgi import ASGIApp
-from uvicorn_worker.runtime import AccessHook, Exchange
+from uvicorn_worker.core.asgi import ASGIApp
+from uvicorn_worker.core.runtime import AccessHook, Exchange
 
 __all__ = ["REQUESTS", "Records", "exchange_of", "headless_exchange", "records_of", "serve_logged", "settings"]
 

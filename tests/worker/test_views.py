@@ -8,7 +8,7 @@ from tests.http1.apps import body as body_of
 from tests.http1.apps import respond, start
 from tests.scripted import get
 from tests.worker.exchanges import exchange_of, headless_exchange
-from uvicorn_worker.runtime import Exchange
+from uvicorn_worker.core.runtime import Exchange
 from uvicorn_worker.worker.views import RequestView, ResponseView
 
 

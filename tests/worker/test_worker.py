@@ -15,8 +15,8 @@ import pytest
 from tests.http1.apps import hello
 from tests.worker.exchanges import settings
 from uvicorn_worker import UvicornH11Worker, UvicornWorker
-from uvicorn_worker.errors import ConfigError
-from uvicorn_worker.worker.boot import FailureToken
+from uvicorn_worker.core.errors import ConfigError
+from uvicorn_worker.worker.failure_token import FailureToken
 from uvicorn_worker.worker.settings import config_from_settings
 
 
@@ -185,7 +185,9 @@ class TestFailureToken:
                 forks_left -= 1
                 token.worker_made()
 
-        monkeypatch.setattr("uvicorn_worker.worker.boot.time", SimpleNamespace(monotonic=lambda: now[0], sleep=sleep))
+        monkeypatch.setattr(
+            "uvicorn_worker.worker.failure_token.time", SimpleNamespace(monotonic=lambda: now[0], sleep=sleep)
+        )
         token.worker_made()
         token.wait_for_forks()
         assert forks_left == 0
@@ -199,7 +201,9 @@ class TestFailureToken:
             now[0] += seconds
             token.worker_made()
 
-        monkeypatch.setattr("uvicorn_worker.worker.boot.time", SimpleNamespace(monotonic=lambda: now[0], sleep=sleep))
+        monkeypatch.setattr(
+            "uvicorn_worker.worker.failure_token.time", SimpleNamespace(monotonic=lambda: now[0], sleep=sleep)
+        )
         token.worker_made()
         token.wait_for_forks()
         assert now[0] < 103

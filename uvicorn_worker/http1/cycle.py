@@ -15,8 +15,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from uvicorn_worker.asgi import Event
-from uvicorn_worker.cycle import (
+from uvicorn_worker.core.asgi import Event
+from uvicorn_worker.core.cycle import (
     AWAIT_START,
     BODILESS,
     BODY,
@@ -28,12 +28,12 @@ from uvicorn_worker.cycle import (
     as_bytes,
     wrong_length,
 )
-from uvicorn_worker.errors import ApplicationError, ClientDisconnected
-from uvicorn_worker.http1.head import CLOSES, STATUS_LINES, encode_fields, status_line
+from uvicorn_worker.core.errors import ApplicationError, ClientDisconnected
+from uvicorn_worker.http1.response_head import CLOSES, STATUS_LINES, encode_fields, status_line
 
 if TYPE_CHECKING:
+    from uvicorn_worker.core.runtime import Runtime
     from uvicorn_worker.http1.protocol import Http1Protocol
-    from uvicorn_worker.runtime import Runtime
 
 __all__ = ["RequestCycle"]
 

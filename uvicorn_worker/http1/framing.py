@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from uvicorn_worker.errors import RequestRefused
-from uvicorn_worker.fields import LENGTH_DIGITS
+from uvicorn_worker.core.errors import RequestRefused
+from uvicorn_worker.core.response_fields import LENGTH_DIGITS
 
 __all__ = ["OWN_FIELDS", "Framing", "effective_version", "read_framing"]
 

@@ -13,8 +13,8 @@ from typing import Any
 
 import h11
 
-from uvicorn_worker.config import Config
-from uvicorn_worker.errors import RequestRefused
+from uvicorn_worker.core.config import Config
+from uvicorn_worker.core.errors import RequestRefused
 
 __all__ = ["H11Parser", "HttpParserUpgrade"]
 

@@ -6,8 +6,8 @@ counts itself. All others come here.
 
 from __future__ import annotations
 
-from uvicorn_worker.config import Config
-from uvicorn_worker.errors import RequestRefused
+from uvicorn_worker.core.config import Config
+from uvicorn_worker.core.errors import RequestRefused
 
 __all__ = ["body_too_long", "check_head", "check_partial_head", "check_partial_lines", "too_many_fields"]
 

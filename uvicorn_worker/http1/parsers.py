@@ -7,9 +7,9 @@ import re
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from uvicorn_worker.config import Config
-from uvicorn_worker.errors import ConfigError, RequestRefused
-from uvicorn_worker.target import METHODS
+from uvicorn_worker.core.config import Config
+from uvicorn_worker.core.errors import ConfigError, RequestRefused
+from uvicorn_worker.core.target import METHODS
 
 __all__ = [
     "Callbacks",

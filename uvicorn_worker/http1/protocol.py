@@ -14,14 +14,14 @@ import asyncio
 import time
 from typing import cast
 
-from uvicorn_worker.cycle import AWAIT_START, BEGUN, BODY, DONE, PLAIN_TEXT, WAITING
-from uvicorn_worker.errors import RequestRefused
+from uvicorn_worker.core.cycle import AWAIT_START, BEGUN, BODY, DONE, PLAIN_TEXT, WAITING
+from uvicorn_worker.core.errors import RequestRefused
+from uvicorn_worker.core.output import ALLOWED_BYTES, ANSWERED
+from uvicorn_worker.core.runtime import client_address, unread_in_kernel
 from uvicorn_worker.http1.cycle import UNTIL_CLOSE, RequestCycle
-from uvicorn_worker.http1.head import encode_field, status_line
 from uvicorn_worker.http1.input import INPUT_ENDED, Input
 from uvicorn_worker.http1.refused import describe_refused
-from uvicorn_worker.output import ALLOWED_BYTES, ANSWERED
-from uvicorn_worker.runtime import client_address, unread_in_kernel
+from uvicorn_worker.http1.response_head import encode_field, status_line
 
 __all__ = ["Http1Protocol"]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from uvicorn_worker.core.target import split_target
 from uvicorn_worker.http1.cycle import RequestCycle
-from uvicorn_worker.target import split_target
 
 __all__ = ["describe_refused", "fill_refused"]
 

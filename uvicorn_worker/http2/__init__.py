@@ -1,11 +1,11 @@
 """HTTP/2 (RFC 9113) over one transport: the door is `Http2Protocol`."""
 
-from uvicorn_worker.http2.codes import PREFACE, ErrorCode
 from uvicorn_worker.http2.cycle import StreamCycle
-from uvicorn_worker.http2.events import RequestHead
-from uvicorn_worker.http2.fields import Malformed, request_head
-from uvicorn_worker.http2.head import Shared, engine_class
+from uvicorn_worker.http2.engine.codes import PREFACE, ErrorCode
+from uvicorn_worker.http2.engine.events import RequestHead
 from uvicorn_worker.http2.protocol import Http2Protocol
+from uvicorn_worker.http2.request_fields import Malformed, request_head
+from uvicorn_worker.http2.shared import Shared, engine_class
 
 __all__ = [
     "PREFACE",

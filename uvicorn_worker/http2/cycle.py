@@ -17,8 +17,8 @@ from collections import deque
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from uvicorn_worker.asgi import Event
-from uvicorn_worker.cycle import (
+from uvicorn_worker.core.asgi import Event
+from uvicorn_worker.core.cycle import (
     AWAIT_START,
     BODILESS,
     BODY,
@@ -31,15 +31,15 @@ from uvicorn_worker.cycle import (
     as_bytes,
     wrong_length,
 )
-from uvicorn_worker.errors import ApplicationError, ClientDisconnected
-from uvicorn_worker.fields import check_status
-from uvicorn_worker.http2.codes import ErrorCode
-from uvicorn_worker.http2.events import RequestHead
-from uvicorn_worker.http2.priority import DEFAULT_URGENCY
+from uvicorn_worker.core.errors import ApplicationError, ClientDisconnected
+from uvicorn_worker.core.response_fields import check_status
+from uvicorn_worker.http2.engine.codes import ErrorCode
+from uvicorn_worker.http2.engine.events import RequestHead
+from uvicorn_worker.http2.scheduler import DEFAULT_URGENCY
 
 if TYPE_CHECKING:
+    from uvicorn_worker.core.runtime import Runtime
     from uvicorn_worker.http2.protocol import Http2Protocol
-    from uvicorn_worker.runtime import Runtime
 
 __all__ = ["StreamCycle"]
 

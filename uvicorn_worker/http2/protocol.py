@@ -5,7 +5,7 @@
              2^31-1    the last stream
 
 Each stream has a cycle of its own (cycle.py); what they send goes through the sending half (sending.py). Frames,
-states and windows are the engine's business (engine.py).
+states and windows are the engine's business (engine/).
 """
 
 from __future__ import annotations
@@ -15,11 +15,12 @@ import time
 from collections.abc import Callable
 from typing import Any, cast
 
-from uvicorn_worker.clock import ticks
-from uvicorn_worker.cycle import BEGUN, DONE
-from uvicorn_worker.http2.codes import MAX_STREAM_ID, ErrorCode, code_name
+from uvicorn_worker.core.clock import ticks
+from uvicorn_worker.core.cycle import BEGUN, DONE
+from uvicorn_worker.core.runtime import Address, Endpoints, Runtime, client_address, unread_in_kernel
 from uvicorn_worker.http2.cycle import StreamCycle
-from uvicorn_worker.http2.events import (
+from uvicorn_worker.http2.engine.codes import MAX_STREAM_ID, ErrorCode, code_name
+from uvicorn_worker.http2.engine.events import (
     ConnectionFailed,
     DataReceived,
     Event,
@@ -32,11 +33,10 @@ from uvicorn_worker.http2.events import (
     TrailersReceived,
     WindowOpened,
 )
-from uvicorn_worker.http2.head import Shared
-from uvicorn_worker.http2.priority import read_priority
 from uvicorn_worker.http2.request import make_template
+from uvicorn_worker.http2.scheduler import read_priority
 from uvicorn_worker.http2.sending import Sending
-from uvicorn_worker.runtime import Address, Endpoints, Runtime, client_address, unread_in_kernel
+from uvicorn_worker.http2.shared import Shared
 
 __all__ = ["Http2Protocol"]
 

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from uvicorn_worker.config import Config
-from uvicorn_worker.errors import RequestRefused
-from uvicorn_worker.http2.events import RequestHead
-from uvicorn_worker.http2.head import Shared
-from uvicorn_worker.http2.limits import Limits
-from uvicorn_worker.http2.priority import read_priority
-from uvicorn_worker.runtime import Field, Origin
-from uvicorn_worker.target import METHODS, check_target, split_target
+from uvicorn_worker.core.config import Config
+from uvicorn_worker.core.errors import RequestRefused
+from uvicorn_worker.core.runtime import Field, Origin
+from uvicorn_worker.core.target import METHODS, check_target, split_target
+from uvicorn_worker.http2.engine.events import RequestHead
+from uvicorn_worker.http2.engine.limits import Limits
+from uvicorn_worker.http2.scheduler import read_priority
+from uvicorn_worker.http2.shared import Shared
 
 __all__ = ["Template", "make_template"]
 

@@ -13,13 +13,13 @@ from __future__ import annotations
 from collections import deque
 from typing import Any
 
-from uvicorn_worker.cycle import DONE
+from uvicorn_worker.core.cycle import DONE
+from uvicorn_worker.core.output import GATHER_LIMIT, Output
+from uvicorn_worker.core.runtime import Runtime
 from uvicorn_worker.http2.cycle import StreamCycle
-from uvicorn_worker.http2.engine import Engine
-from uvicorn_worker.http2.head import Shared
-from uvicorn_worker.http2.priority import Turns
-from uvicorn_worker.output import GATHER_LIMIT, Output
-from uvicorn_worker.runtime import Runtime
+from uvicorn_worker.http2.engine.interface import Engine
+from uvicorn_worker.http2.scheduler import Turns
+from uvicorn_worker.http2.shared import Shared
 
 __all__ = ["Sending"]
 

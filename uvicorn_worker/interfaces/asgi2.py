@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
-from uvicorn_worker.asgi import Receive, Scope, Send
+from uvicorn_worker.core.asgi import Receive, Scope, Send
 
 __all__ = ["ASGI2App", "Asgi2Adapter"]
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
-from uvicorn_worker.asgi import Scope, raw_path_of
+from uvicorn_worker.core.asgi import Scope, raw_path_of
 
 __all__ = ["request_environ"]
 

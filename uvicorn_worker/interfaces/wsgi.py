@@ -8,8 +8,8 @@ import io
 import os
 from typing import Any
 
-from uvicorn_worker.asgi import Receive, Scope, Send
-from uvicorn_worker.errors import ApplicationError, ClientDisconnected
+from uvicorn_worker.core.asgi import Receive, Scope, Send
+from uvicorn_worker.core.errors import ApplicationError, ClientDisconnected
 from uvicorn_worker.interfaces.environ import request_environ
 from uvicorn_worker.interfaces.streams import BodyReader, ErrorLog, FileWrapper
 from uvicorn_worker.interfaces.threads import Mailbox, ThreadPool

@@ -25,8 +25,8 @@ from collections.abc import Callable, Iterable, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from uvicorn_worker.asgi import Event
-from uvicorn_worker.errors import ApplicationError, ClientDisconnected
+from uvicorn_worker.core.asgi import Event
+from uvicorn_worker.core.errors import ApplicationError, ClientDisconnected
 
 if TYPE_CHECKING:
     import asyncio

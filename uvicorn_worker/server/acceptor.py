@@ -22,12 +22,12 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from uvicorn_worker.runtime import Endpoints, Runtime
-from uvicorn_worker.server.proxy_protocol import receive_endpoints
+from uvicorn_worker.core.runtime import Endpoints, Runtime
+from uvicorn_worker.core.watched import watched
+from uvicorn_worker.proxies.proxy_protocol import receive_endpoints
+from uvicorn_worker.proxies.trust import Trust
 from uvicorn_worker.server.reuse_port import SETTLE_SECONDS, kernel_migrates, refuse_handshakes
-from uvicorn_worker.server.tls import TlsContexts, handshake_options
-from uvicorn_worker.server.trust import Trust
-from uvicorn_worker.server.watched import watched
+from uvicorn_worker.tls.contexts import TlsContexts, handshake_options
 
 __all__ = ["Acceptor"]
 

@@ -18,10 +18,10 @@ import math
 import time
 from collections.abc import Callable
 
-from uvicorn_worker.runtime import Connection, Runtime
+from uvicorn_worker.core.runtime import Connection, Runtime
+from uvicorn_worker.core.watched import watched
+from uvicorn_worker.logs.in_flight import census, count, describe_exchanges
 from uvicorn_worker.server.acceptor import Acceptor
-from uvicorn_worker.server.inflight import census, count, describe_exchanges
-from uvicorn_worker.server.watched import watched
 
 __all__ = ["Drain", "Schedule"]
 

@@ -14,9 +14,9 @@ import contextvars
 import logging
 from typing import Any
 
-from uvicorn_worker.asgi import ASGIApp, Event
-from uvicorn_worker.config import Config
-from uvicorn_worker.errors import ApplicationError, LifespanError
+from uvicorn_worker.core.asgi import ASGIApp, Event
+from uvicorn_worker.core.config import Config
+from uvicorn_worker.core.errors import ApplicationError, LifespanError
 
 __all__ = ["Lifespan"]
 

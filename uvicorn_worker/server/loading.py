@@ -12,9 +12,9 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from uvicorn_worker.asgi import ASGIApp
-from uvicorn_worker.config import Config
-from uvicorn_worker.errors import AppLoadError, ConfigError
+from uvicorn_worker.core.asgi import ASGIApp
+from uvicorn_worker.core.config import Config
+from uvicorn_worker.core.errors import AppLoadError, ConfigError
 from uvicorn_worker.interfaces import Asgi2Adapter, Kind, WsgiAdapter, detect, needs_arguments
 
 __all__ = ["adapt", "load_app", "load_env_file", "loop_factory"]

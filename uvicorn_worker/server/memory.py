@@ -9,7 +9,7 @@ import random
 from collections.abc import Callable
 from pathlib import Path
 
-from uvicorn_worker.errors import ConfigError
+from uvicorn_worker.core.errors import ConfigError
 
 __all__ = ["MemoryWatch", "resident_memory"]
 

@@ -24,21 +24,21 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from types import FrameType
 
-from uvicorn_worker.asgi import ASGIApp
-from uvicorn_worker.clock import Ticker
-from uvicorn_worker.config import Config
-from uvicorn_worker.errors import ConfigError, LifespanError
-from uvicorn_worker.runtime import AccessHook, Runtime
+from uvicorn_worker.core.asgi import ASGIApp
+from uvicorn_worker.core.clock import Ticker
+from uvicorn_worker.core.config import Config
+from uvicorn_worker.core.errors import ConfigError, LifespanError
+from uvicorn_worker.core.runtime import AccessHook, Runtime
+from uvicorn_worker.logs.access_log import standalone_access
+from uvicorn_worker.logs.levels import log_messages, set_levels
 from uvicorn_worker.server.acceptor import Acceptor
-from uvicorn_worker.server.access_log import standalone_access
 from uvicorn_worker.server.drain import Drain, Schedule
-from uvicorn_worker.server.handover import alpn_protocols, protocol_factory
 from uvicorn_worker.server.lifespan import Lifespan
 from uvicorn_worker.server.loading import load_app
-from uvicorn_worker.server.logs import log_messages, set_levels
 from uvicorn_worker.server.memory import MemoryWatch
-from uvicorn_worker.server.tls import TlsContexts, tls_is_on
-from uvicorn_worker.server.tls_extension import tls_extension
+from uvicorn_worker.switching.dispatch import alpn_protocols, protocol_factory
+from uvicorn_worker.tls.contexts import TlsContexts, tls_is_on
+from uvicorn_worker.tls.extension import tls_extension
 
 __all__ = ["Server"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
-from uvicorn_worker.asgi import Event
+from uvicorn_worker.core.asgi import Event
 
 __all__ = ["Carrier", "Handshake"]
 

@@ -16,7 +16,7 @@ from websockets.headers import parse_subprotocol
 from websockets.http11 import Request
 from websockets.server import ServerProtocol
 
-from uvicorn_worker.config import Config
+from uvicorn_worker.core.config import Config
 
 if TYPE_CHECKING:
     from websockets.extensions import Extension

@@ -17,10 +17,10 @@ from typing import Any
 
 from websockets.exceptions import ProtocolError
 
-from uvicorn_worker.asgi import Event
-from uvicorn_worker.clock import ticks
-from uvicorn_worker.errors import ApplicationError, ClientDisconnected, comes_from_disconnect
-from uvicorn_worker.runtime import Runtime
+from uvicorn_worker.core.asgi import Event
+from uvicorn_worker.core.clock import ticks
+from uvicorn_worker.core.errors import ApplicationError, ClientDisconnected, comes_from_disconnect
+from uvicorn_worker.core.runtime import Runtime
 from uvicorn_worker.websocket.carrier import Carrier, Handshake
 from uvicorn_worker.websocket.frames import BINARY, TEXT, Closed, FrameConnection
 from uvicorn_worker.websocket.handshake import Agreement, offered_subprotocols

@@ -15,7 +15,7 @@ from collections.abc import Callable, Generator
 from contextvars import Context
 from typing import Any
 
-from uvicorn_worker.runtime import end_loop
+from uvicorn_worker.core.runtime import end_loop
 
 __all__ = ["Waiter"]
 

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 from gunicorn.glogging import Logger
 from gunicorn.instrument.statsd import Statsd
 
-from uvicorn_worker.asgi import ASGIApp, Event, Receive, Scope, Send, raw_path_of
-from uvicorn_worker.errors import comes_from_disconnect
-from uvicorn_worker.server.atoms import make_environ
+from uvicorn_worker.core.asgi import ASGIApp, Event, Receive, Scope, Send, raw_path_of
+from uvicorn_worker.core.errors import comes_from_disconnect
+from uvicorn_worker.logs.atoms import make_environ
 from uvicorn_worker.worker.views import RequestView, ResponseView
 
 if TYPE_CHECKING:

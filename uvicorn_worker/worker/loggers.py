@@ -15,8 +15,8 @@ import logging
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from uvicorn_worker.config import Config
-from uvicorn_worker.server.logs import LEVELS, TRACE
+from uvicorn_worker.core.config import Config
+from uvicorn_worker.logs.levels import LEVELS, TRACE
 from uvicorn_worker.worker.settings import log_level
 
 if TYPE_CHECKING:

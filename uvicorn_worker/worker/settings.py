@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 from gunicorn.config import AccessLogFormat
 
-from uvicorn_worker.config import Config, check_options
-from uvicorn_worker.errors import ConfigError
-from uvicorn_worker.server.logs import LEVELS
-from uvicorn_worker.sources import Given, from_environment, from_pyproject
-from uvicorn_worker.worker.tls import context_factory, oldest_version
+from uvicorn_worker.core.config import Config, check_options
+from uvicorn_worker.core.errors import ConfigError
+from uvicorn_worker.core.sources import Given, from_environment, from_pyproject
+from uvicorn_worker.logs.levels import LEVELS
+from uvicorn_worker.worker.ssl_context import context_factory, oldest_version
 
 if TYPE_CHECKING:
     from gunicorn.config import Config as GunicornConfig

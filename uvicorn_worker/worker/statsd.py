@@ -10,7 +10,7 @@ from typing import Any
 
 from gunicorn.instrument.statsd import Statsd
 
-from uvicorn_worker.runtime import AccessHook, Exchange
+from uvicorn_worker.core.runtime import AccessHook, Exchange
 
 __all__ = ["metrics_hook", "never_wait"]
 

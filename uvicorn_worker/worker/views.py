@@ -7,7 +7,7 @@ from functools import cached_property
 from http import HTTPStatus
 from typing import Any
 
-from uvicorn_worker.server.atoms import path_of, query_of
+from uvicorn_worker.logs.atoms import path_of, query_of
 
 __all__ = ["RequestView", "ResponseView"]
 

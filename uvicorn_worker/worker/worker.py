@@ -21,22 +21,22 @@ from gunicorn.arbiter import Arbiter
 from gunicorn.errors import AppImportError
 from gunicorn.workers.base import Worker
 
-from uvicorn_worker.config import Config
-from uvicorn_worker.errors import AppLoadError, ConfigError, LifespanError
+from uvicorn_worker.core.config import Config
+from uvicorn_worker.core.errors import AppLoadError, ConfigError, LifespanError
 from uvicorn_worker.http1.parsers import check_parser
 from uvicorn_worker.server import Server
 from uvicorn_worker.server.loading import adapt, load_env_file, loop_factory
-from uvicorn_worker.server.tls import check_tls, tls_is_on
-from uvicorn_worker.worker.access_log import access_hook
-from uvicorn_worker.worker.boot import FailureToken
+from uvicorn_worker.tls.contexts import check_tls, tls_is_on
+from uvicorn_worker.worker.access_hook import access_hook
+from uvicorn_worker.worker.error_page import failure_app, files_of
 from uvicorn_worker.worker.exit import leave_in_time
+from uvicorn_worker.worker.failure_token import FailureToken
 from uvicorn_worker.worker.hooks import with_hooks
 from uvicorn_worker.worker.loggers import adopt_loggers
-from uvicorn_worker.worker.reload import failure_app, files_of
 from uvicorn_worker.worker.settings import check_overrides, config_from_settings, outer_options
+from uvicorn_worker.worker.ssl_context import context_factory
+from uvicorn_worker.worker.stall_watch import StallWatch, describe_stall, enable_trace
 from uvicorn_worker.worker.statsd import never_wait
-from uvicorn_worker.worker.tls import context_factory
-from uvicorn_worker.worker.trace import StallWatch, describe_stall, enable_trace
 
 if TYPE_CHECKING:
     from gunicorn.config import Config as GunicornConfig

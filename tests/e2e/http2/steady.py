@@ -10,7 +10,7 @@ import asyncio
 from collections import Counter
 
 from tests.http2.wire import Client
-from uvicorn_worker.http2.codes import ACK, ErrorCode, FrameType
+from uvicorn_worker.http2.engine.codes import ACK, ErrorCode, FrameType
 
 __all__ = ["Steady"]
 

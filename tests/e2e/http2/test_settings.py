@@ -9,7 +9,7 @@ from gunicorn.config import KNOWN_SETTINGS
 
 from tests.e2e.harness import PATIENCE, Gunicorn
 from tests.http2.wire import Client
-from uvicorn_worker.http2.codes import FrameType, Setting
+from uvicorn_worker.http2.engine.codes import FrameType, Setting
 
 Serve = Callable[..., Gunicorn]
 

@@ -1,0 +1,202 @@
+"""`Config`: defaults, what each option may be, and the errors that name it."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import ssl
+from typing import Any
+
+import pytest
+
+from uvicorn_worker import Config
+from uvicorn_worker.core.errors import ConfigError, UvicornWorkerError
+
+
+async def app(scope: Any, receive: Any, send: Any) -> None:
+    """An application to name."""
+
+
+OPTIONS = [item.name for item in dataclasses.fields(Config)]
+
+# For each option, values that it takes and values that it refuses.
+VALUES: dict[str, tuple[list[Any], list[Any]]] = {
+    "app": ([app, "module:app", len], ["", None, 5, b"module:app", []]),
+    "factory": ([True, False], [0, 1, "yes", None]),
+    "interface": (["auto", "asgi3", "asgi2", "wsgi"], ["asgi", "", None, 3]),
+    "threads": ([None, 1, 40], [0, -1, 1.0, "5", True]),
+    "env_file": ([None, ".env"], [5, True, b".env"]),
+    "reset_contextvars": ([True, False], [0, 1, "on", None]),
+    "permit_unconventional_http_method": ([True, False], [0, 1, "on", None]),
+    "casefold_http_method": ([True, False], [0, 1, "on", None]),
+    "permit_unconventional_http_version": ([True, False], [0, 1, "on", None]),
+    "permit_obsolete_folding": ([True, False], [0, 1, "on", None]),
+    "header_map": (["drop", "refuse", "dangerous"], ["", "keep", None, True]),
+    "proxy_headers": ([True, False], [0, 1, "on", None]),
+    "forwarded_headers": (["for,proto", "", ["for", "host"], "forwarded, port,prefix"], ["by", ["x"], None, 5]),
+    "forwarded_allow_ips": (
+        ["*", "", "unix", "10.0.0.0/8, ::1", ["127.0.0.1", "fd00::/8"], "10.1.2.3/8"],
+        ["localhost", "10.0.0.0/33", ["1.2.3"], [5], None, True],
+    ),
+    "secure_scheme_headers": ([{}, {"X-FORWARDED-PROTO": "https"}], [[], None, {"X": 1}, {1: "x"}, "x"]),
+    "forwarder_headers": (["", "SCRIPT_NAME", ["REMOTE_USER"]], [None, 5, [5]]),
+    "proxy_protocol": (["off", "v1", "v2", "auto"], [True, False, "on", None, 1]),
+    "proxy_allow_ips": (["*", "10.0.0.0/8", ["unix"]], ["proxy", None, 5]),
+    "ssl_keyfile": ([None, "key.pem"], [5, True, b"key.pem"]),
+    "ssl_certfile": ([None, "cert.pem"], [5, True, b"cert.pem"]),
+    "ssl_keyfile_password": ([None, "secret"], [5, True]),
+    "ssl_version": ([None, "TLSv1.3", "TLSv1.2", ssl.TLSVersion.TLSv1_3], ["SSLv3", "TLSv1", 17, True]),
+    "ssl_cert_reqs": ([0, 1, 2, ssl.CERT_REQUIRED], [3, -1, "2", None, True]),
+    "ssl_ca_certs": ([None, "ca.pem"], [5, True]),
+    "ssl_ciphers": ([None, "ECDHE+AESGCM"], [5, True]),
+    "ssl_context_factory": ([None, len], ["module:factory", 5]),
+    "limit_connections": ([None, 1, 1000], [0, -1, 1.0, "5", True]),
+    "limit_max_memory": ([None, 1, 512], [0, -1, 1.0, "5", True]),
+    "limit_request_body": ([None, 0, 1, 10**9], [-1, 1.0, "5", True]),
+    "h11_max_incomplete_event_size": ([None, 1, 65536], [0, -1, 1.0, "5", True]),
+    "timeout_request_body": ([None, 0.5, 75], [0, -1, "5", True]),
+    "timeout_write": ([None, 0.5, 75], [0, -1, "5", True]),
+    "timeout_request": ([None, 0.5, 75], [0, -1, "5", True]),
+    "timeout_disconnect": ([None, 0, 0.5, 75], [-1, "5", True]),
+    "timeout_drain_delay": ([0, 0.5, 30], [-1, "5", None, True]),
+    "timeout_notify": ([None, 0.5, 30], [0, -1, "5", True]),
+    "timeout_startup": ([None, 0.5, 300], [0, -1, "5", True, math.nan, math.inf]),
+    "log_level": (["info", "trace"], ["verbose", "", None, 10]),
+    "access_log_format": ([None, "%(h)s"], [5, True]),
+    "loop": (["auto", "uvloop", "asyncio", "module:factory"], ["trio", "", None, 1, object()]),
+    "http": (["auto", "httptools", "h11"], ["h2", "", None, 11, "HTTPTOOLS"]),
+    "http2": (["off", "on"], [True, "", None, "h2c"]),
+    "http2_cleartext": (["off", "prior-knowledge", "upgrade", "both"], ["on", "", None, True]),
+    "http2_engine": (["auto", "native", "h2"], ["nghttp2", "", None]),
+    "http2_max_concurrent_streams": ([1, 100], [0, -1, 1.0, "5", True, None]),
+    "http2_initial_window_size": ([1, 65535, 2**31 - 1], [0, 2**31, 1.0, "5", True, None]),
+    "http2_max_frame_size": ([16384, 2**24 - 1], [16383, 2**24, 16384.0, "5", True, None]),
+    "http2_max_header_list_size": ([1024, 65536], [1023, 2**24 + 1, 65536.0, "5", True, None]),
+    "http2_ping_interval": ([None, 0, 0.5, 20], [-1, "5", True]),
+    "http2_ping_timeout": ([0, 0.5, 20], [-1, "5", None, True]),
+    "ws": (["auto", "websockets", "none"], ["wsproto", "", None, True]),
+    "ws_max_size": ([1, 16777216], [0, -1, 1.0, "5", True, None]),
+    "ws_max_queue": ([1, 32], [0, -1, 1.0, "5", True, None]),
+    "ws_ping_interval": ([None, 0, 0.5, 20], [-1, "5", True]),
+    "ws_ping_timeout": ([None, 0, 0.5, 20], [-1, "5", True]),
+    "ws_per_message_deflate": ([True, False], [0, 1, "on", None]),
+    "ws_close_timeout": ([0, 0.5, 10], [-1, "5", None, True]),
+    "lifespan": (["auto", "on", "off"], ["yes", "", None, True]),
+    "timeout_lifespan_startup": ([None, 0, 1, 2.5], [-1, "5", True, -0.1]),
+    "timeout_lifespan_shutdown": ([None, 0, 1, 2.5], [-1, "5", True]),
+    "root_path": (["", "/mounted"], [None, b"/x", 5]),
+    "server_header": ([True, False], [0, 1, "on", None]),
+    "date_header": ([True, False], [0, 1, "on", None]),
+    "headers": (
+        [[], (), [("a", "b")], ((b"a", b"b"),), [["a", b"b"]]],
+        [None, "a: b", {"a": "b"}, [("a",)], [("a", "b", "c")], [("a", 1)], ["ab"], [None], 5],
+    ),
+    "access_log": ([True, False], [0, 1, "-", None]),
+    "backlog": ([1, 2048], [0, -1, 1.5, "5", True, None]),
+    "limit_request_line": ([0, 1, 4094, 100_000], [-1, 1.0, "5", False, None]),
+    "limit_request_fields": ([1, 100, 32768], [0, -1, 1.0, "5", True, None]),
+    "limit_request_field_size": ([0, 1, 8190], [-1, 1.0, "5", True, None]),
+    "limit_concurrency": ([None, 1, 1000], [0, -1, 1.0, "5", True]),
+    "limit_max_requests": ([None, 1, 1000], [0, -1, 1.0, "5", True]),
+    "limit_max_requests_jitter": ([0, 5], [-1, 1.0, "5", True, None]),
+    "timeout_keep_alive": ([0, 0.5, 75], [-1, "5", None, True]),
+    "timeout_request_head": ([0, 0.5, 75], [-1, "5", None, True]),
+    "timeout_graceful_shutdown": ([None, 0, 0.5, 30], [-1, "5", True]),
+    "timeout_drain_idle": ([0, 0.5, 30], [-1, "5", None, True]),
+}
+TAKEN = [(name, value) for name, (good, _) in VALUES.items() for value in good]
+REFUSED = [(name, value) for name, (_, bad) in VALUES.items() for value in bad]
+
+
+def test_the_table_knows_every_option() -> None:
+    assert sorted(VALUES) == sorted(OPTIONS)
+
+
+@pytest.mark.parametrize(("name", "value"), TAKEN)
+def test_it_takes(name: str, value: Any) -> None:
+    assert getattr(Config(**{"app": app, name: value}), name) == value
+
+
+@pytest.mark.parametrize(("name", "value"), REFUSED)
+def test_it_refuses(name: str, value: Any) -> None:
+    with pytest.raises(ConfigError) as caught:
+        Config(**{"app": app, name: value})
+    message = str(caught.value)
+    assert message.startswith(f"option {name} = {value!r}: must be ")
+    assert "\n" not in message
+
+
+def test_the_defaults_are_taken_and_gunicorns_where_it_has_a_word() -> None:
+    config = Config(app=app)
+    assert (config.limit_request_line, config.limit_request_fields, config.limit_request_field_size) == (
+        4094,
+        100,
+        8190,
+    )
+    assert config.backlog == 2048
+    assert (config.loop, config.http, config.lifespan) == ("auto", "auto", "auto")
+
+
+def test_an_app_is_required() -> None:
+    with pytest.raises(ConfigError, match="option app"):
+        Config()
+
+
+def test_the_error_is_a_value_error_and_one_of_ours() -> None:
+    assert issubclass(ConfigError, ValueError)
+    assert issubclass(ConfigError, UvicornWorkerError)
+
+
+def test_it_is_frozen() -> None:
+    config = Config(app=app)
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        config.backlog = 5  # type: ignore[misc]
+
+
+def test_no_default_is_shared() -> None:
+    assert Config(app=app).headers is not Config(app=app).headers
+
+
+def test_each_option_has_its_meaning() -> None:
+    for item in dataclasses.fields(Config):
+        assert item.metadata["meaning"].endswith("."), item.name
+        assert item.metadata["rule"].allowed, item.name
+        assert isinstance(item.metadata["unit"], str), item.name
+        assert item.metadata["section"], item.name
+
+
+class TestFromOptions:
+    def test_it_makes_a_config(self) -> None:
+        config = Config.from_options({"app": app, "backlog": 5}, "a test")
+        assert (config.app, config.backlog) == (app, 5)
+
+    def test_an_unknown_option_is_refused_and_the_known_ones_are_named(self) -> None:
+        with pytest.raises(ConfigError) as caught:
+            Config.from_options({"app": app, "qqqqq": 5}, "a test")
+        message = str(caught.value)
+        assert message.startswith("option qqqqq = 5 (from a test): unknown; the options are ")
+        assert all(name in message for name in OPTIONS)
+
+    def test_a_misspelt_option_is_guessed(self) -> None:
+        with pytest.raises(ConfigError, match=r"option backlogs = 5 \(from a test\): unknown; did you mean backlog\?"):
+            Config.from_options({"app": app, "backlogs": 5}, "a test")
+
+    def test_the_source_of_a_bad_value_is_named(self) -> None:
+        with pytest.raises(ConfigError) as caught:
+            Config.from_options({"app": app, "backlog": 0}, "a test")
+        assert str(caught.value) == "option backlog = 0 (from a test): must be a whole number, 1 or more"
+
+
+def test_no_secret_is_shown() -> None:
+    assert "hidden" not in repr(Config(app=app, ssl_keyfile_password="hidden"))
+
+
+class TestTogether:
+    def test_a_delay_that_takes_all_of_the_time_is_refused(self) -> None:
+        with pytest.raises(ConfigError) as caught:
+            Config(app=app, timeout_drain_delay=30, timeout_graceful_shutdown=30)
+        assert str(caught.value) == "option timeout_drain_delay = 30: must be less than timeout_graceful_shutdown = 30"
+
+    @pytest.mark.parametrize(("delay", "graceful"), [(0, 0), (10, None), (10, 30)])
+    def test_a_delay_that_leaves_some_is_fine(self, delay: float, graceful: float | None) -> None:
+        Config(app=app, timeout_drain_delay=delay, timeout_graceful_shutdown=graceful)

@@ -1,0 +1,185 @@
+"""The atoms, each as Gunicorn's own logger has it, and compiled formats."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from gunicorn.glogging import Logger, SafeAtoms
+
+from tests.http1.apps import body, hello, respond, start
+from tests.scripted import get
+from tests.worker.exchanges import REQUESTS, exchange_of, headless_exchange, records_of, settings
+from uvicorn_worker.core.asgi import Receive, Scope, Send
+from uvicorn_worker.core.runtime import Exchange
+from uvicorn_worker.logs.atoms import Atoms, compile_format, make_environ
+from uvicorn_worker.worker.views import RequestView, ResponseView
+
+DEFAULT = '%(h)s %(l)s %(u)s %(t)s "%(r)s" %(s)s %(b)s "%(f)s" "%(a)s"'
+HANDBOOK = '%(h)s "%(r)s" %(s)s %(b)s %(D)s'
+NAMES = ["h", "l", "u", "t", "r", "s", "m", "U", "q", "H", "b", "B", "f", "a", "T", "D", "M", "L", "p"]
+
+
+@pytest.fixture
+def _one_moment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The clock stands still, for Gunicorn's logger too, and the request has taken 3.25 seconds."""
+    moment, strftime = time.localtime(1_000_000_000), time.strftime
+    monkeypatch.setattr(time, "time", lambda: 1_000_000_000.5)
+    monkeypatch.setattr(time, "strftime", lambda form, at=moment: strftime(form, at))
+    monkeypatch.setattr(time, "monotonic", lambda: 1003.25)
+
+
+@pytest.fixture
+def log() -> Iterator[Logger]:
+    """Gunicorn's logger, which writes its lines nowhere."""
+    with records_of("gunicorn.access", "gunicorn.error"):
+        yield Logger(settings(accesslog="/dev/null", errorlog="/dev/null"))
+
+
+def gunicorns_atoms(log: Logger, exchange: Exchange, elapsed: timedelta) -> Any:
+    scope, target = exchange.scope, exchange.target
+    response = ResponseView(exchange.status, exchange.response_headers, exchange.body_sent)
+    return SafeAtoms(log.atoms(response, RequestView(scope, target), make_environ(scope, target), elapsed))
+
+
+class TestAtoms:
+    @pytest.mark.usefixtures("_one_moment")
+    @pytest.mark.parametrize("request_", REQUESTS.values(), ids=REQUESTS)
+    def test_each_is_gunicorns(self, log: Logger, request_: bytes) -> None:
+        exchange = exchange_of(request_)
+        exchange.started = 1000.0
+        ours, theirs = Atoms(exchange), gunicorns_atoms(log, exchange, timedelta(seconds=3.25))
+        named = [f"{{{name}}}{kind}" for name in ("Host", "x-twice", "X-Quote", "x-none") for kind in "ioe"]
+        named += ["{http_host}e", "{HTTP_X_QUOTE}e", "{wsgi.url_scheme}e", "{content-type}o", "{raw_uri}e"]
+        for name in [*NAMES, *named, "x", "none", "{host}", "{}i"]:
+            assert ours[name] == theirs[name], name
+
+    def test_over_a_unix_socket(self, log: Logger) -> None:
+        exchange = exchange_of(transport={"peername": "", "sockname": "/run/app.sock"})
+        ours, theirs = Atoms(exchange), gunicorns_atoms(log, exchange, timedelta(0))
+        for name in ("h", "r", "{server_name}e", "{remote_addr}e", "{remote_port}e", "{server_port}e"):
+            assert ours[name] == theirs[name], name
+        assert ours["h"] == "-"
+
+    def test_the_bytes_are_those_of_the_body(self) -> None:
+        async def app(scope: Scope, receive: Receive, send: Send) -> None:
+            await respond(start(), body(b"one", more=True), body(b"three"))(scope, receive, send)
+
+        atoms = Atoms(exchange_of(get(), app))
+        assert (atoms["b"], atoms["B"]) == ("8", 8)
+
+    def test_a_body_that_is_not_sent_does_not_count(self) -> None:
+        assert Atoms(exchange_of(get(method="HEAD"), hello))["B"] == 0
+
+    def test_the_status_is_the_responses(self) -> None:
+        assert Atoms(exchange_of(get(), respond(start(404), body(b"none"))))["s"] == "404"
+        assert Atoms(exchange_of(get(), respond()))["s"] == "500"
+
+    def test_it_is_a_mapping_of_them_all(self) -> None:
+        atoms = Atoms(exchange_of())
+        assert isinstance(atoms, Mapping)
+        assert list(atoms) == NAMES
+        assert len(atoms) == len(NAMES)
+        assert dict(atoms)["m"] == "GET"
+
+    @pytest.mark.parametrize("target", ["/users/1", "/users/1?x=y", "/r/users"])
+    def test_with_a_root_path_the_target_is_the_clients(self, target: str) -> None:
+        atoms = Atoms(exchange_of(get(target), root_path="/r"))
+        assert atoms["r"] == f"GET {target} HTTP/1.1"
+        assert atoms["U"] == target.partition("?")[0]
+
+    @pytest.mark.parametrize("root_path", ["/api", "/users", "/longer/than/the/path"])
+    def test_a_root_path_that_the_application_sets_changes_nothing(self, root_path: str) -> None:
+        # FastAPI(root_path=...) and Starlette's Mount write into the scope that they were called with.
+        async def app(scope: Scope, receive: Receive, send: Send) -> None:
+            scope["root_path"] = root_path
+            await hello(scope, receive, send)
+
+        atoms = Atoms(exchange_of(get("/users/1?x"), app))
+        assert atoms["r"] == "GET /users/1?x HTTP/1.1"
+        assert atoms["U"] == "/users/1"
+
+    def test_a_path_that_the_application_sets_changes_nothing(self) -> None:
+        async def app(scope: Scope, receive: Receive, send: Send) -> None:
+            scope["path"] = "/rest"
+            await hello(scope, receive, send)
+
+        assert Atoms(exchange_of(get("/mounted/rest"), app))["r"] == "GET /mounted/rest HTTP/1.1"
+
+
+class TestFormats:
+    @pytest.mark.parametrize(
+        "access_log_format",
+        [
+            DEFAULT,
+            HANDBOOK,
+            "%(m)s",
+            "",
+            "no atoms",
+            "100%% %(h)s",
+            "%%(h)s %(m)s",
+            "%(D)d %(B)d",
+            "%(s)5s|%(m)-6s|",
+            "%(none)s %({none}i)s",
+            "%({X-Twice}i)s %({X-TWICE}o)s %({HTTP_HOST}e)s",
+            '{"path": "%(U)s", "agent": "%(a)s", "t": "%(t)s"}',
+            "%(h)s\t%(r)s\u20ac",
+        ],
+    )
+    @pytest.mark.usefixtures("_one_moment")
+    def test_each_gives_gunicorns_line(self, log: Logger, access_log_format: str) -> None:
+        exchange = exchange_of(REQUESTS["fields"])
+        exchange.started = 1000.0
+        theirs = gunicorns_atoms(log, exchange, timedelta(seconds=3.25))
+        assert compile_format(access_log_format)(Atoms(exchange)) == access_log_format % theirs
+
+    def test_only_what_is_named_is_computed(self) -> None:
+        exchange = exchange_of()
+        exchange.scope.clear()
+        assert compile_format("%(s)s %(b)s %(l)s")(Atoms(exchange)) == "200 13 -"
+
+
+class TestEnviron:
+    def test_repeated_fields_are_joined(self) -> None:
+        exchange = exchange_of(get("/", "X-A: 1", "X-A: 2", "Content-Length: 0", "Content-Type: t"))
+        environ = make_environ(exchange.scope, exchange.target)
+        assert (environ["HTTP_X_A"], environ["CONTENT_LENGTH"], environ["CONTENT_TYPE"]) == ("1,2", "0", "t")
+
+
+class TestWithoutARequest:
+    """What the server answers before it has read a head."""
+
+    @pytest.mark.parametrize(
+        "access_log_format", [DEFAULT, HANDBOOK, "%(m)s %(U)s %(q)s|%({host}i)s %({host}o)s %({host}e)s"]
+    )
+    def test_each_format_gives_a_line(self, access_log_format: str) -> None:
+        atoms = Atoms(headless_exchange(408))
+        assert compile_format(access_log_format)(atoms)
+        assert access_log_format % atoms
+
+    def test_there_is_no_request_line(self) -> None:
+        atoms = Atoms(headless_exchange(408))
+        assert (
+            compile_format('%(h)s "%(r)s" %(s)s %(b)s "%(f)s" "%(a)s" %(u)s')(atoms) == '192.0.2.7 "-" 408 0 "-" "-" -'
+        )
+        assert (atoms["m"], atoms["U"], atoms["q"], atoms["H"]) == ("-", "-", "", "HTTP/1.1")
+
+
+def test_the_time_is_that_of_the_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [1_000_000_000.0]
+    monkeypatch.setattr(time, "time", lambda: now[0])
+    atoms = Atoms(headless_exchange(400))
+    seen = []
+    for moment in (1_000_000_000.0, 1_000_000_000.9, 1_000_000_001.0):
+        now[0] = moment
+        seen.append(atoms["t"])
+    assert seen[0] == seen[1] == time.strftime("[%d/%b/%Y:%H:%M:%S %z]", time.localtime(1_000_000_000))
+    assert seen[2] == time.strftime("[%d/%b/%Y:%H:%M:%S %z]", time.localtime(1_000_000_001))
+
+
+def test_a_response_that_was_cut_is_logged_with_what_was_sent() -> None:
+    app = respond(start(), body(b"12345", more=True))
+    assert Atoms(exchange_of(get(), app))["b"] == "5"

@@ -1,0 +1,121 @@
+"""What is under way, in words."""
+
+from __future__ import annotations
+
+import asyncio
+from types import SimpleNamespace
+from typing import Any
+
+from tests.http1.apps import Gate
+from tests.scripted import Harness, get
+from tests.switching.test_websocket_upgrade import handshake
+from uvicorn_worker.core.asgi import Receive, Scope, Send
+from uvicorn_worker.logs.in_flight import census, describe_exchanges, running_task
+
+
+def exchange(target: bytes = b"/", started: float = 100.0, **values: Any) -> Any:
+    scope = {"type": "http", "method": "GET", "client": ("192.0.2.7", 50123), **values.pop("scope", {})}
+    return SimpleNamespace(**{"scope": scope, "target": target, "started": started, "task": object(), **values})
+
+
+def connection(idle: bool) -> Any:
+    return SimpleNamespace(idle=idle)
+
+
+class TestDescribe:
+    def test_the_oldest_comes_first(self) -> None:
+        exchanges = [exchange(b"/new?q=1", 109.0), exchange(b"/old", 90.0, scope={"method": "POST"})]
+        assert describe_exchanges(exchanges, 110.0) == [
+            "POST /old for 20.0 s, from 192.0.2.7:50123",
+            "GET /new?q=1 for 1.0 s, from 192.0.2.7:50123",
+        ]
+
+    def test_other_kinds(self) -> None:
+        exchanges = [
+            exchange(scope={"client": None}, started=1.0),
+            exchange(status=101, started=2.0),
+            exchange(b"/ws", scope={"type": "websocket"}, started=3.0),
+            exchange(started=99.0),
+        ]
+        assert describe_exchanges(exchanges, 10.0) == [
+            "GET / for 9.0 s, from a unix socket",
+            "WebSocket / for 8.0 s, from 192.0.2.7:50123",
+            "WebSocket /ws for 7.0 s, from 192.0.2.7:50123",
+            "GET / for 0.0 s, from 192.0.2.7:50123",
+        ]
+
+    def test_the_one_that_has_the_loop_is_marked(self) -> None:
+        running: Any = object()
+        exchanges = [exchange(b"/waits", 1.0), exchange(b"/runs", 2.0, task=running)]
+        waits, runs = describe_exchanges(exchanges, 3.0, running)
+        assert not waits.endswith(")")
+        assert runs == "GET /runs for 1.0 s, from 192.0.2.7:50123 (it has the event loop)"
+
+    def test_so_is_one_in_its_first_step(self) -> None:
+        running: Any = object()
+        assert describe_exchanges([exchange(task=None)], 100.0, running)[0].endswith("(it has the event loop)")
+        assert not describe_exchanges([exchange(task=None)], 100.0)[0].endswith(")")
+
+
+class TestCensus:
+    def test_of_nothing(self) -> None:
+        found = census([], [])
+        assert str(found) == "0 requests, 0 WebSockets, 0 streams, 0 idle connections"
+
+    def test_each_is_counted_once(self) -> None:
+        exchanges = [exchange(), exchange(), exchange(status=200), exchange(status=101)]
+        connections = [connection(False)] * 4 + [connection(True)] * 3 + [connection(False)]
+        assert str(census(exchanges, connections, 1)) == (
+            "2 requests, 1 WebSocket, 1 stream, 3 idle connections, 2 connections in reading or closing"
+        )
+
+    def test_many_requests_on_one_connection(self) -> None:
+        assert str(census([exchange()] * 5, [connection(False)])) == (
+            "5 requests, 0 WebSockets, 0 streams, 0 idle connections"
+        )
+
+
+def test_the_running_task() -> None:
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        assert running_task(loop) is asyncio.current_task()
+
+    asyncio.run(main())
+
+
+def test_there_may_be_none() -> None:
+    loop = asyncio.new_event_loop()
+    assert running_task(loop) is None
+    loop.close()
+
+
+def test_a_line_each_the_oldest_first() -> None:
+    gate = Gate()
+    harness = Harness(gate, root_path="/mounted")
+    # Without an access log nobody asks for a better time than that of the last tick.
+    harness.runtime.now = 99.0
+    harness.connect(peername="/run/a.sock").send(get("/d", method="DELETE"))
+    harness.runtime.now = 90.0
+    harness.connect().send(get("/a?b=c"))
+    assert describe_exchanges(harness.runtime.exchanges, 100.25) == [
+        "GET /a?b=c for 10.2 s, from 192.0.2.7:50123",
+        "DELETE /d for 1.2 s, from a unix socket",
+    ]
+    harness.close()
+
+
+def test_a_websocket() -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "websocket.accept"})
+        await receive()
+        await receive()
+
+    harness = Harness(app)
+    harness.connect().send(handshake())
+    (line,) = describe_exchanges(harness.runtime.exchanges, 0.0)
+    assert line.startswith("WebSocket / for 0.0 s")
+    harness.close()
+
+
+def test_none() -> None:
+    assert describe_exchanges([], 0.0) == []

@@ -1,0 +1,413 @@
+"""WebSocket over HTTP/2 (RFC 8441): an extended CONNECT, and then frames in DATA."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from websockets.frames import Frame, Opcode
+from websockets.protocol import CLIENT, OPEN, Protocol
+
+from tests.http2.conftest import ENGINES, Talk
+from tests.scripted import Harness
+from uvicorn_worker.http2.engine.codes import FrameType, Setting
+from uvicorn_worker.logs.in_flight import census, describe_exchanges
+
+Start = Callable[..., "Socket"]
+
+
+class Socket:
+    """A WebSocket on stream 1 of a connection."""
+
+    def __init__(self, harness: Harness, settings: dict[int, int] | None = None) -> None:
+        self.talk = Talk(harness, settings=settings)
+        self.wire = self.talk.wire
+        self.core = Protocol(CLIENT, state=OPEN, max_size=None)
+        self.frames: list[Frame] = []
+        self._read = 0
+
+    def ask(self, *fields: tuple[bytes, bytes], path: bytes = b"/chat", protocol: bytes = b"websocket") -> Socket:
+        pseudo = self.wire.request_fields(path, (b"sec-websocket-version", b"13"), *fields, method=b"CONNECT")
+        self.talk.send(self.wire.headers(1, [(b":protocol", protocol), *pseudo], end=False))
+        self.wire.next_id = 3
+        return self.read()
+
+    def send(self, text: str | bytes, *, end: bool = False) -> Socket:
+        (self.core.send_text if isinstance(text, str) else self.core.send_binary)(
+            text.encode() if isinstance(text, str) else text
+        )
+        return self.flush(end=end)
+
+    def flush(self, *, end: bool = False) -> Socket:
+        self.talk.send(self.wire.data(1, b"".join(self.core.data_to_send()), end=end))
+        return self.read()
+
+    def close(self, code: int = 1000) -> Socket:
+        self.core.send_close(code)
+        return self.flush()
+
+    def read(self) -> Socket:
+        """Take what the server has sent on the stream."""
+        data = self.talk.pull().stream(1).body[self._read :]
+        self._read += len(data)
+        self.core.receive_data(data)
+        self.frames += self.core.events_received()  # type: ignore[arg-type]
+        return self
+
+    @property
+    def texts(self) -> list[str]:
+        return [bytes(frame.data).decode() for frame in self.frames if frame.opcode is Opcode.TEXT]
+
+    @property
+    def close_code(self) -> int | None:
+        return self.core.close_rcvd.code if self.core.close_rcvd is not None else None
+
+    @property
+    def stream(self) -> Any:
+        return self.talk.stream(1)
+
+
+@pytest.fixture(params=ENGINES)
+def start(request: pytest.FixtureRequest) -> Iterator[Start]:
+    """A connection to an application: `start(app, **options)`."""
+    started: list[Harness] = []
+
+    def start(app: Any, *, settings: dict[int, int] | None = None, **options: Any) -> Socket:
+        harness = Harness(app, **{"http2": "on", "http2_engine": request.param, **options})
+        started.append(harness)
+        return Socket(harness, settings)
+
+    yield start
+    for harness in started:
+        harness.close()
+
+
+class Echo:
+    """Echoes texts, and remembers what it was told."""
+
+    def __init__(self, accept: dict[str, Any] | None = None) -> None:
+        self.accept = {"type": "websocket.accept", **(accept or {})}
+        self.scope: Any = None
+        self.events: list[Any] = []
+        self.raised: list[BaseException] = []
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        self.scope = scope
+        try:
+            while True:
+                event = await receive()
+                self.events.append(event)
+                if event["type"] == "websocket.connect":
+                    await send(self.accept)
+                elif event["type"] == "websocket.disconnect":
+                    return
+                elif event.get("text") == "leave":
+                    await send({"type": "websocket.close", "code": 4000, "reason": "asked to"})
+                    return
+                else:
+                    await send({"type": "websocket.send", "text": "echo " + event["text"]})
+        except BaseException as exc:
+            self.raised.append(exc)
+            raise
+
+
+class TestHandshake:
+    def test_it_is_answered_200(self, start: Start) -> None:
+        app = Echo({"subprotocol": "chat", "headers": [(b"x-own", b"1")]})
+        socket = start(app).ask((b"sec-websocket-protocol", b"chat, other"))
+        names = [name for name, _ in socket.stream.fields]
+        assert socket.stream.status == 200
+        assert socket.stream.get(b"sec-websocket-protocol") == b"chat"
+        assert socket.stream.get(b"x-own") == b"1"
+        assert not {b"sec-websocket-accept", b"upgrade", b"connection"} & set(names)
+        assert not socket.stream.ended
+        scope = app.scope
+        assert (scope["type"], scope["http_version"], scope["scheme"]) == ("websocket", "2", "ws")
+        assert (scope["path"], scope["subprotocols"]) == ("/chat", ["chat", "other"])
+        assert "method" not in scope
+        assert b"sec-websocket-key" not in dict(scope["headers"])
+        assert scope["extensions"]["websocket.http.response"] == {}
+
+    def test_compression_is_negotiated(self, start: Start) -> None:
+        socket = start(Echo()).ask((b"sec-websocket-extensions", b"permessage-deflate; client_max_window_bits"))
+        assert b"permessage-deflate" in (socket.stream.get(b"sec-websocket-extensions") or b"")
+
+    def test_another_version(self, start: Start) -> None:
+        socket = start(Echo())
+        pseudo = socket.wire.request_fields(b"/", (b"sec-websocket-version", b"8"), method=b"CONNECT")
+        socket.talk.send(socket.wire.headers(1, [(b":protocol", b"websocket"), *pseudo], end=False))
+        assert socket.stream.status == 400
+        assert socket.stream.get(b"sec-websocket-version") == b"13"
+
+    def test_another_protocol(self, start: Start) -> None:
+        assert start(Echo()).ask(protocol=b"connect-udp").stream.status == 501
+
+    def test_websocket_turned_off(self, start: Start) -> None:
+        socket = start(Echo(), ws="none")
+        assert Setting.ENABLE_CONNECT_PROTOCOL not in socket.wire.frames[0].settings
+        assert socket.ask().stream.status == 501
+
+    def test_denied(self, start: Start) -> None:
+        async def app(scope: Any, receive: Any, send: Any) -> None:
+            await receive()
+            await send({"type": "websocket.close"})
+
+        assert start(app).ask().stream.status == 403
+
+    def test_denied_with_a_response(self, start: Start) -> None:
+        async def app(scope: Any, receive: Any, send: Any) -> None:
+            await receive()
+            await send({"type": "websocket.http.response.start", "status": 401, "headers": [(b"x", b"y")]})
+            await send({"type": "websocket.http.response.body", "body": b"who ", "more_body": True})
+            await send({"type": "websocket.http.response.body", "body": b"are you?"})
+
+        socket = start(app).ask()
+        assert (socket.stream.status, socket.stream.body, socket.stream.ended) == (401, b"who are you?", True)
+
+    def test_not_answered(self, start: Start) -> None:
+        async def app(scope: Any, receive: Any, send: Any) -> None:
+            """Says nothing."""
+
+        assert start(app).ask().stream.status == 500
+
+    def test_failed(self, start: Start) -> None:
+        async def app(scope: Any, receive: Any, send: Any) -> None:
+            raise RuntimeError("broken")
+
+        assert start(app).ask().stream.status == 500
+
+    def test_frames_that_came_before_the_answer(self, start: Start) -> None:
+        socket = start(Echo())
+        pseudo = socket.wire.request_fields(b"/", (b"sec-websocket-version", b"13"), method=b"CONNECT")
+        socket.core.send_text(b"early")
+        head = socket.wire.headers(1, [(b":protocol", b"websocket"), *pseudo], end=False)
+        socket.talk.send(head, socket.wire.data(1, b"".join(socket.core.data_to_send())))
+        assert socket.read().texts == ["echo early"]
+
+    def test_the_client_leaves_before_the_answer(self, start: Start) -> None:
+        events = []
+
+        async def app(scope: Any, receive: Any, send: Any) -> None:
+            events.append((await receive())["type"])
+            events.append((await receive())["type"])
+
+        socket = start(app).ask()
+        socket.talk.send(socket.wire.reset(1))
+        assert events == ["websocket.connect", "websocket.disconnect"]
+
+    def test_the_client_ends_its_side_before_the_answer(self, start: Start) -> None:
+        async def app(scope: Any, receive: Any, send: Any) -> None:
+            await receive()
+            await receive()
+
+        socket = start(app).ask()
+        harness = socket.talk.harness
+        for exchange in list(harness.runtime.exchanges):
+            harness.inside(exchange.disconnect)
+        socket.talk.pull()
+        assert socket.stream.reset == 8
+
+    def test_a_request_that_has_ended_its_side(self, start: Start) -> None:
+        app = Echo()
+        socket = start(app)
+        pseudo = socket.wire.request_fields(b"/", (b"sec-websocket-version", b"13"), method=b"CONNECT")
+        socket.talk.send(socket.wire.headers(1, [(b":protocol", b"websocket"), *pseudo]))
+        assert socket.stream.status == 200
+        assert socket.stream.reset == 8
+        assert app.events[-1]["code"] == 1006
+
+
+class TestMessages:
+    def test_both_ways(self, start: Start) -> None:
+        socket = start(Echo()).ask().send("one").send("two")
+        assert socket.texts == ["echo one", "echo two"]
+
+    def test_beside_requests(self, start: Start) -> None:
+        echo = Echo()
+
+        async def app(scope: Any, receive: Any, send: Any) -> None:
+            if scope["type"] == "websocket":
+                await echo(scope, receive, send)
+            else:
+                await send({"type": "http.response.start", "status": 204})
+                await send({"type": "http.response.body"})
+
+        socket = start(app).ask().send("one")
+        assert socket.talk.get().status == 204
+        assert socket.send("two").texts == ["echo one", "echo two"]
+
+    def test_frames_in_pieces(self, start: Start) -> None:
+        socket = start(Echo()).ask()
+        socket.core.send_text(b"x" * 300)
+        data = b"".join(socket.core.data_to_send())
+        for at in range(0, len(data), 50):
+            socket.talk.send(socket.wire.data(1, data[at : at + 50]))
+        assert socket.read().texts == ["echo " + "x" * 300]
+
+    def test_what_is_sent_in_one_turn_is_one_frame(self, start: Start) -> None:
+        async def app(scope: Any, receive: Any, send: Any) -> None:
+            await receive()
+            await send({"type": "websocket.accept"})
+            for _ in range(5):
+                await send({"type": "websocket.send", "text": "x"})
+            await receive()
+
+        socket = start(app).ask()
+        assert socket.texts == ["x"] * 5
+        assert len([size for size in socket.stream.sizes if size]) == 1
+
+    def test_the_window_is_the_backpressure(self, start: Start) -> None:
+        sent = []
+
+        async def app(scope: Any, receive: Any, send: Any) -> None:
+            await receive()
+            await send({"type": "websocket.accept"})
+            for number in range(100):
+                await send({"type": "websocket.send", "bytes": bytes(50000)})
+                sent.append(number)
+            await receive()
+
+        socket = start(app).ask()
+        assert len(sent) < 10
+        for _ in range(100):
+            socket.talk.send(socket.wire.window(65535), socket.wire.window(65535, 1))
+        assert len(sent) == 100
+        assert len(socket.read().frames) == 100
+
+    def test_a_client_whose_messages_are_not_taken_gets_no_credit(self, start: Start) -> None:
+        taken: list[Any] = []
+        socket = start(_waits(taken), ws_max_queue=2).ask()
+        for _ in range(4):
+            socket.send("x" * 15000)
+        credit = sum(one.number for one in socket.wire.of(FrameType.WINDOW_UPDATE) if one.stream_id == 1)
+        assert credit < 60000
+        taken[0].set_result(None)
+        socket.talk.pull()
+        for _ in range(20):
+            socket.send("y" * 15000)
+        assert len(taken) == 25
+
+
+def _waits(taken: list[Any]) -> Any:
+    """Takes no message before the test lets it; remembers them behind the future in `taken`."""
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        import asyncio
+
+        await receive()
+        await send({"type": "websocket.accept"})
+        taken.append(asyncio.get_running_loop().create_future())
+        await taken[0]
+        while (event := await receive())["type"] == "websocket.receive":
+            taken.append(event)
+
+    return app
+
+
+class TestClosing:
+    def test_by_the_client(self, start: Start) -> None:
+        app = Echo()
+        socket = start(app).ask().close(1000)
+        assert app.events[-1]["type"] == "websocket.disconnect"
+        assert app.events[-1]["code"] == 1000
+        assert socket.close_code == 1000
+        assert socket.stream.ended
+        socket.talk.send(socket.wire.data(1, end=True))
+        assert socket.stream.reset is None
+
+    def test_by_the_application(self, start: Start) -> None:
+        socket = start(Echo()).ask().send("leave")
+        assert socket.close_code == 4000
+        assert not socket.stream.ended
+        socket.flush()
+        assert socket.stream.ended
+
+    def test_a_client_that_does_not_end_its_side(self, start: Start) -> None:
+        socket = start(Echo()).ask().close()
+        socket.talk.tick(4)
+        assert socket.stream.reset == 0
+        assert socket.talk.harness.runtime.exchanges == set()
+
+    @pytest.mark.parametrize("how", ["end", "reset", "gone"])
+    def test_without_a_word(self, start: Start, how: str) -> None:
+        app = Echo()
+        socket = start(app).ask()
+        if how == "gone":
+            socket.talk.connection.leave()
+        else:
+            socket.talk.send(socket.wire.data(1, end=True) if how == "end" else socket.wire.reset(1))
+        assert (app.events[-1]["type"], app.events[-1]["code"]) == ("websocket.disconnect", 1006)
+        if how == "end":
+            assert socket.stream.reset == 8
+
+    def test_what_is_not_websocket(self, start: Start) -> None:
+        app = Echo()
+        socket = start(app).ask()
+        socket.talk.send(socket.wire.data(1, b"\xff\xff\xff\xff"))
+        assert socket.read().close_code == 1002
+        assert app.events[-1]["code"] == 1002
+        assert socket.stream.ended
+
+    def test_the_server_stops(self, start: Start) -> None:
+        app = Echo()
+        socket = start(app).ask()
+        socket.talk.each_protocol("drain")
+        assert socket.read().close_code == 1012
+        assert app.events[-1]["code"] == 1012
+        socket.flush()
+        socket.talk.send(socket.wire.data(1, end=True))
+        socket.talk.tick(2)
+        assert socket.talk.closed
+
+    def test_the_server_stops_before_the_answer(self, start: Start) -> None:
+        async def app(scope: Any, receive: Any, send: Any) -> None:
+            await receive()
+            await receive()
+
+        socket = start(app).ask()
+        harness = socket.talk.harness
+        harness.runtime.draining = True
+        for exchange in list(harness.runtime.exchanges):
+            harness.inside(exchange.abandon)
+        assert socket.talk.pull().stream(1).status == 503
+
+    def test_pings(self, start: Start) -> None:
+        socket = start(Echo(), ws_ping_interval=5, ws_ping_timeout=3).ask()
+        socket.talk.tick(6)
+        assert [frame.opcode for frame in socket.read().frames] == [Opcode.PING]
+        socket.talk.tick(4)
+        assert socket.read().close_code == 1011
+
+    def test_a_closing_handshake_that_is_not_answered(self, start: Start) -> None:
+        socket = start(Echo(), ws_close_timeout=3).ask().send("leave")
+        socket.talk.tick(4)
+        assert socket.stream.reset == 8
+
+    def test_an_application_that_fails(self, start: Start) -> None:
+        async def app(scope: Any, receive: Any, send: Any) -> None:
+            await receive()
+            await send({"type": "websocket.accept"})
+            raise RuntimeError("broken")
+
+        assert start(app).ask().close_code == 1011
+
+
+def test_it_is_a_websocket_to_whoever_counts(start: Start) -> None:
+    socket = start(Echo()).ask()
+    runtime = socket.talk.harness.runtime
+    assert census(runtime.exchanges, runtime.connections).websockets == 1
+    assert describe_exchanges(runtime.exchanges, 0.0)[0].startswith("WebSocket /chat ")
+    assert not any(connection.idle or connection.lingering for connection in runtime.connections)
+
+
+def test_it_is_counted_and_logged_once(start: Start) -> None:
+    socket = start(Echo())
+    runtime = socket.talk.harness.runtime
+    seen: list[Any] = []
+    reached: list[int] = []
+    runtime.limit_requests, runtime.on_limit = 1, lambda: reached.append(1)
+    runtime.access = lambda exchange: seen.append((exchange.target, exchange.status))
+    socket.ask().send("one").close()
+    socket.talk.send(socket.wire.data(1, end=True))
+    assert (runtime.requests, reached, seen) == (1, [1], [(b"/chat", 200)])

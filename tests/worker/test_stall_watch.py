@@ -1,0 +1,154 @@
+"""What a blocked worker leaves in the log."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from uvicorn_worker.worker.stall_watch import StallWatch, describe_stall, enable_trace
+
+
+@pytest.fixture
+def logger() -> Iterator[logging.Logger]:
+    logger = logging.getLogger("tests.worker.trace")
+    logger.propagate = False
+    yield logger
+    for handler in list(logger.handlers):
+        logger.removeHandler(handler)
+        handler.close()
+
+
+class TestStacks:
+    @pytest.fixture
+    def enabled(self, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+        """What faulthandler was told to write to."""
+        files: list[Any] = []
+        monkeypatch.setattr("faulthandler.enable", lambda file, all_threads: files.append((file, all_threads)))
+        return files
+
+    def test_it_goes_to_the_stream_of_the_error_log(
+        self, logger: logging.Logger, enabled: list[Any], tmp_path: Path
+    ) -> None:
+        handler = logging.FileHandler(tmp_path / "error.log")
+        logger.addHandler(handler)
+        enable_trace(logger)
+        assert enabled == [(handler.stream, True)]
+
+    def test_a_handler_without_a_descriptor_is_passed_over(
+        self, logger: logging.Logger, enabled: list[Any], tmp_path: Path
+    ) -> None:
+        class Odd:
+            def fileno(self) -> int:
+                return -1
+
+        closed = (tmp_path / "closed.log").open("w")
+        closed.close()
+        for stream in (Odd(), object(), closed):
+            logger.addHandler(logging.StreamHandler(stream))  # type: ignore[type-var]
+        logger.addHandler(logging.NullHandler())
+        handler = logging.FileHandler(tmp_path / "error.log")
+        logger.addHandler(handler)
+        enable_trace(logger)
+        assert enabled == [(handler.stream, True)]
+
+    def test_without_any_it_is_stderr(
+        self, logger: logging.Logger, enabled: list[Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        with (tmp_path / "stderr").open("w") as stream:
+            monkeypatch.setattr(sys, "stderr", stream)
+            enable_trace(logger)
+            assert enabled == [(stream, True)]
+
+    def test_nowhere_to_write_is_no_error(
+        self, logger: logging.Logger, enabled: list[Any], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(sys, "stderr", None)
+        enable_trace(logger)
+        assert enabled == []
+
+
+class TestStall:
+    @pytest.fixture
+    def loop(self) -> Iterator[asyncio.AbstractEventLoop]:
+        loop = asyncio.new_event_loop()
+        yield loop
+        loop.close()
+
+    def server(self, loop: asyncio.AbstractEventLoop, *targets: bytes) -> Any:
+        scope = {"type": "http", "method": "GET", "client": ("192.0.2.7", 50123)}
+        now = time.monotonic()
+        exchanges = [
+            SimpleNamespace(scope=scope, target=target, started=now - 5 - number, task=object())
+            for number, target in enumerate(targets)
+        ]
+        return SimpleNamespace(started=True, runtime=SimpleNamespace(exchanges=exchanges, loop=loop))
+
+    def test_while_it_starts(self) -> None:
+        text = describe_stall(SimpleNamespace(started=False), 30.04)  # type: ignore[arg-type]
+        assert text == "The event loop has stood still for 30.0 s, before the application was started."
+
+    def test_with_nothing_in_flight(self, loop: asyncio.AbstractEventLoop) -> None:
+        text = describe_stall(self.server(loop), 30)
+        assert text == "The event loop has stood still for 30.0 s, with no request in flight."
+
+    def test_each_request_has_a_line(self, loop: asyncio.AbstractEventLoop) -> None:
+        text = describe_stall(self.server(loop, b"/a", b"/b?c=d"), 30)
+        assert text.split("\n") == [
+            "The event loop has stood still for 30.0 s, with 2 requests in flight:",
+            "  GET /b?c=d for 6.0 s, from 192.0.2.7:50123",
+            "  GET /a for 5.0 s, from 192.0.2.7:50123",
+        ]
+
+    def test_of_many_the_one_that_has_the_loop_is_named(
+        self, loop: asyncio.AbstractEventLoop, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        server = self.server(loop, *(b"/%d" % number for number in range(60)))
+        # The youngest, which would be left out.
+        monkeypatch.setattr(
+            "uvicorn_worker.worker.stall_watch.running_task", lambda _: server.runtime.exchanges[0].task
+        )
+        lines = describe_stall(server, 30).split("\n")
+        assert lines[1] == "  GET /0 for 5.0 s, from 192.0.2.7:50123 (it has the event loop)"
+        assert len(lines) == 1 + 1 + 50 + 1
+        assert lines[-1] == "  and 9 more"
+
+
+class TestStallWatch:
+    def test_it_reports_once_for_each_stall(self) -> None:
+        beat, reports, reported = [time.monotonic()], [], threading.Event()
+
+        def report() -> None:
+            reports.append(beat[0])
+            reported.set()
+
+        watch = StallWatch(0.05, lambda: beat[0], report)
+        watch.start()
+        assert reported.wait(10)
+        # The signal comes after that: it is not said again.
+        watch.report()
+        reported.clear()
+        beat[0] = time.monotonic()
+        assert reported.wait(10)
+        watch.stop()
+        watch.join(10)
+        assert len(reports) == 2
+        assert len(set(reports)) == 2
+
+    def test_a_heartbeat_in_time_is_no_stall(self) -> None:
+        reports: list[int] = []
+        watch = StallWatch(60, time.monotonic, lambda: reports.append(1))
+        watch.start()
+        watch.stop()
+        watch.join(10)
+        assert not watch.is_alive()
+        assert watch.daemon
+        assert reports == []

@@ -1,0 +1,1 @@
+"""What all rooms share: options, errors, the clock, a request in the application, and the state of one server."""

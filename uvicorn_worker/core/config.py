@@ -1,0 +1,424 @@
+"""`Config`: every option of the server core, frozen once it is made.
+
+Each option is defined here with its default, unit, range and meaning; the settings page of the
+documentation is generated from these definitions. The core reads nothing else: Gunicorn's settings
+are turned into a `Config` by `uvicorn_worker.worker.settings`, the environment and `pyproject.toml` by
+`uvicorn_worker.core.sources`.
+"""
+
+from __future__ import annotations
+
+import difflib
+import ssl
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from uvicorn_worker.core.asgi import ASGIApp
+from uvicorn_worker.core.errors import ConfigError
+from uvicorn_worker.core.rules import (
+    ADDRESSES,
+    COUNT,
+    FLAG,
+    HEADERS,
+    NAMES,
+    OPTIONAL_POSITIVE,
+    OPTIONAL_SECONDS,
+    OPTIONAL_TEXT,
+    POSITIVE,
+    POSITIVE_SECONDS,
+    SECONDS,
+    TEXT,
+    TEXT_TABLE,
+    Rule,
+    int_between,
+    is_int,
+    list_of,
+    one_of,
+)
+
+__all__ = ["RULES", "Config", "check_options", "unknown_option"]
+
+LOOP = Rule(
+    "auto, uvloop, asyncio, or 'module:factory'",
+    lambda value: isinstance(value, str) and (value in ("auto", "uvloop", "asyncio") or ":" in value),
+)
+APP = Rule(
+    "an ASGI application, or 'module:attribute'",
+    lambda value: callable(value) or (isinstance(value, str) and bool(value)),
+)
+CALLABLE = Rule("None or something to call", lambda value: value is None or callable(value))
+TLS_VERSION = Rule(
+    "a member of ssl.TLSVersion, or one of TLSv1.2, TLSv1.3",
+    lambda value: isinstance(value, ssl.TLSVersion) or value in ("TLSv1.2", "TLSv1.3"),
+)
+CERT_REQS = Rule("0 (none), 1 (optional) or 2 (required)", lambda value: is_int(value) and int(value) in (0, 1, 2), int)
+
+
+def section(title: str) -> Callable[..., Any]:
+    """A maker of fields of `Config` that stand under one heading in the documentation."""
+
+    def option(default: Any, rule: Rule, meaning: str, unit: str = "", *, secret: bool = False) -> Any:
+        metadata = {"rule": rule, "meaning": meaning, "unit": unit, "section": title}
+        if isinstance(default, (list, dict)):
+            return field(default_factory=default.copy, metadata=metadata)
+        return field(default=default, metadata=metadata, repr=not secret)
+
+    return option
+
+
+application = section("Application")
+protocols = section("Loop and HTTP")
+http_2 = section("HTTP/2")
+websocket = section("WebSocket")
+responses = section("Responses")
+proxies = section("Proxies")
+tls = section("TLS")
+limits = section("Limits")
+timeouts = section("Timeouts")
+logs = section("Logs")
+
+
+@dataclass(frozen=True)
+class Config:
+    """The options of one `Server`. A value that can't be used raises `ConfigError`."""
+
+    app: ASGIApp | str = application("", APP, "The ASGI application, or where to import it from.")
+    factory: bool = application(False, FLAG, "Call what `app` names to get the application.")
+    interface: str = application(
+        "auto",
+        one_of("auto", "asgi3", "asgi2", "wsgi"),
+        "How the application is called: auto tells ASGI 3 from ASGI 2; WSGI is to be named.",
+    )
+    threads: int | None = application(
+        None,
+        OPTIONAL_POSITIVE,
+        "How many threads serve a WSGI application, and asyncio's default executor; None: as many as Python chooses.",
+        "threads",
+    )
+    env_file: str | None = application(
+        None, OPTIONAL_TEXT, "A file of environment variables, loaded with python-dotenv before the application."
+    )
+    root_path: str = application("", TEXT, "The path that the application is mounted at (ASGI `root_path`).")
+    reset_contextvars: bool = application(
+        False, FLAG, "Start each request with an empty context, not with a copy of the lifespan's."
+    )
+    lifespan: str = application(
+        "auto",
+        one_of("auto", "on", "off"),
+        "Whether the application's lifespan is run; auto also serves an application that has none.",
+    )
+    timeout_lifespan_startup: float | None = application(
+        None, OPTIONAL_SECONDS, "How long the lifespan startup may take; None: no bound of its own.", "seconds"
+    )
+    timeout_lifespan_shutdown: float | None = application(
+        None, OPTIONAL_SECONDS, "How long the lifespan shutdown may take; None: no bound of its own.", "seconds"
+    )
+
+    loop: str = protocols("auto", LOOP, "The event loop: auto takes uvloop where it is installed.")
+    http: str = protocols(
+        "auto",
+        one_of("auto", "httptools", "h11"),
+        "The HTTP/1.1 parser: auto takes httptools where it is installed.",
+    )
+    permit_unconventional_http_method: bool = protocols(
+        False, FLAG, "Take methods that are not registered for HTTP, of any letters; only h11 can."
+    )
+    casefold_http_method: bool = protocols(
+        False, FLAG, "Take the name of a method in lower case for the one in upper case; only h11 can."
+    )
+    permit_unconventional_http_version: bool = protocols(
+        False,
+        FLAG,
+        "Serve requests of HTTP versions other than 1.0 and 1.1 as HTTP/1.1, one on each connection; they are answered "
+        "505 otherwise.",
+    )
+    permit_obsolete_folding: bool = protocols(
+        False, FLAG, "Take header fields that go on in a next line, which are answered 400 otherwise; only h11 can."
+    )
+    header_map: str = protocols(
+        "drop",
+        one_of("drop", "refuse", "dangerous"),
+        "What becomes of a header name with an underscore, which CGI-style names can't tell from a hyphen: it is left "
+        "out, the request is answered 400, or it is passed on.",
+    )
+
+    http2: str = http_2(
+        "off",
+        one_of("off", "on"),
+        "HTTP/2 beside HTTP/1.1: by ALPN over TLS, and in cleartext as http2_cleartext says.",
+    )
+    http2_cleartext: str = http_2(
+        "both",
+        one_of("off", "prior-knowledge", "upgrade", "both"),
+        "How HTTP/2 begins without TLS; `Upgrade: h2c` is granted only to peers in forwarded_allow_ips.",
+    )
+    http2_engine: str = http_2(
+        "auto",
+        one_of("auto", "native", "h2"),
+        "What reads and writes the frames of HTTP/2: the server itself, or the h2 library; `auto` is `native`.",
+    )
+    http2_max_concurrent_streams: int = http_2(
+        100, POSITIVE, "How many requests a client may have under way on one HTTP/2 connection.", "streams"
+    )
+    http2_initial_window_size: int = http_2(
+        65535,
+        int_between(1, 2**31 - 1),
+        "How much of a body a client may send on an HTTP/2 stream before the application has taken some.",
+        "bytes",
+    )
+    http2_max_frame_size: int = http_2(
+        16384, int_between(16384, 2**24 - 1), "The largest payload of an HTTP/2 frame from a client.", "bytes"
+    )
+    http2_max_header_list_size: int = http_2(
+        65536,
+        int_between(1024, 2**24),
+        "The largest head of an HTTP/2 request, each field counting 32 bytes more; 431 above.",
+        "bytes",
+    )
+    http2_ping_interval: float | None = http_2(
+        None,
+        OPTIONAL_SECONDS,
+        "How long nothing comes on an HTTP/2 connection with running requests before a PING is sent; None: no pings.",
+        "seconds",
+    )
+    http2_ping_timeout: float = http_2(
+        20.0, SECONDS, "How long the answer to an HTTP/2 PING may take; the connection is cut then.", "seconds"
+    )
+
+    ws: str = websocket(
+        "auto",
+        one_of("auto", "websockets", "none"),
+        "WebSocket: auto and websockets serve it; none leaves the request to the application as plain HTTP.",
+    )
+    ws_max_size: int = websocket(
+        16777216, POSITIVE, "The largest WebSocket message from a client; the close code is 1009 above.", "bytes"
+    )
+    ws_max_queue: int = websocket(
+        32, POSITIVE, "How many WebSocket messages wait for the application before reading pauses.", "messages"
+    )
+    ws_ping_interval: float | None = websocket(
+        20.0, OPTIONAL_SECONDS, "From the last answer to the next WebSocket ping; None: no pings.", "seconds"
+    )
+    ws_ping_timeout: float | None = websocket(
+        20.0,
+        OPTIONAL_SECONDS,
+        "How long a WebSocket pong may take; the close code is 1011 then. None: no limit.",
+        "seconds",
+    )
+    ws_per_message_deflate: bool = websocket(True, FLAG, "Compress WebSocket messages with clients that offer it.")
+    ws_close_timeout: float = websocket(
+        10.0, SECONDS, "How long the client's answer to a WebSocket close frame is waited for.", "seconds"
+    )
+
+    server_header: bool = responses(True, FLAG, "Add `server: uvicorn` to responses that have no server field.")
+    date_header: bool = responses(True, FLAG, "Add the date to responses that have no date field.")
+    headers: Iterable[tuple[str | bytes, str | bytes]] = responses(
+        [], HEADERS, "Fields added to every response; one of the same name set by the application wins."
+    )
+
+    proxy_headers: bool = proxies(
+        True, FLAG, "Read what the proxies in forwarded_allow_ips say of the client and of the scheme."
+    )
+    forwarded_headers: str | Iterable[str] = proxies(
+        "for,proto",
+        list_of("for", "proto", "host", "port", "prefix", "forwarded"),
+        "Which fields are read: X-Forwarded-For, -Host, -Port and -Prefix, those of secure_scheme_headers (proto), and "
+        "Forwarded (RFC 7239).",
+    )
+    forwarded_allow_ips: str | Iterable[str] = proxies(
+        "127.0.0.1,::1,unix",
+        ADDRESSES,
+        "The proxies that are believed: addresses, networks, `unix` for clients of a unix socket, `*` for all.",
+    )
+    secure_scheme_headers: Mapping[str, str] = proxies(
+        {"X-FORWARDED-PROTOCOL": "ssl", "X-FORWARDED-PROTO": "https", "X-FORWARDED-SSL": "on"},
+        TEXT_TABLE,
+        "Header fields, and the value by which a proxy says with each that the client came over TLS; fields that "
+        "contradict each other are answered with 400.",
+    )
+    forwarder_headers: str | Iterable[str] = proxies(
+        "SCRIPT_NAME,PATH_INFO",
+        NAMES,
+        "Header fields with underscores that are passed on from the proxies in forwarded_allow_ips whatever header_map "
+        "says.",
+    )
+    proxy_protocol: str = proxies(
+        "off",
+        one_of("off", "v1", "v2", "auto"),
+        "The PROXY protocol, which each connection must begin with if it is on; auto: of either version.",
+    )
+    proxy_allow_ips: str | Iterable[str] = proxies(
+        "127.0.0.1,::1,unix",
+        ADDRESSES,
+        "The proxies that may speak the PROXY protocol; written as forwarded_allow_ips.",
+    )
+
+    ssl_keyfile: str | None = tls(None, OPTIONAL_TEXT, "The file of the private key; None: it is in ssl_certfile.")
+    ssl_certfile: str | None = tls(None, OPTIONAL_TEXT, "The file of the certificate and its chain; it turns TLS on.")
+    ssl_keyfile_password: str | None = tls(None, OPTIONAL_TEXT, "The password of the private key.", secret=True)
+    ssl_version: ssl.TLSVersion | str | None = tls(
+        None, TLS_VERSION.or_none(), "The oldest TLS version that is spoken; None: TLS 1.2."
+    )
+    ssl_cert_reqs: int = tls(0, CERT_REQS, "Whether a client must show a certificate (ssl.CERT_*).")
+    ssl_ca_certs: str | None = tls(None, OPTIONAL_TEXT, "The file of the authorities that sign client certificates.")
+    ssl_ciphers: str | None = tls(None, OPTIONAL_TEXT, "The ciphers of TLS 1.2, as OpenSSL spells them; None: its own.")
+    ssl_context_factory: Callable[..., ssl.SSLContext] | None = tls(
+        None, CALLABLE, "Called with the Config and a function that makes the usual context; gives the one to be used."
+    )
+
+    backlog: int = limits(
+        2048, POSITIVE, "How many connections the kernel queues for a listening socket.", "connections"
+    )
+    limit_connections: int | None = limits(
+        None,
+        OPTIONAL_POSITIVE,
+        "How many connections are held at once: no more are accepted until one of them ends.",
+        "connections",
+    )
+    limit_concurrency: int | None = limits(
+        None,
+        OPTIONAL_POSITIVE,
+        "How many requests and WebSockets may run at once; 503 with Retry-After above, and the connection is kept.",
+        "requests",
+    )
+    limit_max_requests: int | None = limits(
+        None, OPTIONAL_POSITIVE, "How many requests are served before the server stops gracefully.", "requests"
+    )
+    limit_max_requests_jitter: int = limits(
+        0, COUNT, "Up to how many requests are added to limit_max_requests, at random.", "requests"
+    )
+    limit_max_memory: int | None = limits(
+        None,
+        OPTIONAL_POSITIVE,
+        "How much resident memory the process may have before the server stops gracefully.",
+        "MiB",
+    )
+    limit_request_line: int = limits(4094, COUNT, "The longest request line; 414 above. 0: no limit.", "bytes")
+    limit_request_fields: int = limits(100, POSITIVE, "How many header fields a request may have; 431 above.", "fields")
+    limit_request_field_size: int = limits(
+        8190, COUNT, "The longest header field, name and value; 431 above. 0: no limit.", "bytes"
+    )
+    limit_request_body: int | None = limits(
+        None, COUNT.or_none(), "The longest request body; 413 above. None: no limit.", "bytes"
+    )
+    h11_max_incomplete_event_size: int | None = limits(
+        None, OPTIONAL_POSITIVE, "Taken from uvicorn and without effect: the limits above rule both parsers.", "bytes"
+    )
+
+    timeout_keep_alive: float = timeouts(
+        5, SECONDS, "How long an idle connection is kept for the next request; 0: it is closed at once.", "seconds"
+    )
+    timeout_request_head: float = timeouts(
+        10,
+        SECONDS,
+        "From accept, or from the first byte of a following request, to the end of the head; 408 above. 0: no limit.",
+        "seconds",
+    )
+    timeout_request_body: float | None = timeouts(
+        60,
+        POSITIVE_SECONDS.or_none(),
+        "How long no byte of a body may come while the application waits for it; then 408, or http.disconnect once the "
+        "response has begun. None: no limit.",
+        "seconds",
+    )
+    timeout_write: float | None = timeouts(
+        60,
+        POSITIVE_SECONDS.or_none(),
+        "How long a client may take none of the bytes that wait for it; then the connection is cut. None: no limit.",
+        "seconds",
+    )
+    timeout_request: float | None = timeouts(
+        None,
+        POSITIVE_SECONDS.or_none(),
+        "How long one request may be in the application; then it is cancelled, and answered 504 where nothing was "
+        "sent. None: no limit.",
+        "seconds",
+    )
+    timeout_disconnect: float | None = timeouts(
+        None,
+        OPTIONAL_SECONDS,
+        "How long a request whose client has left may go on in the application before it is cancelled. None: as long "
+        "as it wants.",
+        "seconds",
+    )
+    timeout_graceful_shutdown: float | None = timeouts(
+        None,
+        OPTIONAL_SECONDS,
+        "From the signal to the end: running requests are waited for, then cancelled. None: no bound.",
+        "seconds",
+    )
+    timeout_drain_idle: float = timeouts(
+        1.0,
+        SECONDS,
+        "How long idle keep-alive connections are still served at a stop, answering `Connection: close`.",
+        "seconds",
+    )
+    timeout_drain_delay: float = timeouts(
+        0,
+        SECONDS,
+        "How long connections are still accepted after the signal, so that a load balancer can take the server out "
+        "first.",
+        "seconds",
+    )
+    timeout_notify: float | None = timeouts(
+        None,
+        POSITIVE_SECONDS.or_none(),
+        "From one heartbeat to the next; None: 1, or a quarter of Gunicorn's timeout if that is less.",
+        "seconds",
+    )
+    timeout_startup: float | None = timeouts(
+        None,
+        POSITIVE_SECONDS.or_none(),
+        "How long importing the application and its lifespan startup may hold back the heartbeat; None: no longer than "
+        "Gunicorn's timeout.",
+        "seconds",
+    )
+
+    log_level: str = logs(
+        "info",
+        one_of("critical", "error", "warning", "info", "debug", "trace"),
+        "The level of uvicorn's loggers; trace also logs each ASGI message, on uvicorn.asgi.",
+    )
+    access_log: bool = logs(True, FLAG, "Write a line on the logger uvicorn.access for each request.")
+    access_log_format: str | None = logs(
+        None, OPTIONAL_TEXT, "The form of an access line, of Gunicorn's atoms; None: the form that uvicorn gives it."
+    )
+
+    def __post_init__(self) -> None:
+        for item in fields(self):
+            value = getattr(self, item.name)
+            rule: Rule = item.metadata["rule"]
+            if not rule.check(value):
+                raise ConfigError(f"option {item.name} = {value!r}: must be {rule.allowed}")
+        delay, graceful = self.timeout_drain_delay, self.timeout_graceful_shutdown
+        if delay and graceful is not None and delay >= graceful:
+            raise ConfigError(
+                f"option timeout_drain_delay = {delay!r}: must be less than timeout_graceful_shutdown = {graceful!r}"
+            )
+
+    @classmethod
+    def from_options(cls, options: Mapping[str, Any], source: str) -> Config:
+        """A `Config` from options that came from `source`, which a `ConfigError` names."""
+        check_options(options, source)
+        return cls(**options)
+
+
+RULES: dict[str, Rule] = {item.name: item.metadata["rule"] for item in fields(Config)}
+
+
+def check_options(options: Mapping[str, Any], source: str) -> None:
+    """Raise `ConfigError` for the first of the options that is unknown or has a value that it can't have."""
+    for name, value in options.items():
+        rule = RULES.get(name)
+        if rule is None:
+            raise unknown_option(name, value, source)
+        if not rule.check(value):
+            raise ConfigError(f"option {name} = {value!r} (from {source}): must be {rule.allowed}")
+
+
+def unknown_option(name: str, value: Any, source: str) -> ConfigError:
+    """The error for a name that is no option: it says what may have been meant, or else what there is."""
+    near = difflib.get_close_matches(name, RULES, n=3)
+    known = f"did you mean {' or '.join(near)}?" if near else f"the options are {', '.join(sorted(RULES))}"
+    return ConfigError(f"option {name} = {value!r} (from {source}): unknown; {known}")

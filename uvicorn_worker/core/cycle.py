@@ -1,0 +1,326 @@
+"""One request in the application: what its cycle is on every version of HTTP.
+
+How a request is received and a response is sent is the protocol's: `receive` and `send` are in the cycles that
+derive from `Cycle`. What becomes of an application that fails, returns too early, or is not waited for, and how
+those who wait are woken, is the same for all.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from uvicorn_worker.core.asgi import Event
+from uvicorn_worker.core.errors import ApplicationError, comes_from_disconnect
+
+if TYPE_CHECKING:
+    from uvicorn_worker.core.runtime import Runtime
+
+__all__ = [
+    "AWAIT_START",
+    "BEGUN",
+    "BODILESS",
+    "BODY",
+    "CANCELLED",
+    "DONE",
+    "EXPECTED",
+    "HEAD_HELD",
+    "PLAIN_TEXT",
+    "RETURNED",
+    "WAITING",
+    "Cycle",
+    "as_bytes",
+    "wrong_length",
+]
+
+# Progress of the application's call.
+WAITING, BEGUN, CANCELLED, RETURNED = range(4)
+
+# Stages of the response.
+AWAIT_START, HEAD_HELD, BODY, DONE = range(4)
+EXPECTED = {
+    AWAIT_START: "http.response.start",
+    HEAD_HELD: "http.response.body",
+    BODY: "http.response.body",
+    DONE: "nothing, since the response is complete",
+}
+
+# Statuses whose responses have no body whatever the application sends; and all 1xx (RFC 9110, 6.4.1).
+BODILESS = frozenset([204, 304])
+
+PLAIN_TEXT = (b"content-type", b"text/plain; charset=utf-8")
+
+
+class Cycle:
+    """A request in the application and its response; there is no constructor, so that making one is one call."""
+
+    __slots__ = (
+        "__weakref__",
+        "body_sent",
+        "chunks",
+        "complete",
+        "delivered",
+        "expect_continue",
+        "gone",
+        "left",
+        "lost",
+        "progress",
+        "response_headers",
+        "runtime",
+        "scope",
+        "stage",
+        "started",
+        "status",
+        "target",
+        "task",
+        "waiters",
+    )
+
+    runtime: Runtime
+    scope: dict[str, Any]
+    target: bytes
+    progress: int
+    stage: int
+    status: int
+    # When the application was begun, by time.monotonic(); where nobody asks for better, within one tick.
+    started: float
+    body_sent: int
+    response_headers: Any
+    task: asyncio.Task[None] | None
+    # `gone`: receive() says http.disconnect, since the time `left`. `lost`: nothing can be sent any more.
+    gone: bool
+    left: float
+    lost: bool
+    # The request's body: what has come and was not taken, whether all has come, whether all was taken, and whether the
+    # client waits to be asked for it.
+    chunks: list[bytes]
+    # The connection, which is told by body_taken() how much the application has taken.
+    conn: Any
+    complete: bool
+    delivered: bool
+    expect_continue: bool
+    waiters: list[asyncio.Future[None]] | None
+
+    # Hooks of the protocol ----------------------------------------------------------------------------
+
+    async def send(self, message: Event) -> None:
+        """The application's `send`."""
+        raise NotImplementedError
+
+    def answer(self, status: int, text: bytes, headers: Iterable[tuple[bytes, bytes]]) -> None:
+        """Send a whole response of the server's own, where none was begun."""
+        raise NotImplementedError
+
+    def cut(self) -> None:
+        """End a response that can't be completed in a way that the client can see."""
+        raise NotImplementedError
+
+    def take_body(self) -> bytes:
+        """What has come of the body and was not taken; the client may send as much more."""
+        chunks = self.chunks
+        if not chunks:
+            return b""
+        body = chunks[0] if len(chunks) == 1 else b"".join(chunks)
+        chunks.clear()
+        self.conn.body_taken(self, len(body))
+        return body
+
+    def ask_for_body(self) -> None:
+        """Answer 100 Continue: the client waits for this before it sends the body (RFC 9110, 10.1.1)."""
+        raise NotImplementedError
+
+    async def wait_for_body(self) -> None:
+        """Wait for more of the body, for as long as timeout_request_body lets the client take."""
+        raise NotImplementedError
+
+    # The application ---------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Call the application, and see to it that the client gets an answer or sees that there is none."""
+        try:
+            await self.runtime.app(self.scope, self.receive, self.send)
+        except Exception as exc:  # noqa: BLE001 - whatever the application raises is answered and logged here
+            self._application_failed(exc)
+        except asyncio.CancelledError:
+            self.abandon()
+            raise
+        else:
+            if self.stage != DONE and not self.lost:
+                self._application_returned_early()
+        finally:
+            self.runtime.exchanges.discard(self)
+            self.progress = RETURNED
+            self.task = None
+
+    def _application_failed(self, exc: Exception) -> None:
+        scope, log = self.scope, self.runtime.log
+        if self.lost and comes_from_disconnect(exc):
+            log.debug("%s %s: the client left before the response was complete", scope["method"], scope["path"])
+            return
+        log.error("Exception in ASGI application: %s %s", scope["method"], scope["path"], exc_info=exc)
+        self._give_up(500, b"Internal Server Error")
+
+    def _application_returned_early(self) -> None:
+        scope = self.scope
+        if self.gone:
+            # After http.disconnect there is nobody to answer; the connection has no further use.
+            self.cut()
+            return
+        self.runtime.log.error(
+            "ASGI application returned without completing the response: %s %s", scope["method"], scope["path"]
+        )
+        self._give_up(500, b"Internal Server Error")
+
+    def abandon(self) -> None:
+        """The server stops and won't wait for the application any longer."""
+        self._give_up(503, b"Service Unavailable")
+
+    def overload(self) -> None:
+        """Answer in the place of the application, which has as much to do as limit_concurrency lets it."""
+        self.progress = RETURNED
+        self._give_up(503, b"Service Unavailable", [(b"retry-after", b"1")])
+
+    def _give_up(self, status: int, text: bytes, headers: Iterable[tuple[bytes, bytes]] = ()) -> None:
+        """Answer with `status` where nothing was sent; else cut the connection, so that the client sees it."""
+        if self.lost or self.stage == DONE:
+            return
+        if self.stage == BODY:
+            self.cut()
+            return
+        self.answer(status, text, [PLAIN_TEXT, *headers])
+
+    # The request -------------------------------------------------------------------------------------
+
+    async def receive(self) -> Event:
+        """The next piece of the request body, or http.disconnect when the client left or was answered."""
+        while True:
+            if self.lost or self.stage == DONE:
+                break
+            if not self.delivered:
+                if self.complete:
+                    self.delivered = True
+                    return {"type": "http.request", "body": self.take_body(), "more_body": False}
+                if self.gone:
+                    break
+                if self.chunks:
+                    return {"type": "http.request", "body": self.take_body(), "more_body": True}
+                if self.expect_continue:
+                    self.expect_continue = False
+                    if self.stage <= HEAD_HELD:
+                        self.ask_for_body()
+                await self.wait_for_body()
+                continue
+            if self.gone:
+                break
+            await self._wait()
+        return {"type": "http.disconnect"}
+
+    # Time -------------------------------------------------------------------------------------------
+
+    @property
+    def peer(self) -> str:
+        """The client's address for the log."""
+        client = self.scope["client"]
+        return "{}:{}".format(*client) if client else "a unix socket"
+
+    def check_time(self, now: float) -> None:
+        """Cancel an application that has taken too long, or whose client has left too long ago.
+
+        What it does after the response is complete has no limit.
+        """
+        limit = self.runtime.config.timeout_request
+        if limit is not None and self.progress == BEGUN and self.stage != DONE and now - self.started >= limit:
+            self._cancel("took longer than timeout_request", now)
+            self._give_up(504, b"Gateway Timeout")
+            # What the application goes on to send has no place any more.
+            self.lost = True
+        elif self.stage != DONE:
+            self.check_left(now)
+
+    def check_left(self, now: float) -> None:
+        """Cancel an application that goes on for too long after its client has left."""
+        limit = self.runtime.config.timeout_disconnect
+        if limit is not None and self.progress == BEGUN and self.gone and now - self.left >= limit:
+            self._cancel("went on after its client had left", now)
+
+    def _cancel(self, reason: str, now: float) -> None:
+        scope = self.scope
+        self.runtime.log.error(
+            "Cancelled after %.1f s in the application, since it %s: %s %s from %s",
+            now - self.started,
+            reason,
+            scope["method"],
+            scope["path"],
+            self.peer,
+        )
+        self.progress = CANCELLED
+        if self.task is not None:
+            self.task.cancel()
+
+    def log_access(self) -> None:
+        """Write the access line; one that can't be written must not cost the client its answer."""
+        runtime = self.runtime
+        if runtime.access is None:
+            return
+        try:
+            runtime.access(self)
+        except Exception as exc:
+            runtime.log.error("The access line could not be logged", exc_info=exc)
+
+    # Waiting ----------------------------------------------------------------------------------------
+
+    async def _wait(self) -> None:
+        """Wait until something changes: body, disconnect, room to write."""
+        waiter = self.runtime.loop.create_future()
+        if self.waiters is None:
+            self.waiters = [waiter]
+        else:
+            self.waiters.append(waiter)
+        try:
+            await waiter
+        except asyncio.CancelledError:
+            self._forget(waiter)
+            raise
+
+    def _forget(self, waiter: asyncio.Future[None]) -> None:
+        if self.waiters is not None and waiter in self.waiters:
+            self.waiters.remove(waiter)
+
+    def wake(self) -> None:
+        """Let everything that waits look again."""
+        waiters, self.waiters = self.waiters, None
+        if waiters is not None:
+            for waiter in waiters:
+                if not waiter.done():
+                    waiter.set_result(None)
+
+    def disconnect(self) -> None:
+        """receive() says http.disconnect from now on; what is sent still goes out."""
+        if not self.gone:
+            self.gone = True
+            self.left = time.monotonic()
+        self.wake()
+
+    def connection_lost(self) -> None:
+        """Nothing can be received or sent any more."""
+        self.lost = True
+        self.chunks.clear()
+        if self.stage in (HEAD_HELD, BODY):
+            self.log_access()
+        self.disconnect()
+
+
+def as_bytes(body: Any) -> bytes:
+    """A copy of a body that is not bytes: a bytearray may change after send() has returned."""
+    if isinstance(body, (bytearray, memoryview)):
+        return bytes(body)
+    raise ApplicationError(f"body of http.response.body must be bytes, not {type(body).__name__}")
+
+
+def wrong_length(declared: int, actual: int) -> ApplicationError:
+    more_or_less = "longer" if actual > declared else "shorter"
+    return ApplicationError(
+        f"the response body is {more_or_less} ({actual} bytes) than its content-length ({declared})"
+    )

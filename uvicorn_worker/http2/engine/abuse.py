@@ -1,0 +1,66 @@
+"""Faults of a client, and the count of what it may do before it is one too many: the same in both engines."""
+
+from __future__ import annotations
+
+from uvicorn_worker.http2.engine.codes import ErrorCode
+from uvicorn_worker.http2.engine.events import Event, StreamReset
+from uvicorn_worker.http2.engine.limits import (
+    ANSWER_BACKLOG,
+    CONTROL_BURST,
+    CONTROL_PER_TICK,
+    RESET_BURST,
+    RESET_PER_TICK,
+)
+
+__all__ = ["Defence", "Fault"]
+
+
+class Fault(Exception):
+    """A connection error (5.4.1), with its code; the text is the debug data of GOAWAY."""
+
+    def __init__(self, code: int, reason: str) -> None:
+        super().__init__(reason)
+        self.code = code
+
+
+class Defence:
+    """What a client has left of the limits in limits.py; the engine takes from it, and adds to it."""
+
+    __slots__ = ("_answers", "_control", "_resets")
+
+    def __init__(self) -> None:
+        self._control = CONTROL_BURST
+        self._resets = RESET_BURST
+        # Frames that wait for data_to_send().
+        self._answers = 0
+
+    def tick(self) -> None:
+        """See `Engine`."""
+        self._control = min(CONTROL_BURST, self._control + CONTROL_PER_TICK)
+        self._resets = min(RESET_BURST, self._resets + RESET_PER_TICK)
+
+    def reset(self, stream_id: int, code: int) -> None:
+        """See `Engine`."""
+        raise NotImplementedError
+
+    def _fail_stream(self, stream_id: int, code: int, reason: str, events: list[Event]) -> None:
+        """Reset a stream for a fault of the client's (5.4.2)."""
+        self.reset(stream_id, code)
+        self._count_answer()
+        events.append(StreamReset(stream_id, code, reason))
+        self._count_reset()
+
+    def _count_reset(self) -> None:
+        self._resets -= 1
+        if self._resets < 0:
+            raise Fault(ErrorCode.ENHANCE_YOUR_CALM, "too many streams were reset")
+
+    def _count_control(self) -> None:
+        self._control -= 1
+        if self._control < 0:
+            raise Fault(ErrorCode.ENHANCE_YOUR_CALM, "too many frames that carry nothing")
+
+    def _count_answer(self) -> None:
+        self._answers += 1
+        if self._answers > ANSWER_BACKLOG:
+            raise Fault(ErrorCode.ENHANCE_YOUR_CALM, "too many frames that want an answer")

@@ -1,0 +1,354 @@
+"""The native engine: HTTP/2 without a library between the bytes and the events, for speed.
+
+    data ─► frames cut ─┬─► HEADERS, CONTINUATION ─► block ─► remembered, or decoded ─┐
+                        ├─► DATA ─────────────────────────────────────────────────────┼─► by the state of the stream
+                        ├─► RST_STREAM, WINDOW_UPDATE ────────────────────────────────┘   (table at the end) ─► event
+                        └─► SETTINGS, PING, GOAWAY, PRIORITY_UPDATE ─► done with here
+
+This is the receiving half; native_sending.py is the other one. The usual frame of a request, HEADERS whose block is
+remembered, takes the shortest way: one call, one look-up, one event.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from uvicorn_worker.http2.engine.abuse import Fault
+from uvicorn_worker.http2.engine.codes import (
+    ACK,
+    END_HEADERS,
+    END_STREAM,
+    MAX_STREAM_ID,
+    PADDED,
+    PREFACE,
+    PRIORITY,
+    ErrorCode,
+    FrameType,
+)
+from uvicorn_worker.http2.engine.events import (
+    DataReceived,
+    Event,
+    RequestReceived,
+    TrailersReceived,
+)
+from uvicorn_worker.http2.engine.limits import (
+    CONTINUATION_LIMIT,
+    CONTROL_PER_DATA,
+    CONTROL_PER_REQUEST,
+    USEFUL_DATA,
+    Limits,
+    note_gap,
+)
+from uvicorn_worker.http2.engine.native.control import NativeControl
+from uvicorn_worker.http2.engine.native.frames import (
+    HEADER_SIZE,
+    cut_header,
+    strip_data,
+    strip_headers,
+)
+from uvicorn_worker.http2.engine.native.hpack import HeaderDecoder
+from uvicorn_worker.http2.engine.native.streams import LOCAL_DONE, Credit, Stream, WholeRequest
+from uvicorn_worker.http2.request_fields import Malformed, check_trailers, request_head
+
+__all__ = ["NativeEngine"]
+
+# As plain numbers, since members of an enumeration are slower to get at and to compare.
+_DATA, _HEADERS, _CONTINUATION = int(FrameType.DATA), int(FrameType.HEADERS), int(FrameType.CONTINUATION)
+_SETTINGS = int(FrameType.SETTINGS)
+
+
+class NativeEngine(NativeControl):
+    """One connection; see interface.py for the contract."""
+
+    __slots__ = (
+        "_awaited",
+        "_block",
+        "_block_ends",
+        "_block_size",
+        "_block_stream",
+        "_decoder",
+        "_heads",
+        "_is_particular",
+        "_max_frame_size",
+        "_max_streams",
+        "_preface",
+        "_rest",
+    )
+
+    def __init__(self, limits: Limits) -> None:
+        super().__init__(limits)
+        self._decoder = HeaderDecoder(limits.header_list_bound)
+        self._heads = self._decoder.heads
+        self._max_frame_size = limits.max_frame_size
+        self._max_streams = limits.max_concurrent_streams
+        # What was read of a frame, or of the preface, that is not whole yet, and the size that it will have.
+        self._rest = bytearray()
+        self._awaited = 0
+        self._preface = PREFACE
+        # Whether only a certain frame may come: SETTINGS first of all, CONTINUATION within a header block.
+        self._is_particular = True
+        # The header block that is coming: its pieces, its frames' size, its stream, whether it ends the stream.
+        self._block: list[bytes] = []
+        self._block_size = 0
+        self._block_stream = 0
+        self._block_ends = False
+
+    def open_upgraded(self, settings: bytes) -> None:
+        """See `Engine`."""
+        if len(settings) % 6:
+            raise ValueError("HTTP2-Settings is not a payload of SETTINGS")
+        try:
+            self._apply_settings(settings)
+        except Fault as exc:
+            raise ValueError(f"HTTP2-Settings can't be accepted: {exc}") from None
+        self._streams[1] = WholeRequest()
+        self.last_stream_id = 1
+
+    # Frames ------------------------------------------------------------------------------------------
+
+    def receive_data(self, data: bytes) -> list[Event]:
+        """See `Engine`."""
+        events: list[Event] = []
+        if self._failed:
+            return events
+        if self._rest:
+            self._rest += data
+            if len(self._rest) < self._awaited:
+                return events
+            data = bytes(self._rest)
+            self._rest.clear()
+        at, end = 0, len(data)
+        awaited = HEADER_SIZE
+        try:
+            if self._preface:
+                at = self._read_preface(data)
+            while end - at >= HEADER_SIZE:
+                high, low, kind, flags, stream_id = cut_header(data, at)
+                start = at + HEADER_SIZE
+                stop = start + (high << 8 | low)
+                if stop - start > self._max_frame_size:
+                    raise Fault(ErrorCode.FRAME_SIZE_ERROR, f"a frame of {stop - start} bytes")
+                if stop > end:
+                    awaited = stop - at
+                    break
+                at = stop
+                stream_id &= MAX_STREAM_ID
+                if self._is_particular:
+                    self._check_order(kind, flags, stream_id)
+                if kind == _HEADERS:
+                    self._read_headers(data, start, stop, flags, stream_id, events)
+                elif kind == _DATA:
+                    self._read_data(data, start, stop, flags, stream_id, events)
+                elif kind == _CONTINUATION:
+                    self._read_continuation(data[start:stop], flags, events)
+                else:
+                    self.read_control(kind, data[start:stop], flags, stream_id, events)
+        except Fault as exc:
+            self._block.clear()
+            self._fail(exc.code, str(exc), events)
+        else:
+            if at < end:
+                self._rest += data[at:]
+                self._awaited = awaited
+        return events
+
+    def _read_preface(self, data: bytes) -> int:
+        """Check what there is of the preface (3.4); give where it ends."""
+        size = min(len(data), len(self._preface))
+        if data[:size] != self._preface[:size]:
+            raise Fault(ErrorCode.PROTOCOL_ERROR, "not the preface of an HTTP/2 client")
+        self._preface = self._preface[size:]
+        return size
+
+    def _check_order(self, kind: int, flags: int, stream_id: int) -> None:
+        """Only SETTINGS may come first (3.4), and nothing within a header block (4.3)."""
+        if self._block_stream:
+            if kind != _CONTINUATION or stream_id != self._block_stream:
+                raise Fault(ErrorCode.PROTOCOL_ERROR, "another frame within a header block")
+        elif kind != _SETTINGS or flags & ACK:
+            raise Fault(ErrorCode.PROTOCOL_ERROR, "the first frame is not SETTINGS")
+        else:
+            self._is_particular = False
+
+    # Header blocks -----------------------------------------------------------------------------------
+
+    def _read_headers(self, data: bytes, at: int, stop: int, flags: int, stream_id: int, events: list[Event]) -> None:
+        if flags & (PADDED | PRIORITY):
+            at, stop = strip_headers(data, at, stop, flags)
+        if not stream_id & 1:
+            raise Fault(ErrorCode.PROTOCOL_ERROR, f"HEADERS on stream {stream_id}")
+        if not flags & END_HEADERS:
+            self._is_particular = True
+            self._block = [data[at:stop]]
+            self._block_size = stop - at + HEADER_SIZE
+            self._block_stream, self._block_ends = stream_id, bool(flags & END_STREAM)
+        elif stream_id > self.last_stream_id:
+            self._begin_request(stream_id, data[at:stop], bool(flags & END_STREAM), events)
+        else:
+            _ON_HEADERS[self._state(stream_id)](self, stream_id, data[at:stop], bool(flags & END_STREAM), events)
+
+    def _read_continuation(self, payload: bytes, flags: int, events: list[Event]) -> None:
+        stream_id = self._block_stream
+        if not stream_id:
+            raise Fault(ErrorCode.PROTOCOL_ERROR, "CONTINUATION without HEADERS")
+        block = self._block
+        block.append(payload)
+        self._block_size += len(payload) + HEADER_SIZE
+        if len(block) - 1 > CONTINUATION_LIMIT or self._block_size > self._limits.header_list_bound:
+            raise Fault(ErrorCode.ENHANCE_YOUR_CALM, "a header block that is too long")
+        if flags & END_HEADERS:
+            self._block, self._block_stream = [], 0
+            self._is_particular = False
+            _ON_HEADERS[self._state(stream_id)](self, stream_id, b"".join(block), self._block_ends, events)
+
+    def _begin_request(self, stream_id: int, block: bytes, end_stream: bool, events: list[Event]) -> None:
+        head = self._heads.get(block)
+        fields: list[tuple[bytes, bytes]] = []
+        changes = self._decoder.changes
+        if head is None:
+            fields = self._decoder.decode(block)
+        if stream_id > self.last_stream_id + 2:
+            note_gap(self._gaps, self.last_stream_id, stream_id)
+        self.last_stream_id = stream_id
+        streams = self._streams
+        if len(streams) >= self._max_streams or stream_id > self._highest_allowed:
+            # 8.7: the client may ask again.
+            self._count_control()
+            self._send_reset(stream_id, ErrorCode.REFUSED_STREAM)
+            self._count_answer()
+            return
+        stream = streams[stream_id] = WholeRequest() if end_stream else Stream()
+        if head is None or head.content_length is not None:
+            try:
+                if head is None:
+                    head = request_head(fields)
+                    if self._decoder.changes == changes:
+                        self._decoder.remember(block, head)
+                if end_stream and head.content_length:
+                    raise Malformed("content-length of a request without a body")
+            except Malformed as exc:
+                self._fail_stream(stream_id, ErrorCode.PROTOCOL_ERROR, str(exc), events)
+                return
+            if head.content_length is not None:
+                stream.left = head.content_length
+        self._control += CONTROL_PER_REQUEST
+        events.append(RequestReceived(stream_id, head, end_stream))
+
+    def _take_trailers(self, stream_id: int, block: bytes, end_stream: bool, events: list[Event]) -> None:
+        fields = self._decoder.decode(block)
+        stream = self._streams[stream_id]
+        try:
+            if not end_stream:
+                raise Malformed("trailers that do not end the stream")
+            trailers = check_trailers(fields)
+            if stream.left:
+                raise Malformed("the body is shorter than its content-length")
+        except Malformed as exc:
+            self._fail_stream(stream_id, ErrorCode.PROTOCOL_ERROR, str(exc), events)
+            return
+        events.append(TrailersReceived(stream_id, trailers))
+        self._remote_ended(stream_id, stream)
+
+    def _refuse_late_headers(self, stream_id: int, block: bytes, end_stream: bool, events: list[Event]) -> None:
+        self._decoder.decode(block)
+        self._fail_stream(stream_id, ErrorCode.STREAM_CLOSED, "HEADERS behind the end of the stream", events)
+
+    def _ignore_headers(self, stream_id: int, block: bytes, end_stream: bool, events: list[Event]) -> None:
+        self._count_control()
+        # Decoded all the same, since it may change the table.
+        self._decoder.decode(block)
+
+    def _fail_on_headers(self, stream_id: int, block: bytes, end_stream: bool, events: list[Event]) -> None:
+        if any(stream_id in gap for gap in self._gaps):
+            raise Fault(ErrorCode.PROTOCOL_ERROR, f"HEADERS on stream {stream_id}, behind those of a later one")
+        raise Fault(ErrorCode.STREAM_CLOSED, f"HEADERS on stream {stream_id}, which is closed")
+
+    # Bodies ------------------------------------------------------------------------------------------
+
+    def _read_data(self, data: bytes, at: int, stop: int, flags: int, stream_id: int, events: list[Event]) -> None:
+        # 6.9.1: padding counts too.
+        size = stop - at
+        if flags & PADDED:
+            at, stop = strip_data(data, at, stop)
+        end_stream = bool(flags & END_STREAM)
+        stream = self._streams.get(stream_id)
+        state = self._state(stream_id) if stream is None else stream.state
+        _ON_DATA[state](self, stream_id, data[at:stop], size, end_stream, events)
+
+    def _take_data(self, stream_id: int, data: bytes, size: int, end_stream: bool, events: list[Event]) -> None:
+        stream = self._streams[stream_id]
+        useful = len(data)
+        if stream.left is not None:
+            stream.left -= useful
+            if stream.left < 0 or (end_stream and stream.left):
+                self._give_back(size)
+                longer = "longer" if stream.left < 0 else "shorter"
+                reason = f"the body is {longer} than its content-length"
+                self._fail_stream(stream_id, ErrorCode.PROTOCOL_ERROR, reason, events)
+                return
+        if useful >= USEFUL_DATA or end_stream:
+            self._control += CONTROL_PER_DATA
+        elif not useful:
+            self._count_control()
+        credit = stream.credit
+        if size > (self._stream_credit if credit is None else credit.window) or size > self._credit.window:
+            raise Fault(ErrorCode.FLOW_CONTROL_ERROR, "more DATA than there is room for in the window")
+        self._credit.window -= size
+        if not end_stream:
+            if credit is None:
+                credit = stream.credit = Credit(self._stream_credit)
+            credit.window -= size
+        if useful or end_stream:
+            events.append(DataReceived(stream_id, data, end_stream))
+            if end_stream:
+                self._remote_ended(stream_id, stream)
+        if size > useful:
+            self.acknowledge(stream_id, size - useful)
+
+    def _refuse_late_data(self, stream_id: int, data: bytes, size: int, end_stream: bool, events: list[Event]) -> None:
+        self._give_back(size)
+        self._fail_stream(stream_id, ErrorCode.STREAM_CLOSED, "DATA behind the end of the stream", events)
+
+    def _fail_on_data(self, stream_id: int, data: bytes, size: int, end_stream: bool, events: list[Event]) -> None:
+        raise Fault(ErrorCode.PROTOCOL_ERROR, f"DATA on stream {stream_id}, which is idle")
+
+    def _ignore_data(self, stream_id: int, data: bytes, size: int, end_stream: bool, events: list[Event]) -> None:
+        self._count_control()
+        self._give_back(size)
+
+    def _refuse_data(self, stream_id: int, data: bytes, size: int, end_stream: bool, events: list[Event]) -> None:
+        self._ignore_data(stream_id, data, size, end_stream, events)
+        self._send_reset(stream_id, ErrorCode.STREAM_CLOSED)
+        self._count_answer()
+
+    def _give_back(self, size: int) -> None:
+        """Credit of the connection for DATA that nobody gets."""
+        if size:
+            self._open_window(0, size)
+            self._count_answer()
+
+    def _remote_ended(self, stream_id: int, stream: Stream) -> None:
+        if stream.state == LOCAL_DONE:
+            del self._streams[stream_id]
+        else:
+            stream.state = WholeRequest.state
+
+
+# 5.1: by the state of the stream, OPEN, LOCAL_DONE, REMOTE_DONE, IDLE, WAS_RESET, CLOSED. What the other frames of
+# streams mean is in native_control.py.
+_ON_HEADERS: tuple[Callable[[NativeEngine, int, bytes, bool, list[Event]], None], ...] = (
+    NativeEngine._take_trailers,
+    NativeEngine._take_trailers,
+    NativeEngine._refuse_late_headers,
+    NativeEngine._begin_request,
+    NativeEngine._ignore_headers,
+    NativeEngine._fail_on_headers,
+)
+_ON_DATA: tuple[Callable[[NativeEngine, int, bytes, int, bool, list[Event]], None], ...] = (
+    NativeEngine._take_data,
+    NativeEngine._take_data,
+    NativeEngine._refuse_late_data,
+    NativeEngine._fail_on_data,
+    NativeEngine._ignore_data,
+    NativeEngine._refuse_data,
+)

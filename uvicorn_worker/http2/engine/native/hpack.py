@@ -1,0 +1,198 @@
+"""HPACK (RFC 7541) of the native engine: header blocks of requests are decoded, and remembered where that is safe.
+
+A client that asks again sends the same block again, since everything in it is in its table by then. What a block
+means depends on the dynamic table, so what is remembered is dropped when the table changes, and a block that changes
+the table is not remembered. What a hit gives is not the header list but the head that was made and checked of it.
+
+    block ─► remembered ───────────────► RequestHead
+       └───► decode() ─► header list ─► request_fields.py ─► remember()
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hpack.table import HeaderTable
+
+from uvicorn_worker.http2.engine.abuse import Fault
+from uvicorn_worker.http2.engine.codes import ErrorCode
+from uvicorn_worker.http2.engine.encoding import encode_field
+from uvicorn_worker.http2.engine.events import RequestHead
+from uvicorn_worker.http2.engine.native.huffman import HuffmanError, decode_huffman
+from uvicorn_worker.http2.request_fields import FIELD_OVERHEAD
+
+__all__ = ["STATUS", "TABLE_SIZE", "HeaderDecoder"]
+
+Field = tuple[bytes, bytes]
+
+# The size of the dynamic table, which our SETTINGS leave as it is by default.
+TABLE_SIZE = 4096
+
+# How much is remembered on a connection: so many header lists, and their size together, counted as in 6.5.2.
+_HEADS = 64
+_HEADS_SIZE = 32768
+
+# Octets of an integer behind its prefix: none of ours needs more than 28 bits, and some senders pad with zeros.
+_INTEGER_OCTETS = 5
+
+# Index 0 is not one of any field, and has neither name nor value.
+_NOTHING: Any = ()
+_STATIC: list[Field] = [_NOTHING, *((bytes(name), bytes(value)) for name, value in HeaderTable.STATIC_TABLE)]
+_STATIC_LAST = 61
+
+STATUS = [encode_field(b":status", b"%03d" % status) for status in range(1000)]
+"""The field :status of a response, by the status."""
+
+
+class HeaderDecoder:
+    """The decoding side of one connection. All faults are of the connection, since the table is lost with them."""
+
+    __slots__ = ("_bound", "_entries", "_most", "_room", "_size", "changes", "heads")
+
+    def __init__(self, bound: int) -> None:
+        # Above this size a header list is refused.
+        self._bound = bound
+        # The dynamic table, its newest entry last: index 62 is -1, 63 is -2.
+        self._entries: list[Field] = []
+        self._size = 0
+        self._most = TABLE_SIZE
+        # How often the table has changed.
+        self.changes = 0
+        # What is remembered, by block; and how much more may be.
+        self.heads: dict[bytes, RequestHead] = {}
+        self._room = _HEADS_SIZE
+
+    # Remembered --------------------------------------------------------------------------------------
+
+    def remember(self, block: bytes, head: RequestHead) -> None:
+        """Keep the head that was made of a block; decoding it must not have changed the table."""
+        size = head.size + len(block)
+        if size > _HEADS_SIZE // 4:
+            return
+        if size > self._room or len(self.heads) >= _HEADS:
+            self.heads.clear()
+            self._room = _HEADS_SIZE
+        self.heads[block] = head
+        self._room -= size
+
+    def _changed(self) -> None:
+        """Indices mean something else from now on."""
+        self.changes += 1
+        if self.heads:
+            self.heads.clear()
+            self._room = _HEADS_SIZE
+
+    # Decoding ----------------------------------------------------------------------------------------
+
+    def decode(self, block: bytes) -> list[Field]:
+        """The header list of a block; raises `Fault`."""
+        try:
+            fields = self._decode(block)
+        except IndexError:
+            raise Fault(ErrorCode.COMPRESSION_ERROR, "a header block that is cut off, or an index of nothing") from None
+        except HuffmanError as exc:
+            raise Fault(ErrorCode.COMPRESSION_ERROR, f"a header block with {exc}") from None
+        # Literals grow by Huffman's code to no more than twice their size, and what is in the table is no larger
+        # than it: so most lists need not be counted.
+        if len(fields) * TABLE_SIZE + 2 * len(block) > self._bound:
+            size = sum([len(name) + len(value) for name, value in fields]) + FIELD_OVERHEAD * len(fields)
+            if size > self._bound:
+                raise Fault(ErrorCode.ENHANCE_YOUR_CALM, f"a header list larger than {self._bound} bytes")
+        return fields
+
+    def _decode(self, block: bytes) -> list[Field]:
+        fields: list[Field] = []
+        entries = self._entries
+        at, end = 0, len(block)
+        while at < end:
+            octet = block[at]
+            at += 1
+            if octet >= 0x80:
+                # 6.1: an indexed field.
+                index = octet & 0x7F
+                if index == 0x7F:
+                    index, at = _read_integer(block, at, 0x7F)
+                field = _STATIC[index] if index <= _STATIC_LAST else entries[_STATIC_LAST - index]
+                if not field:
+                    raise IndexError
+            elif octet >= 0x40:
+                # 6.2.1: a literal that goes into the table.
+                name, at = self._read_name(block, at, octet & 0x3F, 0x3F)
+                value, at = _read_string(block, at)
+                field = (name, value)
+                self._add(field)
+            elif octet < 0x20:
+                # 6.2.2 and 6.2.3: one that does not.
+                name, at = self._read_name(block, at, octet & 0x0F, 0x0F)
+                value, at = _read_string(block, at)
+                field = (name, value)
+            else:
+                # 6.3: the size of the table, before all fields.
+                size, at = (octet & 0x1F, at) if octet != 0x3F else _read_integer(block, at, 0x1F)
+                if fields or size > TABLE_SIZE:
+                    raise Fault(ErrorCode.COMPRESSION_ERROR, "a change of the table's size that is not allowed")
+                self._resize(size)
+                continue
+            fields.append(field)
+        return fields
+
+    def _read_name(self, block: bytes, at: int, index: int, mask: int) -> tuple[bytes, int]:
+        """The name of a literal, by its index or as a string."""
+        if not index:
+            return _read_string(block, at)
+        if index == mask:
+            index, at = _read_integer(block, at, mask)
+        field = _STATIC[index] if index <= _STATIC_LAST else self._entries[_STATIC_LAST - index]
+        return field[0], at
+
+    # The dynamic table -------------------------------------------------------------------------------
+
+    def _add(self, field: Field) -> None:
+        """Add an entry; 4.4: one that is larger than the table leaves it empty."""
+        self._changed()
+        size = len(field[0]) + len(field[1]) + FIELD_OVERHEAD
+        self._make_room(self._most - size)
+        if size <= self._most:
+            self._entries.append(field)
+            self._size += size
+
+    def _resize(self, size: int) -> None:
+        self._changed()
+        self._most = size
+        self._make_room(size)
+
+    def _make_room(self, size: int) -> None:
+        """Drop the oldest entries until the table is no larger than `size`."""
+        entries = self._entries
+        dropped = 0
+        while self._size > size and dropped < len(entries):
+            name, value = entries[dropped]
+            self._size -= len(name) + len(value) + FIELD_OVERHEAD
+            dropped += 1
+        if dropped:
+            del entries[:dropped]
+
+
+def _read_integer(block: bytes, at: int, prefix: int) -> tuple[int, int]:
+    """An integer whose prefix is full (5.1), and where it ends."""
+    value = prefix
+    for shift in range(0, 7 * _INTEGER_OCTETS, 7):
+        octet = block[at]
+        at += 1
+        value += (octet & 0x7F) << shift
+        if octet < 0x80:
+            return value, at
+    raise Fault(ErrorCode.COMPRESSION_ERROR, "an integer that is too long")
+
+
+def _read_string(block: bytes, at: int) -> tuple[bytes, int]:
+    """A string (5.2), and where it ends."""
+    octet = block[at]
+    at += 1
+    length = octet & 0x7F
+    if length == 0x7F:
+        length, at = _read_integer(block, at, 0x7F)
+    end = at + length
+    if end > len(block):
+        raise IndexError
+    return decode_huffman(block[at:end]) if octet >= 0x80 else block[at:end], end

@@ -1,0 +1,164 @@
+"""Header lists of requests: checked by RFC 9113, 8.2 and 8.3, and put in the form of ASGI. Both engines use this.
+
+What is wrong here makes a request malformed, which is a stream error (8.1.1). What HTTP itself would refuse with a
+status (a target that is no path, too many fields) is not looked at: the protocol answers it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from uvicorn_worker.core.response_fields import LENGTH_DIGITS
+from uvicorn_worker.http2.engine.events import RequestHead
+
+__all__ = ["FIELD_OVERHEAD", "Malformed", "check_trailers", "request_head"]
+
+# 6.5.2: what a field counts for beyond its name and its value.
+FIELD_OVERHEAD = 32
+
+# Field names are tokens in lower case (8.2.1). A value has no control characters other than HTAB, and neither begins
+# nor ends with white space.
+_is_name = re.compile(rb"[!#$%&'*+\-.^_`|~0-9a-z]+").fullmatch
+_is_value = re.compile(rb"(?:[^\x00-\x20\x7f](?:[^\x00-\x08\x0a-\x1f\x7f]*[^\x00-\x20\x7f])?)?").fullmatch
+_is_token = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+").fullmatch
+_is_target = re.compile(rb"[^\x00-\x20\x7f]+").fullmatch
+_is_authority = re.compile(rb"[^\x00-\x20\x7f/?#@]*").fullmatch
+
+# 8.2.2: fields of a connection, which HTTP/2 says in other ways.
+_CONNECTION_FIELDS = frozenset([b"connection", b"proxy-connection", b"keep-alive", b"transfer-encoding", b"upgrade"])
+_PSEUDO_FIELDS = frozenset([b":method", b":scheme", b":path", b":authority", b":protocol"])
+
+# Fields that mean something to the server itself.
+_OWN_FIELDS = _CONNECTION_FIELDS | {b"te", b"cookie", b"host", b"content-length", b"priority", b"expect"}
+
+
+# Fields that were found valid and mean nothing to the server: a client sends the same ones with each request.
+_sound: set[tuple[bytes, bytes]] = set()
+_SOUND_SIZE = 1024
+_SOUND_LONGEST = 256
+
+
+class Malformed(Exception):
+    """A header list that RFC 9113 does not allow; the text is for the log."""
+
+
+def request_head(fields: Iterable[tuple[bytes, bytes]]) -> RequestHead:
+    """The head of a request from its decoded header list, in order; raises `Malformed`."""
+    pseudo: dict[bytes, bytes] = {}
+    headers: list[tuple[bytes, bytes]] = []
+    own: list[tuple[bytes, bytes]] = []
+    cookie_at = -1
+    size = 0
+    for field in fields:
+        name, value = field
+        size += len(name) + len(value) + FIELD_OVERHEAD
+        if field in _sound:
+            headers.append(field)
+            continue
+        if name[:1] == b":":
+            _add_pseudo_field(pseudo, name, value, bool(headers or own))
+            continue
+        _check_field(name, value)
+        if name in _OWN_FIELDS:
+            own.append(field)
+            if name == b"host":
+                continue
+            if name == b"cookie":
+                if cookie_at >= 0:
+                    # 8.2.3: crumbs are one field to whoever is not HTTP/2.
+                    headers[cookie_at] = (name, headers[cookie_at][1] + b"; " + value)
+                    continue
+                cookie_at = len(headers)
+        elif len(name) + len(value) <= _SOUND_LONGEST:
+            if len(_sound) >= _SOUND_SIZE:
+                _sound.clear()
+            _sound.add(field)
+        headers.append(field)
+    head = _head_of(pseudo, [value for name, value in own if name == b"host"])
+    head.size = size
+    if head.authority:
+        headers.insert(0, (b"host", head.authority))
+    head.headers = headers
+    if own:
+        _read_own_fields(head, own)
+    return head
+
+
+def _check_field(name: bytes, value: bytes) -> None:
+    if not _is_name(name):
+        raise Malformed(f"field name {name!r} is not a token in lower case")
+    if not _is_value(value):
+        raise Malformed(f"value of field {name.decode()} has a character that is not allowed, or white space around it")
+
+
+def _add_pseudo_field(pseudo: dict[bytes, bytes], name: bytes, value: bytes, late: bool) -> None:
+    if name not in _PSEUDO_FIELDS:
+        raise Malformed(f"pseudo-field {name!r} is not one of requests")
+    if late:
+        raise Malformed(f"pseudo-field {name.decode()} behind other fields")
+    if name in pseudo:
+        raise Malformed(f"pseudo-field {name.decode()} occurs twice")
+    pseudo[name] = value
+
+
+def _head_of(pseudo: dict[bytes, bytes], hosts: list[bytes]) -> RequestHead:
+    """Check the pseudo-fields (8.3.1; 8.5 for CONNECT; RFC 8441, 4 for the extended one)."""
+    method, scheme, target = pseudo.get(b":method", b""), pseudo.get(b":scheme"), pseudo.get(b":path")
+    authority, protocol = pseudo.get(b":authority"), pseudo.get(b":protocol")
+    if not _is_token(method):
+        raise Malformed(":method is missing, or not a token")
+    if method == b"CONNECT" and protocol is None:
+        if scheme is not None or target is not None or not authority:
+            raise Malformed("CONNECT has :authority and no other pseudo-field")
+    elif scheme is None or target is None or not _is_target(target):
+        raise Malformed(":scheme or :path is missing, or not valid")
+    elif protocol is not None and (method != b"CONNECT" or authority is None or not _is_token(protocol)):
+        raise Malformed(":protocol is for CONNECT with :authority")
+    if len(hosts) > 1:
+        raise Malformed("more than one host field")
+    if authority is None:
+        authority = hosts[0] if hosts else b""
+    elif hosts and hosts[0].lower() != authority.lower():
+        raise Malformed("host differs from :authority")
+    if not _is_authority(authority):
+        raise Malformed(":authority, or host, is not host and port")
+    raw_scheme = (scheme or b"").lower()
+    if raw_scheme in (b"http", b"https") and not authority:
+        raise Malformed("neither :authority nor host")
+    if scheme is not None and not _is_target(raw_scheme):
+        raise Malformed(":scheme is not valid")
+    head = RequestHead(method.decode("ascii"), target or b"", raw_scheme.decode("latin-1"), authority)
+    head.protocol = None if protocol is None else protocol.decode("ascii")
+    return head
+
+
+def _read_own_fields(head: RequestHead, own: list[tuple[bytes, bytes]]) -> None:
+    for name, value in own:
+        if name == b"content-length":
+            if head.content_length is not None or not value.isdigit() or len(value) > LENGTH_DIGITS:
+                raise Malformed("content-length is not one number")
+            head.content_length = int(value)
+        elif name in _CONNECTION_FIELDS:
+            raise Malformed(f"{name.decode()} is a field of HTTP/1.1 connections")
+        elif name == b"te":
+            if value.lower() != b"trailers":
+                raise Malformed("te other than trailers")
+        elif name == b"priority":
+            head.priority = head.priority + b"," + value if head.priority else value
+        elif name == b"expect" and value.lower() == b"100-continue":
+            head.expects_continue = True
+
+
+def check_trailers(fields: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    """The trailers of a request from their decoded list; raises `Malformed`."""
+    trailers = []
+    for name, value in fields:
+        if name[:1] == b":":
+            raise Malformed("a pseudo-field in the trailers")
+        if not _is_name(name) or not _is_value(value):
+            raise Malformed(f"trailer {name!r} is not valid")
+        if name in _CONNECTION_FIELDS:
+            raise Malformed(f"{name.decode()} is a field of HTTP/1.1 connections")
+        trailers.append((name, value))
+    return trailers

@@ -1,0 +1,1 @@
+"""Logs: levels, access lines, and what is under way in words."""

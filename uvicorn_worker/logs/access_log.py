@@ -1,0 +1,109 @@
+"""Access lines on the logger uvicorn.access, and the records that carry access lines.
+
+A record of uvicorn.access has the arguments that uvicorn's own formatter reads, (client_addr, method, path,
+http_version, status_code), and the attributes client_addr, request_line and status_code for all others.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from typing import Any
+
+from uvicorn_worker.core.asgi import raw_path_of
+from uvicorn_worker.core.config import Config
+from uvicorn_worker.core.runtime import AccessHook, Exchange
+from uvicorn_worker.logs.atoms import Atoms, compile_format
+
+__all__ = ["AccessRecord", "record_maker", "standalone_access", "uvicorn_hook", "uvicorn_record_maker"]
+
+_MESSAGE = '%s - "%s %s HTTP/%s" %d'
+
+RecordMaker = Callable[[str, Any], logging.LogRecord]
+
+
+class AccessRecord(logging.LogRecord):
+    """A record whose line was made already; `args` is there for formatters and filters that want the parts."""
+
+    # A slot and no attribute: formatters that write all attributes shall not write the line twice.
+    __slots__ = ("line",)
+
+    line: str
+
+    def getMessage(self) -> str:  # noqa: N802 - the name is that of logging
+        return self.line
+
+
+def record_maker(name: str, message: str) -> RecordMaker:
+    """What makes a record of a logger from the line and the arguments, of which `message` would make it.
+
+    A factory that was set with `logging.setLogRecordFactory` is asked, since formats may rely on what it adds.
+    Otherwise what is the same for all lines of this process and thread is found out once.
+    """
+    factory = logging.getLogRecordFactory()
+    if factory is not logging.LogRecord:
+        return lambda line, args: factory(name, logging.INFO, "", 0, message, args, None)
+
+    common = logging.LogRecord(name, logging.INFO, "", 0, message, None, None).__dict__
+    if "taskName" in common:
+        common["taskName"] = None
+    begun = common["created"] - common["relativeCreated"] / 1000
+
+    def make(line: str, args: Any) -> logging.LogRecord:
+        record = AccessRecord.__new__(AccessRecord)
+        record.__dict__ = common.copy()
+        record.created = created = time.time()
+        record.msecs = int((created - int(created)) * 1000) + 0.0
+        record.relativeCreated = (created - begun) * 1000
+        record.args = args
+        record.line = line
+        return record
+
+    return make
+
+
+def standalone_access(config: Config) -> AccessHook | None:
+    """What is called for each response of a server without Gunicorn; None where no line is wanted."""
+    logger = logging.getLogger("uvicorn.access")
+    if not config.access_log or not logger.isEnabledFor(logging.INFO):
+        return None
+    return uvicorn_hook(logger, config)
+
+
+def uvicorn_hook(logger: logging.Logger, config: Config) -> AccessHook:
+    """Write a line for each response, in uvicorn's form or that of `Config.access_log_format`."""
+    make_record = uvicorn_record_maker(logger.name, config)
+
+    def log_access(exchange: Exchange) -> None:
+        if logger.isEnabledFor(logging.INFO):
+            logger.handle(make_record(exchange))
+
+    return log_access
+
+
+def uvicorn_record_maker(name: str, config: Config) -> Callable[[Exchange], logging.LogRecord]:
+    """What makes a record in uvicorn's form of a response."""
+    raw_root_path = raw_path_of(config.root_path)
+    make_line = None if config.access_log_format is None else compile_format(config.access_log_format)
+    make_record = record_maker(name, _MESSAGE)
+
+    def make(exchange: Exchange) -> logging.LogRecord:
+        scope, target = exchange.scope, exchange.target
+        client = scope["client"]
+        client_addr = "{}:{}".format(*client) if client else ""
+        method, version, status = scope["method"], scope["http_version"], exchange.status
+        path = (raw_root_path + target if raw_root_path and target[:1] == b"/" else target).decode("latin-1")
+        request_line = f"{method} {path} HTTP/{version}"
+        line = f'{client_addr} - "{request_line}" {status}' if make_line is None else make_line(Atoms(exchange))
+        record = make_record(line, (client_addr, method, path, version, status))
+        attributes = record.__dict__
+        attributes["client_addr"] = client_addr
+        attributes["request_line"] = request_line
+        attributes["status_code"] = status
+        if make_line is not None and type(record) is not AccessRecord:
+            # A record of somebody's factory knows the arguments only by what they are put into.
+            record.msg, record.args = line, None
+        return record
+
+    return make

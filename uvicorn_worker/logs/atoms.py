@@ -1,0 +1,203 @@
+"""The atoms of Gunicorn's `access_log_format`, `%(h)s` to `%(L)s`, and lines made of them.
+
+Gunicorn's own logger makes a dictionary of all atoms, header fields and environ variables for each line. Here a
+format is compiled once into the atoms that it names, and only these are computed.
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+import re
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+from urllib.parse import unquote
+
+from uvicorn_worker.core.runtime import Exchange
+
+__all__ = ["Atoms", "compile_format", "make_environ", "path_of", "query_of"]
+
+_find_atoms = re.compile(r"%\(([^)]+)\)s")
+
+
+class Atoms(Mapping[str, Any]):
+    """All atoms of one response, each computed when it is asked for; one that does not exist is `-`."""
+
+    __slots__ = ("elapsed", "exchange", "fields")
+
+    def __init__(self, exchange: Exchange) -> None:
+        self.exchange = exchange
+        self.elapsed = time.monotonic() - exchange.started
+        self.fields: dict[bytes, bytes] | None = None
+
+    def __getitem__(self, name: str) -> Any:
+        return _getter(name)(self)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(_ATOMS)
+
+    def __len__(self) -> int:
+        return len(_ATOMS)
+
+
+def compile_format(access_log_format: str) -> Callable[[Atoms], str]:
+    """A function from atoms to the line, for Gunicorn's `%(name)s` formats."""
+    names = _find_atoms.findall(access_log_format)
+    template = _find_atoms.sub("%s", access_log_format)
+    try:
+        template % tuple(names)
+    except (TypeError, ValueError):
+        # Something other than %(name)s, as %(D)d: left to the formatting with the mapping itself.
+        return lambda atoms: access_log_format % atoms
+    getters = [_getter(name) for name in names]
+    return lambda atoms: template % tuple([get(atoms) for get in getters])
+
+
+def _getter(name: str) -> Callable[[Atoms], Any]:
+    """What computes the atom of this name."""
+    getter = _ATOMS.get(name)
+    if getter is not None:
+        return getter
+    if name[:1] == "{" and name[-2:] in ("}i", "}o", "}e"):
+        key = name[1:-2].lower()
+        wanted = key.encode("latin-1", "replace")
+        if name[-1] == "i":
+            return lambda atoms: _request_field(atoms, wanted)
+        if name[-1] == "o":
+            return lambda atoms: _response_field(atoms.exchange, wanted)
+        return lambda atoms: _environ_variable(atoms.exchange, key)
+    return lambda atoms: "-"
+
+
+# The request and the response ----------------------------------------------------------------------------------
+
+
+def path_of(target: bytes) -> str:
+    """The path of a request target as the client sent it, percent-decoded."""
+    return unquote(target.partition(b"?")[0].decode("latin-1"))
+
+
+def query_of(target: bytes) -> str:
+    """The query of a request target, as it was sent."""
+    return target.partition(b"?")[2].decode("latin-1")
+
+
+def make_environ(scope: Mapping[str, Any], target: bytes) -> dict[str, Any]:
+    """The CGI variables of a request, as Gunicorn's loggers and hooks expect them."""
+    client, server = scope["client"], scope["server"]
+    environ: dict[str, Any] = {
+        "REQUEST_METHOD": scope.get("method", "GET"),
+        "RAW_URI": target.decode("latin-1"),
+        "PATH_INFO": path_of(target),
+        "QUERY_STRING": query_of(target),
+        "SCRIPT_NAME": scope["root_path"],
+        "SERVER_PROTOCOL": f"HTTP/{scope['http_version']}",
+        "SERVER_NAME": server[0] if server else "",
+        "SERVER_PORT": str(server[1] or "") if server else "",
+        "REMOTE_ADDR": client[0] if client else "-",
+        "REMOTE_PORT": str(client[1]) if client else "",
+        "wsgi.url_scheme": scope["scheme"],
+    }
+    for name, value in scope["headers"]:
+        key = name.decode("latin-1").upper().replace("-", "_")
+        if key not in ("CONTENT_TYPE", "CONTENT_LENGTH"):
+            key = "HTTP_" + key
+        text = value.decode("latin-1")
+        environ[key] = f"{environ[key]},{text}" if key in environ else text
+    return environ
+
+
+def _quoted(text: str) -> str:
+    """Text of a client's making: formats put it between quotes."""
+    return text.replace('"', '\\"')
+
+
+def _request_field(atoms: Atoms, name: bytes) -> str:
+    fields = atoms.fields
+    if fields is None:
+        # As with Gunicorn's dictionary, the last field of a name is the one that is shown.
+        fields = atoms.fields = dict(atoms.exchange.scope["headers"])
+    value = fields.get(name)
+    return "-" if value is None else value.decode("latin-1").replace('"', '\\"')
+
+
+def _response_field(exchange: Exchange, wanted: bytes) -> str:
+    values = [value for name, value in exchange.response_headers if name.lower() == wanted]
+    return _quoted(values[-1].decode("latin-1")) if values else "-"
+
+
+def _environ_variable(exchange: Exchange, wanted: str) -> str:
+    environ = {name.lower(): value for name, value in make_environ(exchange.scope, exchange.target).items()}
+    return _quoted(str(environ.get(wanted, "-")))
+
+
+def _host(atoms: Atoms) -> str:
+    client = atoms.exchange.scope["client"]
+    return _quoted(str(client[0])) if client else "-"
+
+
+def _user(atoms: Atoms) -> str:
+    scheme, _, encoded = _request_field(atoms, b"authorization").partition(" ")
+    if scheme.lower() != "basic":
+        return "-"
+    try:
+        user = base64.b64decode(encoded.strip()).partition(b":")[0].decode("utf-8")
+    except ValueError:
+        return "-"
+    return _quoted(user) or "-"
+
+
+def _request_line(atoms: Atoms) -> str:
+    """The request target is the client's: without the root_path that the server puts before the path."""
+    exchange = atoms.exchange
+    scope = exchange.scope
+    method = scope["method"]
+    if method == "-":
+        # No request line was read, or none that can be understood.
+        return "-"
+    return f"{method} {exchange.target.decode('latin-1')} HTTP/{scope['http_version']}".replace('"', '\\"')
+
+
+def _seconds(atoms: Atoms) -> str:
+    seconds, rest = divmod(int(atoms.elapsed * 1_000_000), 1_000_000)
+    return f"{seconds}.{rest:06d}"
+
+
+class _Now:
+    """The time in the form of the Common Log Format, which changes once a second."""
+
+    __slots__ = ("second", "text")
+
+    def __init__(self) -> None:
+        self.second, self.text = 0, ""
+
+    def __call__(self, atoms: Atoms) -> str:
+        second = int(time.time())
+        if second != self.second:
+            self.second = second
+            self.text = time.strftime("[%d/%b/%Y:%H:%M:%S %z]", time.localtime(second))
+        return self.text
+
+
+_ATOMS: dict[str, Callable[[Atoms], Any]] = {
+    "h": _host,
+    "l": lambda atoms: "-",
+    "u": _user,
+    "t": _Now(),
+    "r": _request_line,
+    "s": lambda atoms: str(atoms.exchange.status),
+    "m": lambda atoms: atoms.exchange.scope["method"],
+    "U": lambda atoms: _quoted(path_of(atoms.exchange.target)),
+    "q": lambda atoms: _quoted(query_of(atoms.exchange.target)),
+    "H": lambda atoms: f"HTTP/{atoms.exchange.scope['http_version']}",
+    "b": lambda atoms: str(atoms.exchange.body_sent),
+    "B": lambda atoms: atoms.exchange.body_sent,
+    "f": lambda atoms: _request_field(atoms, b"referer"),
+    "a": lambda atoms: _request_field(atoms, b"user-agent"),
+    "T": lambda atoms: int(atoms.elapsed),
+    "D": lambda atoms: int(atoms.elapsed * 1_000_000),
+    "M": lambda atoms: int(atoms.elapsed * 1000),
+    "L": _seconds,
+    "p": lambda atoms: f"<{os.getpid()}>",
+}

@@ -1,0 +1,88 @@
+"""What is under way, in words: for the log of a drain, and of a worker that is blocked."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from uvicorn_worker.core.runtime import Connection, Exchange
+
+__all__ = ["Census", "census", "count", "describe_exchanges", "running_task"]
+
+
+def describe_exchanges(
+    exchanges: Collection[Exchange], now: float, running: asyncio.Task[object] | None = None
+) -> list[str]:
+    """A line for each request in the application, the oldest first: method, target, age and client.
+
+    `now` is of time.monotonic(); `running` is the task that has the event loop, whose request is marked. Made of what
+    does not change, so that it can be called from a signal handler.
+    """
+    lines = []
+    for exchange in sorted(exchanges, key=lambda exchange: exchange.started):
+        client = exchange.scope["client"]
+        peer = "{}:{}".format(*client) if client else "a unix socket"
+        kind = "WebSocket" if is_websocket(exchange) else exchange.scope["method"]
+        line = f"{kind} {exchange.target.decode('latin-1')} for {max(now - exchange.started, 0.0):.1f} s, from {peer}"
+        # A request that is in its first step has no task yet where tasks start eagerly (Python 3.12).
+        if running is not None and exchange.task in (running, None):
+            line += " (it has the event loop)"
+        lines.append(line)
+    return lines
+
+
+def running_task(loop: asyncio.AbstractEventLoop) -> asyncio.Task[object] | None:
+    """The task that has the event loop, seen from a signal handler or from another thread."""
+    return asyncio.current_task(loop)
+
+
+def is_websocket(exchange: Exchange) -> bool:
+    """Whether the exchange is a WebSocket that was accepted."""
+    status = getattr(exchange, "status", 0)
+    # 101 on HTTP/1.1, and 200 to a CONNECT on HTTP/2 (RFC 8441).
+    opened = status == 101 or (status == 200 and exchange.scope.get("method") == "CONNECT")
+    return opened or exchange.scope["type"] == "websocket"
+
+
+@dataclass(frozen=True)
+class Census:
+    """How much is under way: requests that were not answered yet, responses being sent, WebSockets, connections."""
+
+    requests: int
+    streams: int
+    websockets: int
+    idle: int
+    other: int
+    """Connections that are neither idle nor have a request in the application: half-read heads, or being closed."""
+
+    def __str__(self) -> str:
+        parts = [
+            count(self.requests, "request"),
+            count(self.websockets, "WebSocket"),
+            count(self.streams, "stream"),
+            count(self.idle, "idle connection"),
+        ]
+        if self.other:
+            parts.append(f"{count(self.other, 'connection')} in reading or closing")
+        return ", ".join(parts)
+
+
+def census(exchanges: Collection[Exchange], connections: Collection[Connection], pending: int = 0) -> Census:
+    """Count what is under way; `pending` sockets are on their way to a connection."""
+    websockets = sum(map(is_websocket, exchanges))
+    # The status is known once the response has begun.
+    streams = sum(1 for exchange in exchanges if getattr(exchange, "status", 0)) - websockets
+    idle = sum(1 for connection in connections if connection.idle)
+    return Census(
+        requests=len(exchanges) - streams - websockets,
+        streams=max(streams, 0),
+        websockets=websockets,
+        idle=idle,
+        other=max(len(connections) - idle - len(exchanges), 0) + pending,
+    )
+
+
+def count(number: int, noun: str) -> str:
+    """`1 request`, `2 requests`."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

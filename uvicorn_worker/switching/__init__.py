@@ -1,0 +1,1 @@
+"""What a connection speaks, and how it changes that."""

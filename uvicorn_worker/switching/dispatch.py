@@ -1,0 +1,152 @@
+"""The one place that decides which protocol a new connection speaks.
+
+TLS          ALPN: h2, or http/1.1
+cleartext    the first bytes: the preface of HTTP/2, or a request of HTTP/1.1 (which may ask for an upgrade)
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import cast
+
+from uvicorn_worker.core.config import Config
+from uvicorn_worker.core.runtime import Endpoints, Runtime, unread_in_kernel
+from uvicorn_worker.http1 import Http1Protocol, parser_factory
+from uvicorn_worker.http1.cycle import RequestCycle
+from uvicorn_worker.http1.framing import OWN_FIELDS
+from uvicorn_worker.http2 import PREFACE, Http2Protocol, Shared, engine_class
+from uvicorn_worker.proxies.proxies import Proxies
+from uvicorn_worker.proxies.trust import Trust
+from uvicorn_worker.switching.h2c import upgrade_to_http2
+from uvicorn_worker.switching.websocket_stream import connect_to_websocket
+from uvicorn_worker.switching.websocket_upgrade import upgrade_to_websocket
+from uvicorn_worker.tls.contexts import HTTP1_ONLY
+
+__all__ = ["alpn_protocols", "protocol_factory"]
+
+
+def protocol_factory(runtime: Runtime) -> Callable[..., asyncio.Protocol]:
+    """A function that makes the protocol of each accepted connection.
+
+    It may be called with the `Endpoints` that a proxy has told of the connection.
+    """
+    config = runtime.config
+    runtime.make_parser = parser_factory(config)
+    runtime.trust = trust = Trust(config.forwarded_allow_ips)
+    runtime.proxies = proxies = Proxies(config, trust)
+    runtime.noted_fields = OWN_FIELDS | proxies.names
+    websocket = config.ws != "none"
+    if websocket:
+        runtime.upgrade = upgrade_to_websocket
+        runtime.extended_connect = connect_to_websocket
+    if config.http2 == "off":
+        return lambda endpoints=None: Http1Protocol(runtime, endpoints)
+    shared = Shared(runtime, engine_class(config), proxies.names)
+    if config.http2_cleartext in ("upgrade", "both"):
+
+        def upgrade(cycle: RequestCycle) -> RequestCycle | None:
+            return (upgrade_to_websocket(cycle) if websocket else None) or upgrade_to_http2(cycle, shared)
+
+        runtime.upgrade = upgrade
+    return lambda endpoints=None: NewConnection(runtime, shared, endpoints)
+
+
+def alpn_protocols(config: Config) -> Sequence[str]:
+    """What clients may choose from in the TLS handshake (RFC 7301), the preferred protocol first."""
+    return HTTP1_ONLY if config.http2 == "off" else ("h2", *HTTP1_ONLY)
+
+
+class NewConnection(asyncio.Protocol):
+    """A connection of which it is not known yet what it speaks; `timeout_request_head` runs from here."""
+
+    __slots__ = ("__weakref__", "_deadline", "_endpoints", "_held", "_runtime", "_shared", "_transport")
+
+    def __init__(self, runtime: Runtime, shared: Shared, endpoints: Endpoints | None) -> None:
+        self._runtime = runtime
+        self._shared = shared
+        self._endpoints = endpoints
+        self._held = b""
+        self._deadline = 0
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """With TLS the handshake is over, and has decided."""
+        runtime = self._runtime
+        self._transport = cast("asyncio.Transport", transport)
+        if runtime.request_head_ticks:
+            self._deadline = runtime.tick + runtime.request_head_ticks
+        tls = transport.get_extra_info("ssl_object")
+        if tls is not None:
+            self._speak_http2() if tls.selected_alpn_protocol() == "h2" else self._speak_http1()
+        elif runtime.config.http2_cleartext in ("prior-knowledge", "both"):
+            runtime.connections.add(self)
+        else:
+            self._speak_http1()
+
+    def data_received(self, data: bytes) -> None:
+        """The first bytes of a connection in cleartext."""
+        held = self._held + data
+        self._runtime.connections.discard(self)
+        if held.startswith(PREFACE):
+            self._speak_http2().data_received(held)
+        elif PREFACE.startswith(held):
+            self._held = held
+            self._runtime.connections.add(self)
+        else:
+            self._speak_http1().data_received(held)
+
+    def eof_received(self) -> bool:
+        """Nothing came, or the beginning of a preface."""
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The client has left without a word."""
+        self._runtime.connections.discard(self)
+
+    def _speak_http1(self) -> Http1Protocol:
+        protocol = Http1Protocol(self._runtime, self._endpoints)
+        self._transport.set_protocol(protocol)
+        protocol.connection_made(self._transport)
+        protocol.deadline = self._deadline
+        return protocol
+
+    def _speak_http2(self) -> Http2Protocol:
+        protocol = Http2Protocol(self._runtime, self._shared, self._endpoints)
+        self._transport.set_protocol(protocol)
+        protocol.connection_made(self._transport)
+        protocol.deadline = self._deadline
+        return protocol
+
+    # What the server asks for -------------------------------------------------------------------------
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing has come."""
+        return not self._held and not self._transport.is_closing()
+
+    @property
+    def lingering(self) -> bool:
+        """Nothing is sent before it is known what is spoken."""
+        return False
+
+    def on_tick(self, tick: int) -> None:
+        """A client that says nothing is told so where it may speak HTTP/1.1; it is closed in any case."""
+        if 0 < self._deadline <= tick:
+            self._runtime.connections.discard(self)
+            protocol = self._speak_http1()
+            if self._held:
+                protocol.data_received(self._held)
+                protocol.deadline = self._deadline
+            protocol.on_tick(tick)
+
+    def drain(self) -> None:
+        """The server stops; what the connection will say is still answered."""
+
+    def close_if_idle(self) -> None:
+        """Close, unless the first bytes have come in this very moment."""
+        if not unread_in_kernel(self._transport):
+            self._transport.close()
+
+    def abort(self) -> None:
+        """Cut the connection at once."""
+        self._transport.abort()

@@ -1,0 +1,1 @@
+"""TLS: contexts, and what the ASGI extension says of a connection."""

@@ -1,0 +1,330 @@
+"""TLS: the context of new connections, and its replacement when its files change.
+
+    Config.ssl_* ─► make_context() ─► TlsContexts.context ─► new connections
+                         ▲                    │
+                         └── files changed ◄──┘ every few seconds, in a thread of its own
+
+A mistake of the operator is a `ConfigError` of one line. At the start it ends the server, which so never speaks
+plain text where TLS was asked for; later it is logged, and the context that works stays.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import ssl
+import sys
+import threading
+from collections.abc import Sequence
+from typing import Any, NoReturn
+from weakref import WeakKeyDictionary
+
+from uvicorn_worker.core.clock import TICK
+from uvicorn_worker.core.config import Config
+from uvicorn_worker.core.errors import ConfigError
+from uvicorn_worker.core.runtime import is_uvloop
+
+__all__ = [
+    "HTTP1_ONLY",
+    "TlsContexts",
+    "check_tls",
+    "handshake_options",
+    "make_context",
+    "server_certificates",
+    "set_alpn",
+    "tls_is_on",
+]
+
+HTTP1_ONLY = ("http/1.1",)
+"""The ALPN protocol names (RFC 7301) of a server that speaks no HTTP/2."""
+
+# From one look at the files to the next. A change is acted upon when two looks have seen it, so that files that are
+# replaced one after the other, or are being written, come as one change.
+LOOK_SECONDS = 2.0
+LOOK_TICKS = int(LOOK_SECONDS / TICK)
+
+# From close() on, for what was written to leave and for the client to answer close_notify. The loop cuts the connection
+# then even if the client is still taking bytes, so this is long; a client that takes none is cut by the connection's
+# own deadline within seconds.
+SHUTDOWN_SECONDS = 600.0
+
+# What of the options has a meaning only with a certificate, and its value when it was not set.
+_PARTS = {
+    "ssl_keyfile": None,
+    "ssl_keyfile_password": None,
+    "ssl_version": None,
+    "ssl_cert_reqs": 0,
+    "ssl_ca_certs": None,
+    "ssl_ciphers": None,
+}
+_VERSIONS = {"TLSv1.2": ssl.TLSVersion.TLSv1_2, "TLSv1.3": ssl.TLSVersion.TLSv1_3}
+_MISMATCHES = ("KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH")
+
+# The certificate (PEM) that the connections of a context show, where it is known: a context can't be asked for it.
+server_certificates: WeakKeyDictionary[ssl.SSLContext, str] = WeakKeyDictionary()
+
+
+# Checks ------------------------------------------------------------------------------------------------------
+
+
+def tls_is_on(config: Config) -> bool:
+    """Whether the options ask for TLS; raises `ConfigError` when they do so only by half."""
+    if config.ssl_certfile or config.ssl_context_factory is not None:
+        return True
+    for name, unset in _PARTS.items():
+        value = getattr(config, name)
+        if value not in (unset, ""):
+            raise ConfigError(f"{_said(name, value)}: has no effect without ssl_certfile, which turns TLS on")
+    return False
+
+
+def check_tls(config: Config) -> None:
+    """Raise `ConfigError` for TLS options that can't be used, files and password included.
+
+    With an ssl_context_factory nothing is read: it alone knows whether it will use the files.
+    """
+    if tls_is_on(config) and config.ssl_context_factory is None:
+        _usual_context(config, HTTP1_ONLY)
+
+
+def _said(name: str, value: Any) -> str:
+    # A password is not for the log.
+    return f"option {name}" if name == "ssl_keyfile_password" else f"option {name} = {value!r}"
+
+
+# Making a context --------------------------------------------------------------------------------------------
+
+
+def make_context(config: Config, protocols: Sequence[str] = HTTP1_ONLY) -> ssl.SSLContext:
+    """The context that the options ask for, by way of ssl_context_factory where there is one.
+
+    `protocols` are the ALPN names that are offered, the preferred one first. Raises `ConfigError`; its cause is what
+    a factory raised.
+    """
+    factory = config.ssl_context_factory
+    if factory is None:
+        context = _usual_context(config, protocols)
+        certificate = _first_certificate(config.ssl_certfile)
+        if certificate is not None:
+            server_certificates[context] = certificate
+        return context
+    try:
+        made: Any = factory(config, lambda: _usual_context(config, protocols))
+    except ConfigError:
+        raise
+    except (Exception, SystemExit) as exc:
+        message = f"The hook that makes the TLS context (ssl_context, ssl_context_factory) raised {exc!r}"
+        raise ConfigError(message) from exc
+    if not isinstance(made, ssl.SSLContext):
+        raise ConfigError(
+            "The hook that makes the TLS context (ssl_context, ssl_context_factory) must return an ssl.SSLContext, "
+            f"and it returned {made!r}"
+        )
+    return made
+
+
+def set_alpn(context: ssl.SSLContext, protocols: Sequence[str]) -> None:
+    """Offer these protocols by ALPN (RFC 7301), the preferred one first."""
+    context.set_alpn_protocols(list(protocols))
+
+
+def _usual_context(config: Config, protocols: Sequence[str]) -> ssl.SSLContext:
+    # Python's own choice for servers; it also honours SSLKEYLOGFILE.
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    _set_version(context, config.ssl_version)
+    # In TLS 1.2 a client could ask for handshake after handshake, each of which costs us more than it costs the client.
+    context.options |= ssl.OP_NO_RENEGOTIATION
+    if config.ssl_ciphers:
+        try:
+            context.set_ciphers(config.ssl_ciphers)
+        except ssl.SSLError as exc:
+            raise ConfigError(f"option ssl_ciphers = {config.ssl_ciphers!r}: OpenSSL says {_reason(exc)}") from None
+    _load_authorities(context, config)
+    _load_certificate(context, config)
+    set_alpn(context, protocols)
+    return context
+
+
+def _set_version(context: ssl.SSLContext, version: ssl.TLSVersion | str | None) -> None:
+    if version is None:
+        oldest = max(context.minimum_version, ssl.TLSVersion.TLSv1_2)
+    else:
+        oldest = _VERSIONS[version] if isinstance(version, str) else version
+    try:
+        context.minimum_version = oldest
+    except ValueError:
+        raise ConfigError(f"option ssl_version = {version!r}: this OpenSSL does not speak it") from None
+
+
+def _load_authorities(context: ssl.SSLContext, config: Config) -> None:
+    path, cert_reqs = config.ssl_ca_certs, int(config.ssl_cert_reqs)
+    if path:
+        _check_readable("ssl_ca_certs", path)
+        try:
+            context.load_verify_locations(path)
+        except (ssl.SSLError, OSError) as exc:
+            raise ConfigError(
+                f"option ssl_ca_certs = {path!r}: holds no certificates (PEM): OpenSSL says {_reason(exc)}"
+            ) from None
+    elif cert_reqs:
+        raise ConfigError(
+            f"option ssl_cert_reqs = {cert_reqs!r}: needs ssl_ca_certs, the authorities that sign client certificates"
+        )
+    context.verify_mode = ssl.VerifyMode(cert_reqs)
+
+
+def _load_certificate(context: ssl.SSLContext, config: Config) -> None:
+    certfile, keyfile = config.ssl_certfile, config.ssl_keyfile or None
+    if not certfile:
+        raise ConfigError("option ssl_certfile: is not set, and the usual TLS context can't be made without it")
+    _check_readable("ssl_certfile", certfile)
+    if keyfile:
+        _check_readable("ssl_keyfile", keyfile)
+    asked = False
+
+    def give_password() -> str:
+        # Without this OpenSSL would ask on the terminal.
+        nonlocal asked
+        asked = True
+        return config.ssl_keyfile_password or ""
+
+    try:
+        context.load_cert_chain(certfile, keyfile, give_password)
+    except (ssl.SSLError, OSError, ValueError) as exc:
+        _refuse_certificate(config, exc, asked)
+
+
+def _refuse_certificate(config: Config, exc: Exception, asked: bool) -> NoReturn:
+    """Say which of the options is to blame for a certificate and key that can't be loaded."""
+    certfile, keyfile = config.ssl_certfile, config.ssl_keyfile or None
+    key = f"option ssl_keyfile = {keyfile!r}" if keyfile else f"option ssl_certfile = {certfile!r}"
+    if getattr(exc, "reason", None) in _MISMATCHES:
+        raise ConfigError(f"{key}: the private key is not that of the certificate in {certfile!r}") from None
+    if asked and config.ssl_keyfile_password is None:
+        raise ConfigError(f"{key}: the private key is encrypted, and ssl_keyfile_password is not set") from None
+    if asked:
+        raise ConfigError(f"option ssl_keyfile_password: is not that of the key in {keyfile or certfile!r}") from None
+    if not _holds_certificate(certfile):
+        raise ConfigError(f"option ssl_certfile = {certfile!r}: holds no certificate (PEM)") from None
+    reason = getattr(exc, "reason", None)
+    if reason:
+        raise ConfigError(f"option ssl_certfile = {certfile!r}: OpenSSL says {_reason(exc)}") from None
+    hint = "" if keyfile else ", and ssl_keyfile is not set"
+    raise ConfigError(f"{key}: holds no private key (PEM){hint}") from None
+
+
+def _holds_certificate(path: str | None) -> bool:
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_verify_locations(path)
+    except (ssl.SSLError, OSError):
+        return False
+    return True
+
+
+def _check_readable(name: str, path: str) -> None:
+    try:
+        with open(path, "rb"):
+            pass
+    except (OSError, ValueError) as exc:
+        raise ConfigError(f"option {name} = {path!r}: can't be read: {_reason(exc)}") from None
+
+
+def _reason(exc: Exception) -> str:
+    reason: str | None = getattr(exc, "reason", None)
+    if reason:
+        return reason.replace("_", " ").lower()
+    return str(getattr(exc, "strerror", None) or exc.args[-1]).rstrip(".")
+
+
+def _first_certificate(path: str | None) -> str | None:
+    """The first certificate of a PEM file, which is the server's own."""
+    begin, end = "-----BEGIN CERTIFICATE-----", "-----END CERTIFICATE-----"
+    try:
+        with open(path or "", encoding="ascii", errors="replace") as file:
+            text = file.read()
+        at = text.index(begin)
+        block = text[at : text.index(end, at) + len(end)]
+        return ssl.DER_cert_to_PEM_cert(ssl.PEM_cert_to_DER_cert(block))
+    except (OSError, ValueError):
+        return None
+
+
+# Changed files -----------------------------------------------------------------------------------------------
+
+
+class TlsContexts:
+    """The context of new connections: `context`, which is another one after the files have changed.
+
+    Raises `ConfigError` when the first one can't be made. A connection keeps the context that it began with.
+    """
+
+    def __init__(self, config: Config, protocols: Sequence[str] = HTTP1_ONLY) -> None:
+        self._config = config
+        self._protocols = protocols
+        self._log = logging.getLogger("uvicorn.error")
+        paths = (config.ssl_certfile, config.ssl_keyfile, config.ssl_ca_certs)
+        self._paths = [path for path in paths if path]
+        self._looking = False
+        # The state of the files that was acted upon last, and the one that was seen last.
+        self._used = self._seen = self._state()
+        self.context = make_context(config, protocols)
+
+    def on_tick(self, tick: int) -> None:
+        """Called twice a second: look at the files every few seconds.
+
+        In a thread, since the files may be on a file system that does not answer, and a key may take long to decrypt.
+        It is no thread of a pool: one that hangs must not keep the process from ending.
+        """
+        if tick % LOOK_TICKS or self._looking or not self._paths:
+            return
+        self._looking = True
+        try:
+            threading.Thread(target=self._look, name="tls-files", daemon=True).start()
+        except RuntimeError:
+            # There are as many threads as the system allows; the next look is soon enough.
+            self._looking = False
+
+    def _look(self) -> None:
+        try:
+            self.look()
+        finally:
+            self._looking = False
+
+    def look(self) -> None:
+        """Make a new context if the files have changed and are not still changing; blocks."""
+        state, seen = self._state(), self._seen
+        self._seen = state
+        if state == self._used or state != seen:
+            return
+        self._used = state
+        try:
+            self.context = make_context(self._config, self._protocols)
+        except ConfigError as exc:
+            self._log.error("The TLS files have changed and can't be used, so the old ones stay in use: %s", exc)
+        else:
+            self._log.info("The TLS files have changed: new connections use them.")
+
+    def _state(self) -> list[tuple[int, int, int, int] | None]:
+        """What tells a file from the one that it replaces; symbolic links are followed."""
+        state: list[tuple[int, int, int, int] | None] = []
+        for path in self._paths:
+            try:
+                stat = os.stat(path)
+            except (OSError, ValueError):
+                state.append(None)
+            else:
+                state.append((stat.st_dev, stat.st_ino, stat.st_mtime_ns, stat.st_size))
+        return state
+
+
+# For the loop ------------------------------------------------------------------------------------------------
+
+
+def handshake_options(config: Config, loop: asyncio.AbstractEventLoop) -> dict[str, Any]:
+    """What the loop's methods that make TLS connections are to be told about time."""
+    # None: asyncio's own 60 seconds.
+    options: dict[str, Any] = {"ssl_handshake_timeout": config.timeout_request_head or None}
+    if is_uvloop(loop) or tuple(sys.version_info) >= (3, 11):
+        options["ssl_shutdown_timeout"] = SHUTDOWN_SECONDS
+    return options

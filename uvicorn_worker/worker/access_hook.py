@@ -1,0 +1,141 @@
+"""Who is told of each response under Gunicorn: its access log, uvicorn.access, statsd, a logger of the operator's own.
+
+All of it is settled once, when the worker begins to serve: what comes of it is one function, or none.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from gunicorn.glogging import Logger, SafeAtoms
+from gunicorn.instrument.statsd import Statsd
+
+from uvicorn_worker.core.config import Config
+from uvicorn_worker.core.runtime import AccessHook, Exchange
+from uvicorn_worker.logs.access_log import record_maker, uvicorn_hook, uvicorn_record_maker
+from uvicorn_worker.logs.atoms import Atoms, compile_format, make_environ
+from uvicorn_worker.worker.loggers import configured_loggers, handlers_of, own_handlers
+from uvicorn_worker.worker.statsd import metrics_hook
+from uvicorn_worker.worker.views import RequestView, ResponseView
+
+if TYPE_CHECKING:
+    from gunicorn.config import Config as GunicornConfig
+
+__all__ = ["access_hook"]
+
+
+def access_hook(log: Any, cfg: GunicornConfig, config: Config) -> AccessHook | None:
+    """What is called for each response; None where nobody is to be told.
+
+    To be called when the application has started, since applications change loggers.
+    """
+    access = getattr(log.access, "__func__", None)
+    others: AccessHook | None = None
+    if access is Statsd.access:
+        others = metrics_hook(log)
+    elif access is not Logger.access and config.access_log:
+        others = _calls_with_objects(log.access)
+    lines = _lines_hook(log, cfg, config, access in (Logger.access, Statsd.access)) if config.access_log else None
+    return _all_of([each for each in (lines, others) if each is not None])
+
+
+def _lines_hook(log: Any, cfg: GunicornConfig, config: Config, is_gunicorns: bool) -> AccessHook | None:
+    """Write lines on gunicorn.access, unless a logger class of the operator's does that, and on uvicorn.access."""
+    ours = logging.getLogger("uvicorn.access")
+    stands_in = not {"uvicorn.access", "uvicorn"} & set(configured_loggers(cfg))
+    if stands_in and _is_silenced(ours):
+        return None
+    lines: list[AccessHook] = []
+    if is_gunicorns and _is_enabled(log, cfg) and not _is_repeated(log.access_log, ours):
+        lines.append(_line_hook(log, config.access_log_format or cfg.access_log_format))
+    if handlers_of(ours) and ours.isEnabledFor(logging.INFO):
+        # With handlers that the application gave it, it does not lead to Gunicorn's log any longer.
+        ours.handlers = own_handlers(ours)
+        lines.append(uvicorn_hook(ours, config))
+    hook = _all_of(lines)
+    return _filtered_hook(hook, ours, config) if hook is not None and stands_in and ours.filters else hook
+
+
+def _all_of(hooks: list[AccessHook]) -> AccessHook | None:
+    if len(hooks) <= 1:
+        return hooks[0] if hooks else None
+
+    def call_all(exchange: Exchange) -> None:
+        for hook in hooks:
+            hook(exchange)
+
+    return call_all
+
+
+def _is_silenced(logger: logging.Logger) -> bool:
+    """Whether the application has switched the logger off; the root logger's level does not count."""
+    level = logger.level or logging.getLogger("uvicorn").level
+    return logger.disabled or level > logging.INFO
+
+
+def _is_enabled(log: Any, cfg: GunicornConfig) -> bool:
+    """Whether Gunicorn's settings ask for access lines, and there is a handler to write them."""
+    if not log.access_log.hasHandlers():
+        return False
+    # Gunicorn 23 has no such property.
+    enabled = getattr(log, "access_log_enabled", None)
+    if enabled is None:
+        to_syslog = cfg.syslog and not cfg.disable_redirect_access_to_syslog
+        enabled = cfg.accesslog or cfg.logconfig or cfg.logconfig_dict or cfg.logconfig_json or to_syslog
+    return bool(enabled)
+
+
+def _is_repeated(theirs: logging.Logger, ours: logging.Logger) -> bool:
+    """Whether the lines of gunicorn.access would all come out where those of uvicorn.access do."""
+    own = handlers_of(ours)
+    return bool(own) and all(handler in own for handler in handlers_of(theirs))
+
+
+def _filtered_hook(hook: AccessHook, ours: logging.Logger, config: Config) -> AccessHook:
+    """The filters that an application has put on uvicorn.access hold for Gunicorn's access log in its place."""
+    make_record = uvicorn_record_maker(ours.name, config)
+
+    def call_unless_filtered(exchange: Exchange) -> None:
+        if ours.filter(make_record(exchange)):
+            hook(exchange)
+
+    return call_unless_filtered
+
+
+# Gunicorn's logger ---------------------------------------------------------------------------------------------
+
+
+def _line_hook(log: Any, access_log_format: str) -> AccessHook:
+    """Write Gunicorn's line for each response."""
+    kind = type(log)
+    if kind.atoms is Logger.atoms and kind.atoms_wrapper_class is SafeAtoms and kind.now is Logger.now:
+        return _compiled_hook(log.access_log, access_log_format)
+    return _calls_with_objects(lambda *objects: Logger.access(log, *objects))
+
+
+def _compiled_hook(logger: logging.Logger, access_log_format: str) -> AccessHook:
+    make_line = compile_format(access_log_format)
+    make_record = record_maker(logger.name, access_log_format)
+
+    def log_access(exchange: Exchange) -> None:
+        if logger.isEnabledFor(logging.INFO):
+            atoms = Atoms(exchange)
+            logger.handle(make_record(make_line(atoms), atoms))
+
+    return log_access
+
+
+def _calls_with_objects(access: Callable[[Any, Any, Any, timedelta], Any]) -> AccessHook:
+    """Call the `access` of a Gunicorn logger, with objects that carry everything."""
+
+    def log_access(exchange: Exchange) -> None:
+        elapsed = timedelta(seconds=time.monotonic() - exchange.started)
+        scope, target = exchange.scope, exchange.target
+        response = ResponseView(exchange.status, exchange.response_headers, exchange.body_sent)
+        access(response, RequestView(scope, target), make_environ(scope, target), elapsed)
+
+    return log_access

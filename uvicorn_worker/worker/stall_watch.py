@@ -1,0 +1,101 @@
+"""What a blocked worker leaves in the log: where it stood, and what was in flight.
+
+Gunicorn aborts a worker that gave no heartbeat. Two things are written then, and neither depends on the other:
+
+- the stacks of all threads, by faulthandler, from the signal handler itself: whatever the process is at;
+- the requests in flight, by Python: from a thread that sleeps until the heartbeat is overdue, or from the handler of
+  the signal, whichever comes first. Neither runs while C code keeps the GIL to itself; then there are only the stacks.
+
+The thread reports. It never gives a heartbeat.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import logging
+import sys
+import threading
+import time
+from collections.abc import Callable
+from typing import TextIO
+
+from uvicorn_worker.logs.in_flight import count, describe_exchanges, running_task
+from uvicorn_worker.server import Server
+
+__all__ = ["StallWatch", "describe_stall", "enable_trace"]
+
+# How many requests are named.
+_NAMED = 50
+
+
+def enable_trace(error_log: logging.Logger) -> None:
+    """Write the stacks to the error log's stream upon SIGABRT (and upon a crash).
+
+    To be called again whenever the log files were reopened, since faulthandler keeps the file descriptor;
+    and after the Python handler of SIGABRT was set, which runs afterwards.
+    """
+    for stream in [getattr(handler, "stream", None) for handler in error_log.handlers] + [sys.stderr]:
+        if stream is not None and _has_descriptor(stream):
+            faulthandler.enable(file=stream, all_threads=True)
+            return
+
+
+def _has_descriptor(stream: TextIO) -> bool:
+    try:
+        return stream.fileno() >= 0
+    except (AttributeError, OSError, ValueError):
+        return False
+
+
+def describe_stall(server: Server, seconds: float) -> str:
+    """One block: for how long the loop has stood still, and each request in flight, the oldest first."""
+    headline = f"The event loop has stood still for {seconds:.1f} s"
+    if not server.started:
+        return f"{headline}, before the application was started."
+    runtime = server.runtime
+    lines = describe_exchanges(list(runtime.exchanges), time.monotonic(), running_task(runtime.loop))
+    if not lines:
+        return f"{headline}, with no request in flight."
+    shown = lines[:_NAMED]
+    if len(lines) > _NAMED:
+        # The one that has the loop is what is looked for.
+        shown = [line for line in lines[_NAMED:] if line.endswith("(it has the event loop)")] + shown
+        shown.append(f"and {len(lines) - len(shown)} more")
+    return "\n  ".join([f"{headline}, with {count(len(lines), 'request')} in flight:", *shown])
+
+
+class StallWatch(threading.Thread):
+    """Calls `on_stall` once for each time that the last heartbeat is `timeout` seconds ago.
+
+    `last_beat` gives its `time.monotonic()`. The thread wakes once in `timeout` seconds.
+    """
+
+    def __init__(self, timeout: float, last_beat: Callable[[], float], on_stall: Callable[[], None]) -> None:
+        super().__init__(name="uvicorn-worker-stall", daemon=True)
+        self._timeout = timeout
+        self._last_beat = last_beat
+        self._on_stall = on_stall
+        self._end = threading.Event()
+        # The heartbeat after which the loop stood still, as it was reported.
+        self._reported: float | None = None
+
+    def run(self) -> None:
+        """Sleep until the heartbeat is overdue, and report it."""
+        while True:
+            overdue = self._last_beat() + self._timeout - time.monotonic()
+            if overdue <= 0:
+                self.report()
+                overdue = self._timeout
+            if self._end.wait(overdue):
+                return
+
+    def report(self) -> None:
+        """Report, unless this was done since the last heartbeat; also called from the handler of the signal."""
+        beat = self._last_beat()
+        if self._reported != beat:
+            self._reported = beat
+            self._on_stall()
+
+    def stop(self) -> None:
+        """Watch no more."""
+        self._end.set()
