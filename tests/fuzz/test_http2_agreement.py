@@ -18,7 +18,6 @@ from typing import Any, get_args
 from hpack import Decoder, Encoder, HPACKError, OversizedHeaderListError
 
 from tests.http2.wire import Client, frame, frames_of, settings_payload
-from uvicorn_worker.http2.engine.abuse import Fault
 from uvicorn_worker.http2.engine.codes import (
     ACK,
     END_HEADERS,
@@ -29,6 +28,7 @@ from uvicorn_worker.http2.engine.codes import (
     ErrorCode,
     FrameType,
 )
+from uvicorn_worker.http2.engine.errors import Http2ConnectionError
 from uvicorn_worker.http2.engine.events import (
     ConnectionFailed,
     DataReceived,
@@ -38,7 +38,7 @@ from uvicorn_worker.http2.engine.events import (
     StreamReset,
     TrailersReceived,
 )
-from uvicorn_worker.http2.engine.h2 import H2Engine
+from uvicorn_worker.http2.engine.h2.engine import H2Engine
 from uvicorn_worker.http2.engine.interface import Engine
 from uvicorn_worker.http2.engine.limits import Limits
 from uvicorn_worker.http2.engine.native.engine import NativeEngine
@@ -491,7 +491,7 @@ class TestHeaderBlocks:
     def decoded(self, decode: Callable[[bytes], list[tuple[bytes, bytes]]], block: bytes) -> Any:
         try:
             return [(bytes(name), bytes(value)) for name, value in decode(block)]
-        except (HPACKError, Fault) as exc:
+        except (HPACKError, Http2ConnectionError) as exc:
             code = getattr(exc, "code", 0)
             too_large = isinstance(exc, OversizedHeaderListError) or code == ErrorCode.ENHANCE_YOUR_CALM
             return "too large" if too_large else "wrong"

@@ -18,7 +18,7 @@ from uvicorn_worker.http2.engine.interface import Engine
 from uvicorn_worker.http2.engine.limits import Limits
 
 #: The option's value, module and class of each engine.
-_ALL = {"h2": ("h2", "H2Engine"), "native": ("native.engine", "NativeEngine")}
+_ALL = {"h2": ("h2.engine", "H2Engine"), "native": ("native.engine", "NativeEngine")}
 ENGINES = [
     name for name, (module, _) in _ALL.items() if importlib.util.find_spec(f"uvicorn_worker.http2.engine.{module}")
 ]

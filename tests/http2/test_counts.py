@@ -18,7 +18,8 @@ STREAMS = 16
 
 # Files of which the calls are counted: those of the protocol, on the way of a request.
 OURS = {
-    "cycle.py", "protocol.py", "request.py", "runtime.py", "scheduler.py", "sending.py", "shared.py", "target.py",
+    "cycle.py", "prepared_fields.py", "protocol.py", "runtime.py", "scheduler.py", "scope_template.py", "sending.py",
+    "shared.py", "target.py",
 }  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""The pieces of HTTP/2 that need no connection: priorities, HPACK without a table, header lists, turns."""
+"""The pieces of HTTP/2 that need no connection: priorities, HPACK without a table, header lists, scheduler."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from hpack import Decoder
 from uvicorn_worker.http2.engine.codes import code_name
 from uvicorn_worker.http2.engine.encoding import encode_field, encode_integer
 from uvicorn_worker.http2.engine.limits import Limits
-from uvicorn_worker.http2.request_fields import Malformed, request_head
-from uvicorn_worker.http2.scheduler import Turns, read_priority
+from uvicorn_worker.http2.engine.request_heads import Malformed, request_head
+from uvicorn_worker.http2.scheduler import Scheduler, read_priority
 
 
 class TestPriority:
@@ -49,46 +49,47 @@ class Waiting:
     stream_id: int
     urgency: int = 3
     serial: bool = False
+    queued: bool = False
 
 
-class TestTurns:
-    def served(self, turns: Turns[Waiting], count: int) -> list[int]:
-        return [waiting.stream_id for _ in range(count) if (waiting := turns.next()) is not None]
+class TestScheduler:
+    def served(self, scheduler: Scheduler[Waiting], count: int) -> list[int]:
+        return [waiting.stream_id for _ in range(count) if (waiting := scheduler.next()) is not None]
 
     def test_nobody(self) -> None:
-        assert Turns[Waiting]().next() is None
+        assert Scheduler[Waiting]().next() is None
 
     def test_in_turns(self) -> None:
-        turns: Turns[Waiting] = Turns()
+        scheduler: Scheduler[Waiting] = Scheduler()
         for number in (1, 3, 5):
-            turns.add(Waiting(number))
-        assert self.served(turns, 6) == [1, 3, 5, 1, 3, 5]
+            scheduler.add(Waiting(number))
+        assert self.served(scheduler, 6) == [1, 3, 5, 1, 3, 5]
 
     def test_one_after_the_other(self) -> None:
-        turns: Turns[Waiting] = Turns()
+        scheduler: Scheduler[Waiting] = Scheduler()
         row = [Waiting(number, serial=True) for number in (5, 1, 3)]
         for waiting in row:
-            turns.add(waiting)
-        assert self.served(turns, 3) == [1, 1, 1]
-        turns.remove(row[1])
-        assert self.served(turns, 2) == [3, 3]
+            scheduler.add(waiting)
+        assert self.served(scheduler, 3) == [1, 1, 1]
+        scheduler.remove(row[1])
+        assert self.served(scheduler, 2) == [3, 3]
 
     def test_both_kinds_take_turns(self) -> None:
-        turns: Turns[Waiting] = Turns()
+        scheduler: Scheduler[Waiting] = Scheduler()
         for waiting in (Waiting(1, serial=True), Waiting(3), Waiting(5), Waiting(7, serial=True)):
-            turns.add(waiting)
-        assert self.served(turns, 6) == [1, 3, 1, 5, 1, 3]
+            scheduler.add(waiting)
+        assert self.served(scheduler, 6) == [1, 3, 1, 5, 1, 3]
 
     def test_the_urgent_first(self) -> None:
-        turns: Turns[Waiting] = Turns()
+        scheduler: Scheduler[Waiting] = Scheduler()
         first = Waiting(9, urgency=0)
         for waiting in (Waiting(1, urgency=7), Waiting(3), first):
-            turns.add(waiting)
-        assert self.served(turns, 2) == [9, 9]
-        turns.remove(first)
-        turns.remove(first)
-        assert self.served(turns, 1) == [3]
-        assert turns.count == 2
+            scheduler.add(waiting)
+        assert self.served(scheduler, 2) == [9, 9]
+        scheduler.remove(first)
+        scheduler.remove(first)
+        assert self.served(scheduler, 1) == [3]
+        assert scheduler.count == 2
 
 
 class TestEncoding:

@@ -3,8 +3,8 @@
 from uvicorn_worker.http2.cycle import StreamCycle
 from uvicorn_worker.http2.engine.codes import PREFACE, ErrorCode
 from uvicorn_worker.http2.engine.events import RequestHead
+from uvicorn_worker.http2.engine.request_heads import Malformed, request_head
 from uvicorn_worker.http2.protocol import Http2Protocol
-from uvicorn_worker.http2.request_fields import Malformed, request_head
 from uvicorn_worker.http2.shared import Shared, engine_class
 
 __all__ = [

@@ -154,18 +154,18 @@ class StreamCycle(Cycle):
             if more and self.pending:
                 await self._wait_for_client()
         elif kind == "http.response.start" and stage == AWAIT_START:
-            self._start(message["status"], message.get("headers", ()))
+            self.hold_head(message["status"], message.get("headers", ()))
             self.trailing = bool(message.get("trailers", False))
         elif kind == "http.response.trailers" and self.ending and self.trailing:
             self._send_trailers(message)
         elif kind == "http.response.early_hint" and stage == AWAIT_START:
             links = [(b"link", as_bytes(link) if type(link) is not bytes else link) for link in message["links"]]
-            self.conn.send_informational(self, 103, self.conn.shared.informational(links))
+            self.conn.send_informational(self, 103, self.conn.shared.fields.informational(links))
         else:
             expected = "http.response.trailers" if self.ending else EXPECTED[stage]
             raise ApplicationError(f"got the ASGI message {kind!r} where the server expects {expected}")
 
-    def _start(self, status: Any, headers: Any) -> None:
+    def hold_head(self, status: Any, headers: Any) -> None:
         """Check and prepare the head, and hold it."""
         if self.runtime.access is not None:
             headers = self.response_headers = list(headers)
@@ -173,7 +173,7 @@ class StreamCycle(Cycle):
         if status < 200:
             raise ApplicationError(f"status {status} of http.response.start is not one of a final response")
         self.body_sent = 0
-        self.fields, self.length = self.conn.shared.encode(headers)
+        self.fields, self.length = self.conn.shared.fields.encode(headers)
         self.stage = HEAD_HELD
 
     def _send_first(self, body: bytes, more: bool) -> None:
@@ -185,13 +185,13 @@ class StreamCycle(Cycle):
                 length = size
             # RFC 9110, 8.6: no length for 204.
             if length is not None and status != 204:
-                fields.append(conn.shared.length(length))
+                fields.append(conn.shared.fields.length(length))
             self.remaining = NO_BODY
             body, size = b"", 0
         elif length is not None:
             if size > length or (size < length and not more):
                 raise wrong_length(length, size)
-            fields.append(conn.shared.length(length))
+            fields.append(conn.shared.fields.length(length))
             self.remaining = length - size
         self.fields = []
         self.body_sent = size
@@ -225,7 +225,7 @@ class StreamCycle(Cycle):
     def _send_trailers(self, message: Event) -> None:
         """Take trailers; the last of them end the response."""
         trailers = self.trailers = self.trailers or []
-        trailers += self.conn.shared.informational(message.get("headers", ()))
+        trailers += self.conn.shared.fields.informational(message.get("headers", ()))
         if not message.get("more_trailers", False):
             self.stage = DONE
             self.conn.end_with_trailers(self)
@@ -241,7 +241,7 @@ class StreamCycle(Cycle):
     def answer(self, status: int, text: bytes, headers: Iterable[tuple[bytes, bytes]]) -> None:
         """Send a whole response of the server's own."""
         self.trailing = False
-        self._start(status, headers)
+        self.hold_head(status, headers)
         self._send_first(text, False)
 
     def refuse(self, status: int, reason: str) -> None:

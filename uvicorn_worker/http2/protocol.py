@@ -33,8 +33,7 @@ from uvicorn_worker.http2.engine.events import (
     TrailersReceived,
     WindowOpened,
 )
-from uvicorn_worker.http2.request import make_template
-from uvicorn_worker.http2.scheduler import read_priority
+from uvicorn_worker.http2.scope_template import make_template
 from uvicorn_worker.http2.sending import Sending
 from uvicorn_worker.http2.shared import Shared
 
@@ -42,8 +41,6 @@ __all__ = ["Http2Protocol"]
 
 # What may come of a request body after an early answer before the stream is reset; it is read and dropped.
 DISCARD_LIMIT = 262144
-# PRIORITY_UPDATEs that are kept for streams to come.
-MOST_EARLY_PRIORITIES = 100
 # How long the rest of a body is waited for that nobody wants.
 DISCARD_SECONDS = 2.0
 # From the warning to the real GOAWAY, if the answer to our PING, which comes behind all requests that were sent
@@ -60,7 +57,6 @@ class Http2Protocol(Sending):
 
     __slots__ = (
         "client",
-        "early_priorities",
         "endpoints",
         "heard",
         "leaving",
@@ -89,8 +85,6 @@ class Http2Protocol(Sending):
         self.waiting: list[StreamCycle] = []
         # Cycles whose stream is gone while the application may still be at work on them.
         self.orphans: list[StreamCycle] = []
-        # PRIORITY_UPDATE of streams that have not begun.
-        self.early_priorities: dict[int, bytes] = {}
         # When something was read last, and when we have asked whether the client is there; in ticks.
         self.heard = runtime.tick
         self.pinged = 0
@@ -164,7 +158,7 @@ class Http2Protocol(Sending):
             self.flush_soon()
         for cycle in begun:
             self.begin(cycle)
-        if self.turns.count:
+        if self.scheduler.count:
             self.pump()
 
     def _request_received(self, event: RequestReceived, begun: list[StreamCycle]) -> None:
@@ -187,8 +181,8 @@ class Http2Protocol(Sending):
         self.deadline = 0
         if template.priority is not None:
             cycle.urgency, cycle.serial = template.priority
-        if self.early_priorities and stream_id in self.early_priorities:
-            cycle.urgency, cycle.serial = read_priority(self.early_priorities.pop(stream_id))
+        if self.scheduler.early and (priority := self.scheduler.early.pop(stream_id, None)) is not None:
+            cycle.urgency, cycle.serial = priority
         return cycle
 
     def _has_room_for_more(self) -> bool:
@@ -222,7 +216,7 @@ class Http2Protocol(Sending):
     def _stream_reset(self, event: StreamReset) -> None:
         if event.reason:
             self.runtime.log.warning("Invalid request from %s: %s", self.peer, event.reason)
-        self.early_priorities.pop(event.stream_id, None)
+        self.scheduler.early.pop(event.stream_id, None)
         cycle = self.streams.pop(event.stream_id, None)
         if cycle is not None:
             self._forget(cycle)
@@ -233,13 +227,9 @@ class Http2Protocol(Sending):
     def _priority_updated(self, event: PriorityUpdated) -> None:
         cycle = self.streams.get(event.stream_id)
         if cycle is not None:
-            queued = cycle.queued
-            self.take_out_of_row(cycle)
-            cycle.urgency, cycle.serial = read_priority(event.value)
-            if queued:
-                self.put_in_row(cycle)
-        elif event.stream_id > self.engine.last_stream_id and len(self.early_priorities) < MOST_EARLY_PRIORITIES:
-            self.early_priorities[event.stream_id] = event.value
+            self.scheduler.prioritise(cycle, event.value)
+        elif event.stream_id > self.engine.last_stream_id:
+            self.scheduler.keep_early(event.stream_id, event.value)
 
     def _pong_received(self, event: PongReceived) -> None:
         if event.payload == WARNING_PING and self.leaving == WARNED:
@@ -376,7 +366,7 @@ class Http2Protocol(Sending):
 
     def _forget(self, cycle: StreamCycle) -> None:
         """A stream is gone before its time."""
-        self.take_out_of_row(cycle)
+        self.scheduler.remove(cycle)
         for chunk in cycle.chunks:
             self.engine.acknowledge(cycle.stream_id, len(chunk))
         cycle.connection_lost()

@@ -16,10 +16,16 @@ from collections import deque
 from collections.abc import Iterator
 from typing import Generic, Protocol, TypeVar
 
-__all__ = ["DEFAULT_URGENCY", "Sender", "Turns", "read_priority"]
+__all__ = ["DEFAULT_URGENCY", "Scheduler", "Sender", "read_priority"]
 
 DEFAULT_URGENCY = 3
 LEVELS = 8
+
+# How much a stream may send before it is the next one's turn, where more than one wait: a frame of the usual size.
+QUANTUM = 16384
+
+# Streams that have not begun whose PRIORITY_UPDATE is remembered.
+MOST_EARLY_PRIORITIES = 100
 
 # A longer value counts as not said: no member that means anything takes a tenth of this.
 LONGEST_PRIORITY = 256
@@ -62,27 +68,44 @@ class Sender(Protocol):
     stream_id: int
     urgency: int
     serial: bool
+    # Whether it is in the row; the scheduler's own.
+    queued: bool
 
 
 S = TypeVar("S", bound=Sender)
 
 
-class Turns(Generic[S]):
-    """Those who have something to send, and could."""
+class Scheduler(Generic[S]):
+    """Those who have something to send, and could; and whose turn it is."""
 
-    __slots__ = ("_levels", "count")
+    __slots__ = ("_levels", "count", "early")
 
     def __init__(self) -> None:
         self.count = 0
         self._levels: list[_Level[S] | None] = [None] * LEVELS
+        # PRIORITY_UPDATE of streams that have not begun: what it says, not what was sent, which may be long.
+        self.early: dict[int, tuple[int, bool]] = {}
 
     def add(self, sender: S) -> None:
-        """Put one in the row."""
+        """Put one in the row, unless it is there."""
+        if sender.queued:
+            return
+        sender.queued = True
         level = self._levels[sender.urgency]
         if level is None:
             level = self._levels[sender.urgency] = _Level()
         level.add(sender)
         self.count += 1
+
+    def remove(self, sender: S) -> None:
+        """Take one out of the row, if it is there: it has nothing more to send, or can't."""
+        if not sender.queued:
+            return
+        sender.queued = False
+        level = self._levels[sender.urgency]
+        if level is not None:
+            level.remove(sender)
+            self.count -= 1
 
     def next(self) -> S | None:
         """Whose turn it is; it stays in the row, behind those of its kind unless it is to be served whole."""
@@ -93,11 +116,24 @@ class Turns(Generic[S]):
                 return sender
         return None
 
-    def remove(self, sender: S) -> None:
-        """Take one out of the row: it has nothing more to send, or can't."""
-        level = self._levels[sender.urgency]
-        if level is not None and level.remove(sender):
-            self.count -= 1
+    def share(self, budget: int) -> int:
+        """How much of `budget` bytes the one whose turn it is may send before it is the next one's turn."""
+        return budget if self.count == 1 else QUANTUM
+
+    # Priorities --------------------------------------------------------------------------------------
+
+    def prioritise(self, sender: S, value: bytes) -> None:
+        """The client has changed its mind: PRIORITY_UPDATE with `value`."""
+        queued = sender.queued
+        self.remove(sender)
+        sender.urgency, sender.serial = read_priority(value)
+        if queued:
+            self.add(sender)
+
+    def keep_early(self, stream_id: int, value: bytes) -> None:
+        """Remember the priority of a stream that has not begun."""
+        if stream_id in self.early or len(self.early) < MOST_EARLY_PRIORITIES:
+            self.early[stream_id] = read_priority(value)
 
 
 class _Level(Generic[S]):
@@ -127,9 +163,6 @@ class _Level(Generic[S]):
         self.shared.rotate(-1)
         return sender
 
-    def remove(self, sender: S) -> bool:
+    def remove(self, sender: S) -> None:
         row: list[S] | deque[S] = self.serial if sender.serial else self.shared
-        if sender in row:
-            row.remove(sender)
-            return True
-        return False
+        row.remove(sender)

@@ -1,8 +1,8 @@
-"""The sending half of an HTTP/2 connection: whose turn it is, and how much leaves at once.
+"""The sending half of an HTTP/2 connection: what leaves at once, and what waits for its turn.
 
 What fits goes to the engine at once, and all of a turn of the event loop leaves in one write. What does not fit (the
 client's windows are closed, its socket is full, others wait already) stays in the `pending` of its stream, and the
-streams that have something pending take turns.
+streams that have something pending take turns (scheduler.py).
 
     stream ─► engine ─► transport         nobody waits, the windows are open
        └► pending ─► row ─► engine        `pump()`, as windows open and the socket drains
@@ -18,7 +18,7 @@ from uvicorn_worker.core.output import GATHER_LIMIT, Output
 from uvicorn_worker.core.runtime import Runtime
 from uvicorn_worker.http2.cycle import StreamCycle
 from uvicorn_worker.http2.engine.interface import Engine
-from uvicorn_worker.http2.scheduler import Turns
+from uvicorn_worker.http2.scheduler import Scheduler
 from uvicorn_worker.http2.shared import Shared
 
 __all__ = ["Sending"]
@@ -27,14 +27,12 @@ __all__ = ["Sending"]
 TURN_LIMIT = 262144
 # Bytes of bodies that are written before the turn ends: large ones are not copied, and each write costs a system call.
 FLUSH_LIMIT = 131072
-# How much a stream may send before it is the next one's turn, where more than one wait: a frame of the usual size.
-QUANTUM = 16384
 
 
 class Sending(Output):
     """Output that comes from an engine."""
 
-    __slots__ = ("engine", "flush_due", "pump_due", "pumping", "shared", "streams", "turns", "unflushed")
+    __slots__ = ("engine", "flush_due", "pump_due", "pumping", "scheduler", "shared", "streams", "unflushed")
 
     engine: Engine
 
@@ -42,7 +40,7 @@ class Sending(Output):
         super().__init__(runtime)
         self.shared = shared
         self.streams: dict[int, StreamCycle] = {}
-        self.turns: Turns[StreamCycle] = Turns()
+        self.scheduler: Scheduler[StreamCycle] = Scheduler()
         self.flush_due = False
         self.pump_due = False
         self.pumping = False
@@ -61,7 +59,7 @@ class Sending(Output):
         """Send a whole response."""
         if not self.flush_due:
             self.flush_soon()
-        free = not self.write_paused and not self.turns.count and len(body) <= TURN_LIMIT
+        free = not self.write_paused and not self.scheduler.count and len(body) <= TURN_LIMIT
         if free and self.engine.respond(cycle.stream_id, cycle.status, fields, body):
             self.unflushed += len(body)
             if self.unflushed > FLUSH_LIMIT:
@@ -91,7 +89,7 @@ class Sending(Output):
             return
         engine, stream_id = self.engine, cycle.stream_id
         self.flush_soon()
-        free = not self.write_paused and not self.turns.count and size <= TURN_LIMIT
+        free = not self.write_paused and not self.scheduler.count and size <= TURN_LIMIT
         if not cycle.pending and (not size or (free and size <= engine.window(stream_id))):
             engine.send_data(stream_id, body, last)
             self.unflushed += size
@@ -123,7 +121,7 @@ class Sending(Output):
             cycle.pending = deque()
             cycle.deadline = self._stream_deadline()
         cycle.pending.append(memoryview(body))
-        self.put_in_row(cycle)
+        self.scheduler.add(cycle)
         self.pump()
 
     def _stream_deadline(self) -> int:
@@ -131,53 +129,41 @@ class Sending(Output):
         ticks = self.runtime.write_ticks
         return self.runtime.tick + ticks if ticks else 0
 
-    def put_in_row(self, cycle: StreamCycle) -> None:
-        """Let a stream that has something pending have its turn."""
-        if not cycle.queued:
-            cycle.queued = True
-            self.turns.add(cycle)
-
-    def take_out_of_row(self, cycle: StreamCycle) -> None:
-        """A stream has nothing pending, or its window is closed."""
-        if cycle.queued:
-            cycle.queued = False
-            self.turns.remove(cycle)
-
     def windows_opened(self, stream_id: int) -> None:
         """The client takes more: of one stream, or (0) of any."""
         if stream_id:
             cycle = self.streams.get(stream_id)
             if cycle is not None and cycle.pending:
-                self.put_in_row(cycle)
+                self.scheduler.add(cycle)
         else:
             for cycle in self.streams.values():
                 if cycle.pending:
-                    self.put_in_row(cycle)
+                    self.scheduler.add(cycle)
 
     def pump(self) -> None:
         """Let the streams that wait send in turns, as far as the windows and the transport let them."""
         if self.pumping:
             return
         self.pumping = True
-        engine, turns = self.engine, self.turns
+        engine, scheduler = self.engine, self.scheduler
         budget = TURN_LIMIT
         try:
             while budget > 0 and not self.write_paused:
-                cycle = turns.next()
+                cycle = scheduler.next()
                 if cycle is None:
                     return
                 room = engine.window(cycle.stream_id)
                 if room > 0:
-                    budget -= self._send_pending(cycle, min(room, budget if turns.count == 1 else QUANTUM))
+                    budget -= self._send_pending(cycle, min(room, scheduler.share(budget)))
                     if self.unflushed > FLUSH_LIMIT:
                         self.flush()
                 elif engine.connection_window() <= 0:
                     return
                 else:
-                    self.take_out_of_row(cycle)
+                    self.scheduler.remove(cycle)
         finally:
             self.pumping = False
-        if turns.count and not self.write_paused and not self.pump_due:
+        if scheduler.count and not self.write_paused and not self.pump_due:
             self.pump_due = True
             self.runtime.loop.call_soon(self._pump_turn)
 
@@ -190,7 +176,7 @@ class Sending(Output):
         """Send the first of what a stream has pending, `most` bytes of it; gives how many that were."""
         pending = cycle.pending
         if not pending:
-            self.take_out_of_row(cycle)
+            self.scheduler.remove(cycle)
             return 0
         piece = pending[0]
         if len(piece) <= most:
@@ -208,7 +194,7 @@ class Sending(Output):
             return size
         cycle.pending = None
         cycle.deadline = 0
-        self.take_out_of_row(cycle)
+        self.scheduler.remove(cycle)
         cycle.drained()
         if done:
             if cycle.trailing:

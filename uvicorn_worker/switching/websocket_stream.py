@@ -80,7 +80,7 @@ class HandshakeStream(StreamCycle):
     def open(self, headers: list[tuple[bytes, bytes]]) -> bytes:
         """Answer 200; gives the bytes that came already."""
         runtime, conn = self.runtime, self.conn
-        self._start(200, [field for field in headers if field[0] not in _NOT_SENT])
+        self.hold_head(200, [field for field in headers if field[0] not in _NOT_SENT])
         conn.send_head(self, self.fields)
         self.stage = BODY
         self.response_headers = headers

@@ -6,9 +6,9 @@ import pytest
 from hpack.huffman import HuffmanEncoder
 from hpack.huffman_constants import REQUEST_CODES, REQUEST_CODES_LENGTH
 
-from uvicorn_worker.http2.engine.abuse import Fault
 from uvicorn_worker.http2.engine.codes import ErrorCode
 from uvicorn_worker.http2.engine.encoding import encode_integer
+from uvicorn_worker.http2.engine.errors import Http2ConnectionError
 from uvicorn_worker.http2.engine.events import RequestHead
 from uvicorn_worker.http2.engine.native.hpack import STATUS, HeaderDecoder
 from uvicorn_worker.http2.engine.native.huffman import HuffmanError, decode_huffman
@@ -115,7 +115,7 @@ class TestDecoder:
         ],
     )
     def test_what_is_wrong(self, decoder: HeaderDecoder, block: bytes) -> None:
-        with pytest.raises(Fault) as caught:
+        with pytest.raises(Http2ConnectionError) as caught:
             decoder.decode(block)
         assert caught.value.code == ErrorCode.COMPRESSION_ERROR
 
@@ -125,7 +125,7 @@ class TestDecoder:
         for name in (b"a", b"b", b"c", b"d"):
             decoder.decode(b"\x40\x01" + name + encode_integer(size, 7, 0) + b"v" * size)
         assert [name for name, _ in decoder.decode(b"\xbe\xbf\xc0")] == [b"d", b"c", b"b"]
-        with pytest.raises(Fault):
+        with pytest.raises(Http2ConnectionError):
             decoder.decode(b"\xc1")
 
     def test_an_entry_that_is_larger_than_the_table(self, decoder: HeaderDecoder) -> None:
@@ -133,26 +133,26 @@ class TestDecoder:
         decoder.decode(b"\x40\x01a\x01b")
         ((name, value),) = decoder.decode(b"\x40\x01c\x7f\x81\x1f" + b"v" * 4096)
         assert (name, len(value)) == (b"c", 4096)
-        with pytest.raises(Fault):
+        with pytest.raises(Http2ConnectionError):
             decoder.decode(b"\xbe")
 
     def test_a_smaller_table(self, decoder: HeaderDecoder) -> None:
         decoder.decode(b"\x40\x01a\x01b\x40\x01c\x01d")
         assert decoder.decode(b"\x3f\x03\xbe") == [(b"c", b"d")]
-        with pytest.raises(Fault):
+        with pytest.raises(Http2ConnectionError):
             decoder.decode(b"\xbf")
 
     def test_an_emptied_table(self, decoder: HeaderDecoder) -> None:
         decoder.decode(b"\x40\x01a\x01b")
         assert decoder.decode(b"\x20\x3f\xe1\x1f\x82") == [(b":method", b"GET")]
-        with pytest.raises(Fault):
+        with pytest.raises(Http2ConnectionError):
             decoder.decode(b"\xbe")
 
     def test_a_bomb(self) -> None:
         decoder = HeaderDecoder(20_000)
         block = b"\x40\x01x\x7f\x9d\x1e" + b"v" * 3996
         assert len(decoder.decode(block + b"\xbe" * 3)) == 4
-        with pytest.raises(Fault) as caught:
+        with pytest.raises(Http2ConnectionError) as caught:
             decoder.decode(b"\xbe" * 5)
         assert caught.value.code == ErrorCode.ENHANCE_YOUR_CALM
 

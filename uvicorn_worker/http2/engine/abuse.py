@@ -1,8 +1,9 @@
-"""Faults of a client, and the count of what it may do before it is one too many: the same in both engines."""
+"""The count of what a client may do before it is too much: the same in both engines."""
 
 from __future__ import annotations
 
 from uvicorn_worker.http2.engine.codes import ErrorCode
+from uvicorn_worker.http2.engine.errors import Http2ConnectionError
 from uvicorn_worker.http2.engine.events import Event, StreamReset
 from uvicorn_worker.http2.engine.limits import (
     ANSWER_BACKLOG,
@@ -12,18 +13,10 @@ from uvicorn_worker.http2.engine.limits import (
     RESET_PER_TICK,
 )
 
-__all__ = ["Defence", "Fault"]
+__all__ = ["AbuseLimits"]
 
 
-class Fault(Exception):
-    """A connection error (5.4.1), with its code; the text is the debug data of GOAWAY."""
-
-    def __init__(self, code: int, reason: str) -> None:
-        super().__init__(reason)
-        self.code = code
-
-
-class Defence:
+class AbuseLimits:
     """What a client has left of the limits in limits.py; the engine takes from it, and adds to it."""
 
     __slots__ = ("_answers", "_control", "_resets")
@@ -53,14 +46,14 @@ class Defence:
     def _count_reset(self) -> None:
         self._resets -= 1
         if self._resets < 0:
-            raise Fault(ErrorCode.ENHANCE_YOUR_CALM, "too many streams were reset")
+            raise Http2ConnectionError(ErrorCode.ENHANCE_YOUR_CALM, "too many streams were reset")
 
     def _count_control(self) -> None:
         self._control -= 1
         if self._control < 0:
-            raise Fault(ErrorCode.ENHANCE_YOUR_CALM, "too many frames that carry nothing")
+            raise Http2ConnectionError(ErrorCode.ENHANCE_YOUR_CALM, "too many frames that carry nothing")
 
     def _count_answer(self) -> None:
         self._answers += 1
         if self._answers > ANSWER_BACKLOG:
-            raise Fault(ErrorCode.ENHANCE_YOUR_CALM, "too many frames that want an answer")
+            raise Http2ConnectionError(ErrorCode.ENHANCE_YOUR_CALM, "too many frames that want an answer")

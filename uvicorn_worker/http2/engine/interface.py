@@ -17,7 +17,7 @@ The engine is RFC 9113 for one connection:
 - Frames: sizes, flags, padding, stream identifiers and their order, states of streams (5.1), HEADERS with
   CONTINUATION. Unknown frames and settings are ignored.
 - HPACK both ways. Decoding obeys `Limits.header_list_bound`. No response depends on the dynamic table.
-- Header lists of requests and trailers by `http2/request_fields.py`; the body against Content-Length (8.1.1).
+- Header lists of requests and trailers by `http2/engine/request_heads.py`; the body against Content-Length (8.1.1).
 - Faults. One of a stream (5.4.2) resets that stream alone and gives `StreamReset`; one of the connection (5.4.1)
   queues GOAWAY with the code, the last stream and the reason as debug data, and gives `ConnectionFailed` behind all
   events that came before it. `receive_data()` never raises for what a client has sent.
@@ -26,7 +26,7 @@ The engine is RFC 9113 for one connection:
 - Concurrency: a stream above `Limits.max_concurrent_streams`, or above the last stream of a GOAWAY that we have
   sent, gets REFUSED_STREAM and no event. A stream counts from its HEADERS until both sides have ended it or one has
   reset it.
-- Defence by what is counted in limits.py: resets, control frames, answers that the client does not read,
+- Abuse limits, as counted in limits.py: resets, control frames, answers that the client does not read,
   CONTINUATION, sizes of header lists. Each ends in ENHANCE_YOUR_CALM.
 - Answers that need no decision: SETTINGS and PING with ACK, WINDOW_UPDATE for padding and for DATA of streams that
   are gone.

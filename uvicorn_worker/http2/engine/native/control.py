@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from uvicorn_worker.http2.engine.abuse import Fault
 from uvicorn_worker.http2.engine.codes import (
     ACK,
     CONNECTION_FRAMES,
@@ -19,6 +18,7 @@ from uvicorn_worker.http2.engine.codes import (
     FrameType,
     Setting,
 )
+from uvicorn_worker.http2.engine.errors import Http2ConnectionError
 from uvicorn_worker.http2.engine.events import (
     ConnectionFailed,
     Event,
@@ -41,12 +41,12 @@ class NativeControl(NativeSending):
     __slots__ = ()
 
     def read_control(self, kind: int, payload: bytes, flags: int, stream_id: int, events: list[Event]) -> None:
-        """Deal with a whole frame; raises `Fault`."""
+        """Deal with a whole frame; raises `Http2ConnectionError`."""
         self._count_control()
         if stream_id and kind in CONNECTION_FRAMES:
-            raise Fault(ErrorCode.PROTOCOL_ERROR, f"{FrameType(kind).name} on a stream")
+            raise Http2ConnectionError(ErrorCode.PROTOCOL_ERROR, f"{FrameType(kind).name} on a stream")
         if kind in LENGTHS and len(payload) != LENGTHS[kind]:
-            raise Fault(ErrorCode.FRAME_SIZE_ERROR, f"{FrameType(kind).name} of {len(payload)} bytes")
+            raise Http2ConnectionError(ErrorCode.FRAME_SIZE_ERROR, f"{FrameType(kind).name} of {len(payload)} bytes")
         read = _READERS.get(kind)
         # 4.1: frames of unknown types are ignored.
         if read is not None:
@@ -60,10 +60,10 @@ class NativeControl(NativeSending):
             _ON_WINDOW_UPDATE[self._state(stream_id)](self, stream_id, more, events)
             return
         if not more:
-            raise Fault(ErrorCode.PROTOCOL_ERROR, "WINDOW_UPDATE by 0")
+            raise Http2ConnectionError(ErrorCode.PROTOCOL_ERROR, "WINDOW_UPDATE by 0")
         window = self._window + more
         if window > MAX_WINDOW:
-            raise Fault(ErrorCode.FLOW_CONTROL_ERROR, "the window of the connection is too large")
+            raise Http2ConnectionError(ErrorCode.FLOW_CONTROL_ERROR, "the window of the connection is too large")
         self._window = window
         events.append(WindowOpened(0))
 
@@ -87,7 +87,9 @@ class NativeControl(NativeSending):
         events.append(StreamReset(stream_id, code))
 
     def _fail_on_idle(self, stream_id: int, number: int, events: list[Event]) -> None:
-        raise Fault(ErrorCode.PROTOCOL_ERROR, f"WINDOW_UPDATE or RST_STREAM on stream {stream_id}, which is idle")
+        raise Http2ConnectionError(
+            ErrorCode.PROTOCOL_ERROR, f"WINDOW_UPDATE or RST_STREAM on stream {stream_id}, which is idle"
+        )
 
     def _ignore(self, stream_id: int, number: int, events: list[Event]) -> None:
         """5.1: the client may have sent it before it knew that the stream is closed."""
@@ -95,16 +97,16 @@ class NativeControl(NativeSending):
     def _read_priority(self, payload: bytes, flags: int, stream_id: int, events: list[Event]) -> None:
         """5.3.2: what it says is not used, in any state of the stream."""
         if not stream_id:
-            raise Fault(ErrorCode.PROTOCOL_ERROR, "PRIORITY on no stream")
+            raise Http2ConnectionError(ErrorCode.PROTOCOL_ERROR, "PRIORITY on no stream")
 
     def _read_push_promise(self, payload: bytes, flags: int, stream_id: int, events: list[Event]) -> None:
-        raise Fault(ErrorCode.PROTOCOL_ERROR, "PUSH_PROMISE from a client")
+        raise Http2ConnectionError(ErrorCode.PROTOCOL_ERROR, "PUSH_PROMISE from a client")
 
     # Frames of the connection ------------------------------------------------------------------------
 
     def _read_settings(self, payload: bytes, flags: int, stream_id: int, events: list[Event]) -> None:
         if len(payload) % 6 or (flags & ACK and payload):
-            raise Fault(ErrorCode.FRAME_SIZE_ERROR, f"SETTINGS of {len(payload)} bytes")
+            raise Http2ConnectionError(ErrorCode.FRAME_SIZE_ERROR, f"SETTINGS of {len(payload)} bytes")
         if flags & ACK:
             self._settings_in_force()
             return
@@ -129,7 +131,7 @@ class NativeControl(NativeSending):
             key, value = unpack_setting(payload, at)
             code = _VALUES[key](value) if key in _VALUES else 0
             if code:
-                raise Fault(code, f"{Setting(key).name} of {value}")
+                raise Http2ConnectionError(code, f"{Setting(key).name} of {value}")
             if key == Setting.INITIAL_WINDOW_SIZE:
                 windows = True
                 self._change_windows(value)
@@ -145,7 +147,9 @@ class NativeControl(NativeSending):
             # The one that was opened most may be gone. Streams are not looked at for each of many such settings.
             self._most_opened = max([stream.opened for stream in self._streams.values()], default=0)
         if value + self._most_opened > MAX_WINDOW:
-            raise Fault(ErrorCode.FLOW_CONTROL_ERROR, f"the window of a stream is too large by a setting of {value}")
+            raise Http2ConnectionError(
+                ErrorCode.FLOW_CONTROL_ERROR, f"the window of a stream is too large by a setting of {value}"
+            )
         self._stream_window = value
 
     def _read_ping(self, payload: bytes, flags: int, stream_id: int, events: list[Event]) -> None:
@@ -157,16 +161,16 @@ class NativeControl(NativeSending):
 
     def _read_goaway(self, payload: bytes, flags: int, stream_id: int, events: list[Event]) -> None:
         if len(payload) < 8:
-            raise Fault(ErrorCode.FRAME_SIZE_ERROR, f"GOAWAY of {len(payload)} bytes")
+            raise Http2ConnectionError(ErrorCode.FRAME_SIZE_ERROR, f"GOAWAY of {len(payload)} bytes")
         events.append(GoAwayReceived(int.from_bytes(payload[4:8], "big"), payload[8:]))
 
     def _read_priority_update(self, payload: bytes, flags: int, stream_id: int, events: list[Event]) -> None:
         """RFC 9218, 7.1."""
         if len(payload) < 4:
-            raise Fault(ErrorCode.FRAME_SIZE_ERROR, f"PRIORITY_UPDATE of {len(payload)} bytes")
+            raise Http2ConnectionError(ErrorCode.FRAME_SIZE_ERROR, f"PRIORITY_UPDATE of {len(payload)} bytes")
         stream_id = int.from_bytes(payload[:4], "big") & MAX_STREAM_ID
         if not stream_id & 1:
-            raise Fault(ErrorCode.PROTOCOL_ERROR, f"PRIORITY_UPDATE for stream {stream_id}")
+            raise Http2ConnectionError(ErrorCode.PROTOCOL_ERROR, f"PRIORITY_UPDATE for stream {stream_id}")
         if self._state(stream_id) <= IDLE:
             events.append(PriorityUpdated(stream_id, payload[4:]))
 

@@ -5,7 +5,7 @@
                         ├─► RST_STREAM, WINDOW_UPDATE ────────────────────────────────┘   (table at the end) ─► event
                         └─► SETTINGS, PING, GOAWAY, PRIORITY_UPDATE ─► done with here
 
-This is the receiving half; native_sending.py is the other one. The usual frame of a request, HEADERS whose block is
+This is the receiving half; sending.py is the other one. The usual frame of a request, HEADERS whose block is
 remembered, takes the shortest way: one call, one look-up, one event.
 """
 
@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from uvicorn_worker.http2.engine.abuse import Fault
 from uvicorn_worker.http2.engine.codes import (
     ACK,
     END_HEADERS,
@@ -25,6 +24,7 @@ from uvicorn_worker.http2.engine.codes import (
     ErrorCode,
     FrameType,
 )
+from uvicorn_worker.http2.engine.errors import Http2ConnectionError
 from uvicorn_worker.http2.engine.events import (
     DataReceived,
     Event,
@@ -48,7 +48,7 @@ from uvicorn_worker.http2.engine.native.frames import (
 )
 from uvicorn_worker.http2.engine.native.hpack import HeaderDecoder
 from uvicorn_worker.http2.engine.native.streams import LOCAL_DONE, Credit, Stream, WholeRequest
-from uvicorn_worker.http2.request_fields import Malformed, check_trailers, request_head
+from uvicorn_worker.http2.engine.request_heads import Malformed, check_trailers, request_head
 
 __all__ = ["NativeEngine"]
 
@@ -99,7 +99,7 @@ class NativeEngine(NativeControl):
             raise ValueError("HTTP2-Settings is not a payload of SETTINGS")
         try:
             self._apply_settings(settings)
-        except Fault as exc:
+        except Http2ConnectionError as exc:
             raise ValueError(f"HTTP2-Settings can't be accepted: {exc}") from None
         self._streams[1] = WholeRequest()
         self.last_stream_id = 1
@@ -127,7 +127,7 @@ class NativeEngine(NativeControl):
                 start = at + HEADER_SIZE
                 stop = start + (high << 8 | low)
                 if stop - start > self._max_frame_size:
-                    raise Fault(ErrorCode.FRAME_SIZE_ERROR, f"a frame of {stop - start} bytes")
+                    raise Http2ConnectionError(ErrorCode.FRAME_SIZE_ERROR, f"a frame of {stop - start} bytes")
                 if stop > end:
                     awaited = stop - at
                     break
@@ -143,7 +143,7 @@ class NativeEngine(NativeControl):
                     self._read_continuation(data[start:stop], flags, events)
                 else:
                     self.read_control(kind, data[start:stop], flags, stream_id, events)
-        except Fault as exc:
+        except Http2ConnectionError as exc:
             self._block.clear()
             self._fail(exc.code, str(exc), events)
         else:
@@ -156,7 +156,7 @@ class NativeEngine(NativeControl):
         """Check what there is of the preface (3.4); give where it ends."""
         size = min(len(data), len(self._preface))
         if data[:size] != self._preface[:size]:
-            raise Fault(ErrorCode.PROTOCOL_ERROR, "not the preface of an HTTP/2 client")
+            raise Http2ConnectionError(ErrorCode.PROTOCOL_ERROR, "not the preface of an HTTP/2 client")
         self._preface = self._preface[size:]
         return size
 
@@ -164,9 +164,9 @@ class NativeEngine(NativeControl):
         """Only SETTINGS may come first (3.4), and nothing within a header block (4.3)."""
         if self._block_stream:
             if kind != _CONTINUATION or stream_id != self._block_stream:
-                raise Fault(ErrorCode.PROTOCOL_ERROR, "another frame within a header block")
+                raise Http2ConnectionError(ErrorCode.PROTOCOL_ERROR, "another frame within a header block")
         elif kind != _SETTINGS or flags & ACK:
-            raise Fault(ErrorCode.PROTOCOL_ERROR, "the first frame is not SETTINGS")
+            raise Http2ConnectionError(ErrorCode.PROTOCOL_ERROR, "the first frame is not SETTINGS")
         else:
             self._is_particular = False
 
@@ -176,7 +176,7 @@ class NativeEngine(NativeControl):
         if flags & (PADDED | PRIORITY):
             at, stop = strip_headers(data, at, stop, flags)
         if not stream_id & 1:
-            raise Fault(ErrorCode.PROTOCOL_ERROR, f"HEADERS on stream {stream_id}")
+            raise Http2ConnectionError(ErrorCode.PROTOCOL_ERROR, f"HEADERS on stream {stream_id}")
         if not flags & END_HEADERS:
             self._is_particular = True
             self._block = [data[at:stop]]
@@ -190,12 +190,12 @@ class NativeEngine(NativeControl):
     def _read_continuation(self, payload: bytes, flags: int, events: list[Event]) -> None:
         stream_id = self._block_stream
         if not stream_id:
-            raise Fault(ErrorCode.PROTOCOL_ERROR, "CONTINUATION without HEADERS")
+            raise Http2ConnectionError(ErrorCode.PROTOCOL_ERROR, "CONTINUATION without HEADERS")
         block = self._block
         block.append(payload)
         self._block_size += len(payload) + HEADER_SIZE
         if len(block) - 1 > CONTINUATION_LIMIT or self._block_size > self._limits.header_list_bound:
-            raise Fault(ErrorCode.ENHANCE_YOUR_CALM, "a header block that is too long")
+            raise Http2ConnectionError(ErrorCode.ENHANCE_YOUR_CALM, "a header block that is too long")
         if flags & END_HEADERS:
             self._block, self._block_stream = [], 0
             self._is_particular = False
@@ -260,8 +260,10 @@ class NativeEngine(NativeControl):
 
     def _fail_on_headers(self, stream_id: int, block: bytes, end_stream: bool, events: list[Event]) -> None:
         if any(stream_id in gap for gap in self._gaps):
-            raise Fault(ErrorCode.PROTOCOL_ERROR, f"HEADERS on stream {stream_id}, behind those of a later one")
-        raise Fault(ErrorCode.STREAM_CLOSED, f"HEADERS on stream {stream_id}, which is closed")
+            raise Http2ConnectionError(
+                ErrorCode.PROTOCOL_ERROR, f"HEADERS on stream {stream_id}, behind those of a later one"
+            )
+        raise Http2ConnectionError(ErrorCode.STREAM_CLOSED, f"HEADERS on stream {stream_id}, which is closed")
 
     # Bodies ------------------------------------------------------------------------------------------
 
@@ -292,7 +294,7 @@ class NativeEngine(NativeControl):
             self._count_control()
         credit = stream.credit
         if size > (self._stream_credit if credit is None else credit.window) or size > self._credit.window:
-            raise Fault(ErrorCode.FLOW_CONTROL_ERROR, "more DATA than there is room for in the window")
+            raise Http2ConnectionError(ErrorCode.FLOW_CONTROL_ERROR, "more DATA than there is room for in the window")
         self._credit.window -= size
         if not end_stream:
             if credit is None:
@@ -310,7 +312,7 @@ class NativeEngine(NativeControl):
         self._fail_stream(stream_id, ErrorCode.STREAM_CLOSED, "DATA behind the end of the stream", events)
 
     def _fail_on_data(self, stream_id: int, data: bytes, size: int, end_stream: bool, events: list[Event]) -> None:
-        raise Fault(ErrorCode.PROTOCOL_ERROR, f"DATA on stream {stream_id}, which is idle")
+        raise Http2ConnectionError(ErrorCode.PROTOCOL_ERROR, f"DATA on stream {stream_id}, which is idle")
 
     def _ignore_data(self, stream_id: int, data: bytes, size: int, end_stream: bool, events: list[Event]) -> None:
         self._count_control()
@@ -335,7 +337,7 @@ class NativeEngine(NativeControl):
 
 
 # 5.1: by the state of the stream, OPEN, LOCAL_DONE, REMOTE_DONE, IDLE, WAS_RESET, CLOSED. What the other frames of
-# streams mean is in native_control.py.
+# streams mean is in control.py.
 _ON_HEADERS: tuple[Callable[[NativeEngine, int, bytes, bool, list[Event]], None], ...] = (
     NativeEngine._take_trailers,
     NativeEngine._take_trailers,

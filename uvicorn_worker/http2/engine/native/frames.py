@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from struct import Struct
 
-from uvicorn_worker.http2.engine.abuse import Fault
 from uvicorn_worker.http2.engine.codes import MAX_STREAM_ID, PADDED, PRIORITY, ErrorCode
+from uvicorn_worker.http2.engine.errors import Http2ConnectionError
 
 __all__ = [
     "HEADER_SIZE",
@@ -39,7 +39,7 @@ def make_frame(kind: int, flags: int, stream_id: int, payload: bytes = b"") -> b
 def strip_data(data: bytes, at: int, stop: int) -> tuple[int, int]:
     """Where the data of a DATA frame with padding, whose payload is `data[at:stop]`, begins and ends (6.1)."""
     if at == stop or data[at] >= stop - at:
-        raise Fault(ErrorCode.PROTOCOL_ERROR, "padding longer than the frame")
+        raise Http2ConnectionError(ErrorCode.PROTOCOL_ERROR, "padding longer than the frame")
     return at + 1, stop - data[at]
 
 
@@ -49,6 +49,6 @@ def strip_headers(data: bytes, at: int, stop: int, flags: int) -> tuple[int, int
         at, stop = strip_data(data, at, stop)
     if flags & PRIORITY:
         if stop - at < 5:
-            raise Fault(ErrorCode.FRAME_SIZE_ERROR, f"HEADERS of {stop - at} bytes")
+            raise Http2ConnectionError(ErrorCode.FRAME_SIZE_ERROR, f"HEADERS of {stop - at} bytes")
         at += 5
     return at, stop

@@ -5,7 +5,7 @@ means depends on the dynamic table, so what is remembered is dropped when the ta
 the table is not remembered. What a hit gives is not the header list but the head that was made and checked of it.
 
     block ─► remembered ───────────────► RequestHead
-       └───► decode() ─► header list ─► request_fields.py ─► remember()
+       └───► decode() ─► header list ─► request_heads.py ─► remember()
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from typing import Any
 
 from hpack.table import HeaderTable
 
-from uvicorn_worker.http2.engine.abuse import Fault
 from uvicorn_worker.http2.engine.codes import ErrorCode
 from uvicorn_worker.http2.engine.encoding import encode_field
+from uvicorn_worker.http2.engine.errors import Http2ConnectionError
 from uvicorn_worker.http2.engine.events import RequestHead
 from uvicorn_worker.http2.engine.native.huffman import HuffmanError, decode_huffman
-from uvicorn_worker.http2.request_fields import FIELD_OVERHEAD
+from uvicorn_worker.http2.engine.request_heads import FIELD_OVERHEAD
 
 __all__ = ["STATUS", "TABLE_SIZE", "HeaderDecoder"]
 
@@ -85,19 +85,23 @@ class HeaderDecoder:
     # Decoding ----------------------------------------------------------------------------------------
 
     def decode(self, block: bytes) -> list[Field]:
-        """The header list of a block; raises `Fault`."""
+        """The header list of a block; raises `Http2ConnectionError`."""
         try:
             fields = self._decode(block)
         except IndexError:
-            raise Fault(ErrorCode.COMPRESSION_ERROR, "a header block that is cut off, or an index of nothing") from None
+            raise Http2ConnectionError(
+                ErrorCode.COMPRESSION_ERROR, "a header block that is cut off, or an index of nothing"
+            ) from None
         except HuffmanError as exc:
-            raise Fault(ErrorCode.COMPRESSION_ERROR, f"a header block with {exc}") from None
+            raise Http2ConnectionError(ErrorCode.COMPRESSION_ERROR, f"a header block with {exc}") from None
         # Literals grow by Huffman's code to no more than twice their size, and what is in the table is no larger
         # than it: so most lists need not be counted.
         if len(fields) * TABLE_SIZE + 2 * len(block) > self._bound:
             size = sum([len(name) + len(value) for name, value in fields]) + FIELD_OVERHEAD * len(fields)
             if size > self._bound:
-                raise Fault(ErrorCode.ENHANCE_YOUR_CALM, f"a header list larger than {self._bound} bytes")
+                raise Http2ConnectionError(
+                    ErrorCode.ENHANCE_YOUR_CALM, f"a header list larger than {self._bound} bytes"
+                )
         return fields
 
     def _decode(self, block: bytes) -> list[Field]:
@@ -130,7 +134,9 @@ class HeaderDecoder:
                 # 6.3: the size of the table, before all fields.
                 size, at = (octet & 0x1F, at) if octet != 0x3F else _read_integer(block, at, 0x1F)
                 if fields or size > TABLE_SIZE:
-                    raise Fault(ErrorCode.COMPRESSION_ERROR, "a change of the table's size that is not allowed")
+                    raise Http2ConnectionError(
+                        ErrorCode.COMPRESSION_ERROR, "a change of the table's size that is not allowed"
+                    )
                 self._resize(size)
                 continue
             fields.append(field)
@@ -182,7 +188,7 @@ def _read_integer(block: bytes, at: int, prefix: int) -> tuple[int, int]:
         value += (octet & 0x7F) << shift
         if octet < 0x80:
             return value, at
-    raise Fault(ErrorCode.COMPRESSION_ERROR, "an integer that is too long")
+    raise Http2ConnectionError(ErrorCode.COMPRESSION_ERROR, "an integer that is too long")
 
 
 def _read_string(block: bytes, at: int) -> tuple[bytes, int]:

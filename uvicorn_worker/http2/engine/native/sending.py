@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from uvicorn_worker.http2.engine.abuse import Defence
+from uvicorn_worker.http2.engine.abuse import AbuseLimits
 from uvicorn_worker.http2.engine.codes import (
     END_HEADERS,
     END_STREAM,
@@ -36,7 +36,7 @@ DEFAULT_FRAME_SIZE = 16384
 _DATA, _HEADERS, _CONTINUATION = int(FrameType.DATA), int(FrameType.HEADERS), int(FrameType.CONTINUATION)
 
 
-class NativeSending(Defence):
+class NativeSending(AbuseLimits):
     """What the client has been told, and may still be told."""
 
     __slots__ = (

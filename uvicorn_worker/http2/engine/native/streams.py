@@ -12,7 +12,7 @@
 
 Streams that are there have an object, those that are not have none, and their state is told by their number
 (RFC 9113, 5.1). What a frame means in each state is in tables, at the end of engine.py and of
-native_control.py.
+control.py.
 """
 
 from __future__ import annotations

@@ -8,19 +8,15 @@ for, are looked at here before.
 
 from __future__ import annotations
 
-import base64
-from collections.abc import Iterable
 from typing import Any
 
 from h2 import events as h2_events
-from h2.config import H2Configuration
-from h2.connection import H2Connection
 from h2.errors import ErrorCodes
 from h2.exceptions import DenialOfServiceError, ProtocolError, StreamClosedError
-from h2.settings import SettingCodes, Settings
-from hpack import Decoder, HPACKError, OversizedHeaderListError
+from h2.settings import SettingCodes
+from hpack import HPACKError, OversizedHeaderListError
 
-from uvicorn_worker.http2.engine.abuse import Defence, Fault
+from uvicorn_worker.http2.engine.abuse import AbuseLimits
 from uvicorn_worker.http2.engine.codes import (
     ACK,
     CONNECTION_FRAMES,
@@ -30,12 +26,10 @@ from uvicorn_worker.http2.engine.codes import (
     MAX_STREAM_ID,
     PADDED,
     PREFACE,
-    PRIORITY,
     ErrorCode,
     FrameType,
-    Setting,
 )
-from uvicorn_worker.http2.engine.encoding import NO_TABLE, encode_field
+from uvicorn_worker.http2.engine.errors import Http2ConnectionError
 from uvicorn_worker.http2.engine.events import (
     ConnectionFailed,
     DataReceived,
@@ -48,6 +42,15 @@ from uvicorn_worker.http2.engine.events import (
     TrailersReceived,
     WindowOpened,
 )
+from uvicorn_worker.http2.engine.h2.frames import (
+    block_of,
+    check_settings,
+    fragment_of,
+    make_frame,
+    reset_frame,
+    whole_block,
+)
+from uvicorn_worker.http2.engine.h2.library import ERROR_CODES, make_connection
 from uvicorn_worker.http2.engine.limits import (
     CONTINUATION_LIMIT,
     CONTROL_PER_DATA,
@@ -57,68 +60,9 @@ from uvicorn_worker.http2.engine.limits import (
     Limits,
     note_gap,
 )
-from uvicorn_worker.http2.request_fields import Malformed, check_trailers, request_head
+from uvicorn_worker.http2.engine.request_heads import Malformed, check_trailers, request_head
 
 __all__ = ["H2Engine"]
-
-Fields = list[tuple[bytes, bytes]]
-
-_CONFIG = H2Configuration(
-    client_side=False,
-    header_encoding=None,
-    # request_fields.py does it, so that it is a fault of the stream.
-    validate_inbound_headers=False,
-    normalize_inbound_headers=False,
-    # The protocol has checked what the application sends.
-    validate_outbound_headers=False,
-    normalize_outbound_headers=False,
-)
-
-_ERROR_CODES = {int(code): code for code in ErrorCodes}
-
-
-class _FieldDecoder(Decoder):
-    """Keeps what it has decoded; h2 sees no fields, since it takes a wrong Content-Length for a connection error."""
-
-    fields: Fields
-
-    def decode(self, data: bytes, raw: bool = False) -> Iterable[Any]:
-        self.fields = [(bytes(name), bytes(value)) for name, value in super().decode(data, raw=True)]
-        return [(b":method", b"GET")]
-
-
-class _FieldEncoder:
-    """Stands in for hpack's encoder: fields by their own, see encoding.py."""
-
-    memo: dict[tuple[bytes, bytes], bytes] = {}  # noqa: RUF012 - one for all connections
-
-    def __init__(self) -> None:
-        self._table_size = 4096
-        self._start = b""
-
-    @property
-    def header_table_size(self) -> int:
-        return self._table_size
-
-    @header_table_size.setter
-    def header_table_size(self, size: int) -> None:
-        if size < 4096 <= self._table_size:
-            self._start = NO_TABLE
-        self._table_size = min(size, self._table_size)
-
-    def encode(self, fields: Fields) -> bytes:
-        start, self._start = self._start, b""
-        memo = self.memo
-        return start + b"".join([memo.get(field) or _remember(memo, field) for field in fields])
-
-
-def _remember(memo: dict[tuple[bytes, bytes], bytes], field: tuple[bytes, bytes]) -> bytes:
-    encoded = encode_field(*field)
-    if len(encoded) <= 128:
-        if len(memo) >= 2048:
-            memo.clear()
-        memo[field] = encoded
-    return encoded
 
 
 class _Stream:
@@ -133,14 +77,14 @@ class _Stream:
         self.local_done = False
 
 
-class H2Engine(Defence):
+class H2Engine(AbuseLimits):
     """One connection; see interface.py for the contract."""
 
     def __init__(self, limits: Limits) -> None:
         super().__init__()
         self._limits = limits
         self.last_stream_id = 0
-        self._conn = self._make_connection(None)
+        self._conn, self._decoder = make_connection(limits, None)
         self._streams: dict[int, _Stream] = {}
         # Streams that we have reset: what the client has sent before it knew is to be ignored (5.4.2).
         self._were_reset: dict[int, None] = {}
@@ -156,25 +100,6 @@ class H2Engine(Defence):
         self._block: list[bytes] = []
         self._block_stream = 0
 
-    def _make_connection(self, upgrade: bytes | None) -> H2Connection:
-        """h2's connection, told what is announced; SETTINGS themselves are written here."""
-        limits = self._limits
-        conn = H2Connection(_CONFIG)
-        self._decoder = conn.decoder = _FieldDecoder(limits.header_list_bound)
-        conn.encoder = _FieldEncoder()  # type: ignore[assignment]  # has what h2 uses of it
-        # Streams above the limit are refused here; h2 would end the connection.
-        unlimited = {SettingCodes.MAX_CONCURRENT_STREAMS: MAX_STREAM_ID}
-        conn.local_settings = Settings(client=False, initial_values=unlimited)
-        conn.max_inbound_frame_size = 2**24
-        if upgrade is None:
-            conn.initiate_connection()
-        else:
-            conn.initiate_upgrade_connection(base64.urlsafe_b64encode(upgrade))
-        # In force once the client has acknowledged.
-        conn.update_settings({SettingCodes.INITIAL_WINDOW_SIZE: limits.initial_window_size})
-        conn.clear_outbound_data_buffer()
-        return conn
-
     @staticmethod
     def prepare(name: bytes, value: bytes) -> Any:
         """See `Engine`."""
@@ -184,7 +109,7 @@ class H2Engine(Defence):
 
     def start(self) -> None:
         """See `Engine`."""
-        self._queue.append(_frame(FrameType.SETTINGS, 0, 0, self._limits.settings))
+        self._queue.append(make_frame(FrameType.SETTINGS, 0, 0, self._limits.settings))
         self._open_connection_window()
 
     def _open_connection_window(self) -> None:
@@ -198,7 +123,7 @@ class H2Engine(Defence):
         if len(settings) % 6:
             raise ValueError("HTTP2-Settings is not a payload of SETTINGS")
         try:
-            self._conn = self._make_connection(settings)
+            self._conn, self._decoder = make_connection(self._limits, settings)
         except ProtocolError as exc:
             raise ValueError(f"HTTP2-Settings can't be accepted: {exc}") from None
         if self._limits.connection_window > 65535:
@@ -227,14 +152,14 @@ class H2Engine(Defence):
             while end - at >= 9:
                 size = int.from_bytes(data[at : at + 3], "big")
                 if size > self._limits.max_frame_size:
-                    raise Fault(ErrorCode.FRAME_SIZE_ERROR, f"a frame of {size} bytes")
+                    raise Http2ConnectionError(ErrorCode.FRAME_SIZE_ERROR, f"a frame of {size} bytes")
                 if end - at < 9 + size:
                     break
                 frame = data[at : at + 9 + size]
                 at += 9 + size
                 self._read_frame(frame, events)
             self._buffer = data[at:]
-        except Fault as exc:
+        except Http2ConnectionError as exc:
             self._fail(exc.code, str(exc), events)
         return events
 
@@ -242,7 +167,7 @@ class H2Engine(Defence):
         """Check what there is of the preface; give where it ends."""
         size = min(len(data), len(self._preface))
         if data[:size] != self._preface[:size]:
-            raise Fault(ErrorCode.PROTOCOL_ERROR, "not the preface of an HTTP/2 client")
+            raise Http2ConnectionError(ErrorCode.PROTOCOL_ERROR, "not the preface of an HTTP/2 client")
         if size == len(self._preface):
             self._preface = b""
             self._conn.receive_data(PREFACE)
@@ -252,10 +177,10 @@ class H2Engine(Defence):
     def _read_frame(self, frame: bytes, events: list[Event]) -> None:
         kind, flags, stream_id = frame[3], frame[4], int.from_bytes(frame[5:9], "big") & MAX_STREAM_ID
         if self._block_stream and (kind != FrameType.CONTINUATION or stream_id != self._block_stream):
-            raise Fault(ErrorCode.PROTOCOL_ERROR, "another frame within a header block")
+            raise Http2ConnectionError(ErrorCode.PROTOCOL_ERROR, "another frame within a header block")
         if not self._began:
             if kind != FrameType.SETTINGS or flags & ACK:
-                raise Fault(ErrorCode.PROTOCOL_ERROR, "the first frame is not SETTINGS")
+                raise Http2ConnectionError(ErrorCode.PROTOCOL_ERROR, "the first frame is not SETTINGS")
             self._began = True
         if kind == FrameType.HEADERS:
             self._read_headers(frame, flags, stream_id, events)
@@ -270,36 +195,36 @@ class H2Engine(Defence):
     def _read_control(self, frame: bytes, kind: int, flags: int, stream_id: int, events: list[Event]) -> None:
         payload = frame[9:]
         if kind in CONNECTION_FRAMES and stream_id:
-            raise Fault(ErrorCode.PROTOCOL_ERROR, f"{FrameType(kind).name} on a stream")
+            raise Http2ConnectionError(ErrorCode.PROTOCOL_ERROR, f"{FrameType(kind).name} on a stream")
         if kind in LENGTHS and len(payload) != LENGTHS[kind]:
-            raise Fault(ErrorCode.FRAME_SIZE_ERROR, f"{FrameType(kind).name} of {len(payload)} bytes")
+            raise Http2ConnectionError(ErrorCode.FRAME_SIZE_ERROR, f"{FrameType(kind).name} of {len(payload)} bytes")
         if kind == FrameType.WINDOW_UPDATE:
             self._read_window_update(frame, stream_id, events)
         elif kind == FrameType.RST_STREAM:
             self._read_reset(stream_id, int.from_bytes(payload, "big"), events)
         elif kind in (FrameType.SETTINGS, FrameType.PING):
             if kind == FrameType.SETTINGS and (len(payload) % 6 or (flags & ACK and payload)):
-                raise Fault(ErrorCode.FRAME_SIZE_ERROR, f"SETTINGS of {len(payload)} bytes")
+                raise Http2ConnectionError(ErrorCode.FRAME_SIZE_ERROR, f"SETTINGS of {len(payload)} bytes")
             if kind == FrameType.SETTINGS:
-                _check_settings(payload)
+                check_settings(payload)
             self._feed(frame, events)
             if not flags & ACK:
                 self._count_answer()
         elif kind == FrameType.PRIORITY and not stream_id:
-            raise Fault(ErrorCode.PROTOCOL_ERROR, "PRIORITY on no stream")
+            raise Http2ConnectionError(ErrorCode.PROTOCOL_ERROR, "PRIORITY on no stream")
         elif kind == FrameType.GOAWAY:
             if len(payload) < 8:
-                raise Fault(ErrorCode.FRAME_SIZE_ERROR, f"GOAWAY of {len(payload)} bytes")
+                raise Http2ConnectionError(ErrorCode.FRAME_SIZE_ERROR, f"GOAWAY of {len(payload)} bytes")
             events.append(GoAwayReceived(int.from_bytes(payload[4:8], "big"), payload[8:]))
         elif kind == FrameType.PUSH_PROMISE:
-            raise Fault(ErrorCode.PROTOCOL_ERROR, "PUSH_PROMISE from a client")
+            raise Http2ConnectionError(ErrorCode.PROTOCOL_ERROR, "PUSH_PROMISE from a client")
         elif kind == FrameType.PRIORITY_UPDATE:
             self._read_priority_update(payload, events)
 
     def _read_headers(self, frame: bytes, flags: int, stream_id: int, events: list[Event]) -> None:
-        _fragment_of(frame)
+        fragment_of(frame)
         if not stream_id % 2:
-            raise Fault(ErrorCode.PROTOCOL_ERROR, f"HEADERS on stream {stream_id}")
+            raise Http2ConnectionError(ErrorCode.PROTOCOL_ERROR, f"HEADERS on stream {stream_id}")
         if flags & END_HEADERS:
             self._end_block([frame], stream_id, events)
         else:
@@ -307,10 +232,10 @@ class H2Engine(Defence):
 
     def _read_continuation(self, frame: bytes, flags: int, stream_id: int, events: list[Event]) -> None:
         if not self._block_stream:
-            raise Fault(ErrorCode.PROTOCOL_ERROR, "CONTINUATION without HEADERS")
+            raise Http2ConnectionError(ErrorCode.PROTOCOL_ERROR, "CONTINUATION without HEADERS")
         self._block.append(frame)
         if len(self._block) - 1 > CONTINUATION_LIMIT or sum(map(len, self._block)) > self._limits.header_list_bound:
-            raise Fault(ErrorCode.ENHANCE_YOUR_CALM, "a header block that is too long")
+            raise Http2ConnectionError(ErrorCode.ENHANCE_YOUR_CALM, "a header block that is too long")
         if flags & END_HEADERS:
             block, self._block, self._block_stream = self._block, [], 0
             self._end_block(block, stream_id, events)
@@ -323,8 +248,8 @@ class H2Engine(Defence):
             if stream_id not in self._were_reset:
                 if any(stream_id in gap for gap in self._gaps):
                     reason = f"HEADERS on stream {stream_id}, behind those of a later one"
-                    raise Fault(ErrorCode.PROTOCOL_ERROR, reason)
-                raise Fault(ErrorCode.STREAM_CLOSED, f"HEADERS on stream {stream_id}, which is closed")
+                    raise Http2ConnectionError(ErrorCode.PROTOCOL_ERROR, reason)
+                raise Http2ConnectionError(ErrorCode.STREAM_CLOSED, f"HEADERS on stream {stream_id}, which is closed")
             self._count_control()
             # Decoded all the same, since it may change the table.
             self._decode_for_nothing(block)
@@ -337,11 +262,11 @@ class H2Engine(Defence):
             self._decode_for_nothing(block)
             self._fail_stream(stream_id, ErrorCode.PROTOCOL_ERROR, "trailers that do not end the stream", events)
         else:
-            self._feed(_whole_block(block, stream_id), events)
+            self._feed(whole_block(block, stream_id), events)
             self._end_with_trailers(stream_id, stream, events)
 
     def _begin_request(self, block: list[bytes], stream_id: int, end_stream: bool, events: list[Event]) -> None:
-        self._feed(_whole_block(block, stream_id), events)
+        self._feed(whole_block(block, stream_id), events)
         if stream_id > self.last_stream_id + 2:
             note_gap(self._gaps, self.last_stream_id, stream_id)
         self.last_stream_id = stream_id
@@ -376,20 +301,20 @@ class H2Engine(Defence):
         self._remote_ended(stream_id, stream)
 
     def _decode_for_nothing(self, block: list[bytes]) -> None:
-        payload = _block_of(block)
+        payload = block_of(block)
         try:
             self._decoder.decode(payload)
         except OversizedHeaderListError as exc:
-            raise Fault(ErrorCode.ENHANCE_YOUR_CALM, str(exc)) from None
+            raise Http2ConnectionError(ErrorCode.ENHANCE_YOUR_CALM, str(exc)) from None
         except HPACKError as exc:
-            raise Fault(ErrorCode.COMPRESSION_ERROR, str(exc)) from None
+            raise Http2ConnectionError(ErrorCode.COMPRESSION_ERROR, str(exc)) from None
 
     def _read_data(self, frame: bytes, flags: int, stream_id: int, events: list[Event]) -> None:
         size = len(frame) - 9
         padding = 0
         if flags & PADDED:
             if not size or frame[9] >= size:
-                raise Fault(ErrorCode.PROTOCOL_ERROR, "padding longer than the frame")
+                raise Http2ConnectionError(ErrorCode.PROTOCOL_ERROR, "padding longer than the frame")
             padding = frame[9] + 1
         stream = self._streams.get(stream_id)
         if stream is None:
@@ -423,11 +348,11 @@ class H2Engine(Defence):
     def _read_stray_data(self, size: int, stream_id: int) -> None:
         """DATA of a stream that is not there: it never was, or is no more."""
         if self._is_idle(stream_id):
-            raise Fault(ErrorCode.PROTOCOL_ERROR, f"DATA on stream {stream_id}, which is idle")
+            raise Http2ConnectionError(ErrorCode.PROTOCOL_ERROR, f"DATA on stream {stream_id}, which is idle")
         self._count_control()
         self._give_back(size)
         if stream_id not in self._were_reset:
-            self._queue.append(_reset_frame(stream_id, ErrorCode.STREAM_CLOSED))
+            self._queue.append(reset_frame(stream_id, ErrorCode.STREAM_CLOSED))
             self._forget(stream_id, True)
             self._count_answer()
 
@@ -438,40 +363,40 @@ class H2Engine(Defence):
     def _give_back(self, size: int) -> None:
         """Credit for DATA that h2 has not seen."""
         if size:
-            self._queue.append(_frame(FrameType.WINDOW_UPDATE, 0, 0, size.to_bytes(4, "big")))
+            self._queue.append(make_frame(FrameType.WINDOW_UPDATE, 0, 0, size.to_bytes(4, "big")))
             self._count_answer()
 
     def _read_window_update(self, frame: bytes, stream_id: int, events: list[Event]) -> None:
         if stream_id and self._is_idle(stream_id):
-            raise Fault(ErrorCode.PROTOCOL_ERROR, f"WINDOW_UPDATE on stream {stream_id}, which is idle")
+            raise Http2ConnectionError(ErrorCode.PROTOCOL_ERROR, f"WINDOW_UPDATE on stream {stream_id}, which is idle")
         if stream_id and stream_id not in self._streams:
             return
         increment = int.from_bytes(frame[9:], "big") & MAX_STREAM_ID
         if not increment:
             if not stream_id:
-                raise Fault(ErrorCode.PROTOCOL_ERROR, "WINDOW_UPDATE by 0")
+                raise Http2ConnectionError(ErrorCode.PROTOCOL_ERROR, "WINDOW_UPDATE by 0")
             self._fail_stream(stream_id, ErrorCode.PROTOCOL_ERROR, "WINDOW_UPDATE by 0", events)
             return
         # The reserved bit, which is to be ignored, h2 takes for a part of the number.
-        self._feed(_frame(FrameType.WINDOW_UPDATE, 0, stream_id, increment.to_bytes(4, "big")), events)
+        self._feed(make_frame(FrameType.WINDOW_UPDATE, 0, stream_id, increment.to_bytes(4, "big")), events)
 
     def _read_reset(self, stream_id: int, code: int, events: list[Event]) -> None:
         if self._is_idle(stream_id):
-            raise Fault(ErrorCode.PROTOCOL_ERROR, f"RST_STREAM on stream {stream_id}, which is idle")
+            raise Http2ConnectionError(ErrorCode.PROTOCOL_ERROR, f"RST_STREAM on stream {stream_id}, which is idle")
         if stream_id not in self._streams:
             return
         self._count_reset()
         # Given to h2 so that it forgets the stream.
-        self._feed(_reset_frame(stream_id, ErrorCode.CANCEL), [])
+        self._feed(reset_frame(stream_id, ErrorCode.CANCEL), [])
         self._forget(stream_id, False)
         events.append(StreamReset(stream_id, code))
 
     def _read_priority_update(self, payload: bytes, events: list[Event]) -> None:
         if len(payload) < 4:
-            raise Fault(ErrorCode.FRAME_SIZE_ERROR, f"PRIORITY_UPDATE of {len(payload)} bytes")
+            raise Http2ConnectionError(ErrorCode.FRAME_SIZE_ERROR, f"PRIORITY_UPDATE of {len(payload)} bytes")
         stream_id = int.from_bytes(payload[:4], "big") & MAX_STREAM_ID
         if not stream_id % 2:
-            raise Fault(ErrorCode.PROTOCOL_ERROR, f"PRIORITY_UPDATE for stream {stream_id}")
+            raise Http2ConnectionError(ErrorCode.PROTOCOL_ERROR, f"PRIORITY_UPDATE for stream {stream_id}")
         if stream_id in self._streams or stream_id > self.last_stream_id:
             events.append(PriorityUpdated(stream_id, payload[4:]))
 
@@ -486,7 +411,7 @@ class H2Engine(Defence):
             code = int(exc.error_code)
             if isinstance(exc.__cause__, HPACKError) and not isinstance(exc, DenialOfServiceError):
                 code = ErrorCode.COMPRESSION_ERROR
-            raise Fault(code, str(exc) or type(exc).__name__) from None
+            raise Http2ConnectionError(code, str(exc) or type(exc).__name__) from None
         for event in said:
             if isinstance(event, h2_events.DataReceived):
                 ended = event.stream_ended is not None
@@ -604,10 +529,10 @@ class H2Engine(Defence):
         if stream_id not in self._streams:
             return
         try:
-            self._conn.reset_stream(stream_id, _ERROR_CODES.get(code, code))
+            self._conn.reset_stream(stream_id, ERROR_CODES.get(code, code))
         except StreamClosedError:
             # Trailers that are malformed have ended it for h2, where our side had ended before.
-            self._queue.append(_reset_frame(stream_id, code))
+            self._queue.append(reset_frame(stream_id, code))
         self._collect()
         self._forget(stream_id, True)
 
@@ -617,12 +542,12 @@ class H2Engine(Defence):
             return
         self._highest_allowed = min(self._highest_allowed, last_stream_id)
         payload = last_stream_id.to_bytes(4, "big") + code.to_bytes(4, "big") + debug
-        self._queue.append(_frame(FrameType.GOAWAY, 0, 0, payload))
+        self._queue.append(make_frame(FrameType.GOAWAY, 0, 0, payload))
 
     def ping(self, payload: bytes) -> None:
         """See `Engine`."""
         if not self._failed:
-            self._queue.append(_frame(FrameType.PING, 0, 0, payload))
+            self._queue.append(make_frame(FrameType.PING, 0, 0, payload))
 
     def window(self, stream_id: int) -> int:
         """See `Engine`."""
@@ -640,44 +565,3 @@ class H2Engine(Defence):
         queue, self._queue = self._queue, []
         self._answers = 0
         return queue
-
-
-def _frame(kind: int, flags: int, stream_id: int, payload: bytes) -> bytes:
-    return len(payload).to_bytes(3, "big") + bytes((kind, flags)) + stream_id.to_bytes(4, "big") + payload
-
-
-def _check_settings(payload: bytes) -> None:
-    """Check the settings that h2 does not know."""
-    for at in range(0, len(payload), 6):
-        key, value = int.from_bytes(payload[at : at + 2], "big"), int.from_bytes(payload[at + 2 : at + 6], "big")
-        # RFC 9218, 2.1.
-        if key == Setting.NO_RFC7540_PRIORITIES and value > 1:
-            raise Fault(ErrorCode.PROTOCOL_ERROR, f"NO_RFC7540_PRIORITIES of {value}")
-
-
-def _reset_frame(stream_id: int, code: int) -> bytes:
-    return _frame(FrameType.RST_STREAM, 0, stream_id, code.to_bytes(4, "big"))
-
-
-def _fragment_of(frame: bytes) -> bytes:
-    """The piece of a header block that is in HEADERS."""
-    fragment, flags = frame[9:], frame[4]
-    if flags & PADDED:
-        if not fragment or fragment[0] >= len(fragment):
-            raise Fault(ErrorCode.PROTOCOL_ERROR, "padding longer than the frame")
-        fragment = fragment[1 : len(fragment) - fragment[0]]
-    if flags & PRIORITY:
-        if len(fragment) < 5:
-            raise Fault(ErrorCode.FRAME_SIZE_ERROR, f"HEADERS of {len(fragment)} bytes")
-        fragment = fragment[5:]
-    return fragment
-
-
-def _block_of(frames: list[bytes]) -> bytes:
-    """The header block in HEADERS and its CONTINUATIONs."""
-    return b"".join([_fragment_of(frames[0]), *(frame[9:] for frame in frames[1:])])
-
-
-def _whole_block(frames: list[bytes], stream_id: int) -> bytes:
-    """The same as one frame, without padding and priority."""
-    return _frame(FrameType.HEADERS, END_HEADERS | frames[0][4] & END_STREAM, stream_id, _block_of(frames))

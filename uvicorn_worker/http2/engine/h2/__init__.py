@@ -1,0 +1,1 @@
+"""The engine around the h2 library, which is the reference."""

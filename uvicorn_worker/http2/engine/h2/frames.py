@@ -1,0 +1,59 @@
+"""Frames of the engine around h2 as bytes: made, and looked into where h2 does not look."""
+
+from __future__ import annotations
+
+from uvicorn_worker.http2.engine.codes import (
+    END_HEADERS,
+    END_STREAM,
+    PADDED,
+    PRIORITY,
+    ErrorCode,
+    FrameType,
+    Setting,
+)
+from uvicorn_worker.http2.engine.errors import Http2ConnectionError
+
+__all__ = ["block_of", "check_settings", "fragment_of", "make_frame", "reset_frame", "whole_block"]
+
+
+def make_frame(kind: int, flags: int, stream_id: int, payload: bytes) -> bytes:
+    """A whole frame."""
+    return len(payload).to_bytes(3, "big") + bytes((kind, flags)) + stream_id.to_bytes(4, "big") + payload
+
+
+def check_settings(payload: bytes) -> None:
+    """Check the settings that h2 does not know."""
+    for at in range(0, len(payload), 6):
+        key, value = int.from_bytes(payload[at : at + 2], "big"), int.from_bytes(payload[at + 2 : at + 6], "big")
+        # RFC 9218, 2.1.
+        if key == Setting.NO_RFC7540_PRIORITIES and value > 1:
+            raise Http2ConnectionError(ErrorCode.PROTOCOL_ERROR, f"NO_RFC7540_PRIORITIES of {value}")
+
+
+def reset_frame(stream_id: int, code: int) -> bytes:
+    """RST_STREAM."""
+    return make_frame(FrameType.RST_STREAM, 0, stream_id, code.to_bytes(4, "big"))
+
+
+def fragment_of(frame: bytes) -> bytes:
+    """The piece of a header block that is in HEADERS."""
+    fragment, flags = frame[9:], frame[4]
+    if flags & PADDED:
+        if not fragment or fragment[0] >= len(fragment):
+            raise Http2ConnectionError(ErrorCode.PROTOCOL_ERROR, "padding longer than the frame")
+        fragment = fragment[1 : len(fragment) - fragment[0]]
+    if flags & PRIORITY:
+        if len(fragment) < 5:
+            raise Http2ConnectionError(ErrorCode.FRAME_SIZE_ERROR, f"HEADERS of {len(fragment)} bytes")
+        fragment = fragment[5:]
+    return fragment
+
+
+def block_of(frames: list[bytes]) -> bytes:
+    """The header block in HEADERS and its CONTINUATIONs."""
+    return b"".join([fragment_of(frames[0]), *(frame[9:] for frame in frames[1:])])
+
+
+def whole_block(frames: list[bytes], stream_id: int) -> bytes:
+    """The same as one frame, without padding and priority."""
+    return make_frame(FrameType.HEADERS, END_HEADERS | frames[0][4] & END_STREAM, stream_id, block_of(frames))
