@@ -88,7 +88,7 @@ def check_end(client: Client) -> None:
     client.eof()
     assert client.transport.lost
     runtime = client.harness.runtime
-    assert (len(runtime.connections), len(runtime.exchanges)) == (0, 0)
+    assert (len(runtime.connections), len(runtime.cycles)) == (0, 0)
 
 
 def outcome(parser: str, pieces: list[bytes]) -> tuple[list[tuple[int, bytes, bool]], bool]:

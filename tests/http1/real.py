@@ -78,10 +78,10 @@ async def serving(app: ASGIApp, tls: ssl.SSLContext | None = None, **options: An
         server.close()
         for connection in list(runtime.connections):
             connection.abort()
-        for exchange in list(runtime.exchanges):
-            if exchange.task is not None:
-                exchange.task.cancel()
-        await until(lambda: not runtime.connections and not runtime.exchanges)
+        for cycle in list(runtime.cycles):
+            if cycle.task is not None:
+                cycle.task.cancel()
+        await until(lambda: not runtime.connections and not runtime.cycles)
 
 
 class Visitor:

@@ -11,7 +11,7 @@ from tests.http1.apps import Gate, Recorder, body, echo, hello, respond, start
 from tests.http1.conftest import Serve
 from tests.scripted import Client, get, post
 from uvicorn_worker.core.asgi import ASGIApp, Receive, Scope, Send
-from uvicorn_worker.core.runtime import Exchange
+from uvicorn_worker.core.runtime import CycleView
 
 Logged = Callable[..., tuple[Client, list[str]]]
 CHUNKED = get("/up", "Transfer-Encoding: chunked", method="POST")
@@ -24,12 +24,12 @@ def logged(serve: Serve) -> Iterator[Logged]:
     def connect(app: ASGIApp = hello, **options: Any) -> tuple[Client, list[str]]:
         lines: list[str] = []
 
-        def access(exchange: Exchange) -> None:
-            scope = exchange.scope
+        def access(cycle: CycleView) -> None:
+            scope = cycle.scope
             assert scope["client"] == ("192.0.2.7", 50123)
-            assert list(exchange.response_headers) or exchange.status == 200
-            target = exchange.target.decode("ascii")
-            lines.append(f"{scope['method']} {target} {scope['http_version']} {exchange.status} {exchange.body_sent}")
+            assert list(cycle.response_headers) or cycle.status == 200
+            target = cycle.target.decode("ascii")
+            lines.append(f"{scope['method']} {target} {scope['http_version']} {cycle.status} {cycle.body_sent}")
 
         harness = serve(app, **options)
         harness.runtime.access = access
@@ -160,8 +160,8 @@ class TestApplications:
         client.send(get("/1"))
         other = client.harness.connect().send(get("/2"))
         assert other.response().status == 503
-        for exchange in list(client.harness.runtime.exchanges):
-            exchange.abandon()
+        for cycle in list(client.harness.runtime.cycles):
+            cycle.abandon()
         client.harness.settle()
         assert [line.rpartition(" ")[0] for line in lines] == ["GET /2 1.1 503", "GET /1 1.1 503"]
 

@@ -167,7 +167,7 @@ class TestLeaving:
         for data in (b"", get(), get() + get(), get()[:9], post(b"12345")[:-2]):
             harness.connect().send(data).leave()
         assert harness.runtime.connections == set()
-        assert harness.runtime.exchanges == set()
+        assert harness.runtime.cycles == set()
 
 
 def _group(exceptions: list[Exception]) -> Exception:

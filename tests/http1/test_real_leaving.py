@@ -115,7 +115,7 @@ def test_nothing_holds_the_protocol(run: Run, parser: str, case: str) -> None:
                 if data:
                     await until(seen)
                 visitor.reset()
-            await until(lambda: not site.connections and not site.runtime.exchanges)
+            await until(lambda: not site.connections and not site.runtime.cycles)
             # What was raised has a traceback, which has the frames.
             recorder.raised.clear()
             await until(lambda: reference() is None)
@@ -171,7 +171,7 @@ async def abort_streams(site: Site, count: int) -> None:
         assert b"data: 1" in await visitor.receive()
     for visitor in visitors:
         visitor.reset()
-    await until(lambda: not site.connections and not site.runtime.exchanges)
+    await until(lambda: not site.connections and not site.runtime.cycles)
 
 
 def test_a_half_closed_client_that_leaves(run: Run, parser: str) -> None:

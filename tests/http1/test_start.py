@@ -83,7 +83,7 @@ def outcome(app: ASGIApp, parser: str, pieces: Iterable[bytes], *, later: bool) 
     seen = (client.transport.output, client.closed, client.transport.calls[-1:], client.transport.reading)
     client.leave()
     runtime = client.harness.runtime
-    assert (len(runtime.connections), len(runtime.exchanges)) == (0, 0)
+    assert (len(runtime.connections), len(runtime.cycles)) == (0, 0)
     client.harness.close()
     return seen
 
@@ -145,22 +145,22 @@ class TestTask:
     def test_the_server_knows_it(self, parser: str, later: bool) -> None:
         gate = Gate()
         client = connect(gate, parser, later=later).send(get())
-        (exchange,) = client.harness.runtime.exchanges
-        assert exchange.task is not None
-        exchange.task.cancel()
+        (cycle,) = client.harness.runtime.cycles
+        assert cycle.task is not None
+        cycle.task.cancel()
         client.harness.settle()
         assert client.response().status == 503
-        assert client.harness.runtime.exchanges == set()
+        assert client.harness.runtime.cycles == set()
         client.harness.close()
 
     def test_one_that_is_cancelled_before_its_first_step(self, parser: str, later: bool) -> None:
         recorder = Recorder(Gate())
         client = connect(recorder, parser, later=later)
         client.push(get())
-        for exchange in list(client.harness.runtime.exchanges):
-            assert exchange.task is not None
-            exchange.task.cancel()
-            exchange.abandon()  # type: ignore[attr-defined]  # what the server's stop does then
+        for cycle in list(client.harness.runtime.cycles):
+            assert cycle.task is not None
+            cycle.task.cancel()
+            cycle.abandon()  # type: ignore[attr-defined]  # what the server's stop does then
         client.harness.settle()
         assert client.response().status == 503
         client.harness.close()

@@ -184,7 +184,7 @@ class TestWrite:
         client.harness.tick(1.5)
         assert client.transport.was_reset
         assert isinstance(recorder.raised[0], OSError)
-        assert client.harness.runtime.exchanges == set()
+        assert client.harness.runtime.cycles == set()
         assert log() == ["192.0.2.7:50123 took nothing of what waits for it in time: the connection is cut"]
 
     def test_one_that_takes_a_byte_now_and_then_is_not(self, connect: Connect) -> None:
@@ -281,7 +281,7 @@ class TestRequest:
         client.harness.tick(2)
         assert client.response().status == 504
         assert isinstance(recorder.raised[0], asyncio.CancelledError)
-        assert client.harness.runtime.exchanges == set()
+        assert client.harness.runtime.cycles == set()
         (line,) = log()
         assert line.startswith("Cancelled after 10.")
         assert line.endswith("since it took longer than timeout_request: GET /slow from 192.0.2.7:50123")

@@ -293,7 +293,7 @@ class TestDisconnect:
         connection.get()
         connection.send(connection.wire.reset(1))
         assert isinstance(raised[0], ClientDisconnected)
-        assert connection.harness.runtime.exchanges == set()
+        assert connection.harness.runtime.cycles == set()
 
     def test_a_lost_connection_wakes_all(self, talk: Converse) -> None:
         events: list[str] = []
@@ -311,7 +311,7 @@ class TestDisconnect:
     def test_a_response_that_was_cut_off_is_in_the_access_log(self, talk: Converse) -> None:
         connection = talk(download(MEGABYTE))
         seen: list[int] = []
-        connection.harness.runtime.access = lambda exchange: seen.append(exchange.status)
+        connection.harness.runtime.access = lambda cycle: seen.append(cycle.status)
         connection.get(b"/big")
         connection.send(connection.wire.reset(1))
         assert seen == [200]
@@ -319,7 +319,7 @@ class TestDisconnect:
     def test_also_where_the_application_was_done_with_it(self, talk: Converse) -> None:
         connection = talk(stream(bytes(MEGABYTE)))
         seen: list[int] = []
-        connection.harness.runtime.access = lambda exchange: seen.append(exchange.status)
+        connection.harness.runtime.access = lambda cycle: seen.append(cycle.status)
         connection.get()
         assert seen == []
         connection.send(connection.wire.reset(1))
@@ -390,12 +390,12 @@ class TestRapidReset:
             connection.send(wire.request(method=b"POST", end=False), wire.data(number, b"body"))
             connection.send(wire.reset(number))
         assert len(running) == 10
-        assert len(connection.harness.runtime.exchanges) == 10
+        assert len(connection.harness.runtime.cycles) == 10
         assert connection.stream(wire.next_id - 2).reset == 7
         for _ in range(10):
             gate.open()
         connection.pull()
-        assert connection.harness.runtime.exchanges == set()
+        assert connection.harness.runtime.cycles == set()
         connection.get()
         assert len(running) == 11
 
@@ -406,11 +406,11 @@ class TestWritePaused:
         connection = talk(app, settings={Setting.INITIAL_WINDOW_SIZE: 2**30}).stall()
         open_windows(connection, 2**30)
         connection.get(b"/big")
-        begun = len(connection.harness.runtime.exchanges)
+        begun = len(connection.harness.runtime.cycles)
         connection.get(b"/small")
         resets = connection.wire.next_id
         connection.send(connection.wire.request(b"/small"), connection.wire.reset(resets))
-        assert len(connection.harness.runtime.exchanges) == begun
+        assert len(connection.harness.runtime.cycles) == begun
         connection.drain()
         assert connection.stream(3).body == b"Hello, world!"
         assert connection.stream(1).whole

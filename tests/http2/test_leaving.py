@@ -92,8 +92,8 @@ class TestDrain:
 
         connection = talk(app)
         connection.get()
-        for exchange in list(connection.harness.runtime.exchanges):
-            connection.harness.inside(exchange.disconnect)
+        for cycle in list(connection.harness.runtime.cycles):
+            connection.harness.inside(cycle.disconnect)
         connection.pull()
         assert events == ["http.disconnect"]
         assert connection.stream(1).body == b"bye"

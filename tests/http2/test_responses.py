@@ -285,8 +285,8 @@ class TestCounting:
     def test_the_access_log(self, talk: Converse) -> None:
         connection = talk(stream(b"12345", b"678"))
         seen: list[Any] = []
-        connection.harness.runtime.access = lambda exchange: seen.append(
-            (exchange.scope["method"], exchange.target, exchange.status, exchange.body_sent, exchange.started > 0)
+        connection.harness.runtime.access = lambda cycle: seen.append(
+            (cycle.scope["method"], cycle.target, cycle.status, cycle.body_sent, cycle.started > 0)
         )
         connection.get(b"/a?b")
         connection.get(b"/bad", method=b"BREW")
@@ -294,7 +294,7 @@ class TestCounting:
         assert seen[1][:3] == ("BREW", b"/bad", 501)
 
     def test_a_line_that_can_not_be_logged(self, talk: Converse, log: Callable[..., list[str]]) -> None:
-        def fail(exchange: Any) -> None:
+        def fail(cycle: Any) -> None:
             raise RuntimeError("no log")
 
         connection = talk(hello)

@@ -17,7 +17,7 @@ import pytest
 
 from tests.http1.apps import hello
 from tests.scripted import get
-from tests.worker.exchanges import Records, exchange_of, headless_exchange, records_of
+from tests.worker.cycles import Records, cycle_of, headless_cycle, records_of
 from uvicorn_worker import Config
 from uvicorn_worker.logs.access_log import AccessRecord, record_maker, standalone_access, uvicorn_hook
 
@@ -31,10 +31,10 @@ def records() -> Iterator[Records]:
         yield records
 
 
-def record_of(records: Records, exchange: Any = None, **options: Any) -> logging.LogRecord:
+def record_of(records: Records, cycle: Any = None, **options: Any) -> logging.LogRecord:
     """The record of one response."""
     hook = uvicorn_hook(logging.getLogger("uvicorn.access"), Config(app=hello, **options))
-    hook(exchange_of(get("/a%20b?c=d", "User-Agent: test"), **options) if exchange is None else exchange)
+    hook(cycle_of(get("/a%20b?c=d", "User-Agent: test"), **options) if cycle is None else cycle)
     (record,) = records.kept
     return record
 
@@ -54,12 +54,12 @@ class TestUvicornsForm:
         assert record_of(records, root_path="/r").args == ("192.0.2.7:50123", "GET", "/r/a%20b?c=d", "1.1", 200)
 
     def test_without_a_request(self, records: Records) -> None:
-        record = record_of(records, headless_exchange(408), root_path="/r")
+        record = record_of(records, headless_cycle(408), root_path="/r")
         assert record.getMessage() == '192.0.2.7:50123 - "- - HTTP/1.1" 408'
 
     def test_over_a_unix_socket(self, records: Records) -> None:
-        exchange = exchange_of(transport={"peername": "", "sockname": "/run/app.sock"})
-        assert record_of(records, exchange).getMessage() == ' - "GET / HTTP/1.1" 200'
+        cycle = cycle_of(transport={"peername": "", "sockname": "/run/app.sock"})
+        assert record_of(records, cycle).getMessage() == ' - "GET / HTTP/1.1" 200'
 
     def test_uvicorns_formatter(self, records: Records) -> None:
         formatters = pytest.importorskip("uvicorn.logging")
@@ -151,7 +151,7 @@ class TestStandalone:
         hook = standalone_access(Config(app=hello))
         assert hook is not None
         logging.getLogger("uvicorn.access").setLevel(logging.WARNING)
-        hook(exchange_of())
+        hook(cycle_of())
         assert records.lines == []
 
 

@@ -12,9 +12,9 @@ from gunicorn.glogging import Logger, SafeAtoms
 
 from tests.http1.apps import body, hello, respond, start
 from tests.scripted import get
-from tests.worker.exchanges import REQUESTS, exchange_of, headless_exchange, records_of, settings
+from tests.worker.cycles import REQUESTS, cycle_of, headless_cycle, records_of, settings
 from uvicorn_worker.core.asgi import Receive, Scope, Send
-from uvicorn_worker.core.runtime import Exchange
+from uvicorn_worker.core.runtime import CycleView
 from uvicorn_worker.logs.atoms import Atoms, compile_format, make_environ
 from uvicorn_worker.worker.views import RequestView, ResponseView
 
@@ -39,9 +39,9 @@ def log() -> Iterator[Logger]:
         yield Logger(settings(accesslog="/dev/null", errorlog="/dev/null"))
 
 
-def gunicorns_atoms(log: Logger, exchange: Exchange, elapsed: timedelta) -> Any:
-    scope, target = exchange.scope, exchange.target
-    response = ResponseView(exchange.status, exchange.response_headers, exchange.body_sent)
+def gunicorns_atoms(log: Logger, cycle: CycleView, elapsed: timedelta) -> Any:
+    scope, target = cycle.scope, cycle.target
+    response = ResponseView(cycle.status, cycle.response_headers, cycle.body_sent)
     return SafeAtoms(log.atoms(response, RequestView(scope, target), make_environ(scope, target), elapsed))
 
 
@@ -49,17 +49,17 @@ class TestAtoms:
     @pytest.mark.usefixtures("_one_moment")
     @pytest.mark.parametrize("request_", REQUESTS.values(), ids=REQUESTS)
     def test_each_is_gunicorns(self, log: Logger, request_: bytes) -> None:
-        exchange = exchange_of(request_)
-        exchange.started = 1000.0
-        ours, theirs = Atoms(exchange), gunicorns_atoms(log, exchange, timedelta(seconds=3.25))
+        cycle = cycle_of(request_)
+        cycle.started = 1000.0
+        ours, theirs = Atoms(cycle), gunicorns_atoms(log, cycle, timedelta(seconds=3.25))
         named = [f"{{{name}}}{kind}" for name in ("Host", "x-twice", "X-Quote", "x-none") for kind in "ioe"]
         named += ["{http_host}e", "{HTTP_X_QUOTE}e", "{wsgi.url_scheme}e", "{content-type}o", "{raw_uri}e"]
         for name in [*NAMES, *named, "x", "none", "{host}", "{}i"]:
             assert ours[name] == theirs[name], name
 
     def test_over_a_unix_socket(self, log: Logger) -> None:
-        exchange = exchange_of(transport={"peername": "", "sockname": "/run/app.sock"})
-        ours, theirs = Atoms(exchange), gunicorns_atoms(log, exchange, timedelta(0))
+        cycle = cycle_of(transport={"peername": "", "sockname": "/run/app.sock"})
+        ours, theirs = Atoms(cycle), gunicorns_atoms(log, cycle, timedelta(0))
         for name in ("h", "r", "{server_name}e", "{remote_addr}e", "{remote_port}e", "{server_port}e"):
             assert ours[name] == theirs[name], name
         assert ours["h"] == "-"
@@ -68,18 +68,18 @@ class TestAtoms:
         async def app(scope: Scope, receive: Receive, send: Send) -> None:
             await respond(start(), body(b"one", more=True), body(b"three"))(scope, receive, send)
 
-        atoms = Atoms(exchange_of(get(), app))
+        atoms = Atoms(cycle_of(get(), app))
         assert (atoms["b"], atoms["B"]) == ("8", 8)
 
     def test_a_body_that_is_not_sent_does_not_count(self) -> None:
-        assert Atoms(exchange_of(get(method="HEAD"), hello))["B"] == 0
+        assert Atoms(cycle_of(get(method="HEAD"), hello))["B"] == 0
 
     def test_the_status_is_the_responses(self) -> None:
-        assert Atoms(exchange_of(get(), respond(start(404), body(b"none"))))["s"] == "404"
-        assert Atoms(exchange_of(get(), respond()))["s"] == "500"
+        assert Atoms(cycle_of(get(), respond(start(404), body(b"none"))))["s"] == "404"
+        assert Atoms(cycle_of(get(), respond()))["s"] == "500"
 
     def test_it_is_a_mapping_of_them_all(self) -> None:
-        atoms = Atoms(exchange_of())
+        atoms = Atoms(cycle_of())
         assert isinstance(atoms, Mapping)
         assert list(atoms) == NAMES
         assert len(atoms) == len(NAMES)
@@ -87,7 +87,7 @@ class TestAtoms:
 
     @pytest.mark.parametrize("target", ["/users/1", "/users/1?x=y", "/r/users"])
     def test_with_a_root_path_the_target_is_the_clients(self, target: str) -> None:
-        atoms = Atoms(exchange_of(get(target), root_path="/r"))
+        atoms = Atoms(cycle_of(get(target), root_path="/r"))
         assert atoms["r"] == f"GET {target} HTTP/1.1"
         assert atoms["U"] == target.partition("?")[0]
 
@@ -98,7 +98,7 @@ class TestAtoms:
             scope["root_path"] = root_path
             await hello(scope, receive, send)
 
-        atoms = Atoms(exchange_of(get("/users/1?x"), app))
+        atoms = Atoms(cycle_of(get("/users/1?x"), app))
         assert atoms["r"] == "GET /users/1?x HTTP/1.1"
         assert atoms["U"] == "/users/1"
 
@@ -107,7 +107,7 @@ class TestAtoms:
             scope["path"] = "/rest"
             await hello(scope, receive, send)
 
-        assert Atoms(exchange_of(get("/mounted/rest"), app))["r"] == "GET /mounted/rest HTTP/1.1"
+        assert Atoms(cycle_of(get("/mounted/rest"), app))["r"] == "GET /mounted/rest HTTP/1.1"
 
 
 class TestFormats:
@@ -131,21 +131,21 @@ class TestFormats:
     )
     @pytest.mark.usefixtures("_one_moment")
     def test_each_gives_gunicorns_line(self, log: Logger, access_log_format: str) -> None:
-        exchange = exchange_of(REQUESTS["fields"])
-        exchange.started = 1000.0
-        theirs = gunicorns_atoms(log, exchange, timedelta(seconds=3.25))
-        assert compile_format(access_log_format)(Atoms(exchange)) == access_log_format % theirs
+        cycle = cycle_of(REQUESTS["fields"])
+        cycle.started = 1000.0
+        theirs = gunicorns_atoms(log, cycle, timedelta(seconds=3.25))
+        assert compile_format(access_log_format)(Atoms(cycle)) == access_log_format % theirs
 
     def test_only_what_is_named_is_computed(self) -> None:
-        exchange = exchange_of()
-        exchange.scope.clear()
-        assert compile_format("%(s)s %(b)s %(l)s")(Atoms(exchange)) == "200 13 -"
+        cycle = cycle_of()
+        cycle.scope.clear()
+        assert compile_format("%(s)s %(b)s %(l)s")(Atoms(cycle)) == "200 13 -"
 
 
 class TestEnviron:
     def test_repeated_fields_are_joined(self) -> None:
-        exchange = exchange_of(get("/", "X-A: 1", "X-A: 2", "Content-Length: 0", "Content-Type: t"))
-        environ = make_environ(exchange.scope, exchange.target)
+        cycle = cycle_of(get("/", "X-A: 1", "X-A: 2", "Content-Length: 0", "Content-Type: t"))
+        environ = make_environ(cycle.scope, cycle.target)
         assert (environ["HTTP_X_A"], environ["CONTENT_LENGTH"], environ["CONTENT_TYPE"]) == ("1,2", "0", "t")
 
 
@@ -156,12 +156,12 @@ class TestWithoutARequest:
         "access_log_format", [DEFAULT, HANDBOOK, "%(m)s %(U)s %(q)s|%({host}i)s %({host}o)s %({host}e)s"]
     )
     def test_each_format_gives_a_line(self, access_log_format: str) -> None:
-        atoms = Atoms(headless_exchange(408))
+        atoms = Atoms(headless_cycle(408))
         assert compile_format(access_log_format)(atoms)
         assert access_log_format % atoms
 
     def test_there_is_no_request_line(self) -> None:
-        atoms = Atoms(headless_exchange(408))
+        atoms = Atoms(headless_cycle(408))
         assert (
             compile_format('%(h)s "%(r)s" %(s)s %(b)s "%(f)s" "%(a)s" %(u)s')(atoms) == '192.0.2.7 "-" 408 0 "-" "-" -'
         )
@@ -171,7 +171,7 @@ class TestWithoutARequest:
 def test_the_time_is_that_of_the_line(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [1_000_000_000.0]
     monkeypatch.setattr(time, "time", lambda: now[0])
-    atoms = Atoms(headless_exchange(400))
+    atoms = Atoms(headless_cycle(400))
     seen = []
     for moment in (1_000_000_000.0, 1_000_000_000.9, 1_000_000_001.0):
         now[0] = moment
@@ -182,4 +182,4 @@ def test_the_time_is_that_of_the_line(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_response_that_was_cut_is_logged_with_what_was_sent() -> None:
     app = respond(start(), body(b"12345", more=True))
-    assert Atoms(exchange_of(get(), app))["b"] == "5"
+    assert Atoms(cycle_of(get(), app))["b"] == "5"

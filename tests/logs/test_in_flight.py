@@ -10,10 +10,10 @@ from tests.http1.apps import Gate
 from tests.scripted import Harness, get
 from tests.switching.test_websocket_upgrade import handshake
 from uvicorn_worker.core.asgi import Receive, Scope, Send
-from uvicorn_worker.logs.in_flight import census, describe_exchanges, running_task
+from uvicorn_worker.logs.in_flight import census, describe_cycles, running_task
 
 
-def exchange(target: bytes = b"/", started: float = 100.0, **values: Any) -> Any:
+def cycle(target: bytes = b"/", started: float = 100.0, **values: Any) -> Any:
     scope = {"type": "http", "method": "GET", "client": ("192.0.2.7", 50123), **values.pop("scope", {})}
     return SimpleNamespace(**{"scope": scope, "target": target, "started": started, "task": object(), **values})
 
@@ -24,20 +24,20 @@ def connection(idle: bool) -> Any:
 
 class TestDescribe:
     def test_the_oldest_comes_first(self) -> None:
-        exchanges = [exchange(b"/new?q=1", 109.0), exchange(b"/old", 90.0, scope={"method": "POST"})]
-        assert describe_exchanges(exchanges, 110.0) == [
+        cycles = [cycle(b"/new?q=1", 109.0), cycle(b"/old", 90.0, scope={"method": "POST"})]
+        assert describe_cycles(cycles, 110.0) == [
             "POST /old for 20.0 s, from 192.0.2.7:50123",
             "GET /new?q=1 for 1.0 s, from 192.0.2.7:50123",
         ]
 
     def test_other_kinds(self) -> None:
-        exchanges = [
-            exchange(scope={"client": None}, started=1.0),
-            exchange(status=101, started=2.0),
-            exchange(b"/ws", scope={"type": "websocket"}, started=3.0),
-            exchange(started=99.0),
+        cycles = [
+            cycle(scope={"client": None}, started=1.0),
+            cycle(status=101, started=2.0),
+            cycle(b"/ws", scope={"type": "websocket"}, started=3.0),
+            cycle(started=99.0),
         ]
-        assert describe_exchanges(exchanges, 10.0) == [
+        assert describe_cycles(cycles, 10.0) == [
             "GET / for 9.0 s, from a unix socket",
             "WebSocket / for 8.0 s, from 192.0.2.7:50123",
             "WebSocket /ws for 7.0 s, from 192.0.2.7:50123",
@@ -46,15 +46,15 @@ class TestDescribe:
 
     def test_the_one_that_has_the_loop_is_marked(self) -> None:
         running: Any = object()
-        exchanges = [exchange(b"/waits", 1.0), exchange(b"/runs", 2.0, task=running)]
-        waits, runs = describe_exchanges(exchanges, 3.0, running)
+        cycles = [cycle(b"/waits", 1.0), cycle(b"/runs", 2.0, task=running)]
+        waits, runs = describe_cycles(cycles, 3.0, running)
         assert not waits.endswith(")")
         assert runs == "GET /runs for 1.0 s, from 192.0.2.7:50123 (it has the event loop)"
 
     def test_so_is_one_in_its_first_step(self) -> None:
         running: Any = object()
-        assert describe_exchanges([exchange(task=None)], 100.0, running)[0].endswith("(it has the event loop)")
-        assert not describe_exchanges([exchange(task=None)], 100.0)[0].endswith(")")
+        assert describe_cycles([cycle(task=None)], 100.0, running)[0].endswith("(it has the event loop)")
+        assert not describe_cycles([cycle(task=None)], 100.0)[0].endswith(")")
 
 
 class TestCensus:
@@ -63,14 +63,14 @@ class TestCensus:
         assert str(found) == "0 requests, 0 WebSockets, 0 streams, 0 idle connections"
 
     def test_each_is_counted_once(self) -> None:
-        exchanges = [exchange(), exchange(), exchange(status=200), exchange(status=101)]
+        cycles = [cycle(), cycle(), cycle(status=200), cycle(status=101)]
         connections = [connection(False)] * 4 + [connection(True)] * 3 + [connection(False)]
-        assert str(census(exchanges, connections, 1)) == (
+        assert str(census(cycles, connections, 1)) == (
             "2 requests, 1 WebSocket, 1 stream, 3 idle connections, 2 connections in reading or closing"
         )
 
     def test_many_requests_on_one_connection(self) -> None:
-        assert str(census([exchange()] * 5, [connection(False)])) == (
+        assert str(census([cycle()] * 5, [connection(False)])) == (
             "5 requests, 0 WebSockets, 0 streams, 0 idle connections"
         )
 
@@ -97,7 +97,7 @@ def test_a_line_each_the_oldest_first() -> None:
     harness.connect(peername="/run/a.sock").send(get("/d", method="DELETE"))
     harness.runtime.now = 90.0
     harness.connect().send(get("/a?b=c"))
-    assert describe_exchanges(harness.runtime.exchanges, 100.25) == [
+    assert describe_cycles(harness.runtime.cycles, 100.25) == [
         "GET /a?b=c for 10.2 s, from 192.0.2.7:50123",
         "DELETE /d for 1.2 s, from a unix socket",
     ]
@@ -112,10 +112,10 @@ def test_a_websocket() -> None:
 
     harness = Harness(app)
     harness.connect().send(handshake())
-    (line,) = describe_exchanges(harness.runtime.exchanges, 0.0)
+    (line,) = describe_cycles(harness.runtime.cycles, 0.0)
     assert line.startswith("WebSocket / for 0.0 s")
     harness.close()
 
 
 def test_none() -> None:
-    assert describe_exchanges([], 0.0) == []
+    assert describe_cycles([], 0.0) == []

@@ -13,7 +13,7 @@ from tests.http1.apps import hello
 from tests.scripted import get
 from tests.server.conftest import serving
 from tests.sockets import Peer, Run, listen
-from tests.worker.exchanges import Records, records_of
+from tests.worker.cycles import Records, records_of
 from uvicorn_worker import Config, Server
 from uvicorn_worker.core.asgi import ASGIApp, Receive, Scope, Send
 from uvicorn_worker.logs.levels import LEVELS, TRACE, log_messages, set_levels

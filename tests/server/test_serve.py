@@ -162,7 +162,7 @@ class TestRequests:
                 while not recorder.scopes:
                     await asyncio.sleep(0.01)
                 peer.reset()
-                while server.runtime.exchanges:
+                while server.runtime.cycles:
                     await asyncio.sleep(0.01)
 
         run(main())
@@ -184,7 +184,7 @@ class TestRequests:
                 peer.send(get())
                 await peer.reader.readuntil(b"tick")
                 await peer.close()
-                while server.runtime.exchanges:
+                while server.runtime.cycles:
                     await asyncio.sleep(0.01)
 
         run(main())

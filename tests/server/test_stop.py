@@ -120,7 +120,7 @@ class TestGraceful:
             async with Running(App(upload)) as running:
                 request = post(bytes(100_000))
                 peer = await running.ask(request[:50_000])
-                await until(lambda: running.server.runtime.exchanges)
+                await until(lambda: running.server.runtime.cycles)
                 running.server.should_exit = True
                 await until(lambda: running.server.runtime.draining)
                 assert (await peer.ask(request[50_000:])).body == b"100000"
@@ -168,7 +168,7 @@ class TestTime:
         async def main() -> None:
             async with Running(App(patient), timeout_graceful_shutdown=0.5) as running:
                 peer = await running.ask()
-                await until(lambda: running.server.runtime.exchanges)
+                await until(lambda: running.server.runtime.cycles)
                 assert await running.stop() <= 1
                 assert (await peer.response()).body == b"in the end"
 
@@ -225,7 +225,7 @@ class TestTime:
         async def main() -> None:
             async with Running(App(stubborn), timeout_graceful_shutdown=0.3) as running:
                 peer = await running.ask()
-                await until(lambda: running.server.runtime.exchanges)
+                await until(lambda: running.server.runtime.cycles)
                 assert await running.stop() <= 3
                 assert (await peer.response()).status == 503
 

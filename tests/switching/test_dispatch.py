@@ -189,7 +189,7 @@ class TestUpgrade:
         harness = serve(echo)
         client = harness.connect(**LOCAL).send(post(b"body", *UPGRADE)[:-2]).leave()
         assert client.take() == b""
-        assert harness.runtime.exchanges == set()
+        assert harness.runtime.cycles == set()
 
     DECLINED: dict[str, tuple[bytes, dict[str, Any], dict[str, Any]]] = {  # noqa: RUF012
         "a peer that is not trusted": (get("/", *UPGRADE), {}, {"peername": ("192.0.2.7", 50123)}),

@@ -35,7 +35,7 @@ def test_a_client_that_takes_nothing_is_cut(connect: Connect, log: Log) -> None:
     client.harness.tick(2)
     assert client.transport.was_reset
     assert isinstance(recorder.raised[0], OSError)
-    assert client.harness.runtime.exchanges == set()
+    assert client.harness.runtime.cycles == set()
     assert log() == ["192.0.2.7:50123 took nothing of what waits for it in time: the connection is cut"]
 
 
@@ -66,5 +66,5 @@ def test_its_application_may_not_go_on_without_end_once_the_client_has_left(
     assert recorder.done == 0
     client.harness.tick(1)
     assert isinstance(recorder.raised[0], asyncio.CancelledError)
-    assert client.harness.runtime.exchanges == set()
+    assert client.harness.runtime.cycles == set()
     assert "since it went on after its client had left: GET / from 192.0.2.7:50123" in log()[-1]

@@ -12,7 +12,7 @@ from websockets.protocol import CLIENT, OPEN, Protocol
 from tests.http2.conftest import ENGINES, Talk
 from tests.scripted import Harness
 from uvicorn_worker.http2.engine.codes import FrameType, Setting
-from uvicorn_worker.logs.in_flight import census, describe_exchanges
+from uvicorn_worker.logs.in_flight import census, describe_cycles
 
 Start = Callable[..., "Socket"]
 
@@ -203,8 +203,8 @@ class TestHandshake:
 
         socket = start(app).ask()
         harness = socket.talk.harness
-        for exchange in list(harness.runtime.exchanges):
-            harness.inside(exchange.disconnect)
+        for cycle in list(harness.runtime.cycles):
+            harness.inside(cycle.disconnect)
         socket.talk.pull()
         assert socket.stream.reset == 8
 
@@ -327,7 +327,7 @@ class TestClosing:
         socket = start(Echo()).ask().close()
         socket.talk.tick(4)
         assert socket.stream.reset == 0
-        assert socket.talk.harness.runtime.exchanges == set()
+        assert socket.talk.harness.runtime.cycles == set()
 
     @pytest.mark.parametrize("how", ["end", "reset", "gone"])
     def test_without_a_word(self, start: Start, how: str) -> None:
@@ -368,8 +368,8 @@ class TestClosing:
         socket = start(app).ask()
         harness = socket.talk.harness
         harness.runtime.draining = True
-        for exchange in list(harness.runtime.exchanges):
-            harness.inside(exchange.abandon)
+        for cycle in list(harness.runtime.cycles):
+            harness.inside(cycle.abandon)
         assert socket.talk.pull().stream(1).status == 503
 
     def test_pings(self, start: Start) -> None:
@@ -396,8 +396,8 @@ class TestClosing:
 def test_it_is_a_websocket_to_whoever_counts(start: Start) -> None:
     socket = start(Echo()).ask()
     runtime = socket.talk.harness.runtime
-    assert census(runtime.exchanges, runtime.connections).websockets == 1
-    assert describe_exchanges(runtime.exchanges, 0.0)[0].startswith("WebSocket /chat ")
+    assert census(runtime.cycles, runtime.connections).websockets == 1
+    assert describe_cycles(runtime.cycles, 0.0)[0].startswith("WebSocket /chat ")
     assert not any(connection.idle or connection.lingering for connection in runtime.connections)
 
 
@@ -407,7 +407,7 @@ def test_it_is_counted_and_logged_once(start: Start) -> None:
     seen: list[Any] = []
     reached: list[int] = []
     runtime.limit_requests, runtime.on_limit = 1, lambda: reached.append(1)
-    runtime.access = lambda exchange: seen.append((exchange.target, exchange.status))
+    runtime.access = lambda cycle: seen.append((cycle.target, cycle.status))
     socket.ask().send("one").close()
     socket.talk.send(socket.wire.data(1, end=True))
     assert (runtime.requests, reached, seen) == (1, [1], [(b"/chat", 200)])

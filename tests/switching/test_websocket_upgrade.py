@@ -524,7 +524,7 @@ class TestLeaving:
         assert isinstance(app.raised[0], OSError)
         assert client.transport.output == b""
         assert client.harness.runtime.connections == set()
-        assert client.harness.runtime.exchanges == set()
+        assert client.harness.runtime.cycles == set()
 
     def test_at_once(self, connect: Connect) -> None:
         client = connect(both(echo))
@@ -532,7 +532,7 @@ class TestLeaving:
         client.leave()
         assert b" 101 " not in client.transport.output
         assert client.harness.runtime.connections == set()
-        assert client.harness.runtime.exchanges == set()
+        assert client.harness.runtime.cycles == set()
 
     @pytest.mark.parametrize("how", ["leave", "eof"])
     def test_with_a_bad_handshake(self, connect: Connect, how: str) -> None:
@@ -540,7 +540,7 @@ class TestLeaving:
         client.push(handshake(leave_out="Sec-WebSocket-Key"))
         getattr(client, how)()
         assert client.closed
-        assert client.harness.runtime.exchanges == set()
+        assert client.harness.runtime.cycles == set()
 
     def test_a_late_denial(self, connect: Connect) -> None:
         gate = Gate(deny(*DENIAL))
@@ -549,7 +549,7 @@ class TestLeaving:
         gate.open()
         client.harness.settle()
         assert isinstance(app.raised[0], OSError)
-        assert client.harness.runtime.exchanges == set()
+        assert client.harness.runtime.cycles == set()
 
     def test_an_error_after_it(self, connect: Connect) -> None:
         async def fail(scope: Scope, receive: Receive, send: Send) -> None:
@@ -671,7 +671,7 @@ class TestTheEnd:
         client = connect(app).send(handshake(), text("a")).leave(ConnectionResetError())
         assert app.received[-1] == _disconnect(1006)
         assert client.harness.runtime.connections == set()
-        assert client.harness.runtime.exchanges == set()
+        assert client.harness.runtime.cycles == set()
 
     def test_the_end_of_what_it_sends_is_its_end(self, connect: Connect) -> None:
         app = Recorder(echo)
@@ -701,7 +701,7 @@ class TestTheEnd:
         client.harness.tick(60)
         assert client.transport.lost
         assert client.harness.runtime.connections == set()
-        assert client.harness.runtime.exchanges == set()
+        assert client.harness.runtime.cycles == set()
 
     def test_nor_is_one_waited_for_that_closes_and_does_not_read(self, connect: Connect) -> None:
         client = connect(stuffing, ws_close_timeout=5).stall().send(handshake(), close(1000))
@@ -821,10 +821,10 @@ class TestAccounts:
     def watch(client: Client) -> list[tuple[int, str, str]]:
         seen: list[tuple[int, str, str]] = []
 
-        def access(exchange: Any) -> None:
-            assert exchange.started > 0
-            assert exchange.body_sent >= 0
-            seen.append((exchange.status, exchange.scope["method"], exchange.scope["path"]))
+        def access(cycle: Any) -> None:
+            assert cycle.started > 0
+            assert cycle.body_sent >= 0
+            seen.append((cycle.status, cycle.scope["method"], cycle.scope["path"]))
 
         client.harness.runtime.access = access
         return seen
@@ -840,7 +840,7 @@ class TestAccounts:
     def test_the_fields_of_the_101(self, connect: Connect) -> None:
         client = connect(hold)
         fields: list[Any] = []
-        client.harness.runtime.access = lambda exchange: fields.extend(exchange.response_headers)
+        client.harness.runtime.access = lambda cycle: fields.extend(cycle.response_headers)
         client.send(handshake())
         assert (b"sec-websocket-accept", ACCEPT.encode()) in fields
 
@@ -888,9 +888,9 @@ class TestAccounts:
     def test_it_is_under_way_until_the_application_returns(self, connect: Connect) -> None:
         client = connect(both(echo)).send(handshake())
         runtime = client.harness.runtime
-        assert len(runtime.exchanges) == len(runtime.connections) == 1
+        assert len(runtime.cycles) == len(runtime.connections) == 1
         client.send(close(1000))
-        assert len(runtime.exchanges) == 0
+        assert len(runtime.cycles) == 0
         client.leave()
         assert len(runtime.connections) == 0
 
@@ -912,9 +912,9 @@ class TestStopping:
     @staticmethod
     def cancel(client: Client) -> None:
         """As the server does at the end of its patience."""
-        for exchange in list(client.harness.runtime.exchanges):
-            assert exchange.task is not None
-            exchange.task.cancel()
+        for cycle in list(client.harness.runtime.cycles):
+            assert cycle.task is not None
+            cycle.task.cancel()
         client.harness.settle()
 
     def test_a_drain_closes_with_1012(self, connect: Connect) -> None:
@@ -976,18 +976,18 @@ class TestStopping:
         self.cancel(client)
         assert client.closed
 
-    def test_an_exchange_that_was_told_to_end(self, connect: Connect) -> None:
+    def test_a_cycle_that_was_told_to_end(self, connect: Connect) -> None:
         app = Recorder(receive_all)
         client = connect(app).send(handshake())
-        for exchange in list(client.harness.runtime.exchanges):
-            exchange.disconnect()
+        for cycle in list(client.harness.runtime.cycles):
+            cycle.disconnect()
         client.harness.settle()
         assert app.received[-1]["type"] == "websocket.disconnect"
 
     def test_a_task_without_a_turn_is_answered_by_the_server(self, connect: Connect) -> None:
         client = connect(ponder).send(handshake())
-        for exchange in list(client.harness.runtime.exchanges):
-            exchange.abandon()
+        for cycle in list(client.harness.runtime.cycles):
+            cycle.abandon()
         client.harness.settle()
         assert client.response().status == 503
 
@@ -995,11 +995,11 @@ class TestStopping:
         # Before Python 3.12 a task begins in the next turn of the loop.
         client = connect(ponder)
         client.push(handshake())
-        for exchange in list(client.harness.runtime.exchanges):
-            exchange.disconnect()
-            assert exchange.task is not None
-            exchange.task.cancel()
-            exchange.abandon()
+        for cycle in list(client.harness.runtime.cycles):
+            cycle.disconnect()
+            assert cycle.task is not None
+            cycle.task.cancel()
+            cycle.abandon()
         client.harness.settle()
         assert client.response().status == 503
 

@@ -13,10 +13,10 @@ from gunicorn.instrument.statsd import Statsd
 
 from tests.http1.apps import Recorder, hello
 from tests.scripted import Harness, get, post
-from tests.worker.exchanges import REQUESTS, Records, headless_exchange, records_of, serve_logged, settings
+from tests.worker.cycles import REQUESTS, Records, headless_cycle, records_of, serve_logged, settings
 from uvicorn_worker import Config
 from uvicorn_worker.core.asgi import Receive, Scope, Send
-from uvicorn_worker.core.runtime import AccessHook, Exchange
+from uvicorn_worker.core.runtime import AccessHook, CycleView
 from uvicorn_worker.worker.access_hook import access_hook
 from uvicorn_worker.worker.loggers import adopt_loggers
 
@@ -124,7 +124,7 @@ class TestGunicornsLine:
     def test_an_answer_to_nothing_has_a_line(self, log: Logger, records: Records) -> None:
         hook = hook_of(log, accesslog="-", access_log_format='%(h)s "%(r)s" %(s)s')
         assert hook is not None
-        hook(headless_exchange(408))
+        hook(headless_cycle(408))
         assert records.lines == ['192.0.2.7 "-" 408']
 
     def test_without_an_access_log_there_is_no_hook(self, log: Logger) -> None:
@@ -169,7 +169,7 @@ class TestOtherLoggers:
         hook = hook_of(Own(settings()))
         assert hook is not None
         serve_logged(hook, get("/a%20b?c=d", "X-Y: z"))
-        hook(headless_exchange(400))
+        hook(headless_cycle(400))
         (resp, req, environ, request_time), (refusal, nothing, _, _) = seen
         assert (resp.status, resp.status_code, resp.sent) == ("200 OK", 200, 13)
         assert (req.method, req.uri, req.path, req.query) == ("GET", "/a%20b?c=d", "/a b", "c=d")
@@ -340,7 +340,7 @@ class TestUvicornsName:
 
 
 def test_a_client_that_leaves_before_the_response_is_not_logged() -> None:
-    seen: list[Exchange] = []
+    seen: list[CycleView] = []
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         while (await receive())["type"] != "http.disconnect":

@@ -12,7 +12,7 @@ from gunicorn.glogging import Logger
 
 from tests.http1.apps import body, hello, respond, start
 from tests.scripted import Harness, get, parse_responses, post
-from tests.worker.exchanges import records_of, settings
+from tests.worker.cycles import records_of, settings
 from uvicorn_worker.core.asgi import ASGIApp, Receive, Scope, Send
 from uvicorn_worker.core.errors import ClientDisconnected
 from uvicorn_worker.worker.hooks import with_hooks

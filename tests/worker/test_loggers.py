@@ -13,7 +13,7 @@ import pytest
 from gunicorn.glogging import Logger
 
 from tests.http1.apps import hello
-from tests.worker.exchanges import Records, records_of, settings
+from tests.worker.cycles import Records, records_of, settings
 from uvicorn_worker import Config
 from uvicorn_worker.worker.loggers import adopt_loggers, configured_loggers, handlers_of, own_handlers
 

@@ -11,7 +11,7 @@ import pytest
 
 from tests.certificates import Site
 from tests.http1.apps import hello
-from tests.worker.exchanges import settings
+from tests.worker.cycles import settings
 from uvicorn_worker import UvicornWorker
 from uvicorn_worker.core.errors import ConfigError
 from uvicorn_worker.tls.contexts import make_context

@@ -15,7 +15,7 @@ from gunicorn.instrument.statsd import Statsd
 from tests.http1.apps import body as body_of
 from tests.http1.apps import respond, start
 from tests.scripted import get
-from tests.worker.exchanges import exchange_of, headless_exchange, records_of, settings
+from tests.worker.cycles import cycle_of, headless_cycle, records_of, settings
 from uvicorn_worker.worker.statsd import metrics_hook, never_wait
 
 
@@ -45,7 +45,7 @@ def received(sock: socket.socket, count: int = 3) -> list[str]:
 
 def test_what_gunicorn_sends(daemon: socket.socket) -> None:
     log = log_of(daemon)
-    metrics_hook(log)(exchange_of(get(), respond(start(404), body_of(b""))))
+    metrics_hook(log)(cycle_of(get(), respond(start(404), body_of(b""))))
     assert received(daemon) == [
         "gunicorn.request.duration:N|time",
         "gunicorn.requests:1|c|@1.0",
@@ -56,15 +56,15 @@ def test_what_gunicorn_sends(daemon: socket.socket) -> None:
 
 def test_prefix_and_tags(daemon: socket.socket) -> None:
     log = log_of(daemon, statsd_prefix="shop", dogstatsd_tags="env:test")
-    metrics_hook(log)(headless_exchange(400))
+    metrics_hook(log)(headless_cycle(400))
     assert received(daemon)[2] == "shop.gunicorn.request.status.400:1|c|@1.0|#env:test"
     log.sock.close()
 
 
 def test_the_duration_is_in_milliseconds(daemon: socket.socket) -> None:
-    log, exchange = log_of(daemon), headless_exchange(200)
-    exchange.started -= 2.5
-    metrics_hook(log)(exchange)
+    log, cycle = log_of(daemon), headless_cycle(200)
+    cycle.started -= 2.5
+    metrics_hook(log)(cycle)
     seen = re.fullmatch(r"gunicorn\.request\.duration:([\d.]+)\|(ms|h)", daemon.recv(1000).decode())
     assert seen is not None
     assert 2500 <= float(seen[1]) < 60_000
@@ -74,7 +74,7 @@ def test_the_duration_is_in_milliseconds(daemon: socket.socket) -> None:
 def test_no_line_is_written(daemon: socket.socket) -> None:
     log = log_of(daemon, accesslog="/dev/null")
     with records_of("gunicorn.access") as records:
-        metrics_hook(log)(headless_exchange(200))
+        metrics_hook(log)(headless_cycle(200))
     assert records.lines == []
     log.sock.close()
 
@@ -100,4 +100,4 @@ class TestASlowDaemon:
         log.sock = None  # as Gunicorn leaves it when the daemon can't be found
         never_wait(log)
         assert log.sock is None
-        metrics_hook(log)(headless_exchange(200))
+        metrics_hook(log)(headless_cycle(200))

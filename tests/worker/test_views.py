@@ -7,22 +7,22 @@ import pytest
 from tests.http1.apps import body as body_of
 from tests.http1.apps import respond, start
 from tests.scripted import get
-from tests.worker.exchanges import exchange_of, headless_exchange
-from uvicorn_worker.core.runtime import Exchange
+from tests.worker.cycles import cycle_of, headless_cycle
+from uvicorn_worker.core.runtime import CycleView
 from uvicorn_worker.worker.views import RequestView, ResponseView
 
 
-def request_of(exchange: Exchange) -> RequestView:
-    return RequestView(exchange.scope, exchange.target)
+def request_of(cycle: CycleView) -> RequestView:
+    return RequestView(cycle.scope, cycle.target)
 
 
-def response_of(exchange: Exchange) -> ResponseView:
-    return ResponseView(exchange.status, exchange.response_headers, exchange.body_sent)
+def response_of(cycle: CycleView) -> ResponseView:
+    return ResponseView(cycle.status, cycle.response_headers, cycle.body_sent)
 
 
 class TestRequest:
     def test_all_of_it(self) -> None:
-        req = request_of(exchange_of(get("/a%20b?c=d", "X-Y: z", "X-Y: 2")))
+        req = request_of(cycle_of(get("/a%20b?c=d", "X-Y: z", "X-Y: 2")))
         assert (req.method, req.uri, req.path, req.query) == ("GET", "/a%20b?c=d", "/a b", "c=d")
         assert (req.raw_path, req.fragment, req.version, req.scheme) == (b"/a%20b", "", (1, 1), "http")
         assert req.remote_addr == req.peer_addr == ("192.0.2.7", 50123)
@@ -30,34 +30,34 @@ class TestRequest:
         assert (req.trailers, req.body, req.proxy_protocol_info) == ([], None, None)
 
     def test_over_a_unix_socket(self) -> None:
-        assert request_of(exchange_of(transport={"peername": "", "sockname": "/s"})).remote_addr == ("", 0)
+        assert request_of(cycle_of(transport={"peername": "", "sockname": "/s"})).remote_addr == ("", 0)
 
     def test_without_a_head(self) -> None:
-        req = request_of(headless_exchange(400))
+        req = request_of(headless_cycle(400))
         assert (req.method, req.uri, req.path, req.query, req.version) == ("-", "-", "-", "", (1, 1))
         assert req.headers == []
 
     @pytest.mark.parametrize(("http_version", "version"), [("1.0", (1, 0)), ("2", (2, 0))])
     def test_the_version_is_two_numbers(self, http_version: str, version: tuple[int, int]) -> None:
-        exchange = headless_exchange(400)
-        exchange.scope["http_version"] = http_version
-        assert request_of(exchange).version == version
+        cycle = headless_cycle(400)
+        cycle.scope["http_version"] = http_version
+        assert request_of(cycle).version == version
 
     def test_a_websocket_is_a_get(self) -> None:
-        exchange = headless_exchange(400)
-        del exchange.scope["method"]
-        assert request_of(exchange).method == "GET"
+        cycle = headless_cycle(400)
+        del cycle.scope["method"]
+        assert request_of(cycle).method == "GET"
 
 
 class TestResponse:
     def test_all_of_it(self) -> None:
-        resp = response_of(exchange_of())
+        resp = response_of(cycle_of())
         assert (resp.status, resp.status_code, resp.sent, resp.response_length) == ("200 OK", 200, 13, 13)
         assert ("content-type", "text/plain") in resp.headers
         assert (resp.headers_sent, resp.upgrade) == (True, False)
 
     def test_a_status_without_a_phrase(self) -> None:
-        assert response_of(exchange_of(get(), respond(start(299), body_of(b"")))).status == "299"
+        assert response_of(cycle_of(get(), respond(start(299), body_of(b"")))).status == "299"
 
     def test_no_response(self) -> None:
         resp = ResponseView(None, (), 0)

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 import pytest
 
 from tests.http1.apps import hello
-from tests.worker.exchanges import settings
+from tests.worker.cycles import settings
 from uvicorn_worker import UvicornH11Worker, UvicornWorker
 from uvicorn_worker.core.errors import ConfigError
 from uvicorn_worker.worker.failure_token import FailureToken

@@ -150,7 +150,7 @@ class Cycle:
             if self.stage != DONE and not self.lost:
                 self._application_returned_early()
         finally:
-            self.runtime.exchanges.discard(self)
+            self.runtime.cycles.discard(self)
             self.progress = RETURNED
             self.task = None
 

@@ -26,8 +26,8 @@ __all__ = [
     "AccessHook",
     "Address",
     "Connection",
+    "CycleView",
     "Endpoints",
-    "Exchange",
     "Field",
     "Origin",
     "Proxies",
@@ -79,7 +79,7 @@ class Connection(Protocol):
         """Cut the connection at once."""
 
 
-class Exchange(Protocol):
+class CycleView(Protocol):
     """One request in the application and its response, as the server and the access log see it."""
 
     scope: dict[str, Any]
@@ -100,7 +100,7 @@ class Exchange(Protocol):
         """Called at each tick where timeout_request or timeout_disconnect is set; `now` is of time.monotonic()."""
 
 
-AccessHook = Callable[[Exchange], None]
+AccessHook = Callable[[CycleView], None]
 
 
 @dataclass(frozen=True)
@@ -167,10 +167,10 @@ class Runtime:
         "config",
         "connections",
         "context",
+        "cycles",
         "default_lines",
         "defaulted",
         "draining",
-        "exchanges",
         "extended_connect",
         "extra_lines",
         "fast_size",
@@ -178,7 +178,7 @@ class Runtime:
         "field_names",
         "keep_alive_ticks",
         "limit_body",
-        "limit_exchanges",
+        "limit_cycles",
         "limit_fields",
         "limit_requests",
         "log",
@@ -225,13 +225,13 @@ class Runtime:
         self.start_task: Starter = self._make_starter()
 
         self.connections: set[Connection] = set()
-        self.exchanges: set[Exchange] = set()
+        self.cycles: set[CycleView] = set()
         self.draining = False
         self.requests = 0
         self.limit_requests = sys.maxsize
-        self.limit_exchanges = config.limit_concurrency or sys.maxsize
+        self.limit_cycles = config.limit_concurrency or sys.maxsize
         self.on_limit: Callable[[], None] = _nothing
-        # Answers a request for another protocol by an exchange that takes its place; None declines it.
+        # Answers a request for another protocol by a cycle that takes its place; None declines it.
         self.upgrade: Callable[[Any], Any] = _decline
         # The same for an extended CONNECT of HTTP/2 (RFC 8441).
         self.extended_connect: Callable[[Any], Any] = _decline
@@ -288,8 +288,8 @@ class Runtime:
                 self.log.error("Error at a deadline of a connection", exc_info=exc)
                 connection.abort()
         if self.times_requests:
-            for exchange in list(self.exchanges):
-                exchange.check_time(now)
+            for cycle in list(self.cycles):
+                cycle.check_time(now)
 
     def refresh_default_lines(self) -> None:
         """Make the field lines that head every response anew; called each second, for the date."""
@@ -385,7 +385,7 @@ def _raise(exc: BaseException) -> None:
 _MOST_SCOPES = 256
 
 
-def _decline(exchange: Any) -> None:
+def _decline(cycle: Any) -> None:
     """Every request for another protocol is served as plain HTTP."""
 
 

@@ -123,11 +123,11 @@ class Http1Protocol(Input):
         self.deadline = 0
         if self.gathered is not None:
             self.rerun_flush = True
-        exchanges = runtime.exchanges
-        if len(exchanges) >= runtime.limit_exchanges:
+        cycles = runtime.cycles
+        if len(cycles) >= runtime.limit_cycles:
             cycle.overload()
             return
-        exchanges.add(cycle)
+        cycles.add(cycle)
         task = runtime.start_task(cycle.run())
         if cycle.progress == BEGUN:
             cycle.task = task

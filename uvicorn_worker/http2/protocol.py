@@ -273,11 +273,11 @@ class Http2Protocol(Sending):
                 return
             self.streams[cycle.stream_id] = cycle = replaced
         cycle.progress = BEGUN
-        exchanges = runtime.exchanges
-        if len(exchanges) >= runtime.limit_exchanges:
+        cycles = runtime.cycles
+        if len(cycles) >= runtime.limit_cycles:
             cycle.overload()
             return
-        exchanges.add(cycle)
+        cycles.add(cycle)
         if runtime.access is not None or runtime.times_requests:
             cycle.started = time.monotonic()
         task = runtime.start_task(cycle.run())

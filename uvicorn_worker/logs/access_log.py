@@ -13,7 +13,7 @@ from typing import Any
 
 from uvicorn_worker.core.asgi import raw_path_of
 from uvicorn_worker.core.config import Config
-from uvicorn_worker.core.runtime import AccessHook, Exchange
+from uvicorn_worker.core.runtime import AccessHook, CycleView
 from uvicorn_worker.logs.atoms import Atoms, compile_format
 
 __all__ = ["AccessRecord", "record_maker", "standalone_access", "uvicorn_hook", "uvicorn_record_maker"]
@@ -75,27 +75,27 @@ def uvicorn_hook(logger: logging.Logger, config: Config) -> AccessHook:
     """Write a line for each response, in uvicorn's form or that of `Config.access_log_format`."""
     make_record = uvicorn_record_maker(logger.name, config)
 
-    def log_access(exchange: Exchange) -> None:
+    def log_access(cycle: CycleView) -> None:
         if logger.isEnabledFor(logging.INFO):
-            logger.handle(make_record(exchange))
+            logger.handle(make_record(cycle))
 
     return log_access
 
 
-def uvicorn_record_maker(name: str, config: Config) -> Callable[[Exchange], logging.LogRecord]:
+def uvicorn_record_maker(name: str, config: Config) -> Callable[[CycleView], logging.LogRecord]:
     """What makes a record in uvicorn's form of a response."""
     raw_root_path = raw_path_of(config.root_path)
     make_line = None if config.access_log_format is None else compile_format(config.access_log_format)
     make_record = record_maker(name, _MESSAGE)
 
-    def make(exchange: Exchange) -> logging.LogRecord:
-        scope, target = exchange.scope, exchange.target
+    def make(cycle: CycleView) -> logging.LogRecord:
+        scope, target = cycle.scope, cycle.target
         client = scope["client"]
         client_addr = "{}:{}".format(*client) if client else ""
-        method, version, status = scope["method"], scope["http_version"], exchange.status
+        method, version, status = scope["method"], scope["http_version"], cycle.status
         path = (raw_root_path + target if raw_root_path and target[:1] == b"/" else target).decode("latin-1")
         request_line = f"{method} {path} HTTP/{version}"
-        line = f'{client_addr} - "{request_line}" {status}' if make_line is None else make_line(Atoms(exchange))
+        line = f'{client_addr} - "{request_line}" {status}' if make_line is None else make_line(Atoms(cycle))
         record = make_record(line, (client_addr, method, path, version, status))
         attributes = record.__dict__
         attributes["client_addr"] = client_addr

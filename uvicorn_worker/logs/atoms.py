@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 from urllib.parse import unquote
 
-from uvicorn_worker.core.runtime import Exchange
+from uvicorn_worker.core.runtime import CycleView
 
 __all__ = ["Atoms", "compile_format", "make_environ", "path_of", "query_of"]
 
@@ -24,11 +24,11 @@ _find_atoms = re.compile(r"%\(([^)]+)\)s")
 class Atoms(Mapping[str, Any]):
     """All atoms of one response, each computed when it is asked for; one that does not exist is `-`."""
 
-    __slots__ = ("elapsed", "exchange", "fields")
+    __slots__ = ("cycle", "elapsed", "fields")
 
-    def __init__(self, exchange: Exchange) -> None:
-        self.exchange = exchange
-        self.elapsed = time.monotonic() - exchange.started
+    def __init__(self, cycle: CycleView) -> None:
+        self.cycle = cycle
+        self.elapsed = time.monotonic() - cycle.started
         self.fields: dict[bytes, bytes] | None = None
 
     def __getitem__(self, name: str) -> Any:
@@ -65,8 +65,8 @@ def _getter(name: str) -> Callable[[Atoms], Any]:
         if name[-1] == "i":
             return lambda atoms: _request_field(atoms, wanted)
         if name[-1] == "o":
-            return lambda atoms: _response_field(atoms.exchange, wanted)
-        return lambda atoms: _environ_variable(atoms.exchange, key)
+            return lambda atoms: _response_field(atoms.cycle, wanted)
+        return lambda atoms: _environ_variable(atoms.cycle, key)
     return lambda atoms: "-"
 
 
@@ -117,23 +117,23 @@ def _request_field(atoms: Atoms, name: bytes) -> str:
     fields = atoms.fields
     if fields is None:
         # As with Gunicorn's dictionary, the last field of a name is the one that is shown.
-        fields = atoms.fields = dict(atoms.exchange.scope["headers"])
+        fields = atoms.fields = dict(atoms.cycle.scope["headers"])
     value = fields.get(name)
     return "-" if value is None else value.decode("latin-1").replace('"', '\\"')
 
 
-def _response_field(exchange: Exchange, wanted: bytes) -> str:
-    values = [value for name, value in exchange.response_headers if name.lower() == wanted]
+def _response_field(cycle: CycleView, wanted: bytes) -> str:
+    values = [value for name, value in cycle.response_headers if name.lower() == wanted]
     return _quoted(values[-1].decode("latin-1")) if values else "-"
 
 
-def _environ_variable(exchange: Exchange, wanted: str) -> str:
-    environ = {name.lower(): value for name, value in make_environ(exchange.scope, exchange.target).items()}
+def _environ_variable(cycle: CycleView, wanted: str) -> str:
+    environ = {name.lower(): value for name, value in make_environ(cycle.scope, cycle.target).items()}
     return _quoted(str(environ.get(wanted, "-")))
 
 
 def _host(atoms: Atoms) -> str:
-    client = atoms.exchange.scope["client"]
+    client = atoms.cycle.scope["client"]
     return _quoted(str(client[0])) if client else "-"
 
 
@@ -150,13 +150,13 @@ def _user(atoms: Atoms) -> str:
 
 def _request_line(atoms: Atoms) -> str:
     """The request target is the client's: without the root_path that the server puts before the path."""
-    exchange = atoms.exchange
-    scope = exchange.scope
+    cycle = atoms.cycle
+    scope = cycle.scope
     method = scope["method"]
     if method == "-":
         # No request line was read, or none that can be understood.
         return "-"
-    return f"{method} {exchange.target.decode('latin-1')} HTTP/{scope['http_version']}".replace('"', '\\"')
+    return f"{method} {cycle.target.decode('latin-1')} HTTP/{scope['http_version']}".replace('"', '\\"')
 
 
 def _seconds(atoms: Atoms) -> str:
@@ -186,13 +186,13 @@ _ATOMS: dict[str, Callable[[Atoms], Any]] = {
     "u": _user,
     "t": _Now(),
     "r": _request_line,
-    "s": lambda atoms: str(atoms.exchange.status),
-    "m": lambda atoms: atoms.exchange.scope["method"],
-    "U": lambda atoms: _quoted(path_of(atoms.exchange.target)),
-    "q": lambda atoms: _quoted(query_of(atoms.exchange.target)),
-    "H": lambda atoms: f"HTTP/{atoms.exchange.scope['http_version']}",
-    "b": lambda atoms: str(atoms.exchange.body_sent),
-    "B": lambda atoms: atoms.exchange.body_sent,
+    "s": lambda atoms: str(atoms.cycle.status),
+    "m": lambda atoms: atoms.cycle.scope["method"],
+    "U": lambda atoms: _quoted(path_of(atoms.cycle.target)),
+    "q": lambda atoms: _quoted(query_of(atoms.cycle.target)),
+    "H": lambda atoms: f"HTTP/{atoms.cycle.scope['http_version']}",
+    "b": lambda atoms: str(atoms.cycle.body_sent),
+    "B": lambda atoms: atoms.cycle.body_sent,
     "f": lambda atoms: _request_field(atoms, b"referer"),
     "a": lambda atoms: _request_field(atoms, b"user-agent"),
     "T": lambda atoms: int(atoms.elapsed),

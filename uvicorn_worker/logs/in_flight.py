@@ -6,13 +6,13 @@ import asyncio
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from uvicorn_worker.core.runtime import Connection, Exchange
+from uvicorn_worker.core.runtime import Connection, CycleView
 
-__all__ = ["Census", "census", "count", "describe_exchanges", "running_task"]
+__all__ = ["Census", "census", "count", "describe_cycles", "running_task"]
 
 
-def describe_exchanges(
-    exchanges: Collection[Exchange], now: float, running: asyncio.Task[object] | None = None
+def describe_cycles(
+    cycles: Collection[CycleView], now: float, running: asyncio.Task[object] | None = None
 ) -> list[str]:
     """A line for each request in the application, the oldest first: method, target, age and client.
 
@@ -20,13 +20,13 @@ def describe_exchanges(
     does not change, so that it can be called from a signal handler.
     """
     lines = []
-    for exchange in sorted(exchanges, key=lambda exchange: exchange.started):
-        client = exchange.scope["client"]
+    for cycle in sorted(cycles, key=lambda cycle: cycle.started):
+        client = cycle.scope["client"]
         peer = "{}:{}".format(*client) if client else "a unix socket"
-        kind = "WebSocket" if is_websocket(exchange) else exchange.scope["method"]
-        line = f"{kind} {exchange.target.decode('latin-1')} for {max(now - exchange.started, 0.0):.1f} s, from {peer}"
+        kind = "WebSocket" if is_websocket(cycle) else cycle.scope["method"]
+        line = f"{kind} {cycle.target.decode('latin-1')} for {max(now - cycle.started, 0.0):.1f} s, from {peer}"
         # A request that is in its first step has no task yet where tasks start eagerly (Python 3.12).
-        if running is not None and exchange.task in (running, None):
+        if running is not None and cycle.task in (running, None):
             line += " (it has the event loop)"
         lines.append(line)
     return lines
@@ -37,12 +37,12 @@ def running_task(loop: asyncio.AbstractEventLoop) -> asyncio.Task[object] | None
     return asyncio.current_task(loop)
 
 
-def is_websocket(exchange: Exchange) -> bool:
-    """Whether the exchange is a WebSocket that was accepted."""
-    status = getattr(exchange, "status", 0)
+def is_websocket(cycle: CycleView) -> bool:
+    """Whether the cycle is a WebSocket that was accepted."""
+    status = getattr(cycle, "status", 0)
     # 101 on HTTP/1.1, and 200 to a CONNECT on HTTP/2 (RFC 8441).
-    opened = status == 101 or (status == 200 and exchange.scope.get("method") == "CONNECT")
-    return opened or exchange.scope["type"] == "websocket"
+    opened = status == 101 or (status == 200 and cycle.scope.get("method") == "CONNECT")
+    return opened or cycle.scope["type"] == "websocket"
 
 
 @dataclass(frozen=True)
@@ -68,18 +68,18 @@ class Census:
         return ", ".join(parts)
 
 
-def census(exchanges: Collection[Exchange], connections: Collection[Connection], pending: int = 0) -> Census:
+def census(cycles: Collection[CycleView], connections: Collection[Connection], pending: int = 0) -> Census:
     """Count what is under way; `pending` sockets are on their way to a connection."""
-    websockets = sum(map(is_websocket, exchanges))
+    websockets = sum(map(is_websocket, cycles))
     # The status is known once the response has begun.
-    streams = sum(1 for exchange in exchanges if getattr(exchange, "status", 0)) - websockets
+    streams = sum(1 for cycle in cycles if getattr(cycle, "status", 0)) - websockets
     idle = sum(1 for connection in connections if connection.idle)
     return Census(
-        requests=len(exchanges) - streams - websockets,
+        requests=len(cycles) - streams - websockets,
         streams=max(streams, 0),
         websockets=websockets,
         idle=idle,
-        other=max(len(connections) - idle - len(exchanges), 0) + pending,
+        other=max(len(connections) - idle - len(cycles), 0) + pending,
     )
 
 

@@ -20,7 +20,7 @@ from collections.abc import Callable
 
 from uvicorn_worker.core.runtime import Connection, Runtime
 from uvicorn_worker.core.watched import watched
-from uvicorn_worker.logs.in_flight import census, count, describe_exchanges
+from uvicorn_worker.logs.in_flight import census, count, describe_cycles
 from uvicorn_worker.server.acceptor import Acceptor
 
 __all__ = ["Drain", "Schedule"]
@@ -112,15 +112,15 @@ class Drain:
             return
         if not replaced_later:
             await self._acceptor.stop()
-        runtime.exchanges = watched(runtime.exchanges, self._tell_if_empty)
+        runtime.cycles = watched(runtime.cycles, self._tell_if_empty)
         runtime.connections = watched(runtime.connections, self._tell_if_empty)
         for connection in list(runtime.connections):
             connection.drain()
         self._report("Draining")
         if replaced_later:
-            begun_with = {*runtime.exchanges, *runtime.connections}
+            begun_with = {*runtime.cycles, *runtime.connections}
             await self._wait_for(
-                lambda: not begun_with.isdisjoint(runtime.exchanges) or not begun_with.isdisjoint(runtime.connections)
+                lambda: not begun_with.isdisjoint(runtime.cycles) or not begun_with.isdisjoint(runtime.connections)
             )
             await self._acceptor.stop()
         await self._wait_for(lambda: self._left)
@@ -134,8 +134,8 @@ class Drain:
             await self._close_idle(now)
             if not self._told and now >= schedule.tell:
                 self._told = True
-                for exchange in list(self._runtime.exchanges):
-                    exchange.disconnect()
+                for cycle in list(self._runtime.cycles):
+                    cycle.disconnect()
             elif now >= schedule.cut:
                 break
             if now >= self._next_report:
@@ -147,7 +147,7 @@ class Drain:
     @property
     def _left(self) -> bool:
         runtime = self._runtime
-        return bool(runtime.exchanges or runtime.connections or self._acceptor.pending)
+        return bool(runtime.cycles or runtime.connections or self._acceptor.pending)
 
     def _tell_if_empty(self) -> None:
         if not self._left:
@@ -183,16 +183,16 @@ class Drain:
     async def _cut(self) -> None:
         """Cancel what still runs, and close every connection."""
         runtime = self._runtime
-        exchanges = list(runtime.exchanges)
+        cycles = list(runtime.cycles)
         self._say_what_is_cut()
-        tasks = [exchange.task for exchange in exchanges if exchange.task is not None]
+        tasks = [cycle.task for cycle in cycles if cycle.task is not None]
         for task in tasks:
             task.cancel()
         if tasks:
             await asyncio.wait(tasks, timeout=_CANCEL_SECONDS)
-        for exchange in exchanges:
+        for cycle in cycles:
             # A task that was cancelled before its first step has not run its own clean-up.
-            exchange.abandon()
+            cycle.abandon()
         self._acceptor.abort()
         await asyncio.sleep(0)
         for connection in list(runtime.connections):
@@ -205,7 +205,7 @@ class Drain:
 
     def _census(self) -> str:
         runtime = self._runtime
-        return str(census(runtime.exchanges, runtime.connections, self._acceptor.pending))
+        return str(census(runtime.cycles, runtime.connections, self._acceptor.pending))
 
     def _report(self, what: str) -> None:
         now = time.monotonic()
@@ -218,10 +218,10 @@ class Drain:
         runtime, now = self._runtime, time.monotonic()
         seconds = now - self._begun
         awaited = any(not connection.lingering for connection in runtime.connections)
-        if not (runtime.exchanges or awaited or self._acceptor.pending):
+        if not (runtime.cycles or awaited or self._acceptor.pending):
             self._log.info("Drained in %.1f s: nothing was cut.", seconds)
             return
-        lines = describe_exchanges(runtime.exchanges, now)
+        lines = describe_cycles(runtime.cycles, now)
         if len(lines) > _NAMED:
             lines[_NAMED:] = [f"and {count(len(lines) - _NAMED, 'more request')}"]
         level = logging.ERROR if lines else logging.WARNING

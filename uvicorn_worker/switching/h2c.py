@@ -31,7 +31,7 @@ _is_base64url = re.compile(rb"[A-Za-z0-9_-]*").fullmatch
 
 
 def upgrade_to_http2(cycle: RequestCycle, shared: Shared) -> RequestCycle | None:
-    """The exchange that takes the place of a request for h2c; None where it is served as HTTP/1.1."""
+    """The cycle that takes the place of a request for h2c; None where it is served as HTTP/1.1."""
     runtime, conn, scope = cycle.runtime, cycle.conn, cycle.scope
     length = conn.body_declared
     if not conn.trusted or cycle.http10 or scope["scheme"] != "http" or length is None or length > LARGEST_BODY:
@@ -97,7 +97,7 @@ class UpgradeCycle(RequestCycle):
                 if not event["more_body"]:
                     break
         finally:
-            self.runtime.exchanges.discard(self)
+            self.runtime.cycles.discard(self)
             self.progress = RETURNED
             self.task = None
         self._switch(b"".join(pieces))

@@ -26,7 +26,7 @@ _NOT_SENT = frozenset([b"connection", b"upgrade", b"sec-websocket-accept"])
 
 
 def connect_to_websocket(cycle: StreamCycle) -> StreamCycle | None:
-    """The exchange that takes the place of an extended CONNECT for WebSocket; None for another protocol."""
+    """The cycle that takes the place of an extended CONNECT for WebSocket; None for another protocol."""
     return HandshakeStream(cycle) if cycle.head.protocol == "websocket" else None
 
 
@@ -64,7 +64,7 @@ class HandshakeStream(StreamCycle):
                 self.session = WebSocketSession(self.runtime, scope, Handshake(self), agreement)
                 await self.session.run()
         finally:
-            self.runtime.exchanges.discard(self)
+            self.runtime.cycles.discard(self)
             self.progress = RETURNED
             self.task = None
 

@@ -22,7 +22,7 @@ __all__ = ["upgrade_to_websocket"]
 
 
 def upgrade_to_websocket(cycle: RequestCycle) -> RequestCycle | None:
-    """The exchange that takes the place of a request for WebSocket; None for a request for something else."""
+    """The cycle that takes the place of a request for WebSocket; None for a request for something else."""
     scope = cycle.scope
     if cycle.http10 or cycle.conn.body_declared != 0 or not is_websocket_request(scope["method"], scope["headers"]):
         # RFC 6455, 4.1: a handshake is a GET of HTTP/1.1 or later.
@@ -55,7 +55,7 @@ class HandshakeCycle(RequestCycle):
                 self.session = WebSocketSession(self.runtime, scope, self, agreement)
                 await self.session.run()
         finally:
-            self.runtime.exchanges.discard(self)
+            self.runtime.cycles.discard(self)
             self.progress = RETURNED
             self.task = None
 

@@ -15,7 +15,7 @@ from gunicorn.glogging import Logger, SafeAtoms
 from gunicorn.instrument.statsd import Statsd
 
 from uvicorn_worker.core.config import Config
-from uvicorn_worker.core.runtime import AccessHook, Exchange
+from uvicorn_worker.core.runtime import AccessHook, CycleView
 from uvicorn_worker.logs.access_log import record_maker, uvicorn_hook, uvicorn_record_maker
 from uvicorn_worker.logs.atoms import Atoms, compile_format, make_environ
 from uvicorn_worker.worker.loggers import configured_loggers, handlers_of, own_handlers
@@ -64,9 +64,9 @@ def _all_of(hooks: list[AccessHook]) -> AccessHook | None:
     if len(hooks) <= 1:
         return hooks[0] if hooks else None
 
-    def call_all(exchange: Exchange) -> None:
+    def call_all(cycle: CycleView) -> None:
         for hook in hooks:
-            hook(exchange)
+            hook(cycle)
 
     return call_all
 
@@ -99,9 +99,9 @@ def _filtered_hook(hook: AccessHook, ours: logging.Logger, config: Config) -> Ac
     """The filters that an application has put on uvicorn.access hold for Gunicorn's access log in its place."""
     make_record = uvicorn_record_maker(ours.name, config)
 
-    def call_unless_filtered(exchange: Exchange) -> None:
-        if ours.filter(make_record(exchange)):
-            hook(exchange)
+    def call_unless_filtered(cycle: CycleView) -> None:
+        if ours.filter(make_record(cycle)):
+            hook(cycle)
 
     return call_unless_filtered
 
@@ -121,9 +121,9 @@ def _compiled_hook(logger: logging.Logger, access_log_format: str) -> AccessHook
     make_line = compile_format(access_log_format)
     make_record = record_maker(logger.name, access_log_format)
 
-    def log_access(exchange: Exchange) -> None:
+    def log_access(cycle: CycleView) -> None:
         if logger.isEnabledFor(logging.INFO):
-            atoms = Atoms(exchange)
+            atoms = Atoms(cycle)
             logger.handle(make_record(make_line(atoms), atoms))
 
     return log_access
@@ -132,10 +132,10 @@ def _compiled_hook(logger: logging.Logger, access_log_format: str) -> AccessHook
 def _calls_with_objects(access: Callable[[Any, Any, Any, timedelta], Any]) -> AccessHook:
     """Call the `access` of a Gunicorn logger, with objects that carry everything."""
 
-    def log_access(exchange: Exchange) -> None:
-        elapsed = timedelta(seconds=time.monotonic() - exchange.started)
-        scope, target = exchange.scope, exchange.target
-        response = ResponseView(exchange.status, exchange.response_headers, exchange.body_sent)
+    def log_access(cycle: CycleView) -> None:
+        elapsed = timedelta(seconds=time.monotonic() - cycle.started)
+        scope, target = cycle.scope, cycle.target
+        response = ResponseView(cycle.status, cycle.response_headers, cycle.body_sent)
         access(response, RequestView(scope, target), make_environ(scope, target), elapsed)
 
     return log_access

@@ -19,7 +19,7 @@ import time
 from collections.abc import Callable
 from typing import TextIO
 
-from uvicorn_worker.logs.in_flight import count, describe_exchanges, running_task
+from uvicorn_worker.logs.in_flight import count, describe_cycles, running_task
 from uvicorn_worker.server import Server
 
 __all__ = ["StallWatch", "describe_stall", "enable_trace"]
@@ -53,7 +53,7 @@ def describe_stall(server: Server, seconds: float) -> str:
     if not server.started:
         return f"{headline}, before the application was started."
     runtime = server.runtime
-    lines = describe_exchanges(list(runtime.exchanges), time.monotonic(), running_task(runtime.loop))
+    lines = describe_cycles(list(runtime.cycles), time.monotonic(), running_task(runtime.loop))
     if not lines:
         return f"{headline}, with no request in flight."
     shown = lines[:_NAMED]

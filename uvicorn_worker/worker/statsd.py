@@ -10,7 +10,7 @@ from typing import Any
 
 from gunicorn.instrument.statsd import Statsd
 
-from uvicorn_worker.core.runtime import AccessHook, Exchange
+from uvicorn_worker.core.runtime import AccessHook, CycleView
 
 __all__ = ["metrics_hook", "never_wait"]
 
@@ -42,9 +42,9 @@ def metrics_hook(log: Any) -> AccessHook:
     """Count each response, and measure how long it took, under the names that Gunicorn gives the metrics."""
     quiet = _WithoutLine(log)
 
-    def count(exchange: Exchange) -> None:
-        elapsed = timedelta(seconds=time.monotonic() - exchange.started)
-        Statsd.access(quiet, _Status(exchange.status), None, None, elapsed)
+    def count(cycle: CycleView) -> None:
+        elapsed = timedelta(seconds=time.monotonic() - cycle.started)
+        Statsd.access(quiet, _Status(cycle.status), None, None, elapsed)
 
     return count
 

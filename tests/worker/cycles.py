@@ -1,4 +1,4 @@
-"""Exchanges as the access log sees them, made by a real connection, and Gunicorn's own objects to compare with."""
+"""Cycles as the access log sees them, made by a real connection, and Gunicorn's own objects to compare with."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from gunicorn.config import Config as GunicornConfig
 from tests.http1.apps import body, respond, start
 from tests.scripted import Harness, get, post
 from uvicorn_worker.core.asgi import ASGIApp
-from uvicorn_worker.core.runtime import AccessHook, Exchange
+from uvicorn_worker.core.runtime import AccessHook, CycleView
 
-__all__ = ["REQUESTS", "Records", "exchange_of", "headless_exchange", "records_of", "serve_logged", "settings"]
+__all__ = ["REQUESTS", "Records", "cycle_of", "headless_cycle", "records_of", "serve_logged", "settings"]
 
 REQUESTS = {
     "get": get(),
@@ -63,15 +63,15 @@ def serve_logged(
     return client.transport.output
 
 
-def exchange_of(request: bytes | None = None, app: ASGIApp | None = None, **options: Any) -> Exchange:
-    """The one exchange of a request."""
-    seen: list[Exchange] = []
+def cycle_of(request: bytes | None = None, app: ASGIApp | None = None, **options: Any) -> CycleView:
+    """The one cycle of a request."""
+    seen: list[CycleView] = []
     serve_logged(seen.append, get() if request is None else request, app, **options)
-    (exchange,) = seen
-    return exchange
+    (cycle,) = seen
+    return cycle
 
 
-def headless_exchange(status: int) -> Exchange:
+def headless_cycle(status: int) -> CycleView:
     """What the access log is told of an answer to a client that has sent no head."""
     scope = {
         "type": "http",
@@ -86,10 +86,10 @@ def headless_exchange(status: int) -> Exchange:
         "client": ("192.0.2.7", 50123),
         "server": ("192.0.2.1", 80),
     }
-    exchange: Any = SimpleNamespace(
+    cycle: Any = SimpleNamespace(
         scope=scope, target=b"-", status=status, response_headers=[], body_sent=0, started=time.monotonic()
     )
-    return exchange  # type: ignore[no-any-return]
+    return cycle  # type: ignore[no-any-return]
 
 
 class Records(logging.Handler):
