@@ -3,6 +3,12 @@
 import asyncio
 import os
 import signal
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 
 def stopping() -> bool:
@@ -11,7 +17,7 @@ def stopping() -> bool:
     return bool(getattr(server, "should_exit", False))
 
 
-async def app(scope, receive, send):
+async def app(scope: Scope, receive: Receive, send: Send) -> None:
     if scope["type"] != "http":
         raise RuntimeError("this application serves HTTP only")
     status, text = 200, f"served by {os.environ.get('MACHINE', 'this machine')}\n"

@@ -1,9 +1,15 @@
 """A small ASGI application without a framework: an answer, a stream, a 404, and a lifespan."""
 
 import asyncio
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 
-async def app(scope, receive, send):
+async def app(scope: Scope, receive: Receive, send: Send) -> None:
     if scope["type"] == "lifespan":
         await lifespan(scope, receive, send)
     elif scope["type"] == "http":
@@ -18,7 +24,7 @@ async def app(scope, receive, send):
         raise NotImplementedError(scope["type"])
 
 
-async def lifespan(scope, receive, send):
+async def lifespan(scope: Scope, receive: Receive, send: Send) -> None:
     await receive()  # lifespan.startup
     # Open what all requests share here. Each request gets a copy of this dictionary as scope["state"].
     scope["state"]["greeting"] = b"Hello, world!\n"
@@ -27,13 +33,13 @@ async def lifespan(scope, receive, send):
     await send({"type": "lifespan.shutdown.complete"})
 
 
-async def answer(send, status, body):
+async def answer(send: Send, status: int, body: bytes) -> None:
     headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"content-length", b"%d" % len(body))]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
 
 
-async def stream(send):
+async def stream(send: Send) -> None:
     """Ten lines, one every tenth of a second."""
     # No content-length: over HTTP/1.1 the body is sent in chunks.
     headers = [(b"content-type", b"text/plain; charset=utf-8")]

@@ -1,6 +1,12 @@
 """What the probes need; your application is around it."""
 
 import signal
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 
 def stopping() -> bool:
@@ -9,7 +15,7 @@ def stopping() -> bool:
     return bool(getattr(server, "should_exit", False))
 
 
-async def app(scope, receive, send):
+async def app(scope: Scope, receive: Receive, send: Send) -> None:
     if scope["type"] != "http":
         raise RuntimeError("this application serves HTTP only")
     status, body = 200, b"hello\n"

@@ -61,7 +61,7 @@ def test_time(server: Gunicorn) -> None:
     assert server.get().headers["x-pid"] == pid
     assert "GET /sleep from 127.0.0.1:" in server.log
     assert "WORKER TIMEOUT" not in server.log
-    lines = until(lambda: len(found := server.out.splitlines()) >= 7 and found, "the access lines")
+    lines = until(lambda: found if len(found := server.out.splitlines()) >= 7 else None, "the access lines")
     assert sorted(lines)[:2] == ["200 GET / HTTP/1.1"] * 2
     for line in ("408 GET /head HTTP/1.1", "408 POST /echo HTTP/1.1", "504 GET /sleep?s=600 HTTP/1.1"):
         assert lines.count(line) == 1

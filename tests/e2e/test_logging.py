@@ -182,7 +182,7 @@ def test_syslog(serve: Serve, kind: str, access: bool, tmp_path: Path) -> None:
         server = serve("probe:app", *options, worker=WORKER)
         ask(server)
         server.signal(signal.SIGTERM)
-        seen = []
+        seen: list[str] = []
         while not seen or "Shutting down: Master" not in seen[-1]:
             seen.append(sock.recv(4096).decode().rstrip("\0"))
     # Facility 19, severity 6.

@@ -105,7 +105,7 @@ class Visitor:
                 connection.send(b"".join(client.data_to_send()))
                 for event in client.events_received():
                     if isinstance(event, Frame):
-                        return connection.local_port, json.loads(event.data)
+                        return connection.local_port, json.loads(bytes(event.data))
                 data = connection.socket.recv(65536)
                 assert data, client.handshake_exc
                 client.receive_data(data)

@@ -286,7 +286,7 @@ def test_stop_does_not_wait_for_clients_that_do_not_look(serve: Serve, worker: s
         assert idle.get("/").status == 200
         assert server.stop_gracefully() == 0
         # It was told: close_notify came before the end.
-        idle.socket.suppress_ragged_eofs = False
+        idle.socket.suppress_ragged_eofs = False  # type: ignore[attr-defined]  # the stubs do not know it
         assert idle.socket.recv(1000) == b""
 
 

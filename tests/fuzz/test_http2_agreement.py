@@ -120,7 +120,7 @@ class Script:
     """A conversation: reads and calls in their order."""
 
     seed: int
-    limits: dict[str, int] = field(default_factory=dict)
+    limits: dict[str, Any] = field(default_factory=dict)
     steps: list[Step] = field(default_factory=list)
 
 

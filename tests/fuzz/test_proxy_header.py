@@ -127,7 +127,7 @@ def slow_v2(data: bytes) -> Outcome:
         if kind == 3:
             header = bytearray(data[: 16 + length])
             header[at - size : at] = bytes(size)
-            if int.from_bytes(value, "big") != slow_crc32c(header) or size != 4:
+            if int.from_bytes(value, "big") != slow_crc32c(bytes(header)) or size != 4:
                 raise ValueError("checksum")
         elif kind == 0x20:
             secure = size > 0 and value[0] % 2 == 1

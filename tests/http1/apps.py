@@ -32,14 +32,14 @@ async def answer(send: Send, data: bytes = b"Hello, world!", status: int = 200, 
 
 async def read_body(receive: Receive) -> bytes:
     """The whole request body; ConnectionError when the client left before its end."""
-    data = b""
+    data = bytearray()
     while True:
         event = await receive()
         if event["type"] == "http.disconnect":
             raise ConnectionError("the client left")
         data += event["body"]
         if not event["more_body"]:
-            return data
+            return bytes(data)
 
 
 async def hello(scope: Scope, receive: Receive, send: Send) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -18,7 +18,7 @@ CHUNKED = get("/up", "Transfer-Encoding: chunked", method="POST")
 
 
 @pytest.fixture
-def logged(serve: Serve) -> Iterator[Logged]:
+def logged(serve: Serve) -> Logged:
     """A connection, and the lines that were logged for it: method, target, version, status, size of the body."""
 
     def connect(app: ASGIApp = hello, **options: Any) -> tuple[Client, list[str]]:

@@ -109,7 +109,7 @@ class TestLeaving:
         async def app(scope: Scope, receive: Receive, send: Send) -> None:
             await receive()
             events = await asyncio.gather(receive(), receive(), receive())
-            assert events == [{"type": "http.disconnect"}] * 3
+            assert [*events] == [{"type": "http.disconnect"}] * 3
 
         recorder = Recorder(app)
         connect(recorder).send(get()).leave()
@@ -173,7 +173,7 @@ class TestLeaving:
 def _group(exceptions: list[Exception]) -> Exception:
     """An exception group; before Python 3.11 one that looks like it, as anyio's backport does."""
     try:
-        return ExceptionGroup("group", exceptions)  # type: ignore[name-defined,unused-ignore]
+        return ExceptionGroup("group", exceptions)  # type: ignore[name-defined,no-any-return,unused-ignore]
     except NameError:
         group = Exception("group")
         group.exceptions = exceptions  # type: ignore[attr-defined]

@@ -294,7 +294,8 @@ class TestWrite:
                     await until(lambda: connection.write_paused)
 
                     def left() -> int:
-                        return connection.transport.get_write_buffer_size() + unsent_by_kernel(connection.transport)
+                        buffered: int = connection.transport.get_write_buffer_size()
+                        return buffered + unsent_by_kernel(connection.transport)
 
                     for _ in range(10):
                         before = left()

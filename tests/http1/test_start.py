@@ -160,7 +160,7 @@ class TestTask:
         for cycle in list(client.harness.runtime.cycles):
             assert cycle.task is not None
             cycle.task.cancel()
-            cycle.abandon()  # type: ignore[attr-defined]  # what the server's stop does then
+            cycle.abandon()  # what the server's stop does then
         client.harness.settle()
         assert client.response().status == 503
         client.harness.close()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from tests.http1.apps import Recorder, echo, hello
@@ -18,7 +20,8 @@ class TestParsers:
     @pytest.mark.parametrize("http", ["auto", "httptools"])
     @pytest.mark.parametrize("option", H11_ALONE)
     def test_what_httptools_can_not_do_stops_the_start(self, option: str, http: str) -> None:
-        config = Config(app=hello, http=http, **{option: True})  # type: ignore[arg-type]
+        chosen: dict[str, Any] = {option: True}
+        config = Config(app=hello, http=http, **chosen)
         for function in (check_parser, parser_factory):
             with pytest.raises(ConfigError, match=f"option {option} = True: .*UvicornH11Worker") as caught:
                 function(config)
@@ -26,13 +29,14 @@ class TestParsers:
 
     @pytest.mark.parametrize("option", H11_ALONE)
     def test_h11_can(self, option: str) -> None:
-        assert check_parser(Config(app=hello, http="h11", **{option: True})) == "h11"  # type: ignore[arg-type]
+        chosen: dict[str, Any] = {option: True}
+        assert check_parser(Config(app=hello, http="h11", **chosen)) == "h11"
 
     def test_versions_are_for_both(self) -> None:
         assert check_parser(Config(app=hello, permit_unconventional_http_version=True)) == "httptools"
 
 
-def served(data: bytes, **options: bool) -> tuple[int, str]:
+def served(data: bytes, **options: Any) -> tuple[int, str]:
     """The status of the answer, and the method that the application saw."""
     recorder = Recorder(echo)
     harness = Harness(recorder, parser="h11", **options)

@@ -54,7 +54,7 @@ class TestErrorLog:
     def test_a_line_is_one_of_the_log(self, log: Callable[..., list[str]]) -> None:
         errors = ErrorLog()
         assert errors.write("one\n") == 4
-        print("two", 2, file=errors)  # type: ignore[call-overload]  # write() is all that print() needs
+        print("two", 2, file=errors)  # write() is all that print() needs
         assert log(logging.ERROR) == ["one", "two 2"]
 
     def test_what_is_written_at_once_stays_together(self, log: Callable[..., list[str]]) -> None:

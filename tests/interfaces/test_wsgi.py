@@ -166,9 +166,15 @@ class TestRequestBody:
 
     def test_the_client_leaves_before_a_small_one_is_complete(self) -> None:
         async def main() -> Any:
-            client, called = Client(b"x", complete=False), []
+            client = Client(b"x", complete=False)
+            called: list[Any] = []
+
+            def app(*args: Any) -> list[bytes]:
+                called.append(args)
+                return []
+
             client.leave()
-            await WsgiAdapter(lambda *args: called.append(args))(http_scope(sized(5)), client.receive, client.send)  # type: ignore[arg-type]
+            await WsgiAdapter(app)(http_scope(sized(5)), client.receive, client.send)
             return called, client.sent
 
         assert run(main()) == ([], [])
@@ -212,7 +218,9 @@ class TestRequestBody:
 class TestThreads:
     def test_as_many_at_once_as_there_are_threads(self) -> None:
         async def main() -> list[int]:
-            gate, entered, names = threading.Event(), [], set()
+            gate = threading.Event()
+            entered: list[None] = []
+            names: set[str] = set()
 
             def app(environ: Any, start_response: Any) -> Any:
                 entered.append(None)
@@ -317,7 +325,7 @@ class TestOtherScopes:
     def test_there_is_no_lifespan(self) -> None:
         client = Client()
         with pytest.raises(ApplicationError, match="has no lifespan"):
-            run(WsgiAdapter(echo)({"type": "lifespan"}, client.receive, client.send))  # type: ignore[arg-type]
+            run(WsgiAdapter(echo)({"type": "lifespan"}, client.receive, client.send))
 
 
 class TestEnds:

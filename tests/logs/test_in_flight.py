@@ -8,7 +8,7 @@ from typing import Any
 
 from tests.http1.apps import Gate
 from tests.scripted import Harness, get
-from tests.switching.test_websocket_upgrade import handshake
+from tests.websocket.wire import handshake
 from uvicorn_worker.core.asgi import Receive, Scope, Send
 from uvicorn_worker.logs.in_flight import census, describe_cycles, running_task
 

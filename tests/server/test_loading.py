@@ -76,7 +76,7 @@ class TestApp:
 
     def test_a_factory_is_called(self) -> None:
         assert load_app(Config(app="example:factory", factory=True)).__doc__ == "An application."
-        assert load_app(Config(app=lambda: app, factory=True)) is app  # type: ignore[arg-type,misc,return-value]
+        assert load_app(Config(app=lambda: app, factory=True)) is app  # type: ignore[arg-type,misc]
 
     @pytest.mark.parametrize(
         ("name", "message"),
@@ -137,7 +137,7 @@ class TestFactory:
 
     def test_not_where_the_interface_is_named(self, log: Callable[..., list[str]]) -> None:
         factory = load_app(Config(app="example:factory", interface="asgi3"))
-        assert factory.__name__ == "factory"  # type: ignore[attr-defined]  # it is the function
+        assert factory.__name__ == "factory"
         assert log() == []
 
     def test_it_goes_with_each_interface(self) -> None:

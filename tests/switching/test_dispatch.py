@@ -111,7 +111,7 @@ class TestTLS:
 
 SETTINGS = base64.urlsafe_b64encode(settings_payload({3: 100, 4: 70000})).rstrip(b"=").decode()
 UPGRADE = ("Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c", f"HTTP2-Settings: {SETTINGS}")
-LOCAL = {"peername": ("127.0.0.1", 50123)}
+LOCAL: dict[str, Any] = {"peername": ("127.0.0.1", 50123)}
 
 
 class TestUpgrade:

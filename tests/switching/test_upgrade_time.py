@@ -9,7 +9,8 @@ import pytest
 
 from tests.http1.apps import Recorder
 from tests.http1.conftest import Connect, connect, parser, serve
-from tests.switching.test_websocket_upgrade import handshake, stuffing
+from tests.switching.test_websocket_upgrade import stuffing
+from tests.websocket.wire import handshake
 from uvicorn_worker.core.asgi import Receive, Scope, Send
 
 __all__ = ["connect", "parser", "serve"]

@@ -897,7 +897,8 @@ class TestAccounts:
     def test_a_connection_counts_once(self, connect: Connect) -> None:
         client = connect(hold).send(handshake())
         (connection,) = client.harness.runtime.connections
-        assert connection is client.transport.get_protocol()
+        current: Any = client.transport.get_protocol()
+        assert connection is current
 
 
 class TestStopping:

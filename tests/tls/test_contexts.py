@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import ssl
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +18,6 @@ from tests.certificates import Site, authority, client_context, new_authority
 from tests.http1.apps import hello
 from uvicorn_worker import Config
 from uvicorn_worker.core.errors import ConfigError
-from uvicorn_worker.tls import contexts as tls
 from uvicorn_worker.tls.contexts import (
     LOOK_TICKS,
     TlsContexts,
@@ -186,7 +186,7 @@ class TestMistakes:
 
     def test_a_version_that_openssl_lacks(self, site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
         class Old(ssl.SSLContext):
-            @property
+            @property  # type: ignore[override]  # the base has it as a number
             def minimum_version(self) -> ssl.TLSVersion:
                 return ssl.TLSVersion.TLSv1_2
 
@@ -504,7 +504,7 @@ class TestHandshakeOptions:
         self, version: tuple[int, ...], known: bool, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         loop = asyncio.new_event_loop()
-        monkeypatch.setattr(tls.sys, "version_info", version)
+        monkeypatch.setattr(sys, "version_info", version)
         options = handshake_options(config(), loop)
         monkeypatch.undo()
         loop.close()
@@ -513,7 +513,7 @@ class TestHandshakeOptions:
     def test_uvloop_always_has(self, monkeypatch: pytest.MonkeyPatch) -> None:
         uvloop = pytest.importorskip("uvloop")
         loop = uvloop.new_event_loop()
-        monkeypatch.setattr(tls.sys, "version_info", (3, 10, 13))
+        monkeypatch.setattr(sys, "version_info", (3, 10, 13))
         options = handshake_options(config(), loop)
         monkeypatch.undo()
         loop.close()

@@ -31,11 +31,11 @@ def certificate(subject: x509.Name) -> bytes:
     return builder.sign(KEY, hashes.SHA256()).public_bytes(serialization.Encoding.DER)
 
 
-def attribute(oid: ObjectIdentifier, value: str, kind: _ASN1Type | None = None) -> x509.NameAttribute:
+def attribute(oid: ObjectIdentifier, value: str, kind: _ASN1Type | None = None) -> x509.NameAttribute[str]:
     return x509.NameAttribute(oid, value, kind)
 
 
-def name(*attributes: x509.NameAttribute) -> x509.Name:
+def name(*attributes: x509.NameAttribute[str]) -> x509.Name:
     return x509.Name(list(attributes))
 
 

@@ -328,6 +328,7 @@ class TestAbandon:
     @pytest.mark.parametrize("app", [ponder, hold])
     def test_a_task_that_is_cancelled(self, connect: Open, app: Any, log: Log) -> None:
         socket = connect(app)
+        assert socket.task is not None
         socket.task.cancel()
         socket.settle()
         assert socket.task.cancelled()
@@ -347,6 +348,7 @@ class TestAbandon:
                 await send({"type": "websocket.send", "text": "so late"})
 
         socket = connect(app)
+        assert socket.task is not None
         socket.task.cancel()
         socket.settle()
         assert socket.texts == ["so late"]

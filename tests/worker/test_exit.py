@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import os
+import sys
 import threading
 import time
 from typing import Any
@@ -30,7 +32,7 @@ def left(monkeypatch: pytest.MonkeyPatch) -> tuple[list[int], threading.Event]:
         codes.append(code)
         event.set()
 
-    monkeypatch.setattr(module.os, "_exit", leave)
+    monkeypatch.setattr(os, "_exit", leave)
     return codes, event
 
 
@@ -53,7 +55,7 @@ def test_streams_that_are_gone_are_no_error(
     left: tuple[list[int], threading.Event], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     codes, event = left
-    monkeypatch.setattr(module.sys, "stdout", None)
+    monkeypatch.setattr(sys, "stdout", None)
     module.leave_in_time(Log(), 0.0, 1)
     assert event.wait(10)
     assert codes == [1]

@@ -167,7 +167,7 @@ class TestPreRequest:
         async def send(message: Any) -> None:
             sent.append(message)
 
-        scope = {
+        scope: Scope = {
             "type": "websocket", "scheme": "ws", "client": None, "headers": [], "raw_path": b"/", "root_path": "",
             "query_string": b"", "http_version": "1.1", "server": None,
         }  # fmt: skip
@@ -278,7 +278,7 @@ class TestOutcomes:
         async def send(message: Any) -> None:
             pass
 
-        scope = {
+        scope: Scope = {
             "type": "websocket", "scheme": "ws", "client": None, "headers": [], "raw_path": b"/", "root_path": "",
             "query_string": b"", "http_version": "1.1", "server": None,
         }  # fmt: skip

@@ -52,8 +52,9 @@ class TestStacks:
 
         closed = (tmp_path / "closed.log").open("w")
         closed.close()
-        for stream in (Odd(), object(), closed):
-            logger.addHandler(logging.StreamHandler(stream))  # type: ignore[type-var]
+        streams: list[Any] = [Odd(), object(), closed]
+        for stream in streams:
+            logger.addHandler(logging.StreamHandler(stream))
         logger.addHandler(logging.NullHandler())
         handler = logging.FileHandler(tmp_path / "error.log")
         logger.addHandler(handler)

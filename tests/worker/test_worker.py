@@ -68,7 +68,7 @@ class TestCheckConfig:
         ],
     )
     def test_an_error_is_one_line(self, kwargs: dict[str, Any], message: str) -> None:
-        kind = type("Own", (UvicornWorker,), {"CONFIG_KWARGS": kwargs})
+        kind: Any = type("Own", (UvicornWorker,), {"CONFIG_KWARGS": kwargs})
         with pytest.raises(RuntimeError) as caught:
             kind.check_config(settings(), None)
         assert type(caught.value) is RuntimeError
@@ -83,7 +83,7 @@ class TestCheckConfig:
             UvicornWorker.check_config(settings(protocol="uwsgi"), None)
 
     def test_a_loop_that_is_not_installed(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        kind = type("Own", (UvicornWorker,), {"CONFIG_KWARGS": {"loop": "uvloop"}})
+        kind: Any = type("Own", (UvicornWorker,), {"CONFIG_KWARGS": {"loop": "uvloop"}})
         monkeypatch.setattr("importlib.util.find_spec", lambda name, package=None: None)
         with pytest.raises(RuntimeError, match="uvloop is not installed"):
             kind.check_config(settings(), None)
@@ -98,7 +98,7 @@ class TestCheckConfig:
 
     @pytest.mark.parametrize("loop", ["no_such_module:loop", "asyncio:no_such_loop"])
     def test_a_loop_that_can_not_be_imported(self, loop: str) -> None:
-        kind = type("Own", (UvicornWorker,), {"CONFIG_KWARGS": {"loop": loop}})
+        kind: Any = type("Own", (UvicornWorker,), {"CONFIG_KWARGS": {"loop": loop}})
         with pytest.raises(RuntimeError) as caught:
             kind.check_config(settings(), None)
         assert "\n" not in str(caught.value)

@@ -9,7 +9,7 @@ import pytest
 from tests.http2.conftest import Connect, Pair
 from tests.http2.wire import Client, frame
 from uvicorn_worker.http2.engine.codes import END_HEADERS, END_STREAM, ErrorCode, FrameType, Setting
-from uvicorn_worker.http2.engine.events import ConnectionFailed, RequestReceived, StreamReset
+from uvicorn_worker.http2.engine.events import ConnectionFailed, Event, RequestReceived, StreamReset
 from uvicorn_worker.http2.engine.limits import (
     ANSWER_BACKLOG,
     CONTINUATION_LIMIT,
@@ -164,6 +164,7 @@ class TestAnswersThatAreNotRead:
     def test_they_do_not_pile_up(self, pair: Connect, kind: str) -> None:
         side = pair()
         data = side.client.ping() if kind == "ping" else side.client.settings({})
+        events: list[Event] = []
         for _ in range(50):
             side.engine.tick()
             events = side.engine.receive_data(data * 100)
