@@ -19,7 +19,6 @@ from uvicorn_worker.core.asgi import ASGIApp
 from uvicorn_worker.core.clock import TICK
 from uvicorn_worker.core.config import Config
 from uvicorn_worker.core.runtime import Runtime
-from uvicorn_worker.switching.dispatch import protocol_factory
 
 __all__ = ["Client", "Harness", "Response", "ScriptedTransport", "get", "parse_responses", "post"]
 
@@ -389,6 +388,9 @@ class Harness:
         **options: Any,
     ) -> None:
         self.loop = loop if loop is not None else asyncio.new_event_loop()
+        # Here, so that what needs no connection can be used by the tests of rooms below the protocols.
+        from uvicorn_worker.switching.dispatch import protocol_factory
+
         self.faults: list[dict[str, Any]] = []
         self.loop.set_exception_handler(lambda loop, context: self.faults.append(context))
         self.config = Config(app=app, http=parser, **options)

@@ -1,7 +1,7 @@
 """ASGI workers for Gunicorn around an embedded asyncio server core.
 
-The worker classes are resolved on first use, so that `Config` and `Server` can be used without
-Gunicorn, and `UvicornH11Worker` where no C extension is installed.
+All but `Config` are resolved on first use, so that `Config` and `Server` can be used without Gunicorn,
+`UvicornH11Worker` where no C extension is installed, and each room without those above it.
 """
 
 from __future__ import annotations
@@ -9,9 +9,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from uvicorn_worker.core.config import Config
-from uvicorn_worker.server import Server
 
 if TYPE_CHECKING:
+    from uvicorn_worker.server import Server
     from uvicorn_worker.worker import UvicornH2CWorker, UvicornH11Worker, UvicornWorker
 
 __version__ = "0.1.0"
@@ -20,6 +20,10 @@ __all__ = ["Config", "Server", "UvicornH2CWorker", "UvicornH11Worker", "UvicornW
 
 
 def __getattr__(name: str) -> Any:
+    if name == "Server":
+        from uvicorn_worker.server import Server
+
+        return Server
     if name in ("UvicornWorker", "UvicornH11Worker", "UvicornH2CWorker"):
         from uvicorn_worker import worker
 

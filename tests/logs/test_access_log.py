@@ -16,9 +16,10 @@ from typing import Any
 import pytest
 
 from tests.http1.apps import hello
+from tests.logs.cycles import cycle_of, headless_cycle
+from tests.records import Records, records_of
 from tests.scripted import get
-from tests.worker.cycles import Records, cycle_of, headless_cycle, records_of
-from uvicorn_worker import Config
+from uvicorn_worker.core.config import Config
 from uvicorn_worker.logs.access_log import AccessRecord, record_maker, standalone_access, uvicorn_hook
 
 LINE = '192.0.2.7:50123 - "GET /a%20b?c=d HTTP/1.1" 200'
@@ -34,7 +35,8 @@ def records() -> Iterator[Records]:
 def record_of(records: Records, cycle: Any = None, **options: Any) -> logging.LogRecord:
     """The record of one response."""
     hook = uvicorn_hook(logging.getLogger("uvicorn.access"), Config(app=hello, **options))
-    hook(cycle_of(get("/a%20b?c=d", "User-Agent: test"), **options) if cycle is None else cycle)
+    root_path = options.get("root_path", "")
+    hook(cycle or cycle_of(get("/a%20b?c=d", "User-Agent: test"), root_path=root_path))
     (record,) = records.kept
     return record
 
@@ -58,7 +60,7 @@ class TestUvicornsForm:
         assert record.getMessage() == '192.0.2.7:50123 - "- - HTTP/1.1" 408'
 
     def test_over_a_unix_socket(self, records: Records) -> None:
-        cycle = cycle_of(transport={"peername": "", "sockname": "/run/app.sock"})
+        cycle = cycle_of(client=None, server=("/run/app.sock", None))
         assert record_of(records, cycle).getMessage() == ' - "GET / HTTP/1.1" 200'
 
     def test_uvicorns_formatter(self, records: Records) -> None:

@@ -6,10 +6,6 @@ import asyncio
 from types import SimpleNamespace
 from typing import Any
 
-from tests.http1.apps import Gate
-from tests.scripted import Harness, get
-from tests.websocket.wire import handshake
-from uvicorn_worker.core.asgi import Receive, Scope, Send
 from uvicorn_worker.logs.in_flight import census, describe_cycles, running_task
 
 
@@ -87,34 +83,6 @@ def test_there_may_be_none() -> None:
     loop = asyncio.new_event_loop()
     assert running_task(loop) is None
     loop.close()
-
-
-def test_a_line_each_the_oldest_first() -> None:
-    gate = Gate()
-    harness = Harness(gate, root_path="/mounted")
-    # Without an access log nobody asks for a better time than that of the last tick.
-    harness.runtime.now = 99.0
-    harness.connect(peername="/run/a.sock").send(get("/d", method="DELETE"))
-    harness.runtime.now = 90.0
-    harness.connect().send(get("/a?b=c"))
-    assert describe_cycles(harness.runtime.cycles, 100.25) == [
-        "GET /a?b=c for 10.2 s, from 192.0.2.7:50123",
-        "DELETE /d for 1.2 s, from a unix socket",
-    ]
-    harness.close()
-
-
-def test_a_websocket() -> None:
-    async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        await send({"type": "websocket.accept"})
-        await receive()
-        await receive()
-
-    harness = Harness(app)
-    harness.connect().send(handshake())
-    (line,) = describe_cycles(harness.runtime.cycles, 0.0)
-    assert line.startswith("WebSocket / for 0.0 s")
-    harness.close()
 
 
 def test_none() -> None:

@@ -10,12 +10,9 @@ from typing import Any
 import pytest
 
 from tests.http1.apps import hello
-from tests.scripted import get
-from tests.server.conftest import serving
-from tests.sockets import Peer, Run, listen
-from tests.worker.cycles import Records, records_of
-from uvicorn_worker import Config, Server
+from tests.records import Records, records_of
 from uvicorn_worker.core.asgi import ASGIApp, Receive, Scope, Send
+from uvicorn_worker.core.config import Config
 from uvicorn_worker.logs.levels import LEVELS, TRACE, log_messages, set_levels
 
 NAMES = ("uvicorn.error", "uvicorn.access", "uvicorn.asgi")
@@ -92,29 +89,3 @@ class TestLevels:
         logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
         set_levels(Config(app=hello))
         assert [logging.getLogger(name).level for name in NAMES] == [logging.ERROR, logging.INFO, logging.INFO]
-
-
-def test_a_server_logs_messages_at_trace_only(run: Run, records: Records) -> None:
-    async def ask(log_level: str) -> list[str]:
-        records.kept.clear()
-        config = Config(app=hello, log_level=log_level, lifespan="off")
-        set_levels(config)
-        sock = listen()
-        async with serving(hello, sock, log_level=log_level, lifespan="off"):
-            await (await Peer.connect(sock)).ask(get())
-        return [record.getMessage() for record in records.kept if record.name == "uvicorn.asgi"]
-
-    assert run(ask("debug")) == []
-    assert [line.split("] ")[1].split()[0] for line in run(ask("trace"))] == ["Started", "Send", "Send", "Completed"]
-
-
-def test_serve_sets_the_levels(run: Run, records: Records) -> None:
-    async def serve() -> None:
-        sock = listen()
-        server = Server(Config(app=hello, log_level="error", lifespan="off", timeout_drain_idle=0))
-        server.should_exit = True
-        await server.serve([sock])
-        sock.close()
-
-    run(serve())
-    assert logging.getLogger("uvicorn.error").level == logging.ERROR

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.http1.apps import hello
-from uvicorn_worker import Config
+from uvicorn_worker.core.config import Config
 from uvicorn_worker.core.errors import RequestRefused
 from uvicorn_worker.proxies.forwarded import Origin, OriginReader, forwarded_elements, parse_node
 from uvicorn_worker.proxies.trust import Trust

@@ -93,6 +93,30 @@ class TestCleartext:
         assert silent.closed
         assert cut.closed
 
+    def test_what_the_server_asks_before_anything_came(self, serve: Serve) -> None:
+        harness = serve(hello)
+        client = harness.connect()
+        (connection,) = harness.runtime.connections
+        assert connection.idle
+        assert not connection.lingering
+        client.send(PREFACE[:3])
+        assert not connection.idle
+        client.leave()
+
+    def test_a_beginning_and_then_nothing(self, serve: Serve) -> None:
+        client = serve(hello, timeout_request_head=3).connect().send(PREFACE[:3])
+        client.harness.tick(4)
+        assert client.response().status == 408
+        assert client.closed
+
+    def test_bytes_that_were_not_read_yet_keep_it_open(self, serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+        harness = serve(hello)
+        client = harness.connect()
+        (connection,) = harness.runtime.connections
+        monkeypatch.setattr("uvicorn_worker.switching.dispatch.unread_in_kernel", lambda transport: True)
+        connection.close_if_idle()
+        assert client.send(get("/", "Connection: close")).response().status == 200
+
 
 class TestTLS:
     @pytest.mark.parametrize("chosen", ["http/1.1", None])

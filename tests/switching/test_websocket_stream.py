@@ -411,3 +411,21 @@ def test_it_is_counted_and_logged_once(start: Start) -> None:
     socket.ask().send("one").close()
     socket.talk.send(socket.wire.data(1, end=True))
     assert (runtime.requests, reached, seen) == (1, [1], [(b"/chat", 200)])
+
+
+def test_the_server_gives_up_before_it_is_open(start: Start) -> None:
+    """What an end of time does to a handshake that the application has not answered."""
+
+    async def undecided(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        await receive()
+
+    socket = start(undecided).ask()
+    harness = socket.talk.harness
+    (cycle,) = harness.runtime.cycles
+    cycle.check_time(0.0)
+    for connection in list(harness.runtime.connections):
+        connection.drain()
+    cycle.abandon()
+    harness.settle()
+    assert socket.read().stream.status in (403, 503)

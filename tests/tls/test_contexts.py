@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives import serialization
 
 from tests.certificates import Site, authority, client_context, new_authority
 from tests.http1.apps import hello
-from uvicorn_worker import Config
+from uvicorn_worker.core.config import Config
 from uvicorn_worker.core.errors import ConfigError
 from uvicorn_worker.tls.contexts import (
     LOOK_TICKS,

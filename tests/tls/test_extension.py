@@ -13,7 +13,7 @@ import pytest
 from tests.certificates import Site
 from tests.http1.apps import hello
 from tests.scripted import ScriptedTransport
-from uvicorn_worker import Config
+from uvicorn_worker.core.config import Config
 from uvicorn_worker.core.runtime import Runtime
 from uvicorn_worker.tls.contexts import make_context
 from uvicorn_worker.tls.extension import tls_extension

@@ -214,7 +214,7 @@ class Runtime:
         self.access: AccessHook | None = None
         self.can_writelines = is_uvloop(loop) or writelines_pauses(tuple(sys.version_info[:3]))
         self.make_parser: Callable[[Any], Any]
-        # Whose word is taken for where requests come from, and what is made of it (proxies/proxies.py).
+        # Whose word is taken for where requests come from, and what is made of it (proxies/believed_fields.py).
         self.trust: Trust
         self.proxies: Proxies
         # The request fields that are noted as they are read, where the peer is trusted.

@@ -16,7 +16,7 @@ from uvicorn_worker.http1 import Http1Protocol, parser_factory
 from uvicorn_worker.http1.cycle import RequestCycle
 from uvicorn_worker.http1.framing import OWN_FIELDS
 from uvicorn_worker.http2 import PREFACE, Http2Protocol, Shared, engine_class
-from uvicorn_worker.proxies.proxies import Proxies
+from uvicorn_worker.proxies.believed_fields import Proxies
 from uvicorn_worker.proxies.trust import Trust
 from uvicorn_worker.switching.h2c import upgrade_to_http2
 from uvicorn_worker.switching.websocket_stream import connect_to_websocket

@@ -1,0 +1,43 @@
+"""What is logged, whatever the loggers' handlers are."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Iterator
+
+__all__ = ["Records", "records_of"]
+
+
+class Records(logging.Handler):
+    """Keeps what is logged; pytest's own handlers are only on loggers that propagate, which Gunicorn's do not."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.kept: list[logging.LogRecord] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.kept.append(record)
+
+    @property
+    def lines(self) -> list[str]:
+        return [record.getMessage() for record in self.kept]
+
+
+@contextlib.contextmanager
+def records_of(*names: str) -> Iterator[Records]:
+    """What is logged on these loggers, which are put back afterwards as they were."""
+    handler = Records()
+    loggers = [logging.getLogger(name) for name in names]
+    before = [dict(vars(logger), handlers=list(logger.handlers), filters=list(logger.filters)) for logger in loggers]
+    for logger in loggers:
+        logger.addHandler(handler)
+    try:
+        yield handler
+    finally:
+        for logger, attributes in zip(loggers, before, strict=True):
+            for each in logger.handlers:
+                if each not in attributes["handlers"]:
+                    each.close()
+            vars(logger).update(attributes)
+            logger.setLevel(attributes["level"])  # which forgets what isEnabledFor has kept
