@@ -160,6 +160,10 @@ class Proxies(Protocol):
 class Runtime:
     """State shared by the connections of one server; see the module's text."""
 
+    # What other rooms may assign; everything else is what the constructor made of it. tests/test_house.py holds it.
+    COUNTERS = frozenset({"requests"})
+    STATES = frozenset({"connections", "cycles", "draining", "read_buffer", "state"})
+
     __slots__ = (
         "access",
         "app",
