@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.proxies.proxy_headers import SIGNATURE, checked, slow_crc32c, tlv, v1, v2, v2_unix
-from uvicorn_worker.core.runtime import Endpoints
+from uvicorn_worker.core.address import Endpoints
 from uvicorn_worker.proxies.proxy_protocol import ProxyHeaderError, parse_proxy_header
 
 SEED = 20_261_121

@@ -14,7 +14,8 @@ from typing import Any
 from uvicorn_worker.core.asgi import ASGIApp
 from uvicorn_worker.core.clock import TICK
 from uvicorn_worker.core.config import Config
-from uvicorn_worker.core.runtime import Runtime, unsent_by_kernel
+from uvicorn_worker.core.kernel import unsent_by_kernel
+from uvicorn_worker.core.runtime import Runtime
 from uvicorn_worker.switching.dispatch import protocol_factory
 
 __all__ = ["Site", "Visitor", "serving", "until"]

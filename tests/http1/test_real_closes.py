@@ -12,7 +12,7 @@ from tests.http1.conftest import Run
 from tests.http1.real import Visitor, serving, until
 from tests.scripted import get, post
 from uvicorn_worker.core.asgi import Receive, Scope, Send
-from uvicorn_worker.core.runtime import unsent_by_kernel
+from uvicorn_worker.core.kernel import unsent_by_kernel
 
 MEBIBYTE = 1048576
 Contexts = tuple[ssl.SSLContext, ssl.SSLContext]

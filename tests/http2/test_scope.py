@@ -9,7 +9,7 @@ import pytest
 
 from tests.http1.apps import Recorder, hello
 from tests.http2.conftest import Converse, Serve, Talk
-from uvicorn_worker.core.runtime import Endpoints
+from uvicorn_worker.core.address import Endpoints
 
 
 class TestScope:

@@ -12,8 +12,9 @@ import pytest
 from tests.http1.apps import hello
 from tests.proxies.proxy_headers import SIGNATURE, checked, tlv, v1, v2, v2_unix
 from tests.sockets import Run
+from uvicorn_worker.core.address import Endpoints
 from uvicorn_worker.core.config import Config
-from uvicorn_worker.core.runtime import Endpoints, Runtime
+from uvicorn_worker.core.runtime import Runtime
 from uvicorn_worker.proxies.proxy_protocol import ProxyHeaderError, crc32c, parse_proxy_header, receive_endpoints
 from uvicorn_worker.proxies.trust import Trust
 

@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+from uvicorn_worker.core.address import peer_name
 from uvicorn_worker.core.asgi import Event
 from uvicorn_worker.core.errors import ApplicationError, comes_from_disconnect
 
@@ -222,8 +223,7 @@ class Cycle:
     @property
     def peer(self) -> str:
         """The client's address for the log."""
-        client = self.scope["client"]
-        return "{}:{}".format(*client) if client else "a unix socket"
+        return peer_name(self.scope["client"])
 
     def check_time(self, now: float) -> None:
         """Cancel an application that has taken too long, or whose client has left too long ago.

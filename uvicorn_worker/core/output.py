@@ -10,8 +10,10 @@ import asyncio
 import socket
 import struct
 
+from uvicorn_worker.core.address import client_address, peer_name
 from uvicorn_worker.core.clock import ticks
-from uvicorn_worker.core.runtime import Runtime, client_address, unread_in_kernel, unsent_by_kernel
+from uvicorn_worker.core.kernel import unread_in_kernel, unsent_by_kernel
+from uvicorn_worker.core.runtime import Runtime
 
 __all__ = ["ALLOWED_BYTES", "ANSWERED", "CLOSING_TICKS", "Output"]
 
@@ -89,8 +91,7 @@ class Output(asyncio.Protocol):
     @property
     def peer(self) -> str:
         """The client's address for the log."""
-        address = client_address(self.transport)
-        return "{}:{}".format(*address) if address else "a unix socket"
+        return peer_name(client_address(self.transport))
 
     # Writing -----------------------------------------------------------------------------------------
 

@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 from uvicorn_worker.core.errors import ApplicationError
+from uvicorn_worker.core.grammar import find_control, is_token, parse_length
 
-__all__ = ["HOP_BY_HOP", "LENGTH_DIGITS", "as_pair", "check_field", "check_status", "read_length"]
-
-# token (RFC 9110, 5.6.2), and what field-value (5.5) leaves out: controls other than HTAB.
-_is_token = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+").fullmatch
-_find_control = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]").search
+__all__ = ["HOP_BY_HOP", "as_pair", "check_field", "check_status", "read_length"]
 
 # Fields of the message's framing and of the connection are the server's, not the application's
 # (RFC 9110, 7.6.1).
 HOP_BY_HOP = frozenset([b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding"])
-
-# More digits than any length has, and fewer than Python takes for a number.
-LENGTH_DIGITS = 19
 
 
 def check_status(status: Any) -> int:
@@ -32,17 +25,18 @@ def check_field(name: Any, value: Any) -> None:
     """Raise `ApplicationError` for a name or a value that is not allowed."""
     if not isinstance(name, bytes) or not isinstance(value, bytes):
         raise ApplicationError(f"response headers must be pairs of bytes, not ({name!r}, {value!r})")
-    if not _is_token(name):
+    if not is_token(name):
         raise ApplicationError(f"response header name {name!r} is not a token")
-    if _find_control(value):
+    if find_control(value):
         raise ApplicationError(f"value of response header {name.decode()} has a control character: {value!r}")
 
 
 def read_length(value: bytes, before: int | None) -> int:
     """The number in a Content-Length field; `before` is that of an earlier one. Raises `ApplicationError`."""
-    if not value.isdigit() or len(value) > LENGTH_DIGITS or (before is not None and before != int(value)):
+    length = parse_length(value)
+    if length is None or before not in (None, length):
         raise ApplicationError(f"response header content-length is not one number: {value!r}")
-    return int(value)
+    return length
 
 
 def as_pair(field: Any) -> tuple[bytes, bytes]:

@@ -8,43 +8,28 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-import fcntl
 import logging
-import struct
 import sys
-import termios
 import time
 from collections.abc import Callable, Coroutine, Mapping
-from dataclasses import dataclass
 from typing import Any, Protocol
 
+from uvicorn_worker.core.address import Address, Endpoints, server_address
 from uvicorn_worker.core.asgi import ASGIApp, raw_path_of
 from uvicorn_worker.core.clock import date_line, ticks
 from uvicorn_worker.core.config import Config
+from uvicorn_worker.core.kernel import is_uvloop, writelines_pauses
 
 __all__ = [
     "AccessHook",
-    "Address",
     "Connection",
     "CycleView",
-    "Endpoints",
     "Field",
     "Origin",
     "Proxies",
     "Runtime",
-    "client_address",
-    "client_of",
     "end_loop",
-    "is_uvloop",
-    "server_address",
-    "server_of",
-    "unread_in_kernel",
-    "unsent_by_kernel",
-    "writelines_pauses",
 ]
-
-Address = tuple[str, int]
-"""Host and port."""
 
 Field = tuple[bytes, bytes]
 """Name and value of a header field."""
@@ -101,15 +86,6 @@ class CycleView(Protocol):
 
 
 AccessHook = Callable[[CycleView], None]
-
-
-@dataclass(frozen=True)
-class Endpoints:
-    """The two ends of a connection, and whether the client has come over TLS, as a proxy tells them."""
-
-    client: Address | None
-    server: tuple[str, int | None] | None
-    secure: bool = False
 
 
 class Rewriting(Protocol):
@@ -393,67 +369,8 @@ def _decline(cycle: Any) -> None:
     """Every request for another protocol is served as plain HTTP."""
 
 
-def is_uvloop(loop: asyncio.AbstractEventLoop) -> bool:
-    """Whether the event loop is uvloop's."""
-    return type(loop).__module__.startswith("uvloop")
-
-
-def writelines_pauses(version: tuple[int, ...]) -> bool:
-    """Whether asyncio's writelines() tells the protocol to pause when the client does not read.
-
-    It forgot to in Python 3.12.0 to 3.12.8 and 3.13.0 to 3.13.1 (CVE-2024-12254): memory would have no bound.
-    """
-    return not ((3, 12, 0) <= version < (3, 12, 9) or (3, 13, 0) <= version < (3, 13, 2))
-
-
 def _nothing() -> None:
     """What happens at the limit of requests where there is no server."""
-
-
-def client_address(transport: asyncio.BaseTransport) -> Address | None:
-    """The client's (host, port); None over a unix socket, where it has no address."""
-    return client_of(transport.get_extra_info("peername"))
-
-
-def server_address(transport: asyncio.BaseTransport) -> tuple[str, int | None] | None:
-    """The (host, port) that the client connected to; (path, None) for a unix socket."""
-    return server_of(transport.get_extra_info("sockname"))
-
-
-def client_of(name: Any) -> Address | None:
-    """The client's (host, port) by what the socket calls its peer; None for that of a unix socket."""
-    if isinstance(name, (tuple, list)) and len(name) >= 2:
-        return str(name[0]), int(name[1])
-    return None
-
-
-def server_of(name: Any) -> tuple[str, int | None] | None:
-    """The server's (host, port) by what the socket calls itself; (path, None) for a unix socket."""
-    if isinstance(name, (tuple, list)) and len(name) >= 2:
-        return str(name[0]), int(name[1])
-    if isinstance(name, bytes):
-        # An abstract socket of Linux: its name is bytes.
-        return name.decode("utf-8", "surrogateescape"), None
-    return (name, None) if name else None
-
-
-def unsent_by_kernel(transport: asyncio.BaseTransport) -> int:
-    """How many bytes the kernel has taken for a connection that its peer has not confirmed; 0 where it won't say."""
-    return _queue_size(transport, termios.TIOCOUTQ)
-
-
-def unread_in_kernel(transport: asyncio.BaseTransport) -> int:
-    """How many bytes have come on a connection that were not read yet; 0 where the kernel won't say."""
-    return _queue_size(transport, termios.FIONREAD)
-
-
-def _queue_size(transport: asyncio.BaseTransport, request: int) -> int:
-    sock = transport.get_extra_info("socket")
-    try:
-        size: int = struct.unpack("i", fcntl.ioctl(sock.fileno(), request, bytes(4)))[0]
-    except (AttributeError, OSError, ValueError):
-        return 0
-    return size
 
 
 def _extra_lines(config: Config) -> tuple[bytes, frozenset[bytes]]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from uvicorn_worker.core.errors import RequestRefused
-from uvicorn_worker.core.response_fields import LENGTH_DIGITS
+from uvicorn_worker.core.grammar import parse_length
 
 __all__ = ["OWN_FIELDS", "Framing", "effective_version", "read_framing"]
 
@@ -74,6 +74,7 @@ def _check_chunked(version: str, encodings: list[bytes], lengths: list[bytes]) -
 def _content_length(lengths: list[bytes]) -> int:
     if not lengths:
         return 0
-    if len(lengths) > 1 or not lengths[0].isdigit() or len(lengths[0]) > LENGTH_DIGITS:
+    length = parse_length(lengths[0])
+    if len(lengths) > 1 or length is None:
         raise RequestRefused(400, "Content-Length is not one number")
-    return int(lengths[0])
+    return length

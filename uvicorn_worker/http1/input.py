@@ -12,10 +12,11 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from uvicorn_worker.core.address import Endpoints
 from uvicorn_worker.core.cycle import DONE, WAITING
 from uvicorn_worker.core.errors import RequestRefused
 from uvicorn_worker.core.output import Output
-from uvicorn_worker.core.runtime import Endpoints, Field, Origin, Runtime
+from uvicorn_worker.core.runtime import Field, Origin, Runtime
 from uvicorn_worker.core.target import METHODS, check_target, split_target, to_origin_form
 from uvicorn_worker.http1.cycle import RequestCycle
 from uvicorn_worker.http1.framing import OWN_FIELDS, effective_version, read_framing

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from uvicorn_worker.core.config import Config
 from uvicorn_worker.core.errors import ConfigError, RequestRefused
+from uvicorn_worker.core.grammar import TCHAR
 from uvicorn_worker.core.target import METHODS
 
 __all__ = [
@@ -25,7 +26,7 @@ __all__ = [
 # What is for h11 alone. llhttp has a table of methods, and takes folded fields only together with control characters.
 _H11_ALONE = ("permit_unconventional_http_method", "casefold_http_method", "permit_obsolete_folding")
 
-_starts_with_method = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+ ").match
+_starts_with_method = re.compile(rf"[{TCHAR}]+ ".encode()).match
 
 
 class Callbacks(Protocol):

@@ -14,10 +14,11 @@ import asyncio
 import time
 from typing import cast
 
+from uvicorn_worker.core.address import client_address, peer_name
 from uvicorn_worker.core.cycle import AWAIT_START, BEGUN, BODY, DONE, PLAIN_TEXT, WAITING
 from uvicorn_worker.core.errors import RequestRefused
+from uvicorn_worker.core.kernel import unread_in_kernel
 from uvicorn_worker.core.output import ALLOWED_BYTES, ANSWERED
-from uvicorn_worker.core.runtime import client_address, unread_in_kernel
 from uvicorn_worker.http1.cycle import UNTIL_CLOSE, RequestCycle
 from uvicorn_worker.http1.input import INPUT_ENDED, Input
 from uvicorn_worker.http1.refused import describe_refused
@@ -280,7 +281,7 @@ class Http1Protocol(Input):
     @property
     def peer(self) -> str:
         """The client's address for the log."""
-        return "{}:{}".format(*self.client) if self.client else "a unix socket"
+        return peer_name(self.client)
 
     # Hooks of the writing half -----------------------------------------------------------------------
 

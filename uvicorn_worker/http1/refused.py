@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from uvicorn_worker.core.grammar import TCHAR
 from uvicorn_worker.core.target import split_target
 from uvicorn_worker.http1.cycle import RequestCycle
 
@@ -13,7 +14,7 @@ __all__ = ["describe_refused", "fill_refused"]
 # A target that is longer, which may be why the request was refused, is shown by its beginning.
 _TARGET_SHOWN = 1024
 
-_match_start = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]{1,32}) ([!-~]+)(?: HTTP/(1\.0)\r?\n)?").match
+_match_start = re.compile(rf"([{TCHAR}]{{1,32}}) ([!-~]+)(?: HTTP/(1\.0)\r?\n)?".encode()).match
 _encode_unprintable = re.compile(rb"[^!-~]").sub
 
 

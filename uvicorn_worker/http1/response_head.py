@@ -12,9 +12,9 @@ from http import HTTPStatus
 from typing import Any
 
 from uvicorn_worker.core.errors import ApplicationError
+from uvicorn_worker.core.grammar import LENGTH_DIGITS
 from uvicorn_worker.core.response_fields import (
     HOP_BY_HOP,
-    LENGTH_DIGITS,
     as_pair,
     check_field,
     check_status,

@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from uvicorn_worker.core.errors import ApplicationError
-from uvicorn_worker.core.response_fields import HOP_BY_HOP, LENGTH_DIGITS, as_pair, check_field, read_length
+from uvicorn_worker.core.grammar import LENGTH_DIGITS
+from uvicorn_worker.core.response_fields import HOP_BY_HOP, as_pair, check_field, read_length
 from uvicorn_worker.core.runtime import Runtime
 
 __all__ = ["PreparedFields"]

@@ -15,9 +15,11 @@ import time
 from collections.abc import Callable
 from typing import Any, cast
 
+from uvicorn_worker.core.address import Address, Endpoints, client_address, peer_name
 from uvicorn_worker.core.clock import ticks
 from uvicorn_worker.core.cycle import BEGUN, DONE
-from uvicorn_worker.core.runtime import Address, Endpoints, Runtime, client_address, unread_in_kernel
+from uvicorn_worker.core.kernel import unread_in_kernel
+from uvicorn_worker.core.runtime import Runtime
 from uvicorn_worker.http2.cycle import StreamCycle
 from uvicorn_worker.http2.engine.codes import MAX_STREAM_ID, ErrorCode, code_name
 from uvicorn_worker.http2.engine.events import (
@@ -380,7 +382,7 @@ class Http2Protocol(Sending):
     @property
     def peer(self) -> str:
         """The client's address for the log."""
-        return "{}:{}".format(*self.client) if self.client else "a unix socket"
+        return peer_name(self.client)
 
     # Time --------------------------------------------------------------------------------------------
 

@@ -6,9 +6,10 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
+from uvicorn_worker.core.address import Address, Endpoints
 from uvicorn_worker.core.clock import ticks
 from uvicorn_worker.core.config import Config
-from uvicorn_worker.core.runtime import Address, Endpoints, Runtime
+from uvicorn_worker.core.runtime import Runtime
 from uvicorn_worker.http2.engine.interface import Engine
 from uvicorn_worker.http2.engine.limits import Limits
 from uvicorn_worker.http2.prepared_fields import PreparedFields

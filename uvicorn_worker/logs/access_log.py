@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from uvicorn_worker.core.address import peer_name
 from uvicorn_worker.core.asgi import raw_path_of
 from uvicorn_worker.core.config import Config
 from uvicorn_worker.core.runtime import AccessHook, CycleView
@@ -90,8 +91,7 @@ def uvicorn_record_maker(name: str, config: Config) -> Callable[[CycleView], log
 
     def make(cycle: CycleView) -> logging.LogRecord:
         scope, target = cycle.scope, cycle.target
-        client = scope["client"]
-        client_addr = "{}:{}".format(*client) if client else ""
+        client_addr = peer_name(scope["client"], "")
         method, version, status = scope["method"], scope["http_version"], cycle.status
         path = (raw_root_path + target if raw_root_path and target[:1] == b"/" else target).decode("latin-1")
         request_line = f"{method} {path} HTTP/{version}"

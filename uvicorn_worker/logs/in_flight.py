@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Collection
 from dataclasses import dataclass
 
+from uvicorn_worker.core.address import peer_name
 from uvicorn_worker.core.runtime import Connection, CycleView
 
 __all__ = ["Census", "census", "count", "describe_cycles", "running_task"]
@@ -21,8 +22,7 @@ def describe_cycles(
     """
     lines = []
     for cycle in sorted(cycles, key=lambda cycle: cycle.started):
-        client = cycle.scope["client"]
-        peer = "{}:{}".format(*client) if client else "a unix socket"
+        peer = peer_name(cycle.scope["client"])
         kind = "WebSocket" if is_websocket(cycle) else cycle.scope["method"]
         line = f"{kind} {cycle.target.decode('latin-1')} for {max(now - cycle.started, 0.0):.1f} s, from {peer}"
         # A request that is in its first step has no task yet where tasks start eagerly (Python 3.12).

@@ -6,10 +6,11 @@ read, and what was noted means the same each time: it is worked out once (`forwa
 
 from __future__ import annotations
 
+from uvicorn_worker.core.address import Address
 from uvicorn_worker.core.config import Config
 from uvicorn_worker.core.errors import RequestRefused
 from uvicorn_worker.core.rules import split_list
-from uvicorn_worker.core.runtime import Address, Field
+from uvicorn_worker.core.runtime import Field
 from uvicorn_worker.proxies.forwarded import Origin, OriginReader
 from uvicorn_worker.proxies.trust import Trust
 

@@ -18,10 +18,12 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote
 
+from uvicorn_worker.core.address import Address
 from uvicorn_worker.core.config import Config
 from uvicorn_worker.core.errors import RequestRefused
+from uvicorn_worker.core.grammar import TCHAR
 from uvicorn_worker.core.rules import split_list
-from uvicorn_worker.core.runtime import Address, Field
+from uvicorn_worker.core.runtime import Field
 from uvicorn_worker.proxies.trust import Trust, address_number
 
 __all__ = ["Origin", "OriginReader", "forwarded_elements", "parse_node"]
@@ -49,8 +51,8 @@ _is_prefix = re.compile(r"(?:/[\w.~!$&'()*+,;=:@%-]+)*", re.ASCII).fullmatch
 
 # forwarded-element (RFC 7239, 4). Beyond it, white space is let by around the semicolon, and an address with a
 # colon or brackets may come without the quotes that it needs.
-_TOKEN = r"[\w!#$%&'*+.^`|~-]+"  # noqa: S105 - a token of HTTP
-_PAIR = rf'({_TOKEN})=([\w!#$%&\'*+.^`|~:\[\]-]+|"(?:[\t \x21\x23-\x5b\x5d-\x7e\x80-\xff]|\\[\t \x21-\x7e\x80-\xff])*")'
+_QUOTED = r'"(?:[\t \x21\x23-\x5b\x5d-\x7e\x80-\xff]|\\[\t \x21-\x7e\x80-\xff])*"'
+_PAIR = rf"([{TCHAR}]+)=([{TCHAR}:\[\]]+|{_QUOTED})"
 _find_pairs = re.compile(_PAIR, re.ASCII).findall
 _is_element = re.compile(rf"(?:{_PAIR})?(?:[\t ]*;(?:[\t ]*{_PAIR})?)*", re.ASCII).fullmatch
 # No element of a proxy is longer; what is longer ends the walk.

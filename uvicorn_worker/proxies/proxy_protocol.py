@@ -14,7 +14,8 @@ import asyncio
 import socket
 import struct
 
-from uvicorn_worker.core.runtime import Endpoints, Runtime, client_of, server_of
+from uvicorn_worker.core.address import Endpoints, client_of, peer_name, server_of
+from uvicorn_worker.core.runtime import Runtime
 from uvicorn_worker.proxies.trust import Trust
 
 __all__ = ["ProxyHeaderError", "crc32c", "parse_proxy_header", "receive_endpoints"]
@@ -177,8 +178,7 @@ async def receive_endpoints(runtime: Runtime, sock: socket.socket, trust: Trust)
         reader = _HeaderReader(runtime, sock)
         return await reader.read() or Endpoints(client, server_of(sock.getsockname()))
     except ProxyHeaderError as exc:
-        name = "{}:{}".format(*client) if client else "a unix socket"
-        runtime.log.warning("Connection from %s closed: %s", name, exc)
+        runtime.log.warning("Connection from %s closed: %s", peer_name(client), exc)
         sock.close()
     except OSError as exc:
         # Health checks connect and leave, for instance.

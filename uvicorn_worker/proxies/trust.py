@@ -7,8 +7,8 @@ import re
 import socket
 from collections.abc import Iterable
 
+from uvicorn_worker.core.address import Address
 from uvicorn_worker.core.rules import split_list
-from uvicorn_worker.core.runtime import Address
 
 __all__ = ["Trust", "address_number"]
 

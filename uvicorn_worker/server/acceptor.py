@@ -22,7 +22,8 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from uvicorn_worker.core.runtime import Endpoints, Runtime
+from uvicorn_worker.core.address import Endpoints
+from uvicorn_worker.core.runtime import Runtime
 from uvicorn_worker.core.watched import watched
 from uvicorn_worker.proxies.proxy_protocol import receive_endpoints
 from uvicorn_worker.proxies.trust import Trust

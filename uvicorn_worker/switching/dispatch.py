@@ -10,8 +10,10 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import cast
 
+from uvicorn_worker.core.address import Endpoints
 from uvicorn_worker.core.config import Config
-from uvicorn_worker.core.runtime import Endpoints, Runtime, unread_in_kernel
+from uvicorn_worker.core.kernel import unread_in_kernel
+from uvicorn_worker.core.runtime import Runtime
 from uvicorn_worker.http1 import Http1Protocol, parser_factory
 from uvicorn_worker.http1.cycle import RequestCycle
 from uvicorn_worker.http1.framing import OWN_FIELDS

@@ -23,7 +23,7 @@ from weakref import WeakKeyDictionary
 from uvicorn_worker.core.clock import TICK
 from uvicorn_worker.core.config import Config
 from uvicorn_worker.core.errors import ConfigError
-from uvicorn_worker.core.runtime import is_uvloop
+from uvicorn_worker.core.kernel import is_uvloop
 
 __all__ = [
     "HTTP1_ONLY",

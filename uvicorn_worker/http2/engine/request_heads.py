@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from uvicorn_worker.core.response_fields import LENGTH_DIGITS
+from uvicorn_worker.core.grammar import is_lowercase_token, is_stripped_value, is_token, parse_length
 from uvicorn_worker.http2.engine.events import RequestHead
 
 __all__ = ["FIELD_OVERHEAD", "Malformed", "check_trailers", "request_head"]
@@ -17,11 +17,6 @@ __all__ = ["FIELD_OVERHEAD", "Malformed", "check_trailers", "request_head"]
 # 6.5.2: what a field counts for beyond its name and its value.
 FIELD_OVERHEAD = 32
 
-# Field names are tokens in lower case (8.2.1). A value has no control characters other than HTAB, and neither begins
-# nor ends with white space.
-_is_name = re.compile(rb"[!#$%&'*+\-.^_`|~0-9a-z]+").fullmatch
-_is_value = re.compile(rb"(?:[^\x00-\x20\x7f](?:[^\x00-\x08\x0a-\x1f\x7f]*[^\x00-\x20\x7f])?)?").fullmatch
-_is_token = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+").fullmatch
 _is_target = re.compile(rb"[^\x00-\x20\x7f]+").fullmatch
 _is_authority = re.compile(rb"[^\x00-\x20\x7f/?#@]*").fullmatch
 
@@ -86,9 +81,10 @@ def request_head(fields: Iterable[tuple[bytes, bytes]]) -> RequestHead:
 
 
 def _check_field(name: bytes, value: bytes) -> None:
-    if not _is_name(name):
+    # Names are in lower case, and a value neither begins nor ends with white space (8.2.1).
+    if not is_lowercase_token(name):
         raise Malformed(f"field name {name!r} is not a token in lower case")
-    if not _is_value(value):
+    if not is_stripped_value(value):
         raise Malformed(f"value of field {name.decode()} has a character that is not allowed, or white space around it")
 
 
@@ -106,14 +102,14 @@ def _head_of(pseudo: dict[bytes, bytes], hosts: list[bytes]) -> RequestHead:
     """Check the pseudo-fields (8.3.1; 8.5 for CONNECT; RFC 8441, 4 for the extended one)."""
     method, scheme, target = pseudo.get(b":method", b""), pseudo.get(b":scheme"), pseudo.get(b":path")
     authority, protocol = pseudo.get(b":authority"), pseudo.get(b":protocol")
-    if not _is_token(method):
+    if not is_token(method):
         raise Malformed(":method is missing, or not a token")
     if method == b"CONNECT" and protocol is None:
         if scheme is not None or target is not None or not authority:
             raise Malformed("CONNECT has :authority and no other pseudo-field")
     elif scheme is None or target is None or not _is_target(target):
         raise Malformed(":scheme or :path is missing, or not valid")
-    elif protocol is not None and (method != b"CONNECT" or authority is None or not _is_token(protocol)):
+    elif protocol is not None and (method != b"CONNECT" or authority is None or not is_token(protocol)):
         raise Malformed(":protocol is for CONNECT with :authority")
     if len(hosts) > 1:
         raise Malformed("more than one host field")
@@ -136,9 +132,10 @@ def _head_of(pseudo: dict[bytes, bytes], hosts: list[bytes]) -> RequestHead:
 def _read_own_fields(head: RequestHead, own: list[tuple[bytes, bytes]]) -> None:
     for name, value in own:
         if name == b"content-length":
-            if head.content_length is not None or not value.isdigit() or len(value) > LENGTH_DIGITS:
+            length = parse_length(value)
+            if head.content_length is not None or length is None:
                 raise Malformed("content-length is not one number")
-            head.content_length = int(value)
+            head.content_length = length
         elif name in _CONNECTION_FIELDS:
             raise Malformed(f"{name.decode()} is a field of HTTP/1.1 connections")
         elif name == b"te":
@@ -156,7 +153,7 @@ def check_trailers(fields: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, b
     for name, value in fields:
         if name[:1] == b":":
             raise Malformed("a pseudo-field in the trailers")
-        if not _is_name(name) or not _is_value(value):
+        if not is_lowercase_token(name) or not is_stripped_value(value):
             raise Malformed(f"trailer {name!r} is not valid")
         if name in _CONNECTION_FIELDS:
             raise Malformed(f"{name.decode()} is a field of HTTP/1.1 connections")

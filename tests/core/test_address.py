@@ -1,0 +1,49 @@
+"""The addresses of a transport, and the client's name."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from tests.scripted import ScriptedTransport
+from uvicorn_worker.core.address import client_address, peer_name, server_address
+
+
+@pytest.mark.parametrize(
+    ("name", "address"),
+    [
+        (("192.0.2.1", 80), ("192.0.2.1", 80)),
+        (["192.0.2.1", 80], ("192.0.2.1", 80)),
+        (("::1", 80, 0, 0), ("::1", 80)),
+        ("", None),
+        (b"", None),
+        (None, None),
+        ("/run/client.sock", None),
+        ((), None),
+    ],
+)
+def test_client_address(loop: asyncio.AbstractEventLoop, name: Any, address: Any) -> None:
+    assert client_address(ScriptedTransport(loop, peername=name)) == address
+
+
+@pytest.mark.parametrize(
+    ("name", "address"),
+    [
+        (("192.0.2.1", 80), ("192.0.2.1", 80)),
+        (("::1", 80, 0, 0), ("::1", 80)),
+        ("/run/app.sock", ("/run/app.sock", None)),
+        (b"\0name", ("\0name", None)),
+        ("", None),
+        (None, None),
+    ],
+)
+def test_server_address(loop: asyncio.AbstractEventLoop, name: Any, address: Any) -> None:
+    assert server_address(ScriptedTransport(loop, sockname=name)) == address
+
+
+def test_the_name_of_a_client() -> None:
+    assert peer_name(("192.0.2.1", 80)) == "192.0.2.1:80"
+    assert peer_name(None) == "a unix socket"
+    assert peer_name(None, "") == ""

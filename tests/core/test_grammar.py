@@ -1,0 +1,48 @@
+"""The grammar of fields: each rule against the text of RFC 9110 (5.5, 5.6.2, 8.6)."""
+
+from __future__ import annotations
+
+import string
+
+import pytest
+
+from uvicorn_worker.core.grammar import find_control, is_lowercase_token, is_stripped_value, is_token, parse_length
+
+TCHARS = ("!#$%&'*+-.^_`|~" + string.digits + string.ascii_letters).encode()
+
+
+@pytest.mark.parametrize("octet", range(256))
+def test_each_octet(octet: int) -> None:
+    one = bytes([octet])
+    assert bool(is_token(one)) == (one in [bytes([each]) for each in TCHARS])
+    assert bool(is_lowercase_token(one)) == (bool(is_token(one)) and not one.isupper())
+    control = (octet < 32 and one != b"\t") or octet == 127
+    assert bool(find_control(b"a" + one + b"b")) == control
+    assert bool(is_stripped_value(b"a" + one + b"b")) == (not control)
+    assert bool(is_stripped_value(one)) == (not control and one not in b"\t ")
+
+
+def test_the_empty_one() -> None:
+    assert not is_token(b"")
+    assert not is_lowercase_token(b"")
+    assert is_stripped_value(b"")
+
+
+def test_white_space_at_the_ends() -> None:
+    assert is_stripped_value(b"a b")
+    for value in (b" a", b"a ", b"\ta", b"a\t", b" "):
+        assert not is_stripped_value(value)
+        assert not find_control(value)
+
+
+@pytest.mark.parametrize(
+    ("value", "length"),
+    [(b"0", 0), (b"007", 7), (b"9" * 19, 10**19 - 1), (b"9" * 20, None), (b"", None), (b"-1", None), (b"+1", None)],
+)
+def test_lengths(value: bytes, length: int | None) -> None:
+    assert parse_length(value) == length
+
+
+@pytest.mark.parametrize("value", [b"1 ", b" 1", b"1,1", b"1_0", b"0x1", b"\xb2", b"1\n"])
+def test_what_is_no_length(value: bytes) -> None:
+    assert parse_length(value) is None

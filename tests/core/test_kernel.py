@@ -1,0 +1,71 @@
+"""What the kernel and the version of Python say."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import socket
+import subprocess
+import sys
+
+import pytest
+
+from tests.scripted import ScriptedTransport
+from uvicorn_worker.core.kernel import is_uvloop, unread_in_kernel, unsent_by_kernel, writelines_pauses
+
+
+@pytest.mark.parametrize(
+    ("version", "good"),
+    [
+        ((3, 10, 0), True),
+        ((3, 11, 7), True),
+        ((3, 12, 0), False),
+        ((3, 12, 8), False),
+        ((3, 12, 9), True),
+        ((3, 13, 0), False),
+        ((3, 13, 1), False),
+        ((3, 13, 2), True),
+        ((3, 14, 0), True),
+    ],
+)
+def test_writelines_is_left_alone_where_it_does_not_pause(version: tuple[int, ...], good: bool) -> None:
+    assert writelines_pauses(version) == good
+
+
+class TestKernel:
+    def test_what_was_not_read(self, loop: asyncio.AbstractEventLoop) -> None:
+        ours, theirs = socket.socketpair()
+        transport = ScriptedTransport(loop)
+        transport.get_extra_info = lambda name, default=None: ours  # type: ignore[method-assign]
+        with ours, theirs:
+            assert (unread_in_kernel(transport), unsent_by_kernel(transport)) == (0, 0)
+            theirs.send(b"12345")
+            assert unread_in_kernel(transport) == 5
+            ours.send(b"12345")
+            assert unsent_by_kernel(transport) > 0
+            theirs.recv(10)
+            assert unsent_by_kernel(transport) == 0
+
+    def test_where_it_is_not_known(self, loop: asyncio.AbstractEventLoop) -> None:
+        transport = ScriptedTransport(loop)
+        assert (unread_in_kernel(transport), unsent_by_kernel(transport)) == (0, 0)
+        assert unread_in_kernel(asyncio.Transport()) == 0
+
+    @pytest.mark.parametrize("missing", ["fcntl", "termios"])
+    def test_on_windows(self, missing: str) -> None:
+        code = (
+            "import importlib.util as util; find = util.find_spec; "
+            f"util.find_spec = lambda name, *rest: None if name == {missing!r} else find(name, *rest); "
+            "from uvicorn_worker.core.kernel import *; import asyncio; "
+            "print(unread_in_kernel(asyncio.Transport()), unsent_by_kernel(asyncio.Transport()))"
+        )
+        finished = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+        assert finished.stdout == "0 0\n"
+
+
+def test_which_loop_it_is(loop: asyncio.AbstractEventLoop) -> None:
+    assert not is_uvloop(loop)
+    pytest.importorskip("uvloop")
+    other = importlib.import_module("uvloop").new_event_loop()
+    assert is_uvloop(other)
+    other.close()

@@ -1,0 +1,34 @@
+"""The grammar that all versions of HTTP share (RFC 9110, 5): tokens, field values, lengths."""
+
+from __future__ import annotations
+
+import re
+
+__all__ = [
+    "LENGTH_DIGITS",
+    "TCHAR",
+    "find_control",
+    "is_lowercase_token",
+    "is_stripped_value",
+    "is_token",
+    "parse_length",
+]
+
+TCHAR = r"!#$%&'*+\-.^_`|~0-9A-Za-z"
+"""tchar (5.6.2), what a token is made of, to stand between the brackets of a regular expression."""
+
+LENGTH_DIGITS = 19
+"""More digits than any Content-Length has, and fewer than Python takes for a number."""
+
+is_token = re.compile(rf"[{TCHAR}]+".encode()).fullmatch
+is_lowercase_token = re.compile(rf"[{TCHAR.replace('A-Z', '')}]+".encode()).fullmatch
+
+# What field-value (5.5) leaves out: controls other than HTAB.
+find_control = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]").search
+# The same, and neither SP nor HTAB at the ends.
+is_stripped_value = re.compile(rb"(?:[^\x00-\x20\x7f](?:[^\x00-\x08\x0a-\x1f\x7f]*[^\x00-\x20\x7f])?)?").fullmatch
+
+
+def parse_length(value: bytes) -> int | None:
+    """The number in a Content-Length field (8.6); None where it is not one."""
+    return int(value) if value.isdigit() and len(value) <= LENGTH_DIGITS else None

@@ -1,0 +1,59 @@
+"""What the kernel, the event loop and the version of Python say and do, where they differ."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import importlib.util
+import sys
+from collections.abc import Callable
+from typing import Any
+
+__all__ = ["is_uvloop", "unread_in_kernel", "unsent_by_kernel", "writelines_pauses"]
+
+
+def _make_queue_size(name: str) -> Callable[[asyncio.BaseTransport], int]:
+    """A function that asks the kernel for the size of a queue of a socket, by the name of its ioctl."""
+    # Windows has neither module, and there the sizes are not known.
+    if importlib.util.find_spec("fcntl") is None or importlib.util.find_spec("termios") is None:
+        return lambda transport: 0
+    ioctl: Any = importlib.import_module("fcntl").ioctl
+    request: int | None = getattr(importlib.import_module("termios"), name, None)
+    if request is None:
+        return lambda transport: 0
+
+    def queue_size(transport: asyncio.BaseTransport) -> int:
+        sock = transport.get_extra_info("socket")
+        try:
+            return int.from_bytes(ioctl(sock.fileno(), request, bytes(4)), sys.byteorder)
+        except (AttributeError, OSError, ValueError):
+            return 0
+
+    return queue_size
+
+
+_output_size = _make_queue_size("TIOCOUTQ")
+_input_size = _make_queue_size("FIONREAD")
+
+
+def unsent_by_kernel(transport: asyncio.BaseTransport) -> int:
+    """How many bytes the kernel has taken for a connection that its peer has not confirmed; 0 where it won't say."""
+    return _output_size(transport)
+
+
+def unread_in_kernel(transport: asyncio.BaseTransport) -> int:
+    """How many bytes have come on a connection that were not read yet; 0 where the kernel won't say."""
+    return _input_size(transport)
+
+
+def is_uvloop(loop: asyncio.AbstractEventLoop) -> bool:
+    """Whether the event loop is uvloop's."""
+    return type(loop).__module__.startswith("uvloop")
+
+
+def writelines_pauses(version: tuple[int, ...]) -> bool:
+    """Whether asyncio's writelines() tells the protocol to pause when the client does not read.
+
+    It forgot to in Python 3.12.0 to 3.12.8 and 3.13.0 to 3.13.1 (CVE-2024-12254): memory would have no bound.
+    """
+    return not ((3, 12, 0) <= version < (3, 12, 9) or (3, 13, 0) <= version < (3, 13, 2))
