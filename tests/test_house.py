@@ -2,7 +2,7 @@
 
 The rooms import in one direction only, as `LEVELS` says; imports that only type checkers carry out count as others do.
 Rooms on one level do not know each other. The root of the package hands out the public names and may know every room,
-but touches the worker only when one of its classes is asked for.
+but loads the core alone until another is asked for.
 """
 
 from __future__ import annotations
@@ -136,7 +136,7 @@ def is_allowed(found: Import) -> bool:
     if importer == imported:
         return True
     if importer == ROOT:
-        return not (imported in ("worker", "cli", "__main__") and found.at_load)
+        return not found.at_load or imported == "core"
     if imported == ROOT:
         # Only the outermost rooms may take something from the root (its version, say): the others are below it.
         return LEVEL_OF[importer] == 0
@@ -265,12 +265,14 @@ class TestImports:
     def test_a_wrong_arrow_is_found(self, name: str, source: str) -> None:
         assert wrong(name, source)
 
-    def test_the_root_knows_the_worker_only_lazily(self) -> None:
+    def test_the_root_knows_the_rooms_only_lazily(self) -> None:
         lazily = "def __getattr__(name):\n    from uvicorn_worker import worker"
         for_types = "if TYPE_CHECKING:\n    from uvicorn_worker.worker import UvicornWorker"
         assert not wrong(ROOT, lazily, is_package=True)
         assert not wrong(ROOT, for_types, is_package=True)
-        assert wrong(ROOT, "from .worker import UvicornWorker", is_package=True)
+        assert not wrong(ROOT, "from .core.config import Config", is_package=True)
+        for at_once in ("from .worker import UvicornWorker", "from .server import Server"):
+            assert wrong(ROOT, at_once, is_package=True)
 
     def test_gunicorn_is_imported_on_its_side_only(self) -> None:
         importers = {room(found.importer) for found in IMPORTS if top(found.imported) == "gunicorn"}
@@ -387,21 +389,6 @@ class TestKnown:
     def test_assigned(self) -> None:
         assigned = {a for name, tree in TREES.items() if room(name) != "core" for a in assigned_to_runtime(tree)}
         assert KNOWN_ASSIGNED - assigned == set()
-
-
-class TestPublicNames:
-    def test_they_are_these(self) -> None:
-        assert uvicorn_worker.__all__ == ["Config", "Server", "UvicornH2CWorker", "UvicornH11Worker", "UvicornWorker"]
-
-    def test_each_of_them_is_there(self) -> None:
-        assert all(isinstance(getattr(uvicorn_worker, name), type) for name in uvicorn_worker.__all__)
-
-    def test_another_name_is_an_attribute_error(self) -> None:
-        with pytest.raises(AttributeError, match="UvicornH3Worker"):
-            _ = uvicorn_worker.UvicornH3Worker
-
-    def test_the_package_says_that_it_is_typed(self) -> None:
-        assert (PACKAGE / "py.typed").exists()
 
 
 def requirements() -> list[Requirement]:

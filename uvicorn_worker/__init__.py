@@ -1,6 +1,6 @@
 """ASGI workers for Gunicorn around an embedded asyncio server core.
 
-All but `Config` are resolved on first use, so that `Config` and `Server` can be used without Gunicorn,
+The server and the workers are resolved on first use, so that `Config` and `Server` can be used without Gunicorn,
 `UvicornH11Worker` where no C extension is installed, and each room without those above it.
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from uvicorn_worker.core.config import Config
+from uvicorn_worker.core.errors import AppLoadError, ConfigError, LifespanError, UvicornWorkerError
 
 if TYPE_CHECKING:
     from uvicorn_worker.server import Server
@@ -16,7 +17,17 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-__all__ = ["Config", "Server", "UvicornH2CWorker", "UvicornH11Worker", "UvicornWorker"]
+__all__ = [
+    "AppLoadError",
+    "Config",
+    "ConfigError",
+    "LifespanError",
+    "Server",
+    "UvicornH2CWorker",
+    "UvicornH11Worker",
+    "UvicornWorker",
+    "UvicornWorkerError",
+]
 
 
 def __getattr__(name: str) -> Any:

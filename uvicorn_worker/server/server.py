@@ -127,8 +127,8 @@ class Server:
     async def serve(self, sockets: Sequence[socket.socket] | None = None) -> None:
         """Serve on bound stream sockets until `should_exit`; SIGINT and SIGTERM are handled meanwhile.
 
-        Raises `ConfigError` when the TLS options can't be used, `LifespanError` when the application's startup fails,
-        and what its import raises.
+        Raises `ConfigError` when the TLS options can't be used, `AppLoadError` for a name that leads to no application,
+        `LifespanError` when the application's startup fails, and what its import raises.
         """
         if not sockets:
             raise ConfigError("Server.serve: sockets must be a list of one bound socket or more")
