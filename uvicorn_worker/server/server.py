@@ -61,6 +61,8 @@ class Server:
         self.started = False
         self.exit_by = math.inf
         """When the process is to be gone, as `time.monotonic()`; known from the beginning of `shutdown()` on."""
+        self.holds_exit: Callable[[], bool] | None = None
+        """Asked where a signal asks for a graceful exit: whether that is put off; who says so sees to `should_exit`."""
         self.runtime: Runtime
         self.acceptor: Acceptor
         self._should_exit = False
@@ -113,7 +115,7 @@ class Server:
         """
         if self.should_exit and sig == signal.SIGINT:
             self.force_exit = True
-        else:
+        elif self.should_exit or self.holds_exit is None or not self.holds_exit():
             self._signalled = True
             self.should_exit = True
 

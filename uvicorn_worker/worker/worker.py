@@ -37,6 +37,7 @@ from uvicorn_worker.worker.settings import check_overrides, config_from_settings
 from uvicorn_worker.worker.ssl_context import context_factory
 from uvicorn_worker.worker.stall_watch import StallWatch, describe_stall, enable_trace
 from uvicorn_worker.worker.statsd import never_wait
+from uvicorn_worker.worker.succession import Succession
 
 if TYPE_CHECKING:
     from gunicorn.config import Config as GunicornConfig
@@ -83,7 +84,7 @@ class UvicornWorker(Worker):
 
     # When the next heartbeat is due, and until when the start may go without any; by the monotonic clock.
     _notify_at = _quiet_until = 0.0
-    _reloading = _aborted = False
+    _reloading = _aborted = _held = False
 
     # Before the fork ---------------------------------------------------------------------------------
 
@@ -137,8 +138,9 @@ class UvicornWorker(Worker):
             overrides.update(vars(ancestor).get("CONFIG_KWARGS", {}))
         return overrides
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+    def __init__(self, age: int, ppid: int, sockets: Any, app: Any, timeout: float, cfg: GunicornConfig, log: Any):
+        self._succession = Succession(age, cfg.workers)
+        super().__init__(age, ppid, sockets, app, timeout, cfg, log)
         # Where Gunicorn opens sockets for each worker (reuse_port), it puts them in the place of these after the fork.
         self._shared = self.sockets
         self._early_signals: list[int] = []
@@ -155,7 +157,7 @@ class UvicornWorker(Worker):
         # Until ours are set, signals would go to the handlers of the master, which are forked with it: a worker that
         # is told to stop in its first moment would not hear it, and be killed at the end of graceful_timeout.
         for sig in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
-            signal.signal(sig, lambda number, _: self._early_signals.append(number))
+            signal.signal(sig, self._keep_signal)
         try:
             config = config_from_settings(
                 self.cfg, _not_loaded, self.max_requests, self._overrides(), defaults=self._DEFAULTS
@@ -167,6 +169,7 @@ class UvicornWorker(Worker):
         adopt_loggers(self.log, self.cfg, config)
         never_wait(self.log)
         self.server = Server(config)
+        self.server.holds_exit = self._holds_exit
         timeout = self.cfg.timeout
         self._notify_interval = config.timeout_notify or min(_HEARTBEAT, timeout / 4 if timeout else _HEARTBEAT)
         if config.timeout_startup is not None:
@@ -176,6 +179,11 @@ class UvicornWorker(Worker):
         asyncio.set_event_loop(self.loop)
         self.loop.set_exception_handler(_report_unless_exit)
         super().init_process()
+
+    def _keep_signal(self, sig: int, frame: FrameType | None) -> None:
+        """A signal before our handlers are set: they get it then, and older workers see at once that it came."""
+        self._early_signals.append(sig)
+        self._succession.told()
 
     def load_wsgi(self) -> None:
         """Load the application as Gunicorn does; it was loaded before the fork if preload_app is set."""
@@ -211,7 +219,10 @@ class UvicornWorker(Worker):
     def _boot_failed(self, message: str, code: int, exc: BaseException | None = None) -> NoReturn:
         """End this process so that the master ends, with one report however many workers fail."""
         token = UvicornWorker._token
-        if token is not None and not token.take():
+        reports = token is None or token.take()
+        if self._succession.spares_the_master():
+            self._leave_to_others(message, reports, exc)
+        if token is not None and not reports:
             deadline = time.monotonic() + _WAIT_FOR_MASTER
             while not self.server.should_exit and self.ppid == os.getppid() and time.monotonic() < deadline:
                 self.notify()
@@ -224,6 +235,40 @@ class UvicornWorker(Worker):
         if token is not None:
             token.wait_for_forks()
         sys.exit(code)
+
+    def _leave_to_others(self, message: str, reports: bool, exc: BaseException | None) -> NoReturn:
+        """A worker that can't boot while others serve is no reason to end the service."""
+        pause = self._succession.failed(reports)
+        if reports:
+            self.log.error("%s. Other workers serve on; this one leaves after %g s.", message, pause, exc_info=exc)
+        deadline = time.monotonic() + pause
+        while not self.server.should_exit and self.ppid == os.getppid() and time.monotonic() < deadline:
+            self.notify()
+            time.sleep(0.05)
+        if reports and UvicornWorker._token is not None:
+            UvicornWorker._token.give_back()
+        sys.exit(0)
+
+    @property
+    def age(self) -> int:
+        """By which the master tells who is older; that of a new worker where this one stays in its place."""
+        return self._succession.age
+
+    @age.setter
+    def age(self, value: int) -> None:
+        """Set once, by Gunicorn's base class."""
+
+    @property
+    def pid(self) -> int | str:
+        """The process; a word in brackets before the fork."""
+        return self._pid
+
+    @pid.setter
+    def pid(self, value: int | str) -> None:
+        """Set by the master on both sides of the fork."""
+        self._pid = value
+        if isinstance(value, int):
+            self._succession.forked(value)
 
     @property
     def nr(self) -> int:
@@ -269,7 +314,9 @@ class UvicornWorker(Worker):
         except Exception as exc:  # noqa: BLE001 - reported, and the master ends
             self._boot_failed(f"The application can't be started: {exc}", Arbiter.WORKER_BOOT_ERROR, exc)
         if self.server.started:
+            self._succession.serving()
             await self.server.wait_for_exit()
+            self._succession.ends()
             # The server accepts from duplicates: as long as ours were open, clients would queue up in vain.
             for listener in self.sockets:
                 listener.close()
@@ -289,6 +336,25 @@ class UvicornWorker(Worker):
         if not self.alive:
             self._reloading = True
             self.server.should_exit = True
+
+    def _holds_exit(self) -> bool:
+        """Whether TERM is put off, since the worker that takes this one's place does not serve yet."""
+        if not self._succession.holds():
+            self._succession.told()
+            return False
+        if not self._held:
+            self._held = True
+            self.log.info("Told to leave: serving on until a new worker has started.")
+            self.loop.call_soon_threadsafe(self._succession.watch, self.loop, self._let_go, self.log)
+        return True
+
+    def _let_go(self, stays: bool) -> None:
+        """What TERM asked for is done, or not at all."""
+        self._held = False
+        if not stays:
+            self._succession.told()
+            self.server.holds_exit = None
+            self.server.handle_exit(signal.SIGTERM, None)
 
     def _close_loop(self) -> None:
         loop = self.loop
