@@ -208,7 +208,7 @@ class TestExhaustion:
 class TestSharing:
     """What is left to other workers that wait for the same socket."""
 
-    def accepting(self, run: Run, queued: int, *, exclusive: bool) -> list[int]:
+    def accepting(self, run: Run, queued: int, *, own: bool) -> list[int]:
         """How many connections are accepted at once, each time, of a queue of so many."""
         batches: list[int] = []
 
@@ -219,7 +219,7 @@ class TestSharing:
             sock = listen()
             sock.listen(200)
             clients = [socket.create_connection(sock.getsockname()) for _ in range(queued)]
-            acceptor = Acceptor(runtime, factory, exclusive=exclusive)
+            acceptor = Acceptor(runtime, factory)
             accept = acceptor._accept_some
 
             def count(listener: socket.socket) -> None:
@@ -228,7 +228,7 @@ class TestSharing:
                 batches.append(acceptor.pending - before)
 
             acceptor._accept_some = count  # type: ignore[method-assign]
-            acceptor.listen(sock)
+            acceptor.listen(sock, own=own)
             await until(lambda: len(runtime.connections) == queued)
             acceptor.close()
             for connection in list(runtime.connections):
@@ -242,15 +242,15 @@ class TestSharing:
         return [batch for batch in batches if batch]
 
     def test_a_burst_is_taken_in_small_parts(self, run: Run) -> None:
-        assert self.accepting(run, 18, exclusive=False) == [4, 4, 4, 4, 2]
+        assert self.accepting(run, 18, own=False) == [4, 4, 4, 4, 2]
 
     def test_a_flood_in_larger_ones(self, run: Run) -> None:
-        batches = self.accepting(run, 100, exclusive=False)
+        batches = self.accepting(run, 100, own=False)
         assert batches[:7] == [4] * 6 + [8]
         assert sum(batches) == 100
 
     def test_a_queue_that_nobody_else_reads_is_taken_as_it_comes(self, run: Run) -> None:
-        assert self.accepting(run, 100, exclusive=True) == [64, 36]
+        assert self.accepting(run, 100, own=True) == [64, 36]
 
 
 class TestMakingConnections:

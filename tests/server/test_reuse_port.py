@@ -39,7 +39,7 @@ def deafen(sock: socket.socket) -> None:
 
 async def started(sock: socket.socket, app: App) -> Server:
     server = Server(Config(app=app, timeout_drain_idle=0.2))
-    await server.startup(app, [sock], exclusive=True)
+    await server.startup(app, [], own=[sock])
     return server
 
 
@@ -85,6 +85,59 @@ def test_no_request_is_lost_when_one_of_two_leaves(run: Run) -> None:
         await stopped(staying, second)
 
     run(main())
+
+
+def test_while_one_leaves_the_first_of_the_group_gets_what_comes(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody has to send a SYN again, and afterwards connections are spread over the group."""
+    monkeypatch.setattr(acceptor, "kernel_migrates", lambda: False)
+    monkeypatch.setattr(acceptor, "SETTLE_SECONDS", 0.5)
+
+    async def main() -> None:
+        kept = member()
+        kept.listen()
+        address = kept.getsockname()
+        leaving, staying = member(address[1]), member(address[1])
+        first, second = Server(Config(app=hello, lifespan="off")), Server(Config(app=hello, lifespan="off"))
+        await first.startup(hello, [kept], own=[leaving])
+        await second.startup(hello, [kept], own=[staying])
+        leaving.close()
+        first.should_exit = True
+        stopping = asyncio.ensure_future(first.shutdown())
+        await asyncio.sleep(0)
+        for _ in range(40):
+            peer = await asyncio.wait_for(Peer.connect(kept), 0.4)
+            assert (await peer.ask(get("/", "Connection: close"))).status == 200
+        assert not stopping.done()
+        await stopping
+        assert staying.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
+        # None of those of now is for a socket that is gone, and not all of them are for the first.
+        kept.setblocking(False)
+        second.acceptor._pause()
+        clients = [socket.create_connection(address) for _ in range(40)]
+        own = 0
+        staying.setblocking(False)
+        for sock in (staying, kept):
+            while True:
+                try:
+                    sock.accept()[0].close()
+                except BlockingIOError:
+                    break
+                own += sock is staying
+        assert 0 < own < 40
+        for client in clients:
+            client.close()
+        second.force_exit = True
+        await second.shutdown()
+        for sock in (staying, kept):
+            sock.close()
+
+    run(main())
+
+
+def test_the_kernel_is_asked_in_vain(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as sock:
+        reuse_port.spread_by_hash(sock)
+        assert not reuse_port.steer_to_first(sock)
 
 
 def test_a_handshake_under_way_comes_to_its_end(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

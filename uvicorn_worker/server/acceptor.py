@@ -19,7 +19,7 @@ import errno
 import logging
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 from uvicorn_worker.core.address import Endpoints
@@ -27,7 +27,13 @@ from uvicorn_worker.core.runtime import Runtime
 from uvicorn_worker.core.watched import watched
 from uvicorn_worker.proxies.proxy_protocol import receive_endpoints
 from uvicorn_worker.proxies.trust import Trust
-from uvicorn_worker.server.reuse_port import SETTLE_SECONDS, kernel_migrates, refuse_handshakes
+from uvicorn_worker.server.reuse_port import (
+    SETTLE_SECONDS,
+    kernel_migrates,
+    refuse_handshakes,
+    spread_by_hash,
+    steer_to_first,
+)
 from uvicorn_worker.tls.contexts import TlsContexts, handshake_options
 
 __all__ = ["Acceptor"]
@@ -61,7 +67,7 @@ class Acceptor:
     """Accepts on duplicates of listening sockets, and makes a connection of each socket that it gets.
 
     `factory` makes the protocol of a connection, of the `Endpoints` that a proxy has told where it has.
-    `exclusive` says that nobody else reads the sockets' queues (SO_REUSEPORT): at the end they must be empty.
+    Of a socket that is `own` (SO_REUSEPORT) nobody else reads the queue: at the end it must be empty.
     """
 
     def __init__(
@@ -70,7 +76,6 @@ class Acceptor:
         factory: Callable[..., asyncio.Protocol],
         *,
         tls: TlsContexts | None = None,
-        exclusive: bool = False,
     ) -> None:
         config = runtime.config
         self.tls = tls
@@ -81,11 +86,12 @@ class Acceptor:
         self._loop = runtime.loop
         self._log = logging.getLogger("uvicorn.error")
         self._factory = factory
-        self._exclusive = exclusive
         self._limit = config.limit_connections or sys.maxsize
         self._listeners: list[socket.socket] = []
+        # Those of them that nobody else reads.
+        self._own: set[socket.socket] = set()
         self._reading = False
-        self._per_turn = MOST_PER_TURN if exclusive else FEWEST_PER_TURN
+        self._per_turn = FEWEST_PER_TURN
         self._full_turns = 0
         self._resting = False
         self._watching = False
@@ -101,15 +107,17 @@ class Acceptor:
         """How many sockets were accepted and are no connections of the runtime yet."""
         return len(self._connecting) - self._reading_headers
 
-    def listen(self, sock: socket.socket) -> None:
-        """Accept from a duplicate of `sock`, so that closing it leaves the caller's own open."""
-        own = sock.dup()
-        own.setblocking(False)
+    def listen(self, sock: socket.socket, *, own: bool = False) -> None:
+        """Accept from a duplicate of `sock`, so that closing it leaves the caller's open."""
+        listener = sock.dup()
+        listener.setblocking(False)
         # Again where it listens already: with the backlog of the configuration.
-        own.listen(self._runtime.config.backlog)
-        self._listeners.append(own)
+        listener.listen(self._runtime.config.backlog)
+        self._listeners.append(listener)
+        if own:
+            self._own.add(listener)
         if self._reading:
-            self._loop.add_reader(own.fileno(), self._accept_some, own)
+            self._loop.add_reader(listener.fileno(), self._accept_some, listener)
         else:
             self._resume()
 
@@ -117,17 +125,18 @@ class Acceptor:
 
     def _accept_some(self, listener: socket.socket) -> None:
         """Connections wait in the queue of `listener`."""
-        for _ in range(self._per_turn):
+        own = listener in self._own
+        for _ in range(MOST_PER_TURN if own else self._per_turn):
             if self._full:
                 self._pause()
                 self._watch()
                 return
             if not self._accept(listener):
-                if not self._exclusive:
+                if not own:
                     self._full_turns = 0
                     self._per_turn = max(self._per_turn // 2, FEWEST_PER_TURN)
                 return
-        if not self._exclusive:
+        if not own:
             self._rest()
 
     def _rest(self) -> None:
@@ -255,11 +264,25 @@ class Acceptor:
 
     async def stop(self) -> None:
         """Accept what is in the queues, at the limit too, and close the sockets."""
-        if self._exclusive and not kernel_migrates() and sum(map(refuse_handshakes, self._listeners)):
-            self._limit = sys.maxsize
-            self._room()
-            await asyncio.sleep(SETTLE_SECONDS)
-        listeners = self._detach()
+        shared = [listener for listener in self._listeners if listener not in self._own]
+        if self._own and not kernel_migrates():
+            if shared:
+                # The first of a group is the one that the master made, before it forked.
+                for listener in self._own:
+                    steer_to_first(listener)
+            if sum(map(refuse_handshakes, self._own)):
+                self._limit = sys.maxsize
+                self._room()
+                await asyncio.sleep(SETTLE_SECONDS)
+        # Our own first: as soon as they are gone, connections are spread over the group again.
+        await self._empty(self._detach(self._own))
+        if self._own:
+            for listener in shared:
+                spread_by_hash(listener)
+        await self._empty(self._detach(self._listeners))
+
+    async def _empty(self, listeners: list[socket.socket]) -> None:
+        """Accept what is in their queues, and close them."""
         for _ in range(STOP_RETRIES):
             listeners = [listener for listener in listeners if not self._emptied(listener)]
             if not listeners:
@@ -271,13 +294,14 @@ class Acceptor:
 
     def close(self) -> None:
         """Close the sockets, whatever is in their queues."""
-        for listener in self._detach():
+        for listener in self._detach(self._listeners):
             listener.close()
 
-    def _detach(self) -> list[socket.socket]:
-        """Accept no more by ourselves; gives the sockets."""
+    def _detach(self, these: Collection[socket.socket]) -> list[socket.socket]:
+        """Accept no more by ourselves; gives those of the sockets that were listened on."""
         self._pause()
-        listeners, self._listeners = self._listeners, []
+        listeners = [listener for listener in self._listeners if listener in these]
+        self._listeners = [listener for listener in self._listeners if listener not in these]
         if self._retry is not None:
             self._retry.cancel()
             self._retry = None

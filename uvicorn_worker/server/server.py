@@ -72,7 +72,7 @@ class Server:
         self._quick = asyncio.Event()
         self._changed = asyncio.Event()
         self._lifespan: Lifespan | None = None
-        self._exclusive = False
+        self._only_own = False
         self._memory: MemoryWatch | None = None
         self._tls: TlsContexts | None = None
         self._ticker: Ticker | None = None
@@ -164,13 +164,13 @@ class Server:
         sockets: Sequence[socket.socket],
         *,
         access: Callable[[], AccessHook | None] | None = None,
-        exclusive: bool = False,
+        own: Sequence[socket.socket] = (),
     ) -> None:
         """Run the lifespan startup, then begin to accept; raises `ConfigError` and `LifespanError`.
 
         `access` is asked for what is called for each response, once the application has started: applications
-        change loggers. `exclusive` says that no other process has these sockets: what is in their queues is lost
-        with them.
+        change loggers. `own` are listening sockets, too, which no other process has (SO_REUSEPORT): what is in their
+        queues would be lost with them.
         """
         config = self.config
         loop = self._loop = asyncio.get_running_loop()
@@ -200,10 +200,13 @@ class Server:
             self._memory = MemoryWatch(config.limit_max_memory, self._memory_full)
             self._memory.start(loop)
         self._ticker = Ticker(loop, runtime.count_tick, self._on_tick)
-        self._exclusive = exclusive
-        self.acceptor = Acceptor(runtime, factory, tls=self._tls, exclusive=exclusive)
+        # Where nobody else would be there for new connections once ours are closed.
+        self._only_own = bool(own) and not sockets
+        self.acceptor = Acceptor(runtime, factory, tls=self._tls)
         for sock in sockets:
             self.acceptor.listen(sock)
+        for sock in own:
+            self.acceptor.listen(sock, own=True)
         self.started = True
 
     async def _start_lifespan(self, lifespan: Lifespan) -> None:
@@ -267,7 +270,7 @@ class Server:
         drain = Drain(self.runtime, self.acceptor, schedule, self._changed, lambda: self._force_exit)
         if self._signalled:
             await drain.delay(config.timeout_drain_delay)
-        await drain.run(replaced_later=self._exclusive and not self._signalled)
+        await drain.run(replaced_later=self._only_own and not self._signalled)
         if not self._force_exit and self._lifespan is not None:
             await self._shut_down_lifespan(self._lifespan, schedule)
         self._stop_ticking()

@@ -32,6 +32,7 @@ from uvicorn_worker.worker.error_page import failure_app, files_of
 from uvicorn_worker.worker.exit import leave_in_time
 from uvicorn_worker.worker.failure_token import FailureToken
 from uvicorn_worker.worker.hooks import with_hooks
+from uvicorn_worker.worker.kept_listener import keep_listening
 from uvicorn_worker.worker.loggers import adopt_loggers
 from uvicorn_worker.worker.settings import check_overrides, config_from_settings, outer_options
 from uvicorn_worker.worker.ssl_context import context_factory
@@ -112,8 +113,6 @@ class UvicornWorker(Worker):
         except ConfigError as exc:
             # Gunicorn prints this as one line and exits.
             raise RuntimeError(str(exc)) from None
-        if say is not None and cfg.reuse_port and cfg.workers == 1:
-            say("reuse_port with one worker: nobody listens while that worker is replaced. Turn reuse_port off.")
         if say is not None and context_factory(cfg) is not None and not tls_is_on(config):
             say("Gunicorn setting ssl_context: the hook is not called, since without certfile plain HTTP is served")
 
@@ -141,6 +140,7 @@ class UvicornWorker(Worker):
     def __init__(self, age: int, ppid: int, sockets: Any, app: Any, timeout: float, cfg: GunicornConfig, log: Any):
         self._succession = Succession(age, cfg.workers)
         super().__init__(age, ppid, sockets, app, timeout, cfg, log)
+        keep_listening(self.sockets, self.cfg, self.log)
         # Where Gunicorn opens sockets for each worker (reuse_port), it puts them in the place of these after the fork.
         self._shared = self.sockets
         self._early_signals: list[int] = []
@@ -318,16 +318,16 @@ class UvicornWorker(Worker):
             await self.server.wait_for_exit()
             self._succession.ends()
             # The server accepts from duplicates: as long as ours were open, clients would queue up in vain.
-            for listener in self.sockets:
+            for listener in [*self.sockets, *self._shared]:
                 listener.close()
         await self.server.shutdown(_RELOAD_SECONDS if self._reloading else None)
 
     async def _startup(self) -> None:
         await self.server.startup(
             with_hooks(self.wsgi, self),
-            [listener.sock for listener in self.sockets],
+            [listener.sock for listener in self._shared],
             access=lambda: access_hook(self.log, self.cfg, self.server.config),
-            exclusive=self.sockets is not self._shared,
+            own=[] if self.sockets is self._shared else [listener.sock for listener in self.sockets],
         )
 
     def _reload_asked(self) -> None:

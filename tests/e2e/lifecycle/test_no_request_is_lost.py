@@ -51,6 +51,24 @@ def test_max_requests(serve: Serve, worker: str) -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere it is one process that gets the connections")
+@pytest.mark.parametrize("workers", [1, 2])
+def test_max_requests_with_sockets_of_their_own(serve: Serve, workers: int) -> None:
+    """Somebody listens, also when the only worker is replaced."""
+    with socket.socket() as reserved:
+        reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        reserved.bind(("127.0.0.1", 0))
+        address = reserved.getsockname()
+        options = ("--reuse-port", "--max-requests", "100", "--max-requests-jitter", "20")
+        bind = f"127.0.0.1:{address[1]}"
+        server = serve("lifecycle_app:app", *options, worker=HTTPTOOLS, workers=workers, bind=bind)
+        started(server, workers)
+        with Load(address) as load:
+            until(lambda: len(server.events("shutdown")) >= 3 or load.failed, "three recycled workers")
+            load.stop()
+        assert "reuse_port with one worker" not in server.log
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere it is one process that gets the connections")
 def test_hup_with_sockets_of_their_own(serve: Serve, worker: str) -> None:
     with socket.socket() as reserved:
         # Bound and not listening: nobody else gets the port, and no connection comes here.
