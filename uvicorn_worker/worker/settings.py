@@ -129,7 +129,7 @@ HONOURED = {
     "reload": "each change of a file restarts the worker; an application that can't be loaded is shown as a page",
     "reload_engine": "see `reload`",
     "reload_extra_files": "see `reload`",
-    "reuse_port": "each worker has a listening socket, and an accept queue, of its own",
+    "reuse_port": "each worker has a listening socket, and an accept queue, of its own; one more stays with the master",
     "raw_env": "also a place for `UVICORN_*` options: `--env UVICORN_WS=none`",
     "chdir": "also where pyproject.toml is looked for",
     "worker_tmp_dir": "where the heartbeat file lives",
