@@ -15,6 +15,7 @@ from uvicorn_worker.http2.engine.limits import (
     CONTINUATION_LIMIT,
     CONTROL_BURST,
     CONTROL_PER_TICK,
+    CONTROL_SAVED,
     HEADER_LIST_SLACK,
     RESET_BURST,
     RESET_PER_TICK,
@@ -22,6 +23,7 @@ from uvicorn_worker.http2.engine.limits import (
 )
 
 ROUNDS = CONTROL_BURST * 3
+MORE = RESET_BURST + 200
 
 
 def rounds(side: Pair, make: Callable[[int], bytes], most: int = ROUNDS, each: int = 1) -> int:
@@ -41,18 +43,53 @@ class TestResets:
     def test_rapid_reset(self, pair: Connect) -> None:
         side = pair()
         client = side.client
-        count = rounds(side, lambda n: client.request(b"/", stream_id=2 * n + 1) + client.reset(2 * n + 1))
+        count = rounds(side, lambda n: client.request(b"/", stream_id=2 * n + 1) + client.reset(2 * n + 1), MORE)
         assert count == RESET_BURST
 
     def test_streams_that_the_client_makes_us_reset(self, pair: Connect) -> None:
         side = pair()
         client = side.client
-        count = rounds(side, lambda n: client.request(b"/", stream_id=2 * n + 1) + client.window(0, 2 * n + 1))
+        count = rounds(side, lambda n: client.request(b"/", stream_id=2 * n + 1) + client.window(0, 2 * n + 1), MORE)
         assert count == RESET_BURST
+
+    def test_a_neighbour_outlives_three_thousand_cancelled_calls(self, pair: Connect) -> None:
+        side = pair()
+        side.deliver(side.client.request(b"/", stream_id=1))
+        count = rounds(
+            side, lambda n: side.client.request(b"/", stream_id=2 * n + 3) + side.client.reset(2 * n + 3), 3000
+        )
+        assert count == 3000
+        side.engine.respond(1, 200, [], b"ok")
+        side.pull()
+        assert side.client.streams[1].whole
+
+    def test_streams_without_an_end_may_be_left(self, pair: Connect) -> None:
+        """A response that has begun and never ends: who leaves it has no other way than RST_STREAM."""
+        side = pair()
+
+        def left(number: int) -> bytes:
+            if number:
+                side.engine.send_headers(2 * number - 1, 200, [], False)
+            return side.client.request(b"/", stream_id=2 * number + 1) + side.client.reset(max(1, 2 * number - 1))
+
+        assert rounds(side, left, MORE) == MORE
+
+    def test_streams_that_end_well_make_up_for_some(self, pair: Connect) -> None:
+        side = pair()
+
+        def reset_each_second(number: int) -> bytes:
+            if number:
+                side.engine.respond(4 * number - 3, 200, [], b"ok")
+            both = side.client.request(b"/", stream_id=4 * number + 1) + side.client.request(
+                b"/", stream_id=4 * number + 3
+            )
+            return both + side.client.reset(4 * number + 3)
+
+        assert rounds(side, reset_each_second, MORE) == MORE
 
     def test_malformed_requests(self, pair: Connect) -> None:
         side = pair()
-        count = rounds(side, lambda n: side.client.request(b"/", (b"te", b"x"), stream_id=2 * n + 1))
+        count = rounds(side, lambda n: side.client.request(b"/", (b"te", b"x"), stream_id=2 * n + 1), MORE)
         assert count == RESET_BURST
 
     def test_time_gives_some_back(self, pair: Connect) -> None:
@@ -145,6 +182,66 @@ class TestControlFrames:
             return side.client.window(1, 1)
 
         assert rounds(side, dribbled) <= CONTROL_BURST * 1.1
+
+    def test_small_messages_may_be_answered_each(self, pair: Connect) -> None:
+        """As gRPC does over one stream: 50 bytes, to which two WINDOW_UPDATEs and a PING come, and 50 bytes more."""
+        side = pair()
+        side.deliver(side.client.request(b"/", end=False))
+        side.engine.send_headers(1, 200, [], False)
+
+        def answered(number: int) -> bytes:
+            side.engine.acknowledge(1, 50)
+            side.engine.send_data(1, bytes(50), False)
+            opened = side.client.window(50) + side.client.window(50, 1) + side.client.ping()
+            return opened + side.client.data(1, bytes(50))
+
+        assert rounds(side, answered) == ROUNDS
+
+    def test_a_client_that_was_away_may_answer_all_at_once(self, pair: Connect) -> None:
+        """Twelve streams of tokens, 50 a second each; the client reads what has come in five seconds."""
+        side = pair()
+        side.deliver(*[side.client.request(b"/", stream_id=number) for number in range(1, 24, 2)])
+        for number in range(1, 24, 2):
+            side.engine.send_headers(number, 200, [], False)
+        for _ in range(10):
+            for number in range(1, 24, 2):
+                for _ in range(25):
+                    side.engine.send_data(number, b"data: x\n\n", False)
+            side.engine.tick()
+        opened = [side.client.window(9) + side.client.window(9, number) for number in range(1, 24, 2)]
+        assert side.deliver(*opened * 250)[-1].__class__ is not ConnectionFailed
+
+    def test_what_was_earned_has_a_bound(self, pair: Connect) -> None:
+        side = pair()
+        side.deliver(side.client.request(b"/"))
+        side.engine.send_headers(1, 200, [], False)
+        for _ in range(CONTROL_SAVED):
+            side.engine.send_data(1, b"x", False)
+        side.engine.tick()
+        side.pull()
+        count = rounds(side, lambda n: side.client.ping() * 500, each=500)
+        assert count == CONTROL_SAVED
+
+    def test_bodies_that_nobody_takes_earn_nothing(self, pair: Connect) -> None:
+        side = pair()
+        side.deliver(side.client.request(b"/", end=False))
+        side.engine.respond(1, 200, [], b"")
+
+        def sent(number: int) -> bytes:
+            side.engine.acknowledge(1, 1)
+            return side.client.data(1, b"x") + side.client.ping()
+
+        assert CONTROL_BURST <= rounds(side, sent) <= CONTROL_BURST + 10
+
+    def test_requests_that_the_protocol_refuses(self, pair: Connect) -> None:
+        side = pair()
+
+        def refused(number: int) -> bytes:
+            if number:
+                side.engine.reset(2 * number - 1, ErrorCode.REFUSED_STREAM)
+            return side.client.request(b"/", stream_id=2 * number + 1)
+
+        assert CONTROL_BURST * 0.9 <= rounds(side, refused) <= CONTROL_BURST * 1.1
 
     def test_requests_pay_for_what_comes_with_them(self, pair: Connect) -> None:
         side = pair()

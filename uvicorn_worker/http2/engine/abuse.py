@@ -8,8 +8,12 @@ from uvicorn_worker.http2.engine.events import Event, StreamReset
 from uvicorn_worker.http2.engine.limits import (
     ANSWER_BACKLOG,
     CONTROL_BURST,
+    CONTROL_PER_DATA,
+    CONTROL_PER_REQUEST,
     CONTROL_PER_TICK,
+    CONTROL_SAVED,
     RESET_BURST,
+    RESET_PER_STREAM,
     RESET_PER_TICK,
 )
 
@@ -29,7 +33,11 @@ class AbuseLimits:
 
     def tick(self) -> None:
         """See `Engine`."""
-        self._control = min(CONTROL_BURST, self._control + CONTROL_PER_TICK)
+        control = self._control
+        if control < CONTROL_BURST:
+            self._control = min(CONTROL_BURST, control + CONTROL_PER_TICK)
+        else:
+            self._control = min(CONTROL_SAVED, control)
         self._resets = min(RESET_BURST, self._resets + RESET_PER_TICK)
 
     def reset(self, stream_id: int, code: int) -> None:
@@ -47,6 +55,23 @@ class AbuseLimits:
         self._resets -= 1
         if self._resets < 0:
             raise Http2ConnectionError(ErrorCode.ENHANCE_YOUR_CALM, "too many streams were reset")
+
+    def _count_refusal(self) -> None:
+        """A request was let in and then refused by the protocol: it has earned nothing, and counts as a frame too many.
+
+        There may be nobody to raise anything to; `_check_control()` does, with the next request.
+        """
+        self._control -= CONTROL_PER_REQUEST + 1
+        self._answers += 1
+
+    def _check_control(self) -> None:
+        if self._control < 0:
+            raise Http2ConnectionError(ErrorCode.ENHANCE_YOUR_CALM, "too many requests after which nothing is served")
+
+    def _ended_well(self) -> None:
+        """A response is complete."""
+        self._control += CONTROL_PER_DATA
+        self._resets += RESET_PER_STREAM
 
     def _count_control(self) -> None:
         self._control -= 1

@@ -17,10 +17,12 @@ __all__ = [
     "CONTROL_PER_DATA",
     "CONTROL_PER_REQUEST",
     "CONTROL_PER_TICK",
+    "CONTROL_SAVED",
     "GAPS_REMEMBERED",
     "HEADER_LIST_SLACK",
     "RESETS_REMEMBERED",
     "RESET_BURST",
+    "RESET_PER_STREAM",
     "RESET_PER_TICK",
     "USEFUL_DATA",
     "WINDOW_STREAMS",
@@ -29,21 +31,28 @@ __all__ = [
 ]
 
 # Rapid reset (CVE-2023-44487) and its reversal, streams that the client makes us reset (CVE-2025-8671): so many streams
-# may end by RST_STREAM, either way, before the connection does; so many more with each tick (half a second).
-# REFUSED_STREAM does not count, since a client could not know better.
-RESET_BURST = 1000
-RESET_PER_TICK = 50
+# may end by RST_STREAM, either way, before the connection does; so many more with each tick (half a second), and for
+# each stream that ends well. A burst is what a client of many users, or one with deadlines, does in a bad second.
+# REFUSED_STREAM does not count, since a client could not know better, nor does the client's reset of a stream whose
+# response has begun: that is how streams end that have no end of their own.
+RESET_BURST = 4000
+RESET_PER_TICK = 100
+RESET_PER_STREAM = 1
 
 # Frames that carry nothing of a request, each of which costs us work: PING, SETTINGS, PRIORITY, PRIORITY_UPDATE,
 # WINDOW_UPDATE, RST_STREAM of streams that are gone, unknown types, and DATA without data that does not end the
-# stream. So many at once, and so many more for each tick, for each request, and for each DATA frame that is worth
-# its while, sent or received. Clients that measure the round trip send a PING for each DATA frame, and all of them
-# send one or two WINDOW_UPDATEs for it.
+# stream; a stream that is refused counts, too. So many at once, and so many more for each tick. All others must have a
+# cause in what the application does: so many for each request that is let in, for each DATA frame of a response, for
+# each piece of a body that is taken, and for each response that ends well. Clients that measure the round trip send a
+# PING for each DATA frame, however small, and all of them send one or two WINDOW_UPDATEs for it.
 CONTROL_BURST = 1000
 CONTROL_PER_TICK = 200
 CONTROL_PER_REQUEST = 4
 CONTROL_PER_DATA = 4
-# A DATA frame is worth its while from this size on, or if it ends the stream.
+# What was earned and not used is kept up to here, since a client that has read nothing for a while answers all at once.
+CONTROL_SAVED = 20000
+# A DATA frame that fills the client's window earns nothing below this size: a client that opens its window byte by
+# byte would live on what it has cut (data dribble, CVE-2019-9511).
 USEFUL_DATA = 256
 
 # Frames that answer the client's (PING and SETTINGS with ACK, RST_STREAM) and that wait for `data_to_send()`, which

@@ -85,6 +85,62 @@ async def grpc(scope: Any, receive: Any, send: Any) -> None:
     await send({"type": "http.response.trailers", "headers": status})
 
 
+async def talk(scope: Any, receive: Any, send: Any) -> None:
+    """A gRPC call that goes both ways: each message comes back by itself, as soon as it is there."""
+    headers = [(b"content-type", b"application/grpc")]
+    await send({"type": "http.response.start", "status": 200, "headers": headers, "trailers": True})
+    held, more = b"", True
+    while more:
+        event = await receive()
+        held += event.get("body", b"")
+        more = event.get("more_body", False)
+        while len(held) >= 5 and len(held) >= (size := 5 + int.from_bytes(held[1:5], "big")):
+            await send({"type": "http.response.body", "body": held[:size], "more_body": True})
+            held = held[size:]
+    await send({"type": "http.response.body"})
+    await send({"type": "http.response.trailers", "headers": [(b"grpc-status", b"0")]})
+
+
+async def tokens(scope: Any, receive: Any, send: Any) -> None:
+    """An event stream: as many events as the query says, and milliseconds between them."""
+    count, pause = map(int, scope["query_string"].split(b","))
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/event-stream")]})
+    for number in range(count):
+        await send({"type": "http.response.body", "body": b"data: %d\n\n" % number, "more_body": True})
+        await asyncio.sleep(pause / 1000)
+    await send({"type": "http.response.body"})
+
+
+async def stubborn(scope: Any, receive: Any, send: Any) -> None:
+    """Waits for five seconds, whoever leaves meanwhile; it can be cancelled."""
+    await asyncio.sleep(5)
+    await send({"type": "http.response.start", "status": 200})
+    await send({"type": "http.response.body", "body": b"at last"})
+
+
+async def images(scope: Any, receive: Any, send: Any) -> None:
+    """A page with two hundred images, which take a moment each."""
+    page = b"<!doctype html><title>images</title>" + b"".join(
+        b'<img src="/image?%s&%d">' % (scope["query_string"], number) for number in range(200)
+    )
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/html")]})
+    await send({"type": "http.response.body", "body": page})
+
+
+async def image(scope: Any, receive: Any, send: Any) -> None:
+    await asyncio.sleep(0.2)
+    headers = [(b"content-type", b"image/svg+xml"), (b"cache-control", b"no-store")]
+    svg = b'<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"></svg>'
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": svg})
+
+
+async def early(scope: Any, receive: Any, send: Any) -> None:
+    """Answers before it has read anything."""
+    await send({"type": "http.response.start", "status": 403})
+    await send({"type": "http.response.body", "body": b"no"})
+
+
 async def echo_texts(scope: Any, receive: Any, send: Any) -> None:
     await receive()
     await send({"type": "websocket.accept"})
@@ -98,6 +154,13 @@ VIEWS = {
     "/peak": peak,
     "/hinted": hinted,
     "/page": page,
+    "/tokens": tokens,
+    "/stubborn": stubborn,
+    "/images": images,
+    "/image": image,
+    "/early": early,
+    "/echo.Echo/Talk": talk,
+    "/echo.Echo/Stubborn": stubborn,
     "/echo.Echo/Unary": grpc,
     "/echo.Echo/Stream": grpc,
     "/echo.Echo/Fail": grpc,

@@ -68,13 +68,15 @@ __all__ = ["H2Engine"]
 class _Stream:
     """What is known of a stream beside h2."""
 
-    __slots__ = ("left", "local_done", "remote_done")
+    __slots__ = ("answered", "left", "local_done", "remote_done")
 
     def __init__(self, left: int | None, remote_done: bool) -> None:
         # What is left of the body by Content-Length.
         self.left = left
         self.remote_done = remote_done
         self.local_done = False
+        # Whether the head of the response was sent.
+        self.answered = False
 
 
 class H2Engine(AbuseLimits):
@@ -189,7 +191,9 @@ class H2Engine(AbuseLimits):
         elif kind == FrameType.CONTINUATION:
             self._read_continuation(frame, flags, stream_id, events)
         else:
-            self._count_control()
+            # A reset of a stream that is there is counted as such.
+            if kind != FrameType.RST_STREAM or stream_id not in self._streams:
+                self._count_control()
             self._read_control(frame, kind, flags, stream_id, events)
 
     def _read_control(self, frame: bytes, kind: int, flags: int, stream_id: int, events: list[Event]) -> None:
@@ -266,6 +270,7 @@ class H2Engine(AbuseLimits):
             self._end_with_trailers(stream_id, stream, events)
 
     def _begin_request(self, block: list[bytes], stream_id: int, end_stream: bool, events: list[Event]) -> None:
+        self._check_control()
         self._feed(whole_block(block, stream_id), events)
         if stream_id > self.last_stream_id + 2:
             note_gap(self._gaps, self.last_stream_id, stream_id)
@@ -334,9 +339,7 @@ class H2Engine(AbuseLimits):
                 reason = f"the body is {longer} than its content-length"
                 self._fail_stream(stream_id, ErrorCode.PROTOCOL_ERROR, reason, events)
                 return
-        if size >= USEFUL_DATA or end_stream:
-            self._control += CONTROL_PER_DATA
-        elif not size:
+        if not size and not end_stream:
             self._count_control()
         self._feed(frame, events)
         if padding:
@@ -385,7 +388,8 @@ class H2Engine(AbuseLimits):
             raise Http2ConnectionError(ErrorCode.PROTOCOL_ERROR, f"RST_STREAM on stream {stream_id}, which is idle")
         if stream_id not in self._streams:
             return
-        self._count_reset()
+        if not self._streams[stream_id].answered:
+            self._count_reset()
         # Given to h2 so that it forgets the stream.
         self._feed(reset_frame(stream_id, ErrorCode.CANCEL), [])
         self._forget(stream_id, False)
@@ -456,6 +460,7 @@ class H2Engine(AbuseLimits):
             self._forget(stream_id, False)
 
     def _local_ended(self, stream_id: int, stream: _Stream) -> None:
+        self._ended_well()
         stream.local_done = True
         if stream.remote_done:
             self._forget(stream_id, False)
@@ -474,6 +479,9 @@ class H2Engine(AbuseLimits):
             return
         self._conn.acknowledge_received_data(size, stream_id)
         self._collect()
+        stream = self._streams.get(stream_id)
+        if stream is not None and not stream.local_done:
+            self._control += CONTROL_PER_DATA
 
     # Send --------------------------------------------------------------------------------------------
 
@@ -491,6 +499,7 @@ class H2Engine(AbuseLimits):
         stream = self._streams.get(stream_id)
         if stream is None:
             return
+        stream.answered = status >= 200
         self._conn.send_headers(stream_id, [(b":status", b"%d" % status), *fields], end_stream)
         self._collect()
         if end_stream:
@@ -502,11 +511,12 @@ class H2Engine(AbuseLimits):
         if stream is None:
             return
         size = len(data)
-        if size > self.window(stream_id):
+        room = self.window(stream_id)
+        if size > room:
             raise ValueError(f"{size} bytes of DATA do not fit in the window")
         conn = self._conn
         most = conn.max_outbound_frame_size
-        if size >= USEFUL_DATA or end_stream:
+        if size >= USEFUL_DATA or 0 < size < room:
             self._control += CONTROL_PER_DATA * (1 + size // most)
         for at in range(0, size or 1, most):
             piece = bytes(data[at : at + most])
@@ -535,6 +545,8 @@ class H2Engine(AbuseLimits):
             self._queue.append(reset_frame(stream_id, code))
         self._collect()
         self._forget(stream_id, True)
+        if code == ErrorCode.REFUSED_STREAM:
+            self._count_refusal()
 
     def goaway(self, last_stream_id: int, code: int = 0, debug: bytes = b"") -> None:
         """See `Engine`."""

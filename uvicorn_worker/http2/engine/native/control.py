@@ -42,7 +42,9 @@ class NativeControl(NativeSending):
 
     def read_control(self, kind: int, payload: bytes, flags: int, stream_id: int, events: list[Event]) -> None:
         """Deal with a whole frame; raises `Http2ConnectionError`."""
-        self._count_control()
+        # A reset of a stream that is there is counted as such.
+        if kind != FrameType.RST_STREAM or stream_id not in self._streams:
+            self._count_control()
         if stream_id and kind in CONNECTION_FRAMES:
             raise Http2ConnectionError(ErrorCode.PROTOCOL_ERROR, f"{FrameType(kind).name} on a stream")
         if kind in LENGTHS and len(payload) != LENGTHS[kind]:
@@ -82,8 +84,8 @@ class NativeControl(NativeSending):
         _ON_RESET[self._state(stream_id)](self, stream_id, int.from_bytes(payload, "big"), events)
 
     def _end_stream(self, stream_id: int, code: int, events: list[Event]) -> None:
-        self._count_reset()
-        del self._streams[stream_id]
+        if not self._streams.pop(stream_id).answered:
+            self._count_reset()
         events.append(StreamReset(stream_id, code))
 
     def _fail_on_idle(self, stream_id: int, number: int, events: list[Event]) -> None:

@@ -33,9 +33,7 @@ from uvicorn_worker.http2.engine.events import (
 )
 from uvicorn_worker.http2.engine.limits import (
     CONTINUATION_LIMIT,
-    CONTROL_PER_DATA,
     CONTROL_PER_REQUEST,
-    USEFUL_DATA,
     Limits,
     note_gap,
 )
@@ -202,6 +200,8 @@ class NativeEngine(NativeControl):
             _ON_HEADERS[self._state(stream_id)](self, stream_id, b"".join(block), self._block_ends, events)
 
     def _begin_request(self, stream_id: int, block: bytes, end_stream: bool, events: list[Event]) -> None:
+        if self._control < 0:
+            self._check_control()
         head = self._heads.get(block)
         fields: list[tuple[bytes, bytes]] = []
         changes = self._decoder.changes
@@ -288,9 +288,7 @@ class NativeEngine(NativeControl):
                 reason = f"the body is {longer} than its content-length"
                 self._fail_stream(stream_id, ErrorCode.PROTOCOL_ERROR, reason, events)
                 return
-        if useful >= USEFUL_DATA or end_stream:
-            self._control += CONTROL_PER_DATA
-        elif not useful:
+        if not useful and not end_stream:
             self._count_control()
         credit = stream.credit
         if size > (self._stream_credit if credit is None else credit.window) or size > self._credit.window:
@@ -305,7 +303,7 @@ class NativeEngine(NativeControl):
             if end_stream:
                 self._remote_ended(stream_id, stream)
         if size > useful:
-            self.acknowledge(stream_id, size - useful)
+            self._give_credit(stream_id, self._streams.get(stream_id), size - useful)
 
     def _refuse_late_data(self, stream_id: int, data: bytes, size: int, end_stream: bool, events: list[Event]) -> None:
         self._give_back(size)

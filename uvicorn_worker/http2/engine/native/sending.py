@@ -13,11 +13,13 @@ from uvicorn_worker.http2.engine.codes import (
     END_HEADERS,
     END_STREAM,
     MAX_STREAM_ID,
+    ErrorCode,
     FrameType,
 )
 from uvicorn_worker.http2.engine.encoding import NO_TABLE, encode_field
 from uvicorn_worker.http2.engine.limits import (
     CONTROL_PER_DATA,
+    RESET_PER_STREAM,
     RESETS_REMEMBERED,
     USEFUL_DATA,
     Limits,
@@ -112,9 +114,10 @@ class NativeSending(AbuseLimits):
             if size:
                 self.send_data(stream_id, body, True)
             return True
+        self._control += CONTROL_PER_DATA + CONTROL_PER_DATA if size else CONTROL_PER_DATA
+        self._resets += RESET_PER_STREAM
         if size:
             self._window -= size
-            self._control += CONTROL_PER_DATA
             # Length and type, flags, stream.
             self._queue += (
                 pack_header(length << 8 | _HEADERS, END_HEADERS, stream_id),
@@ -135,6 +138,7 @@ class NativeSending(AbuseLimits):
         """See `Engine`."""
         stream = self._streams.get(stream_id)
         if stream is not None and stream.state != LOCAL_DONE:
+            stream.answered = status >= 200
             self._send_block(stream_id, b"".join([STATUS[status], *fields]), end_stream)
             if end_stream:
                 self._local_ended(stream_id, stream)
@@ -168,9 +172,10 @@ class NativeSending(AbuseLimits):
         if stream is None or stream.state == LOCAL_DONE:
             return
         size, most, queue = len(data), self._frame_size, self._queue
-        if size > self._window or (size and size > self._stream_window + stream.opened):
+        room = min(self._window, self._stream_window + stream.opened)
+        if size > room and size:
             raise ValueError(f"{size} bytes of DATA do not fit in the window")
-        if size >= USEFUL_DATA or end_stream:
+        if size >= USEFUL_DATA or 0 < size < room:
             self._control += CONTROL_PER_DATA * (1 + size // most)
         end_flag = END_STREAM if end_stream else 0
         if not size:
@@ -190,6 +195,7 @@ class NativeSending(AbuseLimits):
             self._local_ended(stream_id, stream)
 
     def _local_ended(self, stream_id: int, stream: Stream) -> None:
+        self._ended_well()
         if stream.state == REMOTE_DONE:
             del self._streams[stream_id]
         else:
@@ -212,10 +218,16 @@ class NativeSending(AbuseLimits):
         """See `Engine`."""
         if self._failed or not size:
             return
+        stream = self._streams.get(stream_id)
+        if stream is not None and stream.state != LOCAL_DONE:
+            self._control += CONTROL_PER_DATA
+        self._give_credit(stream_id, stream, size)
+
+    def _give_credit(self, stream_id: int, stream: Stream | None, size: int) -> None:
+        """Open our windows by what was taken, when that is worth a frame."""
         more = self._credit.give(size)
         if more:
             self._open_window(0, more)
-        stream = self._streams.get(stream_id)
         if stream is not None and stream.state != REMOTE_DONE and stream.credit is not None:
             more = stream.credit.give(size)
             if more:
@@ -231,6 +243,8 @@ class NativeSending(AbuseLimits):
         if stream_id in self._streams:
             del self._streams[stream_id]
             self._send_reset(stream_id, code)
+            if code == ErrorCode.REFUSED_STREAM:
+                self._count_refusal()
 
     def _send_reset(self, stream_id: int, code: int) -> None:
         """Reset a stream that is not there any more, or never was."""

@@ -37,6 +37,8 @@ class Stream:
     """
 
     state = OPEN
+    # Whether the head of the response was sent, but for one that was sent whole.
+    answered = False
     # What WINDOW_UPDATE has added to the client's window less what was sent: the window itself is so much above
     # SETTINGS_INITIAL_WINDOW_SIZE, which may change (6.9.2).
     opened = 0

@@ -1,0 +1,110 @@
+"""What honest clients do to their connections, which defences must not take for a flood.
+
+gRPC streams of small messages, event streams that share a connection of HAProxy's, calls that are cancelled, a browser
+that reloads. HONEST_SECONDS makes the streams go on for longer.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import socket
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.e2e.frontends import haproxy, nginx
+from tests.e2e.harness import PATIENCE, Gunicorn
+from tests.e2e.http2.test_fronts import HAPROXY
+from tests.e2e.http2.test_grpc import NGINX, channel
+from tests.e2e.websocket.browser import find_chromium, open_page
+from tests.http2.wire import Client
+from uvicorn_worker.http2.engine.codes import ACK, FrameType
+
+SECONDS = float(os.environ.get("HONEST_SECONDS", "0"))
+
+
+def ping_pong(opened: Any, count: int, size: int = 50) -> int:
+    """How many messages have come back, each sent when the one before had."""
+    answers: queue.Queue[bytes | None] = queue.Queue()
+
+    def messages() -> Iterator[bytes]:
+        for number in range(count):
+            yield number.to_bytes(4, "big") * (size // 4)
+            assert answers.get(timeout=PATIENCE) is not None
+
+    back = 0
+    for message in opened.stream_stream("/echo.Echo/Talk")(messages(), timeout=PATIENCE * 3 + SECONDS):
+        back += 1
+        answers.put(message)
+    return back
+
+
+class TestGrpc:
+    def test_small_messages_both_ways(self, server: Gunicorn) -> None:
+        with channel(f"127.0.0.1:{server.port}") as opened:
+            assert ping_pong(opened, 3000) == 3000
+
+    def test_behind_nginx(self, server: Gunicorn) -> None:
+        with nginx(server.dir, NGINX, port=server.port), channel(f"unix:{server.dir}/front.sock") as opened:
+            assert ping_pong(opened, 3000) == 3000
+
+    def test_a_client_that_measures(self, server: Gunicorn) -> None:
+        """As grpc-go does: WINDOW_UPDATE for stream and connection, and a PING, to each DATA frame."""
+        client = Client()
+        count = 3000
+        with socket.create_connection(("127.0.0.1", server.port), PATIENCE) as connection:
+            connection.sendall(client.preface() + client.request(b"/echo.Echo/Talk", end=False, method=b"POST"))
+            message = bytes([0, 0, 0, 0, 50]) + bytes(50)
+            connection.sendall(client.data(1, message))
+            back = 0
+            while back < count:
+                data = connection.recv(65536)
+                assert data, f"cut after {back} messages"
+                sent = []
+                for frame in client.receive(data):
+                    if frame.kind == FrameType.DATA:
+                        back += 1
+                        sent += [client.window(55), client.window(55, 1), client.ping(), client.data(1, message)]
+                    elif frame.kind == FrameType.PING and not frame.flags & ACK:
+                        sent.append(client.ping(frame.payload, ACK))
+                connection.sendall(b"".join(sent))
+
+
+def test_event_streams_on_one_connection(server: Gunicorn) -> None:
+    """Twelve of them, of small events; HAProxy opens its windows for each."""
+    count, pause = (int(SECONDS * 50), 20) if SECONDS else (1500, 2)
+    url = f"http://localhost/tokens?{count},{pause}"
+    read: list[int] = []
+
+    def listen() -> None:
+        transport = httpx.HTTPTransport(uds=str(server.dir / "front.sock"))
+        with httpx.Client(transport=transport, timeout=PATIENCE) as client, client.stream("GET", url) as response:
+            read.append(sum(line.startswith("data:") for line in response.iter_lines()))
+
+    with haproxy(server.dir, HAPROXY, port=server.port):
+        threads = [threading.Thread(target=listen) for _ in range(12)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(PATIENCE * 3 + 2 * SECONDS)
+    assert read == [count] * 12
+
+
+@pytest.mark.skipif(find_chromium() is None, reason="Chromium is not installed")
+def test_a_browser_that_reloads(tls_server: Gunicorn) -> None:
+    """Two hundred images that were begun are left ten times; then they are all waited for."""
+    url = f"https://localhost:{tls_server.port}"
+    with open_page("--ignore-certificate-errors") as page:
+        for number in range(10):
+            page.go(f"{url}/images?{number}")
+            page.wait("document.images.length === 200")
+        page.go(f"{url}/images?last")
+        page.wait("document.images.length === 200 && [...document.images].every(image => image.complete)")
+        widths = json.loads(page.run("JSON.stringify([...document.images].map(image => image.naturalWidth))"))
+        assert widths == [9] * 200
+    assert "ENHANCE_YOUR_CALM" not in tls_server.log
