@@ -374,31 +374,6 @@ class TestRapidReset:
         connection.send(connection.wire.request(), connection.wire.reset(number))
         assert app.scopes == []
 
-    def test_applications_that_nobody_waits_for_have_a_bound(self, talk: Converse) -> None:
-        """A client that resets what it asks for does not get more run than one that waits."""
-        running = []
-        gate = Gate(hello)
-
-        async def app(scope: Any, receive: Any, send: Any) -> None:
-            running.append(1)
-            await gate(scope, receive, send)
-
-        connection = talk(app, http2_max_concurrent_streams=10)
-        wire = connection.wire
-        for _ in range(50):
-            number = wire.next_id
-            connection.send(wire.request(method=b"POST", end=False), wire.data(number, b"body"))
-            connection.send(wire.reset(number))
-        assert len(running) == 10
-        assert len(connection.harness.runtime.cycles) == 10
-        assert connection.stream(wire.next_id - 2).reset == 7
-        for _ in range(10):
-            gate.open()
-        connection.pull()
-        assert connection.harness.runtime.cycles == set()
-        connection.get()
-        assert len(running) == 11
-
 
 class TestWritePaused:
     def test_requests_wait_while_the_client_does_not_read(self, talk: Converse) -> None:

@@ -20,6 +20,7 @@ from uvicorn_worker.core.clock import ticks
 from uvicorn_worker.core.cycle import BEGUN, DONE
 from uvicorn_worker.core.kernel import unread_in_kernel
 from uvicorn_worker.core.runtime import Runtime
+from uvicorn_worker.http2.abandoned import Abandoned
 from uvicorn_worker.http2.cycle import StreamCycle
 from uvicorn_worker.http2.engine.codes import MAX_STREAM_ID, ErrorCode, code_name
 from uvicorn_worker.http2.engine.events import (
@@ -58,12 +59,12 @@ class Http2Protocol(Sending):
     """The server's side of one connection."""
 
     __slots__ = (
+        "abandoned",
         "client",
         "endpoints",
         "heard",
         "leaving",
         "leaving_tick",
-        "orphans",
         "pinged",
         "scope_base",
         "trusted",
@@ -86,7 +87,7 @@ class Http2Protocol(Sending):
         # Requests that wait because the client does not read.
         self.waiting: list[StreamCycle] = []
         # Cycles whose stream is gone while the application may still be at work on them.
-        self.orphans: list[StreamCycle] = []
+        self.abandoned: Abandoned | None = None
         # When something was read last, and when we have asked whether the client is there; in ticks.
         self.heard = runtime.tick
         self.pinged = 0
@@ -124,7 +125,7 @@ class Http2Protocol(Sending):
         self.deadline = 0
         streams, self.streams = self.streams, {}
         self.waiting.clear()
-        self.orphans.clear()
+        self.abandoned = None
         for cycle in streams.values():
             cycle.connection_lost()
 
@@ -164,8 +165,13 @@ class Http2Protocol(Sending):
             self.pump()
 
     def _request_received(self, event: RequestReceived, begun: list[StreamCycle]) -> None:
-        if self.orphans and not self._has_room_for_more():
+        if self.abandoned is not None and self.abandoned.too_many:
             self.engine.reset(event.stream_id, ErrorCode.REFUSED_STREAM)
+            if self.leaving != LEAVING:
+                self.runtime.log.warning(
+                    "%s has left too many requests whose applications go on: the connection takes no more", self.peer
+                )
+                self.leave()
             return
         begun.append(self._make_cycle(event.stream_id, event.head, event.end_stream))
 
@@ -186,14 +192,6 @@ class Http2Protocol(Sending):
         if self.scheduler.early and (priority := self.scheduler.early.pop(stream_id, None)) is not None:
             cycle.urgency, cycle.serial = priority
         return cycle
-
-    def _has_room_for_more(self) -> bool:
-        """Whether fewer applications run for streams that are gone than there may be streams.
-
-        CVE-2023-44487: a client that resets what it asks for must not get more run than one that waits.
-        """
-        self.orphans = [cycle for cycle in self.orphans if cycle.progress == BEGUN]
-        return len(self.orphans) < self.shared.limits.max_concurrent_streams
 
     def _data_received(self, event: DataReceived) -> None:
         cycle = self.streams.get(event.stream_id)
@@ -373,7 +371,9 @@ class Http2Protocol(Sending):
             self.engine.acknowledge(cycle.stream_id, len(chunk))
         cycle.connection_lost()
         if cycle.progress == BEGUN:
-            self.orphans.append(cycle)
+            if self.abandoned is None:
+                self.abandoned = Abandoned(self.shared.limits.max_concurrent_streams, self.peer, self.runtime.log)
+            self.abandoned.add(cycle)
         elif cycle in self.waiting:
             self.waiting.remove(cycle)
         if not self.streams and not self.closing:
@@ -394,6 +394,8 @@ class Http2Protocol(Sending):
         self.engine.tick()
         for cycle in list(self.streams.values()):
             cycle.on_tick(tick)
+        if self.abandoned is not None and not self.abandoned.look_through():
+            self.abandoned = None
         if self.leaving == WARNED and tick >= self.leaving_tick:
             self.leave()
         if self.shared.ping_ticks and self.streams:

@@ -53,6 +53,26 @@ class TestGrpc:
         with nginx(server.dir, NGINX, port=server.port), channel(f"unix:{server.dir}/front.sock") as opened:
             assert ping_pong(opened, 3000) == 3000
 
+    def test_calls_that_are_cancelled_do_not_harm_a_neighbour(self, server: Gunicorn) -> None:
+        """Three thousand within seconds, on one connection, whose applications would all go on for five seconds."""
+        with channel(f"127.0.0.1:{server.port}") as opened:
+            stubborn = opened.unary_unary("/echo.Echo/Stubborn")
+            answers: queue.Queue[bytes | None] = queue.Queue()
+            neighbour = opened.stream_stream("/echo.Echo/Talk")(iter(answers.get, None), timeout=PATIENCE * 3)
+            answers.put(b"before")
+            assert next(neighbour) == b"before"
+            for _ in range(60):
+                calls = [stubborn.future(b"x", timeout=PATIENCE) for _ in range(50)]
+                answers.put(b"between")
+                assert next(neighbour) == b"between"
+                for call in calls:
+                    call.cancel()
+            assert opened.unary_unary("/echo.Echo/Unary")(b"hello", timeout=PATIENCE) == b"hello"
+            answers.put(b"after")
+            assert next(neighbour) == b"after"
+            answers.put(None)
+            assert list(neighbour) == []
+
     def test_a_client_that_measures(self, server: Gunicorn) -> None:
         """As grpc-go does: WINDOW_UPDATE for stream and connection, and a PING, to each DATA frame."""
         client = Client()
@@ -93,6 +113,29 @@ def test_event_streams_on_one_connection(server: Gunicorn) -> None:
         for thread in threads:
             thread.join(PATIENCE * 3 + 2 * SECONDS)
     assert read == [count] * 12
+
+
+def test_users_who_leave(server: Gunicorn) -> None:
+    """HAProxy with abortonclose: a few hundred leave what takes long, others on the same connection are answered."""
+    config = HAPROXY.replace("http-reuse always", "http-reuse always\n    option abortonclose")
+    assert "abortonclose" in config
+    head = b"GET /stubborn HTTP/1.1\r\nhost: x\r\n\r\n"
+    front = str(server.dir / "front.sock")
+    with (
+        haproxy(server.dir, config, port=server.port),
+        httpx.Client(transport=httpx.HTTPTransport(uds=front), base_url="http://x", timeout=PATIENCE) as client,
+    ):
+        for _ in range(10):
+            leaving = []
+            for _ in range(40):
+                one = socket.socket(socket.AF_UNIX)
+                one.connect(front)
+                one.sendall(head)
+                leaving.append(one)
+            assert [client.get("/").status_code for _ in range(5)] == [200] * 5
+            for one in leaving:
+                one.close()
+        assert [client.get("/").status_code for _ in range(50)] == [200] * 50
 
 
 @pytest.mark.skipif(find_chromium() is None, reason="Chromium is not installed")
