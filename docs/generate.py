@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from uvicorn_worker.core.config import Config
+from uvicorn_worker.core.uvicorn_names import MASTERS as UVICORN_MASTERS
 from uvicorn_worker.worker.settings import HONOURED, MASTERS, NOT_OURS, REFUSED, ROWS
 
 PAGE = Path(__file__).with_name("settings.md")
@@ -36,6 +37,14 @@ def options_tables() -> Iterator[str]:
         allowed = item.metadata["rule"].allowed
         word = f"`{words[item.name]}`" if item.name in words else ""
         yield f"| `{item.name}` | {default_of(item)} | {cell(allowed)} | {cell(meaning)} | {word} |"
+
+
+def masters_table() -> Iterator[str]:
+    """uvicorn's names for what Gunicorn's master does."""
+    yield "| uvicorn's name | Gunicorn's setting |"
+    yield "|---|---|"
+    for name, setting in UVICORN_MASTERS.items():
+        yield f"| `{name}` | {f'`{setting}`' if setting else 'none'} |"
 
 
 def default_of(item: Field[Any]) -> str:
@@ -81,7 +90,7 @@ def page_with(page: str, **tables: Iterator[str]) -> str:
 
 def main() -> None:
     page = PAGE.read_text("utf-8")
-    made = page_with(page, options=options_tables(), settings=settings_table())
+    made = page_with(page, masters=masters_table(), options=options_tables(), settings=settings_table())
     if "--check" not in sys.argv[1:]:
         PAGE.write_text(made, "utf-8")
     elif made != page:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from uvicorn_worker import Config
+from uvicorn_worker.core.config import RULES, is_given, shown
 from uvicorn_worker.core.errors import ConfigError, UvicornWorkerError
 
 
@@ -21,88 +22,91 @@ OPTIONS = [item.name for item in dataclasses.fields(Config)]
 
 # For each option, values that it takes and values that it refuses.
 VALUES: dict[str, tuple[list[Any], list[Any]]] = {
-    "app": ([app, "module:app", len], ["", None, 5, b"module:app", []]),
-    "factory": ([True, False], [0, 1, "yes", None]),
-    "interface": (["auto", "asgi3", "asgi2", "wsgi"], ["asgi", "", None, 3]),
-    "threads": ([None, 1, 40], [0, -1, 1.0, "5", True]),
+    "app": ([app, "module:app", len], ["", 5, b"module:app", []]),
+    "factory": ([True, False], [2, 1.0, "perhaps"]),
+    "interface": (["auto", "asgi3", "asgi2", "wsgi"], ["asgi", "", 3]),
+    "threads": ([None, 1, 40], [0, -1, 1.0, "five", True]),
     "env_file": ([None, ".env"], [5, True, b".env"]),
-    "reset_contextvars": ([True, False], [0, 1, "on", None]),
-    "permit_unconventional_http_method": ([True, False], [0, 1, "on", None]),
-    "casefold_http_method": ([True, False], [0, 1, "on", None]),
-    "permit_unconventional_http_version": ([True, False], [0, 1, "on", None]),
-    "permit_obsolete_folding": ([True, False], [0, 1, "on", None]),
-    "header_map": (["drop", "refuse", "dangerous"], ["", "keep", None, True]),
-    "proxy_headers": ([True, False], [0, 1, "on", None]),
-    "forwarded_headers": (["for,proto", "", ["for", "host"], "forwarded, port,prefix"], ["by", ["x"], None, 5]),
+    "reset_contextvars": ([True, False], [2, 1.0, "perhaps"]),
+    "permit_unconventional_http_method": ([True, False], [2, 1.0, "perhaps"]),
+    "casefold_http_method": ([True, False], [2, 1.0, "perhaps"]),
+    "permit_unconventional_http_version": ([True, False], [2, 1.0, "perhaps"]),
+    "permit_obsolete_folding": ([True, False], [2, 1.0, "perhaps"]),
+    "header_map": (["drop", "refuse", "dangerous"], ["", "keep", True]),
+    "proxy_headers": ([True, False], [2, 1.0, "perhaps"]),
+    "forwarded_headers": (["for,proto", "", ["for", "host"], "forwarded, port,prefix"], ["by", ["x"], 5]),
     "forwarded_allow_ips": (
-        ["*", "", "unix", "10.0.0.0/8, ::1", ["127.0.0.1", "fd00::/8"], "10.1.2.3/8"],
-        ["localhost", "10.0.0.0/33", ["1.2.3"], [5], None, True],
+        ["*", "", "unix", "10.0.0.0/8, ::1", ["127.0.0.1", "fd00::/8"], "10.1.2.3/8", "localhost", "10.0.0.0/33"],
+        [[5], 5, True],
     ),
-    "secure_scheme_headers": ([{}, {"X-FORWARDED-PROTO": "https"}], [[], None, {"X": 1}, {1: "x"}, "x"]),
-    "forwarder_headers": (["", "SCRIPT_NAME", ["REMOTE_USER"]], [None, 5, [5]]),
-    "proxy_protocol": (["off", "v1", "v2", "auto"], [True, False, "on", None, 1]),
-    "proxy_allow_ips": (["*", "10.0.0.0/8", ["unix"]], ["proxy", None, 5]),
+    "secure_scheme_headers": ([{}, {"X-FORWARDED-PROTO": "https"}], [[], {"X": 1}, {1: "x"}, "x"]),
+    "forwarder_headers": (["", "SCRIPT_NAME", ["REMOTE_USER"]], [5, [5]]),
+    "proxy_protocol": (["off", "v1", "v2", "auto"], [True, False, "on", 1]),
+    "proxy_allow_ips": (["*", "10.0.0.0/8", ["unix"], "proxy"], [5, [5]]),
     "ssl_keyfile": ([None, "key.pem"], [5, True, b"key.pem"]),
     "ssl_certfile": ([None, "cert.pem"], [5, True, b"cert.pem"]),
     "ssl_keyfile_password": ([None, "secret"], [5, True]),
-    "ssl_version": ([None, "TLSv1.3", "TLSv1.2", ssl.TLSVersion.TLSv1_3], ["SSLv3", "TLSv1", 17, True]),
-    "ssl_cert_reqs": ([0, 1, 2, ssl.CERT_REQUIRED], [3, -1, "2", None, True]),
+    "ssl_version": ([None, "TLSv1.3", "TLSv1.2", ssl.TLSVersion.TLSv1_3], ["SSLv3", "TLSv1", 3, 1.0, True]),
+    "ssl_cert_reqs": ([0, 1, 2, ssl.CERT_REQUIRED], [3, -1, "3", True]),
     "ssl_ca_certs": ([None, "ca.pem"], [5, True]),
     "ssl_ciphers": ([None, "ECDHE+AESGCM"], [5, True]),
     "ssl_context_factory": ([None, len], ["module:factory", 5]),
-    "limit_connections": ([None, 1, 1000], [0, -1, 1.0, "5", True]),
-    "limit_max_memory": ([None, 1, 512], [0, -1, 1.0, "5", True]),
-    "limit_request_body": ([None, 0, 1, 10**9], [-1, 1.0, "5", True]),
-    "h11_max_incomplete_event_size": ([None, 1, 65536], [0, -1, 1.0, "5", True]),
-    "timeout_request_body": ([None, 0.5, 75], [0, -1, "5", True]),
-    "timeout_write": ([None, 0.5, 75], [0, -1, "5", True]),
-    "timeout_request": ([None, 0.5, 75], [0, -1, "5", True]),
-    "timeout_disconnect": ([None, 0, 0.5, 75], [-1, "5", True]),
-    "timeout_drain_delay": ([0, 0.5, 30], [-1, "5", None, True]),
-    "timeout_notify": ([None, 0.5, 30], [0, -1, "5", True]),
-    "timeout_startup": ([None, 0.5, 300], [0, -1, "5", True, math.nan, math.inf]),
-    "log_level": (["info", "trace"], ["verbose", "", None, 10]),
+    "limit_connections": ([None, 1, 1000], [0, -1, 1.0, "five", True]),
+    "limit_max_memory": ([None, 1, 512], [0, -1, 1.0, "five", True]),
+    "limit_request_body": ([None, 0, 1, 10**9], [-1, 1.0, "five", True]),
+    "h11_max_incomplete_event_size": ([None, 1, 65536], [0, -1, 1.0, "five", True]),
+    "timeout_request_body": ([None, 0.5, 75], [0, -1, "five", True]),
+    "timeout_write": ([None, 0.5, 75], [0, -1, "five", True]),
+    "timeout_request": ([None, 0.5, 75], [0, -1, "five", True]),
+    "timeout_disconnect": ([None, 0, 0.5, 75], [-1, "five", True]),
+    "timeout_drain_delay": ([0, 0.5, 30], [-1, "five", True]),
+    "timeout_notify": ([None, 0.5, 30], [0, -1, "five", True]),
+    "timeout_startup": ([None, 0.5, 300], [0, -1, "five", True, math.nan, math.inf]),
+    "log_level": (["info", "trace"], ["verbose", "", 1.5, True, object()]),
+    "log_config": ([None, {"version": 1}, "log.yaml"], ["", 5, True, [1]]),
+    "use_colors": ([None, True, False], [2, "perhaps"]),
+    "callback_notify": ([None, len], ["module:function", 5]),
     "access_log_format": ([None, "%(h)s"], [5, True]),
-    "loop": (["auto", "uvloop", "asyncio", "module:factory"], ["trio", "", None, 1, object()]),
-    "http": (["auto", "httptools", "h11"], ["h2", "", None, 11, "HTTPTOOLS"]),
-    "http2": (["off", "on"], [True, "", None, "h2c"]),
-    "http2_cleartext": (["off", "prior-knowledge", "upgrade", "both"], ["on", "", None, True]),
-    "http2_engine": (["auto", "native", "h2"], ["nghttp2", "", None]),
-    "http2_max_concurrent_streams": ([1, 100], [0, -1, 1.0, "5", True, None]),
-    "http2_initial_window_size": ([1, 65535, 2**31 - 1], [0, 2**31, 1.0, "5", True, None]),
-    "http2_max_frame_size": ([16384, 2**24 - 1], [16383, 2**24, 16384.0, "5", True, None]),
-    "http2_max_header_list_size": ([1024, 65536], [1023, 2**24 + 1, 65536.0, "5", True, None]),
-    "http2_ping_interval": ([None, 0, 0.5, 20], [-1, "5", True]),
-    "http2_ping_timeout": ([0, 0.5, 20], [-1, "5", None, True]),
-    "ws": (["auto", "websockets", "none"], ["wsproto", "", None, True]),
-    "ws_max_size": ([1, 16777216], [0, -1, 1.0, "5", True, None]),
-    "ws_max_queue": ([1, 32], [0, -1, 1.0, "5", True, None]),
-    "ws_ping_interval": ([None, 0, 0.5, 20], [-1, "5", True]),
-    "ws_ping_timeout": ([None, 0, 0.5, 20], [-1, "5", True]),
-    "ws_per_message_deflate": ([True, False], [0, 1, "on", None]),
-    "ws_close_timeout": ([0, 0.5, 10], [-1, "5", None, True]),
-    "lifespan": (["auto", "on", "off"], ["yes", "", None, True]),
-    "timeout_lifespan_startup": ([None, 0, 1, 2.5], [-1, "5", True, -0.1]),
-    "timeout_lifespan_shutdown": ([None, 0, 1, 2.5], [-1, "5", True]),
-    "root_path": (["", "/mounted"], [None, b"/x", 5]),
-    "server_header": ([True, False], [0, 1, "on", None]),
-    "date_header": ([True, False], [0, 1, "on", None]),
+    "loop": (["auto", "uvloop", "asyncio", "module:factory"], ["trio", "", 1, object()]),
+    "http": (["auto", "httptools", "h11"], ["nghttp2", "", 11, Config, "package:Protocol"]),
+    "http2": (["off", "on"], ["", 2, "h2c"]),
+    "http2_cleartext": (["off", "prior-knowledge", "upgrade", "both"], ["on", "", True]),
+    "http2_engine": (["auto", "native", "h2"], ["nghttp2", ""]),
+    "http2_max_concurrent_streams": ([1, 100], [0, -1, 1.0, "five", True]),
+    "http2_initial_window_size": ([1, 65535, 2**31 - 1], [0, 2**31, 1.0, "five", True]),
+    "http2_max_frame_size": ([16384, 2**24 - 1], [16383, 2**24, 16384.0, "five", True]),
+    "http2_max_header_list_size": ([1024, 65536], [1023, 2**24 + 1, 65536.0, "five", True]),
+    "http2_ping_interval": ([None, 0, 0.5, 20], [-1, "five", True]),
+    "http2_ping_timeout": ([0, 0.5, 20], [-1, "five", True]),
+    "ws": (["auto", "websockets", "none"], ["wsgi", "", True, Config, "package:Protocol"]),
+    "ws_max_size": ([1, 16777216], [0, -1, 1.0, "five", True]),
+    "ws_max_queue": ([1, 32], [0, -1, 1.0, "five", True]),
+    "ws_ping_interval": ([None, 0, 0.5, 20], [-1, "five", True]),
+    "ws_ping_timeout": ([None, 0, 0.5, 20], [-1, "five", True]),
+    "ws_per_message_deflate": ([True, False], [2, 1.0, "perhaps"]),
+    "ws_close_timeout": ([0, 0.5, 10], [-1, "five", True]),
+    "lifespan": (["auto", "on", "off"], ["yes", "", True]),
+    "timeout_lifespan_startup": ([None, 0, 1, 2.5], [-1, "five", True, -0.1]),
+    "timeout_lifespan_shutdown": ([None, 0, 1, 2.5], [-1, "five", True]),
+    "root_path": (["", "/mounted"], [b"/x", 5]),
+    "server_header": ([True, False], [2, 1.0, "perhaps"]),
+    "date_header": ([True, False], [2, 1.0, "perhaps"]),
     "headers": (
         [[], (), [("a", "b")], ((b"a", b"b"),), [["a", b"b"]]],
-        [None, "a: b", {"a": "b"}, [("a",)], [("a", "b", "c")], [("a", 1)], ["ab"], [None], 5],
+        ["a", {"a": "b"}, [("a",)], [("a", "b", "c")], [("a", 1)], ["ab"], [None], 5],
     ),
-    "access_log": ([True, False], [0, 1, "-", None]),
-    "backlog": ([1, 2048], [0, -1, 1.5, "5", True, None]),
-    "limit_request_line": ([0, 1, 4094, 100_000], [-1, 1.0, "5", False, None]),
-    "limit_request_fields": ([1, 100, 32768], [0, -1, 1.0, "5", True, None]),
-    "limit_request_field_size": ([0, 1, 8190], [-1, 1.0, "5", True, None]),
-    "limit_concurrency": ([None, 1, 1000], [0, -1, 1.0, "5", True]),
-    "limit_max_requests": ([None, 1, 1000], [0, -1, 1.0, "5", True]),
-    "limit_max_requests_jitter": ([0, 5], [-1, 1.0, "5", True, None]),
-    "timeout_keep_alive": ([0, 0.5, 75], [-1, "5", None, True]),
-    "timeout_request_head": ([0, 0.5, 75], [-1, "5", None, True]),
-    "timeout_graceful_shutdown": ([None, 0, 0.5, 30], [-1, "5", True]),
-    "timeout_drain_idle": ([0, 0.5, 30], [-1, "5", None, True]),
+    "access_log": ([True, False], [2, 1.0, "-"]),
+    "backlog": ([1, 2048], [0, -1, 1.5, "five", True]),
+    "limit_request_line": ([0, 1, 4094, 100_000], [-1, 1.0, "five", False]),
+    "limit_request_fields": ([1, 100, 32768], [0, -1, 1.0, "five", True]),
+    "limit_request_field_size": ([0, 1, 8190], [-1, 1.0, "five", True]),
+    "limit_concurrency": ([None, 1, 1000], [0, -1, 1.0, "five", True]),
+    "limit_max_requests": ([None, 1, 1000], [0, -1, 1.0, "five", True]),
+    "limit_max_requests_jitter": ([0, 5], [-1, 1.0, "five", True]),
+    "timeout_keep_alive": ([0, 0.5, 75], [-1, "five", True]),
+    "timeout_request_head": ([0, 0.5, 75], [-1, "five", True]),
+    "timeout_graceful_shutdown": ([None, 0, 0.5, 30], [-1, "five", True]),
+    "timeout_drain_idle": ([0, 0.5, 30], [-1, "five", True]),
 }
 TAKEN = [(name, value) for name, (good, _) in VALUES.items() for value in good]
 REFUSED = [(name, value) for name, (_, bad) in VALUES.items() for value in bad]
@@ -122,7 +126,7 @@ def test_it_refuses(name: str, value: Any) -> None:
     with pytest.raises(ConfigError) as caught:
         Config(**{"app": app, name: value})
     message = str(caught.value)
-    assert message.startswith(f"option {name} = {value!r}: must be ")
+    assert message.startswith(f"option {name} = {shown(name, value)}: must be ")
     assert "\n" not in message
 
 
@@ -170,12 +174,23 @@ class TestFromOptions:
         config = Config.from_options({"app": app, "backlog": 5}, "a test")
         assert (config.app, config.backlog) == (app, 5)
 
-    def test_an_unknown_option_is_refused_and_the_known_ones_are_named(self) -> None:
+    def test_an_unknown_option_is_refused_in_one_line_that_points_to_the_docs(self) -> None:
         with pytest.raises(ConfigError) as caught:
             Config.from_options({"app": app, "qqqqq": 5}, "a test")
-        message = str(caught.value)
-        assert message.startswith("option qqqqq = 5 (from a test): unknown; the options are ")
-        assert all(name in message for name in OPTIONS)
+        assert str(caught.value) == "option qqqqq = 5 (from a test): unknown; see docs/settings.md"
+        with pytest.raises(ConfigError) as caught:
+            Config.from_options({"q" * 500: "x" * 500}, "[tool.uvicorn] in pyproject.toml")
+        assert len(str(caught.value)) <= 200
+        assert "\n" not in str(caught.value)
+
+    @pytest.mark.parametrize(
+        ("name", "near"),
+        [("wss", "ws"), ("ws_ping", "ws_ping_interval"), ("server_heather", "server_header"), ("reloads", "")],
+    )
+    def test_only_what_is_near_is_a_hint(self, name: str, near: str) -> None:
+        with pytest.raises(ConfigError) as caught:
+            Config.from_options({name: 5}, "a test")
+        assert str(caught.value).endswith(f"did you mean {near}?" if near else "see docs/settings.md")
 
     def test_a_misspelt_option_is_guessed(self) -> None:
         with pytest.raises(ConfigError, match=r"option backlogs = 5 \(from a test\): unknown; did you mean backlog\?"):
@@ -200,3 +215,34 @@ class TestTogether:
     @pytest.mark.parametrize(("delay", "graceful"), [(0, 0), (10, None), (10, 30)])
     def test_a_delay_that_leaves_some_is_fine(self, delay: float, graceful: float | None) -> None:
         Config(app=app, timeout_drain_delay=delay, timeout_graceful_shutdown=graceful)
+
+
+class TestNone:
+    def test_it_is_the_default_where_it_is_no_value(self) -> None:
+        names = [name for name in OPTIONS if name != "app"]
+        made = Config(app, **dict.fromkeys(names))
+        for name in names:
+            expected = None if RULES[name].check(None) else getattr(Config(app), name)
+            assert getattr(made, name) == expected, name
+
+    def test_it_is_given_only_where_it_turns_something_off(self) -> None:
+        off = {"ws_ping_interval", "ws_ping_timeout", "timeout_request_body", "timeout_write"}
+        assert {name for name in OPTIONS if is_given(name, None)} == off
+        assert Config.from_options({"app": app, "backlog": None, "ws_ping_timeout": None}, "x").ws_ping_timeout is None
+
+
+class TestProtocols:
+    @pytest.mark.parametrize("name", ["http", "ws"])
+    @pytest.mark.parametrize("value", [Config, "package.module:Protocol"])
+    def test_a_protocol_class_is_refused_in_a_line_that_says_so(self, name: str, value: Any) -> None:
+        with pytest.raises(ConfigError, match="which are the server's own: no protocol class can take their place"):
+            Config(app, **{name: value})
+
+    def test_h2_is_http_2_beside_http_1(self) -> None:
+        assert (Config(app, http="h2").http, Config(app, http="h2").http2) == ("auto", "on")
+
+
+def test_no_secret_is_in_an_error() -> None:
+    with pytest.raises(ConfigError) as caught:
+        Config(app, ssl_keyfile_password=12345)  # type: ignore[arg-type]
+    assert "12345" not in str(caught.value)

@@ -21,7 +21,9 @@ READ: list[tuple[rules.Rule, str, Any]] = [
     (rules.OPTIONAL_SECONDS, "None", None),
     (rules.COUNT, "12", 12),
     (rules.OPTIONAL_POSITIVE, "none", None),
-    (rules.one_of("a", "b"), " b ", "b"),
+    (rules.one_of("a", "b"), " B ", "b"),
+    (rules.SECONDS, "1d2h3m4.5s6ms", 93784.506),
+    (rules.SECONDS, "90s", 90),
     (rules.HEADERS, "X-One: 1", [("X-One", "1")]),
     (rules.HEADERS, "X-One: 1;;x-two:a:b\nx-three:", [("X-One", "1"), ("x-two", "a:b"), ("x-three", "")]),
     (rules.ADDRESSES, "10.0.0.0/8,unix", "10.0.0.0/8,unix"),
@@ -30,7 +32,10 @@ READ: list[tuple[rules.Rule, str, Any]] = [
 NOT_READ: list[tuple[rules.Rule, str]] = [
     (rules.FLAG, "perhaps"),
     (rules.FLAG, ""),
-    (rules.SECONDS, "5s"),
+    (rules.SECONDS, "5 sec"),
+    (rules.SECONDS, "5s5m"),
+    (rules.SECONDS, "m"),
+    (rules.SECONDS, "9" * 400 + "d"),
     (rules.COUNT, "1.5"),
     (rules.OPTIONAL_POSITIVE, "no"),
     (rules.HEADERS, "no colon"),
@@ -40,14 +45,14 @@ NOT_READ: list[tuple[rules.Rule, str]] = [
 
 @pytest.mark.parametrize(("rule", "text", "value"), READ)
 def test_text_is_read(rule: rules.Rule, text: str, value: Any) -> None:
-    assert rule.parse(text) == value
+    assert rule.read(text) == value
     assert rule.check(value)
 
 
 @pytest.mark.parametrize(("rule", "text"), NOT_READ)
 def test_text_that_means_nothing_is_a_value_error(rule: rules.Rule, text: str) -> None:
     with pytest.raises(ValueError):  # noqa: PT011 - int() and json have words of their own
-        rule.parse(text)
+        rule.read(text)
 
 
 @pytest.mark.parametrize("text", ["nan", "inf", "-1"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 import ssl
 import sys
 from pathlib import Path
@@ -122,7 +123,7 @@ class TestOverrides:
     def test_the_rest_is_gunicorns(self) -> None:
         assert config({"http": "h11"}, keepalive=75).timeout_keep_alive == 75
 
-    @pytest.mark.parametrize("overrides", [{"keepalive": 5}, {"backlog": 0}, {"app": "module:app"}])
+    @pytest.mark.parametrize("overrides", [{"keepalive": 5}, {"backlog": 0}, {"nonsense": 1}])
     def test_the_error_says_where_they_are(self, overrides: dict[str, Any]) -> None:
         with pytest.raises(ConfigError, match="from CONFIG_KWARGS of the worker class"):
             config(overrides)
@@ -160,13 +161,12 @@ class TestOuterOptions:
         self, monkeypatch: pytest.MonkeyPatch, variable: str, text: str, word: str
     ) -> None:
         monkeypatch.setenv(variable, text)
-        said: list[str] = []
-        made = config_from_settings(settings(), hello, sys.maxsize, {}, said.append)
+        said: list[tuple[int, str]] = []
+        made = config_from_settings(settings(), hello, sys.maxsize, {}, lambda *remark: said.append(remark))
         assert made == config()
         name = variable.removeprefix("UVICORN_").lower()
-        assert said == [
-            f"option {name} (from environment variable {variable}) is not used: set {word} in Gunicorn instead"
-        ]
+        line = f"option {name} (from environment variable {variable}) is not used: set {word} in Gunicorn instead"
+        assert said == [(logging.INFO, line)]
 
     def test_what_gunicorn_lacks_may_be_said_outside(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("UVICORN_ROOT_PATH", "/mounted")

@@ -84,7 +84,7 @@ class TestHook:
         class Log:
             lines: list[str] = []  # noqa: RUF012 - of this test alone
 
-            def warning(self, line: str) -> None:
+            def log(self, level: int, line: str) -> None:
                 self.lines.append(line)
 
         def hook(conf: Any, default_ssl_context_factory: Any) -> ssl.SSLContext:

@@ -33,14 +33,14 @@ class TestConfigKwargs:
 
     def test_a_subclass_adds_to_those_of_its_bases(self) -> None:
         class Own(UvicornH11Worker):
-            CONFIG_KWARGS: ClassVar[dict[str, Any]] = {"root_path": "/own", "loop": "auto"}
+            CONFIG_KWARGS: ClassVar[dict[str, Any]] = {"root_path": "/own", "loop": "uvloop"}
 
         class Plain(Own):
             """Fixes nothing of its own."""
 
         for kind in (Own, Plain):
             config = config_of(kind)
-            assert (config.loop, config.http, config.root_path) == ("auto", "h11", "/own")
+            assert (config.loop, config.http, config.root_path) == ("uvloop", "h11", "/own")
         assert config_of(UvicornH11Worker).loop == "asyncio"
 
     def test_the_order_is_that_of_the_classes(self) -> None:
@@ -91,7 +91,7 @@ class TestCheckConfig:
     @pytest.mark.parametrize(("values", "said"), [({}, []), ({"workers": 1}, ["nobody listens"]), ({"workers": 2}, [])])
     def test_one_worker_with_a_socket_of_its_own(self, values: dict[str, Any], said: list[str]) -> None:
         lines: list[str] = []
-        log = SimpleNamespace(warning=lines.append)
+        log = SimpleNamespace(log=lambda level, line: lines.append(line))
         UvicornWorker.check_config(settings(reuse_port=bool(values), **values), log)
         assert len(lines) == len(said)
         assert all(words in line for words, line in zip(said, lines, strict=True))
@@ -115,7 +115,7 @@ class TestConfigure:
         config = config_of(kind)
         assert (config.http, config.ws_ping_interval, config.limit_concurrency) == ("h11", 10, 6)
 
-    @pytest.mark.parametrize("options", [{"ws_ping": 10}, {"ws_ping_interval": -1}, {"app": "module:app"}])
+    @pytest.mark.parametrize("options", [{"ws_ping": 10}, {"ws_ping_interval": -1}, {"keepalive": 5}])
     def test_a_mistake_is_seen_at_once(self, options: dict[str, Any]) -> None:
         with pytest.raises(ConfigError, match=r"\(from UvicornWorker\.configure\): "):
             UvicornWorker.configure(**options)

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import difflib
 import ssl
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, fields
-from typing import Any
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import MISSING, Field, dataclass, field, fields
+from typing import IO, Any
 
 from uvicorn_worker.core.asgi import ASGIApp
 from uvicorn_worker.core.errors import ConfigError
@@ -36,23 +36,30 @@ from uvicorn_worker.core.rules import (
     list_of,
     one_of,
 )
+from uvicorn_worker.core.spellings import HTTP, LEVEL, LOOP, SWITCH, TLS_VERSION, WS
 
-__all__ = ["RULES", "Config", "check_options", "unknown_option"]
+__all__ = ["DOCS", "RULES", "Config", "check_options", "check_value", "is_given", "nearest", "shown", "unknown_option"]
 
-LOOP = Rule(
-    "auto, uvloop, asyncio, or 'module:factory'",
-    lambda value: isinstance(value, str) and (value in ("auto", "uvloop", "asyncio") or ":" in value),
-)
+# Where an error sends those whose name it has no guess for.
+DOCS = "see docs/settings.md"
+
+
 APP = Rule(
     "an ASGI application, or 'module:attribute'",
     lambda value: callable(value) or (isinstance(value, str) and bool(value)),
 )
 CALLABLE = Rule("None or something to call", lambda value: value is None or callable(value))
-TLS_VERSION = Rule(
-    "a member of ssl.TLSVersion, or one of TLSv1.2, TLSv1.3",
-    lambda value: isinstance(value, ssl.TLSVersion) or value in ("TLSv1.2", "TLSv1.3"),
-)
 CERT_REQS = Rule("0 (none), 1 (optional) or 2 (required)", lambda value: is_int(value) and int(value) in (0, 1, 2), int)
+LOG_CONFIG = Rule(
+    "None, a dictionary for logging.config, or the path of a JSON, YAML or ini file",
+    lambda value: (
+        value is None
+        or (isinstance(value, str) and bool(value))
+        or isinstance(value, Mapping)
+        or hasattr(value, "sections")
+        or hasattr(value, "readline")
+    ),
+)
 
 
 def section(title: str) -> Callable[..., Any]:
@@ -118,8 +125,8 @@ class Config:
     loop: str = protocols("auto", LOOP, "The event loop: auto takes uvloop where it is installed.")
     http: str = protocols(
         "auto",
-        one_of("auto", "httptools", "h11"),
-        "The HTTP/1.1 parser: auto takes httptools where it is installed.",
+        HTTP,
+        "The HTTP/1.1 parser: auto takes httptools where it is installed; h2 is auto, with http2 on.",
     )
     permit_unconventional_http_method: bool = protocols(
         False, FLAG, "Take methods that are not registered for HTTP, of any letters; only h11 can."
@@ -145,7 +152,7 @@ class Config:
 
     http2: str = http_2(
         "off",
-        one_of("off", "on"),
+        SWITCH,
         "HTTP/2 beside HTTP/1.1: by ALPN over TLS, and in cleartext as http2_cleartext says.",
     )
     http2_cleartext: str = http_2(
@@ -188,7 +195,7 @@ class Config:
 
     ws: str = websocket(
         "auto",
-        one_of("auto", "websockets", "none"),
+        WS,
         "WebSocket: auto and websockets serve it; none leaves the request to the application as plain HTTP.",
     )
     ws_max_size: int = websocket(
@@ -367,6 +374,9 @@ class Config:
         "From one heartbeat to the next; None: 1, or a quarter of Gunicorn's timeout if that is less.",
         "seconds",
     )
+    callback_notify: Callable[[], Awaitable[None] | None] | None = timeouts(
+        None, CALLABLE, "Called, and awaited where it is a coroutine function, with each heartbeat under Gunicorn."
+    )
     timeout_startup: float | None = timeouts(
         None,
         POSITIVE_SECONDS.or_none(),
@@ -375,9 +385,19 @@ class Config:
         "seconds",
     )
 
+    log_config: Mapping[str, Any] | str | IO[Any] | None = logs(
+        None,
+        LOG_CONFIG,
+        "A logging configuration, applied before the application is loaded, in what it names over that of Gunicorn.",
+    )
+    use_colors: bool | None = logs(
+        None,
+        FLAG.or_none(),
+        "Whether the formatters `default` and `access` of log_config colour their lines; None: on a terminal.",
+    )
     log_level: str = logs(
         "info",
-        one_of("critical", "error", "warning", "info", "debug", "trace"),
+        LEVEL,
         "The level of uvicorn's loggers; trace also logs each ASGI message, on uvicorn.asgi.",
     )
     access_log: bool = logs(True, FLAG, "Write a line on the logger uvicorn.access for each request.")
@@ -388,9 +408,12 @@ class Config:
     def __post_init__(self) -> None:
         for item in fields(self):
             value = getattr(self, item.name)
-            rule: Rule = item.metadata["rule"]
-            if not rule.check(value):
-                raise ConfigError(f"option {item.name} = {value!r}: must be {rule.allowed}")
+            taken = _take(item, value)
+            if taken is not value:
+                object.__setattr__(self, item.name, taken)
+        if self.http == "h2":
+            object.__setattr__(self, "http", "auto")
+            object.__setattr__(self, "http2", "on")
         delay, graceful = self.timeout_drain_delay, self.timeout_graceful_shutdown
         if delay and graceful is not None and delay >= graceful:
             raise ConfigError(
@@ -400,25 +423,78 @@ class Config:
     @classmethod
     def from_options(cls, options: Mapping[str, Any], source: str) -> Config:
         """A `Config` from options that came from `source`, which a `ConfigError` names."""
-        check_options(options, source)
-        return cls(**options)
+        return cls(**check_options(options, source))
 
 
-RULES: dict[str, Rule] = {item.name: item.metadata["rule"] for item in fields(Config)}
+_OPTIONS: dict[str, Field[Any]] = {item.name: item for item in fields(Config)}
+RULES: dict[str, Rule] = {name: item.metadata["rule"] for name, item in _OPTIONS.items()}
 
 
-def check_options(options: Mapping[str, Any], source: str) -> None:
-    """Raise `ConfigError` for the first of the options that is unknown or has a value that it can't have."""
+def check_options(options: Mapping[str, Any], source: str) -> dict[str, Any]:
+    """The options that are given, as `Config` holds them; None is no value where it does not mean something else.
+
+    Raises `ConfigError` for the first that is unknown, or has a value that it can't have.
+    """
+    checked = {}
     for name, value in options.items():
-        rule = RULES.get(name)
-        if rule is None:
+        if name not in _OPTIONS:
             raise unknown_option(name, value, source)
-        if not rule.check(value):
-            raise ConfigError(f"option {name} = {value!r} (from {source}): must be {rule.allowed}")
+        if is_given(name, value):
+            checked[name] = _take(_OPTIONS[name], value, source)
+    return checked
+
+
+def check_value(name: str, value: Any, source: str = "") -> Any:
+    """The value as `Config` holds it, None being the default where it means nothing else. Raises `ConfigError`."""
+    if name not in _OPTIONS:
+        raise unknown_option(name, value, source)
+    return _take(_OPTIONS[name], value, source)
+
+
+def is_given(name: str, value: Any) -> bool:
+    """Whether the value says something: None does only where it turns something off that is on by default."""
+    return value is not None or (_default(_OPTIONS[name]) is not None and RULES[name].check(None))
+
+
+def shown(name: str, value: Any) -> str:
+    """The value for a line of the log: short, and hidden where it is a secret."""
+    if name in _OPTIONS and not _OPTIONS[name].repr:
+        return "..."
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
 
 
 def unknown_option(name: str, value: Any, source: str) -> ConfigError:
-    """The error for a name that is no option: it says what may have been meant, or else what there is."""
-    near = difflib.get_close_matches(name, RULES, n=3)
-    known = f"did you mean {' or '.join(near)}?" if near else f"the options are {', '.join(sorted(RULES))}"
-    return ConfigError(f"option {name} = {value!r} (from {source}): unknown; {known}")
+    """The error for a name that is no option: it says what may have been meant."""
+    near = nearest(name)
+    hint = f"did you mean {near}?" if near else DOCS
+    return ConfigError(f"option {name[:40]} = {shown(name, value)}{_from(source)}: unknown; {hint}")
+
+
+def nearest(name: str) -> str:
+    """The option that a name may have been meant for; empty where none is near."""
+    begun = [option for option in _OPTIONS if option.startswith(f"{name}_")]
+    near = difflib.get_close_matches(name, _OPTIONS, n=1, cutoff=0.75) or begun[:1]
+    return "".join(near)
+
+
+def _default(item: Field[Any]) -> Any:
+    return item.default if item.default_factory is MISSING else item.default_factory()
+
+
+def _from(source: str) -> str:
+    return f" (from {source})" if source else ""
+
+
+def _take(item: Field[Any], value: Any, source: str = "") -> Any:
+    """The value as `Config` holds it. Raises `ConfigError`."""
+    rule: Rule = item.metadata["rule"]
+    if value is None and not rule.check(None):
+        value = _default(item)
+    try:
+        return rule.take(value)
+    except (ValueError, TypeError):
+        problem = f"option {item.name} = {shown(item.name, value)}{_from(source)}: must be {rule.allowed}"
+    if item.name in ("http", "ws") and (isinstance(value, type) or ":" in str(value)):
+        problem += ", which are the server's own: no protocol class can take their place"
+    raise ConfigError(problem)

@@ -1,16 +1,18 @@
 """What an option may be: how a value is checked, said in words, and read from text.
 
 Text is what the environment holds; a configuration file may hold it too where its format has no better way
-(TOML has no null, so `none` is written there as a string).
+(TOML has no null, so `none` is written there as a string), and code where it took it from elsewhere. Values are also
+taken as uvicorn's users spell them: `INFO`, 20, `wsproto`, 1.
 """
 
 from __future__ import annotations
 
 import ipaddress
 import json
+import os
 import re
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 __all__ = [
@@ -31,9 +33,14 @@ __all__ = [
     "Rule",
     "int_between",
     "list_of",
+    "no_addresses",
     "one_of",
     "split_list",
 ]
+
+
+def _same(value: Any) -> Any:
+    return value
 
 
 @dataclass(frozen=True)
@@ -41,19 +48,39 @@ class Rule:
     """What one option may be.
 
     `allowed` says it in words, `check` decides it, and `parse` makes a value of text: a ValueError, or what
-    `check` refuses, is the operator's mistake.
+    `check` refuses, is the operator's mistake. `spell` turns what uvicorn calls by another name into our word for
+    it; `stand_ins` are the names among these of what is served by something of ours in their place.
     """
 
     allowed: str
     check: Callable[[Any], bool]
     parse: Callable[[str], Any] = str
+    spell: Callable[[Any], Any] = _same
+    stand_ins: Mapping[str, str] = field(default_factory=dict)
+
+    def take(self, value: Any) -> Any:
+        """`value` as the option holds it; text is read where it is no value itself. ValueError for what it can't be."""
+        if isinstance(value, os.PathLike):
+            value = os.fspath(value)
+        taken = self.spell(value)
+        if not self.check(taken) and isinstance(taken, str):
+            taken = self.spell(self.parse(taken))
+        if not self.check(taken):
+            raise ValueError(value)
+        return taken
+
+    def read(self, text: str) -> Any:
+        """The value that `text` means; ValueError for what it can't be."""
+        return self.take(self.parse(text))
 
     def or_none(self) -> Rule:
         """The same, or None, which text spells `none`."""
-        return Rule(
-            f"None or {self.allowed}",
-            lambda value: value is None or self.check(value),
-            lambda text: None if text.strip().lower() == "none" else self.parse(text),
+        return replace(
+            self,
+            allowed=f"None or {self.allowed}",
+            check=lambda value: value is None or self.check(value),
+            parse=lambda text: None if text.strip().lower() == "none" else self.parse(text),
+            spell=lambda value: None if value is None else self.spell(value),
         )
 
 
@@ -73,9 +100,22 @@ def split_list(value: str | Iterable[str]) -> list[str]:
     return [item.strip() for item in items if item.strip()]
 
 
-def one_of(*names: str) -> Rule:
-    """One of these names."""
-    return Rule("one of " + ", ".join(names), lambda value: isinstance(value, str) and value in names, str.strip)
+def one_of(*names: str, stand_ins: Mapping[str, str] | None = None) -> Rule:
+    """One of these names, in letters of any case, or of those for which one of them stands in."""
+    instead = dict(stand_ins or {})
+
+    def spell(value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        word = value.strip().lower()
+        return instead.get(word, word)
+
+    return Rule(
+        "one of " + ", ".join(names),
+        lambda value: isinstance(value, str) and value in names,
+        spell=spell,
+        stand_ins=instead,
+    )
 
 
 def int_between(least: int, most: int) -> Rule:
@@ -108,15 +148,16 @@ def _is_header_part(part: Any) -> bool:
     return isinstance(text, str) and not re.search(r"[^\t\x20-\x7e\x80-\xff]", text)
 
 
-def _is_addresses(value: Any) -> bool:
-    if not _is_list(value):
+def no_addresses(value: str | Iterable[str]) -> list[str]:
+    """What a list of addresses holds that is none, nor a network, and so matches no peer: host names, mistakes."""
+    return [item for item in split_list(value) if item not in ("*", "unix") and not _is_network(item)]
+
+
+def _is_network(text: str) -> bool:
+    try:
+        ipaddress.ip_network(text, strict=False)
+    except ValueError:
         return False
-    for item in split_list(value):
-        if item not in ("*", "unix"):
-            try:
-                ipaddress.ip_network(item, strict=False)
-            except ValueError:
-                return False
     return True
 
 
@@ -133,11 +174,29 @@ def _parse_flag(text: str) -> bool:
     raise ValueError(text)
 
 
-def _parse_number(text: str) -> float:
+def _spell_flag(value: Any) -> Any:
+    """1 and 0 are what many write for True and False."""
+    return bool(value) if is_int(value) and value in (0, 1) else value
+
+
+# 1h30m, 90s, 1.5s, 250ms: each unit once, from the largest to the smallest.
+_DURATION = re.compile(
+    r"(?:(\d{1,9})d)?(?:(\d{1,9})h)?(?:(\d{1,9})m(?!s))?(?:(\d{1,9}(?:\.\d{1,9})?)s)?(?:(\d{1,9})ms)?", re.ASCII
+)
+_UNITS = (86400, 3600, 60, 1, 0.001)
+
+
+def _parse_seconds(text: str) -> float:
+    """A number of seconds, or a duration such as 1h30m."""
     try:
         return int(text)
     except ValueError:
+        pass
+    match = _DURATION.fullmatch(text.strip().lower())
+    if match is None or not match[0]:
         return float(text)
+    seconds = sum(float(number) * unit for number, unit in zip(match.groups(), _UNITS, strict=True) if number)
+    return int(seconds) if seconds == int(seconds) else seconds
 
 
 def _parse_headers(text: str) -> list[tuple[str, str]]:
@@ -150,17 +209,26 @@ def _parse_headers(text: str) -> list[tuple[str, str]]:
     return pairs
 
 
-FLAG = Rule("True or False", lambda value: isinstance(value, bool), _parse_flag)
+def _spell_headers(value: Any) -> Any:
+    """Fields as the command line has them, `name:value`."""
+    if isinstance(value, (list, tuple)) and value and all(isinstance(item, str) and ":" in item for item in value):
+        return [(name.strip(), text.strip()) for name, _, text in (item.partition(":") for item in value)]
+    return value
+
+
+FLAG = Rule("True or False", lambda value: isinstance(value, bool), _parse_flag, _spell_flag)
 TEXT = Rule("a string", lambda value: isinstance(value, str))
 OPTIONAL_TEXT = TEXT.or_none()
-SECONDS = Rule("a number of seconds, 0 or more", lambda value: is_number(value) and value >= 0, _parse_number)
+SECONDS = Rule("a number of seconds, 0 or more", lambda value: is_number(value) and value >= 0, _parse_seconds)
 OPTIONAL_SECONDS = SECONDS.or_none()
-POSITIVE_SECONDS = Rule("a number of seconds above 0", lambda value: is_number(value) and value > 0, _parse_number)
+POSITIVE_SECONDS = Rule("a number of seconds above 0", lambda value: is_number(value) and value > 0, _parse_seconds)
 COUNT = Rule("a whole number, 0 or more", lambda value: is_int(value) and value >= 0, int)
 OPTIONAL_COUNT = COUNT.or_none()
 POSITIVE = Rule("a whole number, 1 or more", lambda value: is_int(value) and value >= 1, int)
 OPTIONAL_POSITIVE = POSITIVE.or_none()
-HEADERS = Rule("a list of (name, value) pairs without control characters", _is_header_list, _parse_headers)
+HEADERS = Rule(
+    "a list of (name, value) pairs without control characters", _is_header_list, _parse_headers, _spell_headers
+)
 NAMES = Rule("a list of names, or a string with commas", _is_list)
-ADDRESSES = Rule("a list, or a string with commas, of addresses, networks (CIDR), unix or *", _is_addresses)
+ADDRESSES = Rule("a list, or a string with commas, of addresses, networks (CIDR), unix or *", _is_list)
 TEXT_TABLE = Rule("a table from strings to strings", _is_text_table, json.loads)

@@ -4,9 +4,10 @@
     [tool.uvicorn]                               a table of options, in the working directory's pyproject.toml
     ws_ping_interval = 10
 
-The environment is text, and is read by the rule of the option. TOML has types of its own; a string is read as
-text is, so that `none` can be said. What can't be used is a `ConfigError` that names the option, the value,
-the source and what is allowed.
+The environment is text, and is read by the rule of the option; an empty variable is none. TOML has types of its own; a
+string is read as text is, so that `none` can be said. A value that an option can't have is a `ConfigError` that names
+the option, the value, the source and what is allowed. A name never is: it may be one of uvicorn's command, of
+Kubernetes or of nobody, and what was found of these is told apart.
 """
 
 from __future__ import annotations
@@ -14,79 +15,122 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from uvicorn_worker.core.config import RULES, check_options, unknown_option
-from uvicorn_worker.core.errors import ConfigError
+from uvicorn_worker.core.config import RULES, check_value, shown
+from uvicorn_worker.core.uvicorn_names import ALIASES, MASTERS, made_by_kubernetes
 
 if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib
 
-__all__ = ["PREFIX", "Given", "from_environment", "from_pyproject"]
+__all__ = ["PREFIX", "Found", "Given", "from_environment", "from_outside", "from_pyproject"]
 
 PREFIX = "UVICORN_"
 
 
 @dataclass(frozen=True)
 class Given:
-    """An option's value, and where it was given."""
+    """An option's value, where it was given, and how it was written there."""
 
     value: Any
     source: str
+    written: Any = field(default=None, compare=False)
 
 
-def from_environment(environ: Mapping[str, str] | None = None) -> dict[str, Given]:
-    """The options among the environment variables, in the environment's order.
+@dataclass
+class Found:
+    """What one source holds, or several of them."""
 
-    Raises `ConfigError`.
+    options: dict[str, Given] = field(default_factory=dict)
+    """Options of the server, by name."""
+    masters: dict[str, Given] = field(default_factory=dict)
+    """What uvicorn knows and the master sees to, by uvicorn's name; the values are as they were found."""
+    unknown: list[tuple[str, str]] = field(default_factory=list)
+    """Names of nothing: as option, and as they were found."""
+    kubernetes: list[str] = field(default_factory=list)
+    """Variables that Kubernetes made for a service."""
+    problems: list[str] = field(default_factory=list)
+    """Why a source could not be read; a line each."""
+
+    def add(self, name: str, value: Any, source: str, written: str) -> None:
+        """Take in `name`, which is spelled `written` where it was found. Raises `ConfigError`."""
+        name = ALIASES.get(name, name)
+        if name in RULES:
+            self.options[name] = Given(_read(name, value, source), source, value)
+        elif name in MASTERS:
+            self.masters[name] = Given(value, source)
+        else:
+            self.unknown.append((name, written))
+
+    def over(self, other: Found) -> Found:
+        """Both together; what is in this one wins."""
+        return Found(
+            {**other.options, **self.options},
+            {**other.masters, **self.masters},
+            other.unknown + self.unknown,
+            other.kubernetes + self.kubernetes,
+            other.problems + self.problems,
+        )
+
+
+def from_outside() -> Found:
+    """What the environment and pyproject.toml hold; the environment wins. Raises `ConfigError`."""
+    return from_environment().over(from_pyproject())
+
+
+def from_environment(environ: Mapping[str, str] | None = None) -> Found:
+    """What the environment variables hold, in their order.
+
+    Raises `ConfigError` for a value that an option can't have.
     """
-    given = {}
+    found = Found()
     for variable, text in (os.environ if environ is None else environ).items():
-        if variable.startswith(PREFIX):
-            name, source = variable[len(PREFIX) :].lower(), f"environment variable {variable}"
-            given[name] = Given(_read(name, text, source), source)
-    return given
+        if not variable.startswith(PREFIX) or not text.strip():
+            continue
+        rest = variable[len(PREFIX) :]
+        if made_by_kubernetes(f"_{rest}", text):
+            found.kubernetes.append(variable)
+        else:
+            found.add(rest.lower(), text, f"environment variable {variable}", variable)
+    return found
 
 
-def from_pyproject(folder: str | os.PathLike[str] = ".") -> dict[str, Given]:
-    """The options in the table [tool.uvicorn] of the folder's pyproject.toml, where there is one.
+def from_pyproject(folder: str | os.PathLike[str] = ".") -> Found:
+    """What the table [tool.uvicorn] of the folder's pyproject.toml holds, where there is one.
 
-    Raises `ConfigError`.
+    Raises `ConfigError` for a value that an option can't have.
     """
+    found = Found()
     path = Path(folder, "pyproject.toml")
     try:
         table: Any = tomllib.loads(path.read_text("utf-8"))
     except (FileNotFoundError, NotADirectoryError):
-        return {}
+        return found
     except (OSError, ValueError) as exc:
-        raise ConfigError(f"pyproject.toml can't be read: {exc}") from None
+        # Other tools rule over this file; uvicorn's worker never looked at it.
+        found.problems.append(f"pyproject.toml can't be read, and gives no options: {' '.join(str(exc).split())}")
+        return found
     for key in ("tool", "uvicorn"):
         table = table.get(key, {}) if isinstance(table, dict) else {}
-    if not isinstance(table, dict):
-        raise ConfigError(f"[tool.uvicorn] in pyproject.toml = {table!r}: must be a table of options")
     source = "[tool.uvicorn] in pyproject.toml"
-    given = {}
+    if not isinstance(table, dict):
+        found.problems.append(f"{source} = {shown('', table)} gives no options: it must be a table")
+        return found
     for key, value in table.items():
         # Tools are configured with hyphens as often as with underscores.
-        name = key.replace("-", "_")
-        given[name] = Given(_read(name, value, source) if isinstance(value, str) else value, source)
-        check_options({name: given[name].value}, source)
-    return given
+        found.add(key.replace("-", "_"), value, source, f"{key} in [tool.uvicorn]")
+    return found
 
 
-def _read(name: str, text: str, source: str) -> Any:
-    rule = RULES.get(name)
-    if rule is None:
-        raise unknown_option(name, text, source)
+def _read(name: str, value: Any, source: str) -> Any:
+    """The option's value, read by its rule where it is text. Raises `ConfigError`."""
+    if not isinstance(value, str):
+        return check_value(name, value, source)
     try:
-        value = rule.parse(text)
+        return RULES[name].read(value)
     except ValueError:
-        value = text
-    else:
-        if rule.check(value):
-            return value
-    raise ConfigError(f"option {name} = {text!r} (from {source}): must be {rule.allowed}")
+        return check_value(name, value, source)

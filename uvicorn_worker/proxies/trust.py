@@ -8,7 +8,7 @@ import socket
 from collections.abc import Iterable
 
 from uvicorn_worker.core.address import Address
-from uvicorn_worker.core.rules import split_list
+from uvicorn_worker.core.rules import no_addresses, split_list
 
 __all__ = ["Trust", "address_number"]
 
@@ -34,7 +34,9 @@ class Trust:
         items = split_list(allowed)
         self._everyone = "*" in items
         self._unix = self._everyone or "unix" in items
-        self._networks = [_network_number(item) for item in items if item not in ("*", "unix")]
+        # What is no address matches no peer: that was said before the start.
+        nobody = no_addresses(items)
+        self._networks = [_network_number(item) for item in items if item not in ("*", "unix", *nobody)]
         self._verdicts: dict[str, bool] = {}
 
     def trusts(self, address: Address | None) -> bool:

@@ -7,17 +7,22 @@ lacks counts as unset. Each setting has one row in one of the tables here, from 
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gunicorn.config import AccessLogFormat
+from gunicorn.config import KNOWN_SETTINGS, AccessLogFormat
 
-from uvicorn_worker.core.config import Config, check_options
+from uvicorn_worker.core.config import RULES, Config, check_options, is_given
 from uvicorn_worker.core.errors import ConfigError
-from uvicorn_worker.core.sources import Given, from_environment, from_pyproject
+from uvicorn_worker.core.sources import Given, from_outside
+from uvicorn_worker.core.uvicorn_names import ALIASES
+from uvicorn_worker.core.uvicorn_names import MASTERS as UVICORN_MASTERS
 from uvicorn_worker.logs.levels import LEVELS
+from uvicorn_worker.worker.remarks import Say, remarks_on_code, remarks_on_config, remarks_on_outside
 from uvicorn_worker.worker.ssl_context import context_factory, oldest_version
 
 if TYPE_CHECKING:
@@ -42,6 +47,8 @@ _MOST_FIELDS = 32768
 _LARGEST_HEAD = 2**24
 
 CODE = "CONFIG_KWARGS of the worker class"
+
+_SETTINGS = frozenset(setting.name for setting in KNOWN_SETTINGS)
 
 
 def _same(value: Any) -> Any:
@@ -203,6 +210,7 @@ _WORDS = {
     "limit_max_requests": "max_requests",
     "limit_max_requests_jitter": "max_requests_jitter",
     "access_log": "accesslog",
+    "log_config": "logconfig",
     "ssl_context_factory": "ssl_context",
 }
 
@@ -212,14 +220,14 @@ def config_from_settings(
     app: Any,
     max_requests: int,
     overrides: Mapping[str, Any],
-    say: Callable[[str], None] | None = None,
+    say: Say | None = None,
     defaults: Mapping[str, Any] | None = None,
 ) -> Config:
     """The `Config` of a worker: code first, then the environment and pyproject.toml, then Gunicorn's settings.
 
     `max_requests` is the number that Gunicorn drew for this worker, jitter included. `say` is told, a line each,
-    of options that were given in a place where they don't count. `defaults` are those of the worker class: they
-    take the place of Gunicorn's. Raises `ConfigError`.
+    of options that were given and don't count. `defaults` are those of the worker class: they take the place of
+    Gunicorn's. Raises `ConfigError`.
     """
     refuse_unsupported(cfg)
     defaults = defaults or {}
@@ -236,33 +244,59 @@ def config_from_settings(
         options["limit_max_requests"] = max_requests
     if cfg.is_ssl or overrides.get("ssl_certfile"):
         options["ssl_context_factory"] = context_factory(cfg)
-    check_options(options, "Gunicorn's settings")
-    for name, given in outer_options().items():
-        if name not in words:
+    options = check_options(options, "Gunicorn's settings")
+    outside = from_outside()
+    for name, given in outside.options.items():
+        if name not in words and is_given(name, given.value):
             options[name] = given.value
-        elif say is not None:
-            say(f"option {name} (from {given.source}) is not used: set {words[name]} in Gunicorn instead")
-    check_overrides(overrides)
-    config = Config.from_options({**options, **overrides, "app": app}, "all sources")
-    if cfg.timeout and (config.timeout_notify or 0) > cfg.timeout / 2:
-        raise ConfigError(
-            f"option timeout_notify = {config.timeout_notify!r}: must be at most half of Gunicorn's timeout"
-        )
+    config = Config(**{**options, **check_overrides(overrides), "app": app})
+    if isinstance(config.log_config, str) and not Path(config.log_config).is_file():
+        raise ConfigError(f"option log_config = {config.log_config!r}: there is no such file")
+    asked, config = config.timeout_notify, _within_timeout(cfg, config)
+    if say is not None:
+        for remarks in (
+            remarks_on_outside(cfg, outside, words, config),
+            remarks_on_code(cfg, overrides, CODE),
+            remarks_on_config(config),
+        ):
+            for level, line in remarks:
+                say(level, line)
+        if asked != config.timeout_notify:
+            say(
+                logging.INFO,
+                f"option timeout_notify = {asked!r}: more than half of Gunicorn's timeout = {cfg.timeout}, so there is "
+                f"a heartbeat every {config.timeout_notify:g} seconds",
+            )
     return config
 
 
-def check_overrides(overrides: Mapping[str, Any], source: str = CODE) -> None:
-    """Raise `ConfigError` for what a worker class can't fix."""
-    if "app" in overrides:
-        raise ConfigError(
-            f"option app = {overrides['app']!r} (from {source}): name the application to gunicorn instead"
-        )
-    check_options(overrides, source)
+def _within_timeout(cfg: GunicornConfig, config: Config) -> Config:
+    """With heartbeats that are frequent enough; uvicorn's default for their pause is Gunicorn's for the timeout."""
+    if cfg.timeout and (config.timeout_notify or 0) > cfg.timeout / 2:
+        return replace(config, timeout_notify=cfg.timeout / 4)
+    return config
+
+
+def check_overrides(overrides: Mapping[str, Any], source: str = CODE) -> dict[str, Any]:
+    """The options among those that code gives, as `Config` holds them.
+
+    What uvicorn knows and the master sees to is left out, and so is the application: it is gunicorn that is told of it.
+    Raises `ConfigError`.
+    """
+    ours = {}
+    for written, value in overrides.items():
+        name = ALIASES.get(written, written)
+        if name in UVICORN_MASTERS or name == "app":
+            continue
+        if name not in RULES and name in _SETTINGS:
+            raise ConfigError(f"option {name} (from {source}): is a setting of Gunicorn's, and to be set there")
+        ours[name] = value
+    return check_options(ours, source)
 
 
 def outer_options() -> dict[str, Given]:
     """The options that are given outside of code; the environment wins over pyproject.toml. Raises `ConfigError`."""
-    return {**from_pyproject(), **from_environment()}
+    return from_outside().options
 
 
 def _get(cfg: GunicornConfig, setting: str) -> Any:

@@ -7,15 +7,12 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from uvicorn_worker.core.errors import ConfigError
+from uvicorn_worker.core.spellings import oldest_tls_version
 
 if TYPE_CHECKING:
     from gunicorn.config import Config as GunicornConfig
 
 __all__ = ["context_factory", "oldest_version"]
-
-# Spellings of `--ssl-version`: the number of the ssl module's constant, its name, or the name without PROTOCOL_.
-_NEGOTIATED = (ssl.PROTOCOL_TLS, ssl.PROTOCOL_TLS_SERVER, "TLS", "TLS_SERVER", "SSLv23")
-_OLDEST = {ssl.PROTOCOL_TLSv1_2: "TLSv1.2", "TLSv1_2": "TLSv1.2", "TLSv1_3": "TLSv1.3"}
 
 
 def oldest_version(value: Any) -> str | None:
@@ -24,13 +21,9 @@ def oldest_version(value: Any) -> str | None:
     It once named the only version, and Gunicorn has ignored it since 21.0. Raises `ConfigError` for versions that
     nobody should speak any more (RFC 8996).
     """
-    word = value.strip().removeprefix("PROTOCOL_") if isinstance(value, str) else value
-    if isinstance(word, str) and word.isdigit():
-        word = int(word)
-    if word in _NEGOTIATED:
-        return None
-    if word in _OLDEST:
-        return _OLDEST[word]
+    version: Any = oldest_tls_version(value)
+    if value is not None and version in (None, "TLSv1.2", "TLSv1.3"):
+        return None if version is None else str(version)
     raise ConfigError(
         f"Gunicorn setting ssl_version = {value!r}: must be one of TLS, TLSv1_2, TLSv1_3, the oldest version that is "
         "spoken; for older ones set ssl_context"

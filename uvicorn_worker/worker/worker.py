@@ -10,6 +10,7 @@ The heartbeat is a timer of the event loop, never a thread: a blocked loop gives
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import signal
 import sys
@@ -28,12 +29,14 @@ from uvicorn_worker.server import Server
 from uvicorn_worker.server.loading import adapt, load_env_file, loop_factory
 from uvicorn_worker.tls.contexts import check_tls, tls_is_on
 from uvicorn_worker.worker.access_hook import access_hook
+from uvicorn_worker.worker.config_kwargs import AUTO, options_in_code
 from uvicorn_worker.worker.error_page import failure_app, files_of
 from uvicorn_worker.worker.exit import leave_in_time
 from uvicorn_worker.worker.failure_token import FailureToken
 from uvicorn_worker.worker.hooks import with_hooks
 from uvicorn_worker.worker.kept_listener import keep_listening
 from uvicorn_worker.worker.loggers import adopt_loggers
+from uvicorn_worker.worker.notify_callback import NotifyCallback
 from uvicorn_worker.worker.settings import check_overrides, config_from_settings, outer_options
 from uvicorn_worker.worker.ssl_context import context_factory
 from uvicorn_worker.worker.stall_watch import StallWatch, describe_stall, enable_trace
@@ -72,8 +75,8 @@ def _report_unless_exit(loop: asyncio.AbstractEventLoop, context: dict[str, Any]
 class UvicornWorker(Worker):
     """HTTP/1.1 on uvloop and httptools, where they are installed."""
 
-    CONFIG_KWARGS: ClassVar[dict[str, Any]] = {}
-    """Options that a subclass fixes; they win over Gunicorn's settings."""
+    CONFIG_KWARGS: ClassVar[dict[str, Any]] = {**AUTO}
+    """Options that a subclass fixes, beside those of the classes above it; they win over Gunicorn's settings."""
 
     _DEFAULTS: ClassVar[dict[str, Any]] = {}
     """Options whose defaults are others under this class; Gunicorn's settings win over them."""
@@ -104,7 +107,7 @@ class UvicornWorker(Worker):
     @classmethod
     def check_config(cls, cfg: GunicornConfig, log: Any) -> None:
         """Stop the master, before it forks, for options that can't be used."""
-        say = None if log is None else log.warning
+        say = None if log is None else log.log
         try:
             config = config_from_settings(cfg, _not_loaded, sys.maxsize, cls._overrides(), say, cls._DEFAULTS)
             loop_factory(config)
@@ -114,7 +117,10 @@ class UvicornWorker(Worker):
             # Gunicorn prints this as one line and exits.
             raise RuntimeError(str(exc)) from None
         if say is not None and context_factory(cfg) is not None and not tls_is_on(config):
-            say("Gunicorn setting ssl_context: the hook is not called, since without certfile plain HTTP is served")
+            say(
+                logging.WARNING,
+                "Gunicorn setting ssl_context: the hook is not called, since without certfile plain HTTP is served",
+            )
 
     @classmethod
     def configure(cls, **options: Any) -> type[UvicornWorker]:
@@ -131,11 +137,8 @@ class UvicornWorker(Worker):
 
     @classmethod
     def _overrides(cls) -> dict[str, Any]:
-        """CONFIG_KWARGS of the class and of those that it is derived from; the most derived one wins."""
-        overrides: dict[str, Any] = {}
-        for ancestor in reversed(cls.__mro__):
-            overrides.update(vars(ancestor).get("CONFIG_KWARGS", {}))
-        return overrides
+        """What CONFIG_KWARGS fixes before there is a worker."""
+        return options_in_code(cls)
 
     def __init__(self, age: int, ppid: int, sockets: Any, app: Any, timeout: float, cfg: GunicornConfig, log: Any):
         self._succession = Succession(age, cfg.workers)
@@ -160,7 +163,7 @@ class UvicornWorker(Worker):
             signal.signal(sig, self._keep_signal)
         try:
             config = config_from_settings(
-                self.cfg, _not_loaded, self.max_requests, self._overrides(), defaults=self._DEFAULTS
+                self.cfg, _not_loaded, self.max_requests, options_in_code(type(self), self), defaults=self._DEFAULTS
             )
         except ConfigError as exc:
             # The master has checked this at its start; what was changed before a reload is seen here first.
@@ -172,6 +175,7 @@ class UvicornWorker(Worker):
         self.server.holds_exit = self._holds_exit
         timeout = self.cfg.timeout
         self._notify_interval = config.timeout_notify or min(_HEARTBEAT, timeout / 4 if timeout else _HEARTBEAT)
+        self._callback_notify = NotifyCallback(config.callback_notify, self.log)
         if config.timeout_startup is not None:
             self._quiet_until = time.monotonic() + config.timeout_startup
         # Applications of an older style ask for the event loop when they are imported.
@@ -380,6 +384,7 @@ class UvicornWorker(Worker):
         if now >= self._notify_at:
             self._notify_at = now + self._notify_interval
             self.notify()
+            self._callback_notify()
         if self.alive and self.ppid != os.getppid():
             self.alive = False
             self.log.info("Parent changed, shutting down: %s", self)

@@ -1,0 +1,77 @@
+"""Options whose values uvicorn's users spell in several ways: what each spelling means.
+
+A name of something that uvicorn has and this server has not (`wsproto`, `zttp`, `zuvloop`) is taken where something
+of ours stands in for it.
+"""
+
+from __future__ import annotations
+
+import logging
+import ssl
+from dataclasses import replace
+from typing import Any
+
+from uvicorn_worker.core.rules import FLAG, Rule, is_int, one_of
+
+__all__ = ["HTTP", "LEVEL", "LOOP", "SWITCH", "TLS_VERSION", "WS", "oldest_tls_version"]
+
+
+def _spell_loop(value: Any) -> Any:
+    """uvicorn's `none` is the loop that the policy of asyncio gives; zuvloop is no loop that is known here."""
+    return {"none": "asyncio:new_event_loop", "zuvloop": "auto"}.get(value, value) if isinstance(value, str) else value
+
+
+def oldest_tls_version(value: Any) -> Any:
+    """What a constant of the ssl module, by number or name, means as the oldest TLS version; None: TLS 1.2.
+
+    What is no such constant, or one that nobody should speak any more (RFC 8996), is given back as it is.
+    """
+    word = value.strip().removeprefix("PROTOCOL_") if isinstance(value, str) else value
+    if isinstance(word, str) and word.isdigit():
+        word = int(word)
+    if isinstance(word, bool) or not isinstance(word, (str, int)):
+        return value
+    if word in (ssl.PROTOCOL_TLS, ssl.PROTOCOL_TLS_SERVER, "TLS", "TLS_SERVER", "SSLv23"):
+        return None
+    return {ssl.PROTOCOL_TLSv1_2: "TLSv1.2", "TLSv1_2": "TLSv1.2", "TLSv1_3": "TLSv1.3"}.get(word, value)
+
+
+_LEVELS = ("critical", "error", "warning", "info", "debug", "trace")
+
+
+def _spell_level(value: Any) -> Any:
+    """A level by its name or number; of a number between two it is the higher, which lets the same lines through."""
+    if isinstance(value, str):
+        word = value.strip().lower()
+        if not word.isdigit():
+            return word
+        value = int(word)
+    if not is_int(value):
+        return value
+    numbers = (logging.ERROR, logging.WARNING, logging.INFO, logging.DEBUG, 5)
+    return _LEVELS[sum(value <= number for number in numbers)]
+
+
+def _spell_switch(value: Any) -> Any:
+    """A flag where the words are on and off."""
+    try:
+        return ("off", "on")[FLAG.take(value)]
+    except ValueError:
+        return value
+
+
+LOOP = Rule(
+    "auto, uvloop, asyncio, none, or 'module:factory'",
+    lambda value: isinstance(value, str) and (value in ("auto", "uvloop", "asyncio") or ":" in value),
+    spell=_spell_loop,
+    stand_ins={"zuvloop": "auto"},
+)
+TLS_VERSION = Rule(
+    "a member of ssl.TLSVersion, or one of TLSv1.2, TLSv1.3",
+    lambda value: value is None or isinstance(value, ssl.TLSVersion) or value in ("TLSv1.2", "TLSv1.3"),
+    spell=oldest_tls_version,
+)
+LEVEL = Rule("one of " + ", ".join(_LEVELS), lambda value: value in _LEVELS, spell=_spell_level)
+HTTP = one_of("auto", "httptools", "h11", "h2", stand_ins={"zttp": "auto"})
+WS = one_of("auto", "websockets", "none", stand_ins={"wsproto": "auto", "websockets-sansio": "auto"})
+SWITCH = replace(one_of("off", "on"), spell=_spell_switch)

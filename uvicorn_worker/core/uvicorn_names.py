@@ -1,0 +1,53 @@
+"""Names that uvicorn's users have and that are no options of a server: what belongs to the master, or to a command.
+
+Such a name never stops a start. It says nothing to the server; the Gunicorn setting that does the same is named.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+__all__ = ["ALIASES", "MASTERS", "WITHOUT_EFFECT", "made_by_kubernetes"]
+
+# uvicorn's name, and the Gunicorn setting that rules in its place.
+MASTERS: Mapping[str, str] = {
+    "host": "bind",
+    "port": "bind",
+    "uds": "bind",
+    "fd": "bind",
+    "workers": "workers",
+    "worker_class": "worker_class",
+    "reload": "reload",
+    "reload_dirs": "reload_extra_files",
+    "reload_includes": "reload_extra_files",
+    "reload_excludes": "reload_extra_files",
+    "reload_delay": "reload_engine",
+    "app_dir": "pythonpath",
+    "timeout_worker_healthcheck": "timeout",
+    # Not an option, but an argument of the command, which images set to the version that they install.
+    "version": "",
+}
+
+# Options that are taken, and the reason why nothing follows from them.
+WITHOUT_EFFECT: Mapping[str, str] = {
+    "h11_max_incomplete_event_size": "limit_request_line, limit_request_fields and limit_request_field_size rule",
+}
+
+# How the command line calls what may be given several times.
+ALIASES: Mapping[str, str] = {
+    "header": "headers",
+    "reload_dir": "reload_dirs",
+    "reload_include": "reload_includes",
+    "reload_exclude": "reload_excludes",
+}
+
+_SERVICE = re.compile(
+    r"(?:_\w+)?_(?:SERVICE_HOST|SERVICE_PORT(?:_\w+)?|PORT_\d+_(?:TCP|UDP|SCTP)(?:_(?:PROTO|PORT|ADDR))?)", re.ASCII
+)
+_ADDRESS = re.compile(r"(?:tcp|udp|sctp)://.*", re.ASCII)
+
+
+def made_by_kubernetes(rest: str, value: str) -> bool:
+    """Whether a variable, of which `rest` follows UVICORN, is one of a service called uvicorn or uvicorn-something."""
+    return bool(_SERVICE.fullmatch(rest) or (rest.endswith("_PORT") and _ADDRESS.fullmatch(value)))
