@@ -68,7 +68,7 @@ class TestOutside:
         (tmp_path / "pyproject.toml").write_text("[tool.uvicorn]\nnonsense = 1\n")
         monkeypatch.setenv("UVICORN_WSS", "1")
         names = "nonsense in [tool.uvicorn], UVICORN_WSS (did you mean ws?)"
-        assert said() == [(WARNING, f"no options, and ignored: {names}; see docs/settings.md")]
+        assert said() == [(WARNING, f"unknown options, ignored: {names}; see docs/settings.md")]
 
     def test_many_are_counted(self, monkeypatch: pytest.MonkeyPatch) -> None:
         for number in range(13):

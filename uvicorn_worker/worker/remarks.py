@@ -39,7 +39,7 @@ def remarks_on_outside(
         names = [_with_hint(*pair) for pair in outside.unknown[:_MOST_NAMES]]
         more = len(outside.unknown) - len(names)
         listed = ", ".join([*names, f"and {more} more"] if more > 0 else names)
-        yield logging.WARNING, f"no options, and ignored: {listed}; {DOCS}"
+        yield logging.WARNING, f"unknown options, ignored: {listed}; {DOCS}"
     if outside.kubernetes:
         yield logging.DEBUG, f"no options, but made by Kubernetes for a service: {', '.join(outside.kubernetes)}"
     for name, given in outside.masters.items():

@@ -1,0 +1,182 @@
+"""What uvicorn's users have set in the environment, in pyproject.toml and in CONFIG_KWARGS: it starts here too."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.e2e.harness import H11, HTTPTOOLS, Gunicorn
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    Serve = Callable[..., Gunicorn]
+
+# The command's options, as they are found in images and compose files.
+COMMAND = {
+    "UVICORN_HOST": "0.0.0.0",
+    "UVICORN_PORT": "8000",
+    "UVICORN_WORKERS": "1",
+    "UVICORN_RELOAD": "true",
+    "UVICORN_WORKER_CLASS": "uvicorn.workers.UvicornWorker",
+    "UVICORN_APP": "main:app",
+    "UVICORN_FD": "3",
+    "UVICORN_UDS": "/run/app.sock",
+    "UVICORN_APP_DIR": "src",
+    "UVICORN_LOG_LEVEL": "INFO",
+    "UVICORN_VERSION": "0.54.0",
+    "UVICORN_WS": "",
+}
+UNKNOWN = {"UVICORN_WSS": "1", "UVICORN_EXTRA_ARGS": "--reload"}
+# A service called uvicorn, in the same namespace.
+KUBERNETES = {
+    "UVICORN_SERVICE_HOST": "10.0.0.1",
+    "UVICORN_SERVICE_PORT": "8000",
+    "UVICORN_PORT": "tcp://10.0.0.1:8000",
+    "UVICORN_PORT_8000_TCP": "tcp://10.0.0.1:8000",
+    "UVICORN_PORT_8000_TCP_PROTO": "tcp",
+}
+HANDBOOK = """
+[tool.uvicorn]
+app = "main:create_app"
+factory = true
+host = "0.0.0.0"
+port = 8000
+workers = 4
+log_level = "info"
+access_log = true
+reload = true
+"""
+FACTORY = "from probe import app\ndef create_app():\n    return app\n"
+
+SUBCLASSES = """
+import inspect
+import eventlog
+import uvicorn
+from uvicorn_worker import UvicornH11Worker, UvicornWorker
+
+PARAMETERS = inspect.signature(uvicorn.Config).parameters
+
+async def notify():
+    eventlog.event("notified")
+
+class Defaults(UvicornWorker):
+    CONFIG_KWARGS = {**{name: item.default for name, item in PARAMETERS.items()}, "app": None}
+
+class Nones(UvicornWorker):
+    CONFIG_KWARGS = dict.fromkeys(PARAMETERS)
+
+class Spelled(UvicornWorker):
+    CONFIG_KWARGS = {
+        "loop": "none", "http": "zttp", "http2": True, "ws": "wsproto", "log_level": 20, "access_log": "True",
+        "timeout_keep_alive": "75", "limit_concurrency": "none", "workers": 7, "host": "0.0.0.0", "port": 80,
+        "reload_dirs": ["src"], "use_colors": False, "timeout_worker_healthcheck": 5, "callback_notify": notify,
+        "timeout_notify": 30, "forwarded_allow_ips": "127.0.0.1,localhost", "headers": ["x-from:spelled"],
+        "h11_max_incomplete_event_size": 65536,
+    }
+
+class Property(UvicornWorker):
+    @property
+    def CONFIG_KWARGS(self):
+        return {**super().CONFIG_KWARGS, "headers": [("x-from", str(self.cfg.workers))]}
+
+class Itself(UvicornH11Worker):
+    CONFIG_KWARGS = {**UvicornH11Worker.CONFIG_KWARGS, "server_header": False}
+    def __init__(self, *args, **kwargs):
+        assert UvicornWorker.CONFIG_KWARGS["loop"] == "auto"
+        self.CONFIG_KWARGS = {"headers": [("x-from", "init")]}
+        super().__init__(*args, **kwargs)
+
+class Protocol(UvicornWorker):
+    class Impl: pass
+    CONFIG_KWARGS = {"http": Impl}
+
+class Unknown(UvicornWorker):
+    CONFIG_KWARGS = {"reloads": True}
+
+UvicornWorker.CONFIG_KWARGS["date_header"] = False
+"""
+
+
+def subclass(serve: Serve, name: str, *options: str) -> Gunicorn:
+    return serve("probe:app", *options, worker=f"subclasses.{name}", files={"subclasses.py": SUBCLASSES})
+
+
+def lines(server: Gunicorn, words: str) -> list[str]:
+    return [line for line in server.log.splitlines() if words in line]
+
+
+def test_the_environment_of_uvicorns_command(serve: Serve) -> None:
+    server = serve("probe:app", "--log-level", "debug", worker=HTTPTOOLS, env={**COMMAND, **UNKNOWN})
+    assert server.get().status_code == 200
+    for name in ("HOST", "PORT", "RELOAD", "WORKER_CLASS", "FD", "UDS", "APP_DIR"):
+        (line,) = lines(server, f"(from environment variable UVICORN_{name})")
+        assert "[INFO]" in line
+        assert "has no effect: Gunicorn's " in line
+    for name in ("WORKERS", "VERSION"):
+        (line,) = lines(server, f"(from environment variable UVICORN_{name})")
+        assert "[DEBUG]" in line
+    (line,) = lines(server, "[WARNING]")
+    assert "unknown options, ignored: UVICORN_WSS (did you mean ws?), UVICORN_EXTRA_ARGS; see docs/" in line
+    assert not lines(server, "UVICORN_WS)")
+
+
+def test_the_table_of_the_handbooks_and_a_service_of_kubernetes(serve: Serve) -> None:
+    files = {"pyproject.toml": HANDBOOK, "main.py": FACTORY}
+    server = serve("main:create_app", worker=H11, files=files, env=KUBERNETES)
+    assert server.get().status_code == 200
+    # Only what differs from Gunicorn's is said; nothing of it is worth a warning.
+    said = lines(server, "in pyproject.toml) ")
+    assert [line.split("option ")[1].split()[0] for line in said] == ["host", "port", "workers", "reload", "access_log"]
+    assert not lines(server, "[WARNING]")
+    assert not lines(server, "UVICORN_PORT")
+
+
+@pytest.mark.parametrize("name", ["Defaults", "Nones"])
+def test_every_parameter_of_uvicorns_config(serve: Serve, name: str) -> None:
+    server = subclass(serve, name)
+    response = server.get()
+    assert (response.status_code, response.headers["server"]) == (200, "uvicorn")
+    assert not lines(server, "[WARNING]")
+    assert not lines(server, "[ERROR]")
+
+
+def test_other_spellings_and_what_has_no_effect(serve: Serve) -> None:
+    server = subclass(serve, "Spelled", "--log-level", "debug", "--timeout", "8")
+    response = server.get()
+    assert response.headers["x-from"] == "spelled"
+    # Changed in place, on the class above.
+    assert "date" not in response.headers
+    for name in ("workers", "host", "reload_dirs", "timeout_worker_healthcheck", "h11_max_incomplete_event_size"):
+        (line,) = lines(server, f"option {name} ")
+        assert "has no effect" in line
+    (line,) = lines(server, "'localhost' is no address and no network, and matches nobody")
+    assert "[WARNING]" in line
+    (line,) = lines(server, "ws = 'auto' serves in its place")
+    assert "[DEBUG]" in line
+    assert lines(server, "option timeout_notify = 30: more than half of Gunicorn's timeout = 8")
+    server.wait_events("notified", 2)
+
+
+def test_a_property_and_what_init_sets(serve: Serve) -> None:
+    assert subclass(serve, "Property").get().headers["x-from"] == "1"
+    server = subclass(serve, "Itself")
+    response = server.get()
+    assert response.headers["x-from"] == "init"
+    assert "server" not in response.headers
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("Protocol", "which are the server's own: no protocol class can take their place"),
+        ("Unknown", "option reloads = True (from CONFIG_KWARGS of the worker class): unknown; see docs/settings.md"),
+    ],
+)
+def test_what_would_serve_wrongly_is_refused_in_one_line(serve: Serve, name: str, says: str) -> None:
+    server = subclass(serve, name)
+    assert server.wait_exit() == 1
+    (line,) = [line for line in server.log.splitlines() if line.startswith("Error: ")]
+    assert line.endswith(says)
+    assert "Traceback" not in server.log
