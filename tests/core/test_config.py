@@ -220,7 +220,8 @@ class TestTogether:
 class TestNone:
     def test_it_is_the_default_where_it_is_no_value(self) -> None:
         names = [name for name in OPTIONS if name != "app"]
-        made = Config(app, **dict.fromkeys(names))
+        nothing: dict[str, Any] = dict.fromkeys(names)
+        made = Config(app, **nothing)
         for name in names:
             expected = None if RULES[name].check(None) else getattr(Config(app), name)
             assert getattr(made, name) == expected, name

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.http1.apps import hello
-from tests.worker.exchanges import settings
+from tests.worker.cycles import settings
 from uvicorn_worker.worker.settings import config_from_settings
 
 DEBUG, INFO, WARNING = logging.DEBUG, logging.INFO, logging.WARNING
