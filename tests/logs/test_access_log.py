@@ -20,7 +20,7 @@ from tests.logs.cycles import cycle_of, headless_cycle
 from tests.records import Records, records_of
 from tests.scripted import get
 from uvicorn_worker.core.config import Config
-from uvicorn_worker.logs.access_log import AccessRecord, record_maker, standalone_access, uvicorn_hook
+from uvicorn_worker.logs.access_log import AccessRecord, client_addr_of, record_maker, standalone_access, uvicorn_hook
 
 LINE = '192.0.2.7:50123 - "GET /a%20b?c=d HTTP/1.1" 200'
 
@@ -77,9 +77,13 @@ class TestUvicornsForm:
     def test_a_json_formatter(self, records: Records) -> None:
         formatters = pytest.importorskip("pythonjsonlogger.json")
         seen = json.loads(formatters.JsonFormatter("%(name)s %(message)s").format(record_of(records)))
+        assert 0 <= seen.pop("duration") < 60
         assert seen == {
             "name": "uvicorn.access",
             "message": LINE,
+            "method": "GET",
+            "path": "/a%20b",
+            "bytes": 13,
             "client_addr": "192.0.2.7:50123",
             "request_line": "GET /a%20b?c=d HTTP/1.1",
             "status_code": 200,
@@ -161,3 +165,18 @@ def test_no_task_is_named_that_did_not_write_the_line() -> None:
     record = record_maker("some.logger", "")("a line", None)
     assert getattr(record, "taskName", None) is None
     assert hasattr(record, "taskName") == (sys.version_info >= (3, 12))
+
+
+@pytest.mark.parametrize(
+    ("client", "server", "expected"),
+    [
+        (("192.0.2.7", 50123), ("127.0.0.1", 80), "192.0.2.7:50123"),
+        (("192.0.2.7", 0), ("127.0.0.1", 80), "192.0.2.7:0"),
+        (("192.0.2.7", 0), ("/run/app.sock", None), "192.0.2.7"),
+        (("192.0.2.7", 4711), ("/run/app.sock", None), "192.0.2.7:4711"),
+        (None, ("/run/app.sock", None), ""),
+        (("192.0.2.7", 0), None, "192.0.2.7:0"),
+    ],
+)
+def test_the_address_of_a_client(client: Any, server: Any, expected: str) -> None:
+    assert client_addr_of({"client": client, "server": server}) == expected

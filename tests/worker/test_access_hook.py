@@ -26,8 +26,10 @@ NAMES = ("gunicorn.access", "gunicorn.error", "uvicorn", "uvicorn.error", "uvico
 
 
 @pytest.fixture(autouse=True)
-def _as_before() -> Iterator[None]:
+def _as_before(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """The loggers are as they were when the test is over."""
+    monkeypatch.setattr("uvicorn_worker.worker.loggers._followers", {})
+    monkeypatch.setattr("uvicorn_worker.worker.loggers._levels", {})
     with records_of(*NAMES) as handler:
         for name in NAMES:
             logging.getLogger(name).removeHandler(handler)
@@ -275,7 +277,32 @@ class TestUvicornsName:
         serve_logged(hook, get("/x?y"))
         (record,) = own.kept
         assert record.args == ("192.0.2.7:50123", "GET", "/x?y", "1.1", 200)
-        assert records.lines == ["GET"]
+        assert record.name == "uvicorn.access"
+        # One record for all handlers, of uvicorn's logger.
+        assert records.kept == [record]
+
+    @pytest.mark.parametrize("how", ["replaced", "propagate"])
+    def test_lines_go_only_where_the_application_says(
+        self, log: Logger, records: Records, ours: logging.Logger, how: str
+    ) -> None:
+        own = Records()
+
+        def change() -> None:
+            if how == "replaced":
+                ours.handlers = [own]
+            else:
+                logging.getLogger("uvicorn").addHandler(own)
+                ours.handlers.clear()
+                ours.propagate = True
+
+        hook = self.adopted(log, change)
+        assert hook is not None
+        serve_logged(hook, get("/x?y"))
+        assert own.lines == ['192.0.2.7:50123 - "GET /x?y HTTP/1.1" 200']
+        assert records.lines == []
+
+    def test_without_handlers_there_is_no_line(self, log: Logger, ours: logging.Logger) -> None:
+        assert self.adopted(log, lambda: setattr(ours, "handlers", [])) is None
 
     def test_a_filter_of_the_application_holds_for_gunicorns_line(
         self, log: Logger, records: Records, ours: logging.Logger

@@ -7,6 +7,7 @@ import logging
 import logging.config
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,14 +16,24 @@ from gunicorn.glogging import Logger
 from tests.http1.apps import hello
 from tests.worker.cycles import Records, records_of, settings
 from uvicorn_worker import Config
-from uvicorn_worker.worker.loggers import adopt_loggers, configured_loggers, handlers_of, own_handlers
+from uvicorn_worker.core.errors import ConfigError
+from uvicorn_worker.worker.loggers import (
+    adopt_loggers,
+    configured_loggers,
+    follows_gunicorn,
+    handlers_of,
+    set_up_logging,
+)
 
 NAMES = ("gunicorn.error", "gunicorn.access", "uvicorn", "uvicorn.error", "uvicorn.access", "uvicorn.asgi")
 ROOT = {"level": "INFO", "handlers": ["root"]}
 
 
 @pytest.fixture(autouse=True)
-def _as_before() -> Iterator[None]:
+def _as_before(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    # As in a process of its own: nothing was adopted yet.
+    monkeypatch.setattr("uvicorn_worker.worker.loggers._followers", {})
+    monkeypatch.setattr("uvicorn_worker.worker.loggers._levels", {})
     with records_of(*NAMES, "root") as handler:
         for name in [*NAMES, "root"]:
             logger = logging.getLogger(name)
@@ -71,6 +82,7 @@ def configure(kept: dict[str, Records]) -> Callable[..., Any]:
 
 def adopt(log: Any, cfg: Any = None, **options: Any) -> None:
     cfg = settings() if cfg is None else cfg
+    adopt_loggers(log, cfg)
     adopt_loggers(log, cfg, Config(app=hello, **options))
 
 
@@ -103,10 +115,54 @@ class TestWithoutAConfiguration:
     def test_gunicorns_handlers_of_the_moment_count(self, log: Log, kept: dict[str, Records]) -> None:
         adopt(log)
         log.error_log.handlers = [kept["own"]]
+        adopt(log)
         error.warning("a line")
-        log.error_log.disabled = True
-        error.warning("nowhere")
         assert lines(kept) == {"own": ["a line"]}
+
+    def test_gunicorns_filters_hold(self, log: Log, kept: dict[str, Records]) -> None:
+        adopt(log)
+        log.error_log.addFilter(lambda record: "secret" not in record.getMessage())
+        try:
+            error.warning("a secret")
+            error.handlers = [kept["own"]]
+            error.warning("another secret")
+        finally:
+            log.error_log.filters.clear()
+        assert lines(kept) == {"own": ["another secret"]}
+
+    @pytest.mark.parametrize("how", ["cleared", "replaced", "propagate", "formatter", "filter", "level"])
+    def test_who_is_changed_does_not_follow_any_longer(self, log: Log, kept: dict[str, Records], how: str) -> None:
+        adopt(log)
+        assert follows_gunicorn("uvicorn.access")
+        handler = kept["gunicorn"]
+        if how == "cleared":
+            access.handlers.clear()
+        elif how == "replaced":
+            access.handlers = [kept["own"]]
+        elif how == "propagate":
+            access.propagate = True
+        elif how == "formatter":
+            handler.setFormatter(logging.Formatter())
+        elif how == "filter":
+            handler.addFilter(lambda record: True)
+        else:
+            handler.setLevel(logging.DEBUG)
+        left = access.handlers
+        adopt(log)
+        assert not follows_gunicorn("uvicorn.access")
+        assert access.handlers is left
+        assert handler in log.access_log.handlers
+
+    def test_a_level_of_the_application_is_kept(self, log: Log) -> None:
+        adopt(log)
+        error.setLevel(logging.ERROR)
+        adopt(log, log_level="debug")
+        assert error.level == logging.ERROR
+
+    def test_a_level_of_ours_is_replaced(self, log: Log) -> None:
+        adopt(log)
+        adopt(log, log_level="debug")
+        assert error.level == logging.DEBUG
 
     def test_what_is_done_to_ours_leaves_gunicorns_alone(self, log: Log, kept: dict[str, Records]) -> None:
         # As a dictConfig() of the application does.
@@ -129,11 +185,13 @@ class TestWithoutAConfiguration:
         adopt(log)
         error.warning("a line")
         assert lines(kept) == {"own": ["a line"]}
-        assert own_handlers(error) == [kept["own"]]
+        assert error.handlers == [kept["own"]]
 
-    def test_the_leading_handler_is_not_one_of_its_own(self, log: Log) -> None:
+    def test_there_are_handlers_to_be_found(self, log: Log, kept: dict[str, Records]) -> None:
         adopt(log)
-        assert own_handlers(access) == handlers_of(access) == []
+        assert handlers_of(access) == access.handlers
+        assert kept["gunicorn"] in access.handlers
+        assert kept["gunicorn"] in error.handlers
 
     def test_a_gunicorn_that_is_silent_is_followed(self, log: Log, kept: dict[str, Records]) -> None:
         log.access_log.disabled = True
@@ -282,3 +340,25 @@ def test_with_gunicorns_own_logger(tmp_path: Path) -> None:
     assert (tmp_path / "error.log").read_text().endswith("after\n")
     for handler in list(log.error_log.handlers):
         handler.close()
+
+
+def test_log_config_wins_over_gunicorns_handlers(log: Log, kept: dict[str, Records]) -> None:
+    loggers = {"uvicorn.error": {"handlers": ["own"], "level": "WARNING", "propagate": False}}
+    log_config = {
+        "version": 1,
+        "disable_existing_loggers": False,
+        "handlers": {"own": {"()": lambda: kept["own"]}},
+        "loggers": loggers,
+    }
+    config: Any = SimpleNamespace(log_level="info", log_config=log_config)
+    set_up_logging(log, settings(), config)
+    error.info("no")
+    error.warning("a line")
+    access.info("access")
+    assert lines(kept) == {"own": ["a line"], "gunicorn": ["access"]}
+
+
+def test_log_config_that_is_none(log: Log) -> None:
+    config: Any = SimpleNamespace(log_level="info", log_config="no-such-file.yaml")
+    with pytest.raises(ConfigError, match=r"option log_config = 'no-such-file\.yaml'"):
+        set_up_logging(log, settings(), config)

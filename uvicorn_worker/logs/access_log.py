@@ -1,14 +1,15 @@
 """Access lines on the logger uvicorn.access, and the records that carry access lines.
 
 A record of uvicorn.access has the arguments that uvicorn's own formatter reads, (client_addr, method, path,
-http_version, status_code), and the attributes client_addr, request_line and status_code for all others.
+http_version, status_code), and attributes for all others: client_addr, request_line, status_code, method, path,
+bytes (of the body) and duration (in seconds).
 """
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from uvicorn_worker.core.address import peer_name
@@ -17,7 +18,14 @@ from uvicorn_worker.core.config import Config
 from uvicorn_worker.core.runtime import AccessHook, CycleView
 from uvicorn_worker.logs.atoms import Atoms, compile_format
 
-__all__ = ["AccessRecord", "record_maker", "standalone_access", "uvicorn_hook", "uvicorn_record_maker"]
+__all__ = [
+    "AccessRecord",
+    "client_addr_of",
+    "record_maker",
+    "standalone_access",
+    "uvicorn_hook",
+    "uvicorn_record_maker",
+]
 
 _MESSAGE = '%s - "%s %s HTTP/%s" %d'
 
@@ -83,6 +91,18 @@ def uvicorn_hook(logger: logging.Logger, config: Config) -> AccessHook:
     return log_access
 
 
+def client_addr_of(scope: Mapping[str, Any]) -> str:
+    """Host and port of the client; the host alone where a proxy before a unix socket has told it, and no port."""
+    client = scope["client"]
+    if not client:
+        return ""
+    host, port = client
+    server = scope["server"]
+    if not port and server and server[1] is None:
+        return str(host)
+    return f"{host}:{port}"
+
+
 def uvicorn_record_maker(name: str, config: Config) -> Callable[[CycleView], logging.LogRecord]:
     """What makes a record in uvicorn's form of a response."""
     raw_root_path = raw_path_of(config.root_path)
@@ -101,6 +121,10 @@ def uvicorn_record_maker(name: str, config: Config) -> Callable[[CycleView], log
         attributes["client_addr"] = client_addr
         attributes["request_line"] = request_line
         attributes["status_code"] = status
+        attributes["method"] = method
+        attributes["path"] = path.partition("?")[0]
+        attributes["bytes"] = cycle.body_sent
+        attributes["duration"] = round(time.monotonic() - cycle.started, 6)
         if make_line is not None and type(record) is not AccessRecord:
             # A record of somebody's factory knows the arguments only by what they are put into.
             record.msg, record.args = line, None

@@ -18,7 +18,7 @@ from uvicorn_worker.core.config import Config
 from uvicorn_worker.core.runtime import AccessHook, CycleView
 from uvicorn_worker.logs.access_log import record_maker, uvicorn_hook, uvicorn_record_maker
 from uvicorn_worker.logs.atoms import Atoms, compile_format, make_environ
-from uvicorn_worker.worker.loggers import configured_loggers, handlers_of, own_handlers
+from uvicorn_worker.worker.loggers import adopt_loggers, configured_loggers, follows_gunicorn, handlers_of
 from uvicorn_worker.worker.statsd import metrics_hook
 from uvicorn_worker.worker.views import RequestView, ResponseView
 
@@ -33,6 +33,7 @@ def access_hook(log: Any, cfg: GunicornConfig, config: Config) -> AccessHook | N
 
     To be called when the application has started, since applications change loggers.
     """
+    adopt_loggers(log, cfg, config)
     access = getattr(log.access, "__func__", None)
     others: AccessHook | None = None
     if access is Statsd.access:
@@ -44,20 +45,26 @@ def access_hook(log: Any, cfg: GunicornConfig, config: Config) -> AccessHook | N
 
 
 def _lines_hook(log: Any, cfg: GunicornConfig, config: Config, is_gunicorns: bool) -> AccessHook | None:
-    """Write lines on gunicorn.access, unless a logger class of the operator's does that, and on uvicorn.access."""
+    """Write lines on gunicorn.access, unless a logger class of the operator's does that, or on uvicorn.access.
+
+    A logger uvicorn.access that leads where Gunicorn's does stands for it: the lines have Gunicorn's form then. As soon
+    as it leads elsewhere, or its handlers were given formatters or filters, the lines are uvicorn's. On both there is a
+    line only where the operator's configuration gives both a place.
+    """
     ours = logging.getLogger("uvicorn.access")
-    stands_in = not {"uvicorn.access", "uvicorn"} & set(configured_loggers(cfg))
-    if stands_in and _is_silenced(ours):
+    configured = {"uvicorn.access", "uvicorn"} & set(configured_loggers(cfg))
+    if not configured and _is_silenced(ours):
         return None
+    writes_gunicorns = is_gunicorns and _is_enabled(log, cfg)
+    if follows_gunicorn(ours.name):
+        hook = _line_hook(log, config.access_log_format or cfg.access_log_format) if writes_gunicorns else None
+        return _filtered_hook(hook, ours, config) if hook is not None and ours.filters else hook
     lines: list[AccessHook] = []
-    if is_gunicorns and _is_enabled(log, cfg) and not _is_repeated(log.access_log, ours):
+    if configured and writes_gunicorns and not _is_repeated(log.access_log, ours):
         lines.append(_line_hook(log, config.access_log_format or cfg.access_log_format))
     if handlers_of(ours) and ours.isEnabledFor(logging.INFO):
-        # With handlers that the application gave it, it does not lead to Gunicorn's log any longer.
-        ours.handlers = own_handlers(ours)
         lines.append(uvicorn_hook(ours, config))
-    hook = _all_of(lines)
-    return _filtered_hook(hook, ours, config) if hook is not None and stands_in and ours.filters else hook
+    return _all_of(lines)
 
 
 def _all_of(hooks: list[AccessHook]) -> AccessHook | None:

@@ -1,68 +1,114 @@
 """uvicorn's logger names under Gunicorn.
 
-    uvicorn.error, uvicorn.asgi ─► gunicorn.error
-    uvicorn.access ─► gunicorn.access
+    uvicorn.error, uvicorn.asgi ─► the handlers of gunicorn.error
+    uvicorn.access ─► the handlers of gunicorn.access
 
-That is where a name leads of which the operator's logging configuration says nothing. A name that it gives handlers
+That is where a name leads of which the operator's logging configuration says nothing. It has these handlers before
+the application is there, which finds them as it does under uvicorn, and may change them: a logger that somebody has
+changed is left alone from then on, others go on to follow Gunicorn's. A name that the configuration gives handlers
 keeps these. No line goes through the same handler twice.
 """
 
 from __future__ import annotations
 
 import configparser
-import json
 import logging
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from uvicorn_worker.core.config import Config
+from uvicorn_worker.core.errors import ConfigError
 from uvicorn_worker.logs.levels import LEVELS, TRACE
+from uvicorn_worker.logs.log_config import apply_log_config, named_loggers, read_log_config
 from uvicorn_worker.worker.settings import log_level
+from uvicorn_worker.worker.statsd import count_lines, never_wait
 
 if TYPE_CHECKING:
     from gunicorn.config import Config as GunicornConfig
 
-__all__ = ["adopt_loggers", "configured_loggers", "handlers_of", "level_of", "own_handlers"]
+__all__ = ["adopt_loggers", "configured_loggers", "follows_gunicorn", "handlers_of", "level_of", "set_up_logging"]
 
 _PARENT = "uvicorn"
 
+# How we left the loggers that follow Gunicorn's, and which level we have given to loggers that had none.
+_followers: dict[str, tuple[Any, ...]] = {}
+_levels: dict[str, int] = {}
 
-class _Forward(logging.Handler):
-    """Hands records to another logger, with the handlers and filters that it has at that time."""
 
-    def __init__(self, target: logging.Logger) -> None:
+class _FiltersOf(logging.Filter):
+    """The filters of Gunicorn's logger hold for a logger that follows it."""
+
+    def __init__(self, target: logging.Logger, follower: str) -> None:
         super().__init__()
-        self._target = target
+        self._target, self._follower = target, follower
 
-    def handle(self, record: logging.LogRecord) -> bool:
-        """Without the lock of a handler: there is nothing to be guarded."""
-        self._target.handle(record)
-        return True
+    def filter(self, record: logging.LogRecord) -> bool:
+        return not self._target.filters or not follows_gunicorn(self._follower) or bool(self._target.filter(record))
 
 
-def adopt_loggers(log: Any, cfg: GunicornConfig, config: Config) -> None:
-    """Let uvicorn's loggers lead to Gunicorn's, or to where the operator's configuration says.
+def adopt_loggers(log: Any, cfg: GunicornConfig, config: Config | None = None) -> None:
+    """Let uvicorn's loggers lead to Gunicorn's handlers, or to where the operator's configuration says.
 
-    To be called in the worker, before the application is loaded: what the application does to them is kept.
+    To be called when a worker is made, so that hooks find handlers; in the worker, with its options, before the
+    application is loaded; and when that has started, since Gunicorn's loggers may have other handlers by then. What
+    somebody has done to uvicorn's loggers meanwhile is kept.
     """
+    if not hasattr(log, "error_log"):
+        # A logger_class that is none of Gunicorn's.
+        return
     configured = configured_loggers(cfg)
-    level = level_of(log, cfg, config)
+    level = log.error_log.level if config is None else level_of(log, cfg, config)
     parent = _keep_to_its_handlers(_PARENT, configured)
     for name, target, least in (
         ("uvicorn.error", log.error_log, level),
         ("uvicorn.asgi", log.error_log, level),
         ("uvicorn.access", log.access_log, logging.INFO),
     ):
-        logger = _keep_to_its_handlers(name, configured)
-        _drop_repeated(logger)
-        if logger.level == logging.NOTSET and parent.level == logging.NOTSET:
+        logger = logging.getLogger(name)
+        if name not in _followers:
+            _keep_to_its_handlers(name, configured)
+            _drop_repeated(logger)
+        if logger.level == _levels.get(name, logging.NOTSET) and parent.level == logging.NOTSET:
             logger.setLevel(least)
-        if not _has_a_place(logger, name in configured or _PARENT in configured):
-            logger.handlers = [_Forward(target)]
-            logger.propagate = False
-            logger.disabled = target.disabled
+            _levels[name] = least
+        if (
+            follows_gunicorn(name)
+            if name in _followers
+            else not _has_a_place(logger, {name, _PARENT} & set(configured))
+        ):
+            _follow(logger, target)
     for logger in (log.error_log, log.access_log):
         _drop_repeated(logger)
+
+
+def set_up_logging(log: Any, cfg: GunicornConfig, config: Config) -> None:
+    """What a worker does to the loggers before its application is loaded. Raises `ConfigError` for log_config."""
+    adopt_loggers(log, cfg, config)
+    apply_log_config(getattr(config, "log_config", None))
+    never_wait(log)
+    count_lines(log)
+
+
+def _follow(logger: logging.Logger, target: logging.Logger) -> None:
+    # A list of its own: who clears it shall not clear Gunicorn's.
+    logger.handlers = list(target.handlers)
+    logger.propagate = target.propagate
+    if logger.name not in _followers:
+        logger.disabled = target.disabled
+        if logger.name != "uvicorn.access":
+            logger.addFilter(_FiltersOf(target, logger.name))
+    _followers[logger.name] = _state_of(logger)
+
+
+def _state_of(logger: logging.Logger) -> tuple[Any, ...]:
+    """What an application may change of where a logger leads, and of what becomes of its records there."""
+    handlers = [(each, each.formatter, each.level, tuple(each.filters)) for each in logger.handlers]
+    return (logger.propagate, *handlers)
+
+
+def follows_gunicorn(name: str) -> bool:
+    """Whether a logger leads where Gunicorn's does, and nobody has changed that."""
+    return _followers.get(name) == _state_of(logging.getLogger(name))
 
 
 def level_of(log: Any, cfg: GunicornConfig, config: Config) -> int:
@@ -75,17 +121,9 @@ def level_of(log: Any, cfg: GunicornConfig, config: Config) -> int:
     return level
 
 
-def own_handlers(logger: logging.Logger) -> list[logging.Handler]:
-    """The handlers of a logger, but for that which leads to Gunicorn's."""
-    return [handler for handler in logger.handlers if not isinstance(handler, _Forward)]
-
-
 def handlers_of(logger: logging.Logger) -> list[logging.Handler]:
     """All handlers that a record of this logger goes through, its own and those that it is propagated to."""
-    handlers = own_handlers(logger)
-    for ancestor in _ancestors(logger):
-        handlers += ancestor.handlers
-    return handlers
+    return [*logger.handlers, *(handler for ancestor in _ancestors(logger) for handler in ancestor.handlers)]
 
 
 def _ancestors(logger: logging.Logger) -> Iterator[logging.Logger]:
@@ -95,7 +133,7 @@ def _ancestors(logger: logging.Logger) -> Iterator[logging.Logger]:
         yield logger
 
 
-def _has_a_place(logger: logging.Logger, configured: bool) -> bool:
+def _has_a_place(logger: logging.Logger, configured: set[str]) -> bool:
     """Whether records have a place to go to, or are meant to go nowhere."""
     if configured:
         return bool(handlers_of(logger)) or not logger.propagate
@@ -123,33 +161,18 @@ def _drop_repeated(logger: logging.Logger) -> None:
 
 def configured_loggers(cfg: GunicornConfig) -> dict[str, bool]:
     """The loggers that the operator's logging configuration names, with whether it says that they propagate."""
-    if cfg.logconfig_dict:
-        return _named_in(cfg.logconfig_dict)
     try:
+        if cfg.logconfig_dict:
+            return named_loggers(dict(cfg.logconfig_dict))
         if cfg.logconfig_json:
-            with open(cfg.logconfig_json, encoding="utf-8") as file:
-                return _named_in(json.load(file))
+            config = read_log_config(cfg.logconfig_json)
+            return named_loggers(config)
         if cfg.logconfig:
-            return _named_in_ini(cfg.logconfig)
-    except (OSError, ValueError, configparser.Error):
+            parser = configparser.RawConfigParser()
+            with open(cfg.logconfig, encoding="utf-8") as file:
+                parser.read_file(file)
+            return named_loggers(parser)
+    except (ConfigError, OSError, ValueError, configparser.Error):
         # Gunicorn has read it before this process was there; by now it may be gone, or half written.
         pass
     return {}
-
-
-def _named_in(config: Mapping[str, Any]) -> dict[str, bool]:
-    loggers = config.get("loggers") or {}
-    return {name: bool(settings.get("propagate")) for name, settings in loggers.items()}
-
-
-def _named_in_ini(path: str) -> dict[str, bool]:
-    """The loggers of a file for `logging.config.fileConfig`."""
-    parser = configparser.RawConfigParser()
-    with open(path, encoding="utf-8") as file:
-        parser.read_file(file)
-    sections = [f"logger_{key.strip()}" for key in parser.get("loggers", "keys", fallback="").split(",")]
-    return {
-        parser.get(section, "qualname"): parser.getboolean(section, "propagate", fallback=False)
-        for section in sections
-        if parser.has_option(section, "qualname")
-    }

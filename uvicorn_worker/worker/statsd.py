@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import socket
 import time
 from datetime import timedelta
@@ -12,7 +13,7 @@ from gunicorn.instrument.statsd import Statsd
 
 from uvicorn_worker.core.runtime import AccessHook, CycleView
 
-__all__ = ["metrics_hook", "never_wait"]
+__all__ = ["count_lines", "metrics_hook", "never_wait"]
 
 
 class _Status:
@@ -73,3 +74,24 @@ def never_wait(log: Any) -> None:
     """
     if isinstance(log, Statsd) and isinstance(log.sock, socket.socket):
         log.sock = _NeverWaiting(log.sock)
+
+
+class _LineCount(logging.Filter):
+    """Counts the lines of a logger as a statsd logger counts those that are logged through it; lets all pass."""
+
+    def __init__(self, log: Any) -> None:
+        super().__init__()
+        self._log = log
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.levelno >= logging.WARNING:
+            kind = "exception" if record.exc_info and record.levelno == logging.ERROR else record.levelname.lower()
+            self._log.increment(f"gunicorn.log.{kind}", 1)
+        return True
+
+
+def count_lines(log: Any) -> None:
+    """Count the warnings and errors on uvicorn.error as `gunicorn.log.*` too: "Exception in ASGI application", say."""
+    logger = logging.getLogger("uvicorn.error")
+    if isinstance(log, Statsd) and not any(isinstance(each, _LineCount) for each in logger.filters):
+        logger.addFilter(_LineCount(log))

@@ -35,12 +35,11 @@ from uvicorn_worker.worker.exit import leave_in_time
 from uvicorn_worker.worker.failure_token import FailureToken
 from uvicorn_worker.worker.hooks import with_hooks
 from uvicorn_worker.worker.kept_listener import keep_listening
-from uvicorn_worker.worker.loggers import adopt_loggers
+from uvicorn_worker.worker.loggers import adopt_loggers, set_up_logging
 from uvicorn_worker.worker.notify_callback import NotifyCallback
 from uvicorn_worker.worker.settings import check_overrides, config_from_settings, outer_options
 from uvicorn_worker.worker.ssl_context import context_factory
 from uvicorn_worker.worker.stall_watch import StallWatch, describe_stall, enable_trace
-from uvicorn_worker.worker.statsd import never_wait
 from uvicorn_worker.worker.succession import Succession
 
 if TYPE_CHECKING:
@@ -143,6 +142,7 @@ class UvicornWorker(Worker):
     def __init__(self, age: int, ppid: int, sockets: Any, app: Any, timeout: float, cfg: GunicornConfig, log: Any):
         self._succession = Succession(age, cfg.workers)
         super().__init__(age, ppid, sockets, app, timeout, cfg, log)
+        adopt_loggers(self.log, self.cfg)
         keep_listening(self.sockets, self.cfg, self.log)
         # Where Gunicorn opens sockets for each worker (reuse_port), it puts them in the place of these after the fork.
         self._shared = self.sockets
@@ -169,10 +169,12 @@ class UvicornWorker(Worker):
             # The master has checked this at its start; what was changed before a reload is seen here first.
             self.server = Server(Config(app=_not_loaded))
             self._boot_failed(str(exc), Arbiter.WORKER_BOOT_ERROR)
-        adopt_loggers(self.log, self.cfg, config)
-        never_wait(self.log)
         self.server = Server(config)
         self.server.holds_exit = self._holds_exit
+        try:
+            set_up_logging(self.log, self.cfg, config)
+        except ConfigError as exc:
+            self._boot_failed(str(exc), Arbiter.WORKER_BOOT_ERROR)
         timeout = self.cfg.timeout
         self._notify_interval = config.timeout_notify or min(_HEARTBEAT, timeout / 4 if timeout else _HEARTBEAT)
         self._callback_notify = NotifyCallback(config.callback_notify, self.log)

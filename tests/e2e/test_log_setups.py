@@ -1,0 +1,169 @@
+"""Applications that arrange logging for themselves, with the packages that they use: uvicorn's lines, each once.
+
+What is expected here was written by uvicorn's own worker for the same applications.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.e2e.harness import Gunicorn
+
+    Serve = Callable[..., Gunicorn]
+
+WORKER = "uvicorn_worker.UvicornWorker"
+PLACES = ["import", "post_fork", "lifespan"]
+POST_FORK = "def post_fork(server, worker):\n    import log_setups\n    log_setups.set_up()\n"
+
+PACKAGES = {
+    "loguru_root": "loguru",
+    "loguru_each": "loguru",
+    "structlog_root": "structlog",
+    "json_formatter": "pythonjsonlogger",
+    "uvicorn_formatter": "uvicorn",
+}
+PLAIN = 'CLIENT - "GET /x?y HTTP/1.1" 200', 'CLIENT - "GET /health HTTP/1.1" 200', 'CLIENT - "GET /error HTTP/1.1" 500'
+NO_HEALTH = [PLAIN[0], PLAIN[2]]
+LINES = {
+    "loguru_root": [f"loguru {line}" for line in PLAIN],
+    "loguru_each": [f"loguru {line}" for line in PLAIN],
+    "structlog_root": [],
+    "dict_config": [f"uvicorn.access INFO {line}" for line in PLAIN],
+    "uvicorn_formatter": [f"when {PLAIN[0]} OK", f"when {PLAIN[1]} OK", f"when {PLAIN[2]} Internal Server Error"],
+    "filter_on_handlers": NO_HEALTH,
+    "own_handler_beside": [text for line in PLAIN for text in (line, f"own {line}")],
+    "silent": [],
+}
+
+
+def ask(server: Gunicorn) -> None:
+    for path, status in (("/x?y", 200), ("/health", 200), ("/error", 500)):
+        assert server.get(path).status_code == status
+    server.stop_gracefully()
+
+
+def lines_of(text: str) -> list[str]:
+    """The access lines, whoever wrote them."""
+    text = re.sub(r"127\.0\.0\.1:\d+", "CLIENT", text)
+    return [line for line in text.splitlines() if "GET /" in line and "Exception" not in line]
+
+
+def start(serve: Serve, setup: str, place: str, *options: str, files: dict[str, str] | None = None) -> Gunicorn:
+    if setup in PACKAGES:
+        pytest.importorskip(PACKAGES[setup])
+    files = {**(files or {}), **({"gunicorn.conf.py": POST_FORK} if place == "post_fork" else {})}
+    env = {"SETUP": setup, "WHERE": place}
+    return serve("log_setups:app", "--access-logfile", "-", *options, worker=WORKER, env=env, files=files)
+
+
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("setup", LINES)
+def test_the_lines_are_uvicorns_and_each_is_there_once(serve: Serve, setup: str, place: str) -> None:
+    server = start(serve, setup, place)
+    ask(server)
+    assert lines_of(server.out) == LINES[setup]
+    assert lines_of(server.log) == []
+    # Gunicorn's own lines are where they were.
+    assert "Booting worker" in server.log
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_json_on_the_handlers_that_are_there(serve: Serve, place: str) -> None:
+    server = start(serve, "json_formatter", place)
+    ask(server)
+    records = [json.loads(line) for line in lines_of(server.out)]
+    assert [(record["name"], record["message"]) for record in records] == [("uvicorn.access", line) for line in PLAIN]
+    assert [(record["method"], record["path"], record["status_code"], record["bytes"]) for record in records] == [
+        ("GET", "/x", 200, 2),
+        ("GET", "/health", 200, 2),
+        ("GET", "/error", 500, 21),
+    ]
+    assert all(0 <= record["duration"] < 60 for record in records)
+    errors = [json.loads(line) for line in server.log.splitlines() if line.startswith('{"')]
+    assert [error["name"] for error in errors if "exc_info" in error] == ["uvicorn.error"]
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_a_filter_on_the_logger_leaves_the_form_of_the_lines_alone(serve: Serve, place: str) -> None:
+    server = start(serve, "filter_on_logger", place, "--access-logformat", "%(m)s %(U)s %(s)s")
+    ask(server)
+    assert lines_of(server.out) == ["GET /x 200", "GET /error 500"]
+
+
+def test_the_access_log_format_holds_for_uvicorns_lines_too(serve: Serve) -> None:
+    server = start(serve, "own_handler_beside", "import", "--access-logformat", "%(m)s %(U)s %(s)s")
+    ask(server)
+    assert lines_of(server.out)[:2] == ["GET /x 200", "own GET /x 200"]
+
+
+# As in a well-known article on loguru: all loggers are taken over before Gunicorn has its own.
+STUBBED = """
+import logging, sys
+from gunicorn.glogging import Logger
+import log_setups
+from loguru import logger
+
+class StubbedGunicornLogger(Logger):
+    def setup(self, cfg):
+        handler = logging.NullHandler()
+        self.error_logger = logging.getLogger("gunicorn.error")
+        self.error_logger.addHandler(handler)
+        self.access_logger = logging.getLogger("gunicorn.access")
+        self.access_logger.addHandler(handler)
+        self.error_logger.setLevel("INFO")
+        self.access_logger.setLevel("INFO")
+
+logger_class = StubbedGunicornLogger
+intercept = log_setups.Intercept()
+logging.root.setLevel("INFO")
+seen = set()
+names = [*logging.root.manager.loggerDict, "gunicorn", "gunicorn.access", "gunicorn.error",
+         "uvicorn", "uvicorn.access", "uvicorn.error"]
+for name in names:
+    if name not in seen:
+        seen.add(name.split(".")[0])
+        logging.getLogger(name).handlers = [intercept]
+logger.configure(handlers=[{"sink": sys.stderr, "format": "loguru {message}"}])
+"""
+
+# As Airflow does it for its API server: a logger class that gives both of Gunicorn's loggers handlers of its own.
+LOGGER_CLASS = """
+import logging, sys
+from gunicorn.glogging import Logger
+
+class OwnLogger(Logger):
+    def setup(self, cfg):
+        super().setup(cfg)
+        for log in (self.error_log, self.access_log):
+            handler = logging.StreamHandler(sys.stderr)
+            handler.setFormatter(logging.Formatter("own %(name)s %(message)s"))
+            log.handlers = [handler]
+
+logger_class = OwnLogger
+"""
+
+
+def test_a_stubbed_logger_under_loguru(serve: Serve) -> None:
+    pytest.importorskip("loguru")
+    server = serve("log_setups:app", "--access-logfile", "-", worker=WORKER, files={"gunicorn.conf.py": STUBBED})
+    ask(server)
+    assert lines_of(server.log) == [f"loguru {line}" for line in PLAIN]
+    assert server.log.count("Booting worker") == server.log.count("loguru Exception in ASGI application") == 1
+
+
+def test_a_logger_class_with_handlers_of_its_own(serve: Serve) -> None:
+    options = ("--access-logfile", "-", "--access-logformat", "%(m)s %(U)s %(s)s")
+    server = serve("log_setups:app", *options, worker=WORKER, files={"gunicorn.conf.py": LOGGER_CLASS})
+    ask(server)
+    expected = [("/x", 200), ("/health", 200), ("/error", 500)]
+    assert re.findall(r"^own gunicorn.access GET (\S+) (\d+)$", server.log, re.MULTILINE) == [
+        (path, str(status)) for path, status in expected
+    ]
+    assert server.log.count("own uvicorn.error Exception in ASGI application") == 1

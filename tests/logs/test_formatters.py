@@ -1,0 +1,74 @@
+"""Our formatters with uvicorn's names write what uvicorn's write."""
+
+from __future__ import annotations
+
+import io
+import logging
+from typing import Any
+
+import pytest
+
+from uvicorn_worker.logs import formatters
+from uvicorn_worker.logs.formatters import AccessFormatter, ColourizedFormatter, DefaultFormatter
+
+FMT = "%(levelprefix)s %(message)s"
+ACCESS_FMT = '%(levelprefix)s %(client_addr)s - "%(request_line)s" %(status_code)s'
+
+
+def record_of(level: int = logging.INFO, **more: Any) -> logging.LogRecord:
+    record = logging.LogRecord("uvicorn.error", level, "", 0, "said %s", ("once",), None)
+    record.__dict__.update(more)
+    return record
+
+
+def access_record(status: int) -> logging.LogRecord:
+    args = ("192.0.2.7:50123", "GET", "/a?b", "1.1", status)
+    return logging.LogRecord("uvicorn.access", logging.INFO, "", 0, '%s - "%s %s HTTP/%s" %d', args, None)
+
+
+def test_lines_without_colours() -> None:
+    assert DefaultFormatter(FMT, use_colors=False).format(record_of()) == "INFO:     said once"
+    assert ColourizedFormatter(FMT, use_colors=False).format(record_of(logging.CRITICAL)) == "CRITICAL: said once"
+    line = AccessFormatter(ACCESS_FMT, use_colors=False).format(access_record(200))
+    assert line == 'INFO:     192.0.2.7:50123 - "GET /a?b HTTP/1.1" 200 OK'
+
+
+def test_the_record_stays_as_it_is() -> None:
+    record = access_record(200)
+    before = dict(record.__dict__)
+    AccessFormatter(ACCESS_FMT, use_colors=True).format(record)
+    assert {**record.__dict__, "message": ""} == {**before, "message": ""}
+
+
+@pytest.mark.parametrize("name", ["stdout", "stderr"])
+def test_colours_where_there_is_a_terminal(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    monkeypatch.setattr("sys.stdout", io.StringIO())
+    monkeypatch.setattr("sys.stderr", io.StringIO())
+    monkeypatch.setattr(f"sys.{name}", Terminal())
+    kinds = (DefaultFormatter, ColourizedFormatter, AccessFormatter)
+    assert [kind().use_colors for kind in kinds] == [name == "stderr", name == "stdout", name == "stdout"]
+
+
+def test_its_configuration_is_one() -> None:
+    logging.config.DictConfigurator(formatters.LOGGING_CONFIG)
+    assert set(formatters.LOG_LEVELS) == {"critical", "error", "warning", "info", "debug", "trace"}
+    assert formatters.TRACE_LOG_LEVEL == 5
+
+
+@pytest.mark.parametrize("colours", [True, False])
+@pytest.mark.parametrize("kind", ["ColourizedFormatter", "DefaultFormatter", "AccessFormatter"])
+def test_as_uvicorn_does(kind: str, colours: bool) -> None:
+    theirs = pytest.importorskip("uvicorn.logging")
+    fmt = ACCESS_FMT if kind == "AccessFormatter" else FMT
+    one, other = (getattr(module, kind)(fmt, None, "%", colours) for module in (theirs, formatters))
+    if kind == "AccessFormatter":
+        records = [access_record(status) for status in (101, 200, 302, 404, 500, 599)]
+    else:
+        levels = (5, logging.DEBUG, logging.INFO, logging.WARNING, logging.ERROR, logging.CRITICAL, 35)
+        records = [record_of(level) for level in levels] + [record_of(color_message="in \x1b[1mcolour %s\x1b[0m")]
+    for record in records:
+        assert other.format(record) == one.format(record)
