@@ -388,16 +388,19 @@ class Harness:
         **options: Any,
     ) -> None:
         self.loop = loop if loop is not None else asyncio.new_event_loop()
-        # Here, so that what needs no connection can be used by the tests of rooms below the protocols.
-        from uvicorn_worker.switching.dispatch import protocol_factory
-
         self.faults: list[dict[str, Any]] = []
         self.loop.set_exception_handler(lambda loop, context: self.faults.append(context))
         self.config = Config(app=app, http=parser, **options)
         self.runtime = Runtime(self.config, app, self.loop)
         # How many seconds have been let pass.
         self.passed = 0.0
-        self.make_protocol = cast("Callable[[], asyncio.Protocol]", protocol_factory(self.runtime))
+        self.make_protocol = self.protocols()
+
+    def protocols(self) -> Callable[[], asyncio.Protocol]:
+        """What makes a connection: of all protocols; the tests of a single one have a harness of their own."""
+        from uvicorn_worker.switching.dispatch import protocol_factory
+
+        return cast("Callable[[], asyncio.Protocol]", protocol_factory(self.runtime))
 
     def connect(self, **transport: Any) -> Client:
         return Client(self, **transport)

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from tests.scripted import ScriptedTransport
 from uvicorn_worker import Config
 from uvicorn_worker.core.runtime import Runtime
 
@@ -18,7 +17,7 @@ async def app(scope: Any, receive: Any, send: Any) -> None:
 
 
 def lines(loop: asyncio.AbstractEventLoop, **options: Any) -> bytes:
-    return Runtime(Config(app=app, date_header=False, **options), app, loop).default_lines
+    return Runtime(Config(app=app, date_header=False, **options), app, loop).defaults.lines
 
 
 class TestDefaultLines:
@@ -35,20 +34,8 @@ class TestDefaultLines:
 
     def test_without_some_names(self, loop: asyncio.AbstractEventLoop) -> None:
         runtime = Runtime(Config(app=app, headers=[("a", "1: 2"), ("b", "3")]), app, loop)
-        assert runtime.default_lines_without({b"date", b"b"}) == b"server: uvicorn\r\na: 1: 2\r\n"
-        assert runtime.default_lines_without({b"date", b"server", b"a", b"b"}) == b""
-
-
-class TestScope:
-    def test_connections_to_one_address_share_it(self, loop: asyncio.AbstractEventLoop) -> None:
-        runtime = Runtime(Config(app=app, root_path="/r"), app, loop)
-        scope = runtime.http_scope(ScriptedTransport(loop))
-        assert runtime.http_scope(ScriptedTransport(loop)) is scope
-        assert (scope["server"], scope["scheme"], scope["root_path"]) == (("127.0.0.1", 8000), "http", "/r")
-
-    def test_tls_makes_https(self, loop: asyncio.AbstractEventLoop) -> None:
-        runtime = Runtime(Config(app=app), app, loop)
-        assert runtime.http_scope(ScriptedTransport(loop, sslcontext=object()))["scheme"] == "https"
+        assert runtime.defaults.without({b"date", b"b"}) == b"server: uvicorn\r\na: 1: 2\r\n"
+        assert runtime.defaults.without({b"date", b"server", b"a", b"b"}) == b""
 
 
 VARIABLE: contextvars.ContextVar[str] = contextvars.ContextVar("VARIABLE", default="unset")
@@ -60,10 +47,9 @@ class TestContext:
     def test_of_a_request(self, loop: asyncio.AbstractEventLoop, reset: bool, seen: list[str], factory: bool) -> None:
         if factory:
             loop.set_task_factory(lambda loop, coroutine, **kwargs: asyncio.Task(coroutine, loop=loop, **kwargs))
-        runtime = Runtime(Config(app=app, reset_contextvars=reset), app, loop)
         context = contextvars.copy_context()
         context.run(VARIABLE.set, "lifespan")
-        runtime.use_context(context)
+        runtime = Runtime(Config(app=app, reset_contextvars=reset), app, loop, context=context)
         found = []
 
         async def request() -> None:
@@ -72,8 +58,9 @@ class TestContext:
 
         async def start() -> None:
             VARIABLE.set("whoever reads the socket")
-            tasks = [runtime.start_task(request()), runtime.start_task(request())]
-            await asyncio.gather(*filter(None, tasks))
+            tasks = [runtime.make_task(request(), name=name, context=runtime.context.copy()) for name in ("a", "b")]
+            assert [task.get_name() for task in tasks] == ["a", "b"]
+            await asyncio.gather(*tasks)
 
         loop.run_until_complete(start())
         assert found == seen

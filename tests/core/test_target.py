@@ -5,23 +5,7 @@ from __future__ import annotations
 import pytest
 
 from uvicorn_worker.core.errors import RequestRefused
-from uvicorn_worker.core.target import check_target, split_target, to_origin_form
-
-
-@pytest.mark.parametrize(
-    ("target", "parts"),
-    [
-        (b"/", ("/", b"/", b"")),
-        (b"/a?b", ("/a", b"/a", b"b")),
-        (b"/a?", ("/a", b"/a", b"")),
-        (b"/a?b?c", ("/a", b"/a", b"b?c")),
-        (b"/%41%c3%A9%2f?%41", ("/Aé/", b"/%41%c3%A9%2f", b"%41")),
-        (b"/%", ("/%", b"/%", b"")),
-        (b"*", ("*", b"*", b"")),
-    ],
-)
-def test_split_target(target: bytes, parts: tuple[str, bytes, bytes]) -> None:
-    assert split_target(target) == parts
+from uvicorn_worker.core.target import check_target, printable_target, to_origin_form
 
 
 @pytest.mark.parametrize("target", [b"/a#b", b"/a?b#c", b"#", b"/\xe9", b"/?\xff"])
@@ -75,3 +59,10 @@ def test_to_origin_form_refuses(target: bytes, method: str) -> None:
     with pytest.raises(RequestRefused) as caught:
         to_origin_form(target, method)
     assert caught.value.status == 400
+
+
+@pytest.mark.parametrize(
+    ("target", "shown"), [(b"/a?b", b"/a?b"), (b"/a b\x00\xff", b"/a%20b%00%FF"), (b"/" * 2000, b"/" * 1024)]
+)
+def test_what_is_shown_of_a_target(target: bytes, shown: bytes) -> None:
+    assert printable_target(target) == shown

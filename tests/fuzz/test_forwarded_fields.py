@@ -120,7 +120,7 @@ def test_nothing_but_a_refusal_is_raised() -> None:
             origin = reader.read(tuple(fields))
         except RequestRefused:
             continue
-        if origin.rewriting is not None:
-            origin.rewriting.apply(scope, b"/r")
+        if origin.rewrite is not None:
+            origin.rewrite(scope, b"/r")
         assert scope["path"].endswith("/x")
         assert scope["raw_path"].isascii()

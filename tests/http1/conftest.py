@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from tests.http1.harness import Http1Harness
 from tests.scripted import Client, Harness
 from uvicorn_worker.core.asgi import ASGIApp
 
@@ -32,7 +33,7 @@ def serve(parser: str) -> Iterator[Serve]:
     started: list[Harness] = []
 
     def start(app: ASGIApp, **options: Any) -> Harness:
-        harness = Harness(app, parser=parser, **options)
+        harness = Http1Harness(app, parser=parser, **options)
         started.append(harness)
         return harness
 

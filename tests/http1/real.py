@@ -11,12 +11,12 @@ import time
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
+from tests.http1.harness import http1_factory
 from uvicorn_worker.core.asgi import ASGIApp
 from uvicorn_worker.core.clock import TICK
 from uvicorn_worker.core.config import Config
 from uvicorn_worker.core.kernel import unsent_by_kernel
 from uvicorn_worker.core.runtime import Runtime
-from uvicorn_worker.switching.dispatch import protocol_factory
 
 __all__ = ["Site", "Visitor", "serving", "until"]
 
@@ -71,7 +71,7 @@ async def serving(app: ASGIApp, tls: ssl.SSLContext | None = None, **options: An
     """A `Site`, whose connections are cut at the end."""
     loop = asyncio.get_running_loop()
     runtime = Runtime(Config(app=app, **options), app, loop)
-    server = await loop.create_server(protocol_factory(runtime), "127.0.0.1", 0, ssl=tls)
+    server = await loop.create_server(http1_factory(runtime), "127.0.0.1", 0, ssl=tls)
     site = Site(runtime, server, server.sockets[0].getsockname())
     try:
         yield site

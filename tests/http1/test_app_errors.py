@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -12,6 +12,7 @@ from tests.http1.apps import Gate, Recorder, body, echo, hello, respond, start
 from tests.http1.conftest import Connect
 from tests.scripted import Client, get, parse_responses, post
 from uvicorn_worker.core.asgi import ASGIApp, Event, Receive, Scope, Send
+from uvicorn_worker.http1 import Http1Protocol
 
 
 def failing(*events: Event, with_exception: BaseException | None = None) -> ASGIApp:
@@ -221,7 +222,7 @@ class TestHeaders:
 
         client = connect(app).send(get() * 3000)
         assert [response.get("x-id") for response in client.responses()] == [str(number) for number in range(3000)]
-        assert len(client.harness.runtime.field_memo) <= 2048
+        assert len(cast("Http1Protocol", client.protocol).shared.field_memo) <= 2048
 
 
 @pytest.mark.parametrize("data", ["text", None, 5, [b"a"]])

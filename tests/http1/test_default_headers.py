@@ -87,6 +87,6 @@ class TestConfigured:
 def test_the_date_is_made_anew_as_time_passes(connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
     client = connect(hello).send(get())
     monkeypatch.setattr(time, "time", lambda: 1_000_000_000.0)
-    client.harness.runtime.refresh_default_lines()
+    client.harness.runtime.defaults.refresh()
     client.send(get())
     assert client.responses()[1].get("date") == "Sun, 09 Sep 2001 01:46:40 GMT"

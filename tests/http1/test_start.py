@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 
 from tests.http1.apps import Gate, Recorder, answer, body, echo, hello, read_body, respond, start, stream
-from tests.scripted import Client, Harness, get, post
+from tests.http1.harness import Http1Harness
+from tests.scripted import Client, get, post
 from uvicorn_worker.core.asgi import ASGIApp, Receive, Scope, Send
 from uvicorn_worker.core.runtime import Runtime
 
@@ -30,7 +31,7 @@ def connect(app: ASGIApp, parser: str, *, later: bool) -> Client:
     loop = asyncio.new_event_loop()
     if later:
         loop.set_task_factory(plain_task)
-    return Harness(app, parser=parser, loop=loop, date_header=False).connect()
+    return Http1Harness(app, parser=parser, loop=loop, date_header=False).connect()
 
 
 async def waits_then_fails(scope: Scope, receive: Receive, send: Send) -> None:
@@ -120,7 +121,7 @@ class TestTask:
         client = connect(app, parser, later=later)
         context = contextvars.copy_context()
         context.run(variable.set, "of the lifespan")
-        client.harness.runtime.use_context(context)
+        client.harness.runtime.context = context
         client.send(get() * 2, get())
         assert seen == ["of the lifespan"] * 3
         assert variable.get() == "unset"
@@ -175,7 +176,7 @@ def test_a_task_factory_is_asked(parser: str) -> None:
 
     loop = asyncio.new_event_loop()
     loop.set_task_factory(factory)
-    harness = Harness(hello, parser=parser, loop=loop)
+    harness = Http1Harness(hello, parser=parser, loop=loop)
     assert isinstance(harness.runtime, Runtime)
     assert harness.connect().send(get()).response().status == 200
     assert len(made) == 1

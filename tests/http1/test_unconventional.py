@@ -8,7 +8,8 @@ import pytest
 
 from tests.http1.apps import Recorder, echo, hello
 from tests.http1.conftest import Connect
-from tests.scripted import Harness, get, post
+from tests.http1.harness import Http1Harness
+from tests.scripted import get, post
 from uvicorn_worker import Config
 from uvicorn_worker.core.errors import ConfigError
 from uvicorn_worker.http1.parsers import check_parser, parser_factory
@@ -39,7 +40,7 @@ class TestParsers:
 def served(data: bytes, **options: Any) -> tuple[int, str]:
     """The status of the answer, and the method that the application saw."""
     recorder = Recorder(echo)
-    harness = Harness(recorder, parser="h11", **options)
+    harness = Http1Harness(recorder, parser="h11", **options)
     client = harness.connect().send(data)
     harness.close()
     return client.responses()[0].status, recorder.scope["method"] if recorder.scopes else ""
@@ -63,7 +64,7 @@ class TestMethods:
         assert served(get(method=method), casefold_http_method=True) == (501, "")
 
     def test_a_head_request_in_lower_case_has_no_body_in_its_answer(self) -> None:
-        harness = Harness(hello, parser="h11", casefold_http_method=True)
+        harness = Http1Harness(hello, parser="h11", casefold_http_method=True)
         client = harness.connect().send(get(method="head"))
         assert client.response("HEAD").get("content-length") == "13"
         harness.close()
@@ -103,7 +104,7 @@ class TestFolding:
     def test_it_is_permitted(self) -> None:
         assert served(self.FOLDED) == (400, "")
         recorder = Recorder()
-        harness = Harness(recorder, parser="h11", permit_obsolete_folding=True)
+        harness = Http1Harness(recorder, parser="h11", permit_obsolete_folding=True)
         harness.connect().send(self.FOLDED)
         assert (b"x-long", b"a b c") in recorder.scope["headers"]
         harness.close()

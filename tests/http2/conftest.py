@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tests.http2.harness import Http2Harness
 from tests.http2.wire import Client, Frame, Stream
 from tests.scripted import Harness
 from uvicorn_worker.core.asgi import ASGIApp
@@ -156,7 +157,7 @@ def serve(engine_name: str) -> Iterator[Serve]:
     started: list[Harness] = []
 
     def start(app: ASGIApp, **options: Any) -> Harness:
-        harness = Harness(app, **{"http2": "on", "http2_engine": engine_name, **options})
+        harness = Http2Harness(app, **{"http2": "on", "http2_engine": engine_name, **options})
         started.append(harness)
         return harness
 

@@ -11,8 +11,8 @@ import pytest
 
 from tests.counts.counting import BareLoop, Counts, count_one
 from tests.counts.test_counts import echo, hello
+from tests.http2.harness import Http2Harness
 from tests.http2.wire import Client
-from tests.scripted import Harness
 
 STREAMS = 16
 
@@ -26,7 +26,7 @@ OURS = {
 def count(app: Any, *reads: bytes, wire: Client) -> Counts:
     """What the last of the reads costs, on a connection that is warm."""
     loop = BareLoop()  # type: ignore[abstract]  # it has what is called
-    harness = Harness(app, loop=loop, http2="on")
+    harness = Http2Harness(app, loop=loop, http2="on")
     client = harness.connect()
     for data in (wire.preface(), *reads[:-1]):
         loop.call(client.protocol.data_received, data)

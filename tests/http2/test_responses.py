@@ -37,7 +37,7 @@ class TestHead:
     def test_the_date_goes_on(self, talk: Converse) -> None:
         connection = talk(hello, date_header=False, headers=[("x-a", "1")])
         assert connection.get().get(b"x-a") == b"1"
-        connection.harness.runtime.default_lines = b"x-b: 2\r\n"
+        connection.harness.runtime.defaults.lines = b"x-b: 2\r\n"
         assert connection.get().get(b"x-b") == b"2"
 
     def test_what_belongs_to_http1_connections_is_left_out(self, talk: Converse) -> None:

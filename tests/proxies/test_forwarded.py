@@ -9,7 +9,8 @@ import pytest
 from tests.http1.apps import hello
 from uvicorn_worker.core.config import Config
 from uvicorn_worker.core.errors import RequestRefused
-from uvicorn_worker.proxies.forwarded import Origin, OriginReader, forwarded_elements, parse_node
+from uvicorn_worker.core.scope import Origin
+from uvicorn_worker.proxies.forwarded import OriginReader, forwarded_elements, parse_node
 from uvicorn_worker.proxies.trust import Trust
 
 PROXIES = "10.0.0.0/8,2001:db8:aa::/48"
@@ -47,8 +48,8 @@ def scope_of(*lines: str, scope: dict[str, Any] | None = None, **options: Any) -
         raw_root_path = made["root_path"].encode()
     origin = read(*lines, **options)
     made.update(origin.changes)
-    if origin.rewriting is not None:
-        origin.rewriting.apply(made, raw_root_path)
+    if origin.rewrite is not None:
+        origin.rewrite(made, raw_root_path)
     return made
 
 
@@ -322,7 +323,7 @@ class TestHostAndPort:
 
     def test_they_are_options(self) -> None:
         lines = ("X-Forwarded-Host: example.org", "X-Forwarded-Port: 82", "X-Forwarded-Prefix: /api")
-        assert read(*lines).rewriting is None
+        assert read(*lines).rewrite is None
 
 
 class TestPrefix:

@@ -7,7 +7,6 @@ import gc
 import socket
 import ssl
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -169,21 +168,5 @@ def test_the_deadline_is_that_of_a_head(run: Run) -> None:
             peer = await Peer.connect(sock)
             peer.send(b"PROXY ")
             assert await peer.rest() == b""
-
-    run(main())
-
-
-def test_addresses_that_proxies_make_up_do_not_add_up(run: Run) -> None:
-    app: Any = Recorder(echo)
-
-    async def main() -> None:
-        sock = listen()
-        async with serving(App(app), sock, proxy_protocol="v1") as server:
-            for number in range(600):
-                peer = await Peer.connect(sock)
-                await peer.ask(v1(destination=f"10.1.{number >> 8}.{number & 255}") + get())
-                peer.reset()
-                Peer.live.remove(peer)
-            assert len(server.runtime.scopes) <= 256
 
     run(main())

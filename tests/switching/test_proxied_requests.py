@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from tests.http1.apps import Recorder
 from tests.scripted import Client, Harness, get, post
+from uvicorn_worker.http1 import Http1Protocol
 
 PROXY = ("127.0.0.1", 40000)
 STRANGER = ("192.0.2.7", 50123)
@@ -201,6 +202,6 @@ class TestNamesWithUnderscores:
         for number in range(1200):
             client.send(get("/", f"X-{number}: y", f"X-{'y' * 50}{number}: z"))
             assert self.names(app) == [b"x-%d" % number, b"x-" + b"y" * 50 + b"%d" % number]
-        names = client.harness.runtime.field_names
+        names = cast("Http1Protocol", client.protocol).shared.names
         assert len(names) <= 512
         assert max(map(len, names)) <= 40

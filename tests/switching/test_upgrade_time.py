@@ -8,12 +8,11 @@ from collections.abc import Callable
 import pytest
 
 from tests.http1.apps import Recorder
-from tests.http1.conftest import Connect, connect, parser, serve
-from tests.switching.test_websocket_upgrade import stuffing
+from tests.switching.test_websocket_upgrade import Connect, connect, parser, stuffing
 from tests.websocket.wire import handshake
 from uvicorn_worker.core.asgi import Receive, Scope, Send
 
-__all__ = ["connect", "parser", "serve"]
+__all__ = ["connect", "parser"]
 
 Log = Callable[..., list[str]]
 

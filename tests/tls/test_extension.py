@@ -14,7 +14,7 @@ from tests.certificates import Site
 from tests.http1.apps import hello
 from tests.scripted import ScriptedTransport
 from uvicorn_worker.core.config import Config
-from uvicorn_worker.core.runtime import Runtime
+from uvicorn_worker.core.scope import Scopes
 from uvicorn_worker.tls.contexts import make_context
 from uvicorn_worker.tls.extension import tls_extension
 
@@ -82,13 +82,12 @@ class TestExtension:
 class TestScope:
     def test_each_connection_has_its_own(self, context: ssl.SSLContext) -> None:
         loop = asyncio.new_event_loop()
-        runtime = Runtime(Config(app=hello), hello, loop)
-        runtime.tls_extension = tls_extension
+        scopes = Scopes(Config(app=hello), tls_extension)
         try:
-            plain = runtime.http_scope(ScriptedTransport(loop))
+            plain = scopes.of_connection(ScriptedTransport(loop))
             assert "extensions" not in plain
             first, second = (
-                runtime.http_scope(ScriptedTransport(loop, sslcontext=context, ssl_object=connection(context)))
+                scopes.of_connection(ScriptedTransport(loop, sslcontext=context, ssl_object=connection(context)))
                 for _ in range(2)
             )
         finally:

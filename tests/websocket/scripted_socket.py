@@ -7,20 +7,27 @@ plays the client, the connection and the server.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any
 
 from tests.http1.apps import Recorder
 from tests.scripted import Harness
 from tests.websocket.wire import CLOSE, Frame, Inflater, parse_frames
 from uvicorn_worker.core.asgi import ASGIApp, Event, Receive, Scope, Send
-from uvicorn_worker.websocket import Carrier, WebSocketSession
+from uvicorn_worker.websocket import Carrier, Headers, WebSocketSession
 from uvicorn_worker.websocket.handshake import Agreement
 
 if TYPE_CHECKING:
     from websockets.extensions import Extension
 
 __all__ = ["ScriptedCarrier", "ScriptedHandshake", "Socket", "echo", "hold", "ponder"]
+
+
+class BareHarness(Harness):
+    """An application without any connection."""
+
+    def protocols(self) -> Callable[[], asyncio.Protocol]:
+        return asyncio.Protocol
 
 
 class ScriptedCarrier:
@@ -86,7 +93,7 @@ class ScriptedHandshake:
             raise self.error
         self.responses.append(message)
 
-    def refuse(self, status: int, text: bytes, headers: list[tuple[bytes, bytes]] | None = None) -> None:
+    def reject(self, status: int, text: bytes, headers: Headers = ()) -> None:
         assert text
         self.refused = status
 
@@ -117,7 +124,7 @@ class Socket:
             await app(scope, receive, send)
 
         self.app = Recorder(remember_calls)
-        self.harness = Harness(self.app, loop=loop, **options)
+        self.harness = BareHarness(self.app, loop=loop, **options)
         self.handshake = ScriptedHandshake(early, error)
         self.carrier = self.handshake.carrier
         http = {
@@ -133,7 +140,7 @@ class Socket:
         agreed = Agreement([(b"upgrade", b"websocket"), (b"sec-websocket-accept", b"...")], extensions or [])
         runtime = self.harness.runtime
         self.session = WebSocketSession(runtime, http, self.handshake, agreed)
-        self.task = runtime.start_task(self.session.run())
+        self.task = runtime.make_task(self.session.run(), name="websocket", context=runtime.context.copy())
 
     # The client --------------------------------------------------------------------------------------
 

@@ -10,14 +10,12 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from uvicorn_worker.core.address import peer_name
 from uvicorn_worker.core.asgi import Event
 from uvicorn_worker.core.errors import ApplicationError, comes_from_disconnect
-
-if TYPE_CHECKING:
-    from uvicorn_worker.core.runtime import Runtime
+from uvicorn_worker.core.runtime import Runtime, end_loop
 
 __all__ = [
     "AWAIT_START",
@@ -50,6 +48,9 @@ EXPECTED = {
 
 # Statuses whose responses have no body whatever the application sends; and all 1xx (RFC 9110, 6.4.1).
 BODILESS = frozenset([204, 304])
+
+# How much of its path the name of a request's task has.
+NAMED = 60
 
 PLAIN_TEXT = (b"content-type", b"text/plain; charset=utf-8")
 
@@ -138,6 +139,28 @@ class Cycle:
 
     # The application ---------------------------------------------------------------------------------
 
+    def admit(self) -> None:
+        """Start the application, or answer in its place where it has as much to do as limit_concurrency lets it."""
+        runtime, scope = self.runtime, self.scope
+        self.progress = BEGUN
+        if runtime.access is not None or runtime.times_requests:
+            self.started = time.monotonic()
+        cycles = runtime.cycles
+        if len(cycles) >= runtime.limit_cycles:
+            self.overload()
+            return
+        cycles.add(self)
+        name = f"{scope['method']} {scope['path'][:NAMED]}"
+        try:
+            task = runtime.make_task(self.run(), name=name, context=runtime.context.copy())
+        except (SystemExit, KeyboardInterrupt) as exc:
+            # Where tasks start at once, this is called by a transport.
+            end_loop(runtime.loop, exc)
+            return
+        # One that is done already has cleared it.
+        if self.progress == BEGUN:
+            self.task = task
+
     async def run(self) -> None:
         """Call the application, and see to it that the client gets an answer or sees that there is none."""
         try:
@@ -151,9 +174,27 @@ class Cycle:
             if self.stage != DONE and not self.lost:
                 self._application_returned_early()
         finally:
+            # As `returned`, without the call.
             self.runtime.cycles.discard(self)
             self.progress = RETURNED
             self.task = None
+
+    def returned(self) -> None:
+        """The application is done with the request."""
+        self.runtime.cycles.discard(self)
+        self.progress = RETURNED
+        self.task = None
+
+    def finish(self) -> None:
+        """The response is complete, or the WebSocket is open: it counts, and is in the access log."""
+        runtime = self.runtime
+        runtime.requests = requests = runtime.requests + 1
+        if requests >= runtime.limit_requests:
+            runtime.on_limit()
+        if runtime.access is not None:
+            self.log_access()
+        if self.waiters is not None:
+            self.wake()
 
     def _application_failed(self, exc: Exception) -> None:
         scope, log = self.scope, self.runtime.log
@@ -161,7 +202,7 @@ class Cycle:
             log.debug("%s %s: the client left before the response was complete", scope["method"], scope["path"])
             return
         log.error("Exception in ASGI application: %s %s", scope["method"], scope["path"], exc_info=exc)
-        self._give_up(500, b"Internal Server Error")
+        self.fail_with(500, b"Internal Server Error")
 
     def _application_returned_early(self) -> None:
         scope = self.scope
@@ -172,18 +213,18 @@ class Cycle:
         self.runtime.log.error(
             "ASGI application returned without completing the response: %s %s", scope["method"], scope["path"]
         )
-        self._give_up(500, b"Internal Server Error")
+        self.fail_with(500, b"Internal Server Error")
 
     def abandon(self) -> None:
         """The server stops and won't wait for the application any longer."""
-        self._give_up(503, b"Service Unavailable")
+        self.fail_with(503, b"Service Unavailable")
 
     def overload(self) -> None:
         """Answer in the place of the application, which has as much to do as limit_concurrency lets it."""
         self.progress = RETURNED
-        self._give_up(503, b"Service Unavailable", [(b"retry-after", b"1")])
+        self.fail_with(503, b"Service Unavailable", [(b"retry-after", b"1")])
 
-    def _give_up(self, status: int, text: bytes, headers: Iterable[tuple[bytes, bytes]] = ()) -> None:
+    def fail_with(self, status: int, text: bytes, headers: Iterable[tuple[bytes, bytes]] = ()) -> None:
         """Answer with `status` where nothing was sent; else cut the connection, so that the client sees it."""
         if self.lost or self.stage == DONE:
             return
@@ -215,7 +256,7 @@ class Cycle:
                 continue
             if self.gone:
                 break
-            await self._wait()
+            await self.wait()
         return {"type": "http.disconnect"}
 
     # Time -------------------------------------------------------------------------------------------
@@ -233,7 +274,7 @@ class Cycle:
         limit = self.runtime.config.timeout_request
         if limit is not None and self.progress == BEGUN and self.stage != DONE and now - self.started >= limit:
             self._cancel("took longer than timeout_request", now)
-            self._give_up(504, b"Gateway Timeout")
+            self.fail_with(504, b"Gateway Timeout")
             # What the application goes on to send has no place any more.
             self.lost = True
         elif self.stage != DONE:
@@ -271,7 +312,7 @@ class Cycle:
 
     # Waiting ----------------------------------------------------------------------------------------
 
-    async def _wait(self) -> None:
+    async def wait(self) -> None:
         """Wait until something changes: body, disconnect, room to write."""
         waiter = self.runtime.loop.create_future()
         if self.waiters is None:

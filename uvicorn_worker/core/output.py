@@ -129,7 +129,7 @@ class Output(asyncio.Protocol):
             return
         self.sent += self.gathered_size + self.tls_overhead
         if self.gathered_size > GATHER_LIMIT and len(gathered) > 1:
-            self._write_many(gathered)
+            self.write_many(gathered)
         else:
             self.transport.write(gathered[0] if len(gathered) == 1 else b"".join(gathered))
 
@@ -138,9 +138,10 @@ class Output(asyncio.Protocol):
         if self.gathered is not None:
             pieces = self.gathered + pieces
             self.gathered = None
-        self._write_many(pieces)
+        self.write_many(pieces)
 
-    def _write_many(self, pieces: list[bytes]) -> None:
+    def write_many(self, pieces: list[bytes]) -> None:
+        """Write pieces in the way that keeps the memory bounded."""
         if self.runtime.can_writelines:
             self.transport.writelines(pieces)
         else:

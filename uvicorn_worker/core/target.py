@@ -9,11 +9,11 @@
 
 from __future__ import annotations
 
-from urllib.parse import unquote
+import re
 
 from uvicorn_worker.core.errors import RequestRefused
 
-__all__ = ["METHODS", "check_target", "split_target", "to_origin_form"]
+__all__ = ["METHODS", "check_target", "printable_target", "to_origin_form"]
 
 # The methods that are registered for HTTP, less those that no origin server has a use for. Others are refused.
 METHOD_NAMES = (
@@ -24,6 +24,11 @@ METHOD_NAMES = (
 METHODS = {name.encode(): name for name in METHOD_NAMES.split(" ")}
 
 
+# A target that is longer, which may be why the request was refused, is shown by its beginning.
+_TARGET_SHOWN = 1024
+_encode_unprintable = re.compile(rb"[^!-~]").sub
+
+
 def check_target(target: bytes) -> None:
     """Refuse (400) what is left of a target after the parser's own check."""
     if b"#" in target:
@@ -32,11 +37,9 @@ def check_target(target: bytes) -> None:
         raise RequestRefused(400, "the request target has a byte above 0x7f")
 
 
-def split_target(target: bytes) -> tuple[str, bytes, bytes]:
-    """Give `path` (percent-decoded), `raw_path` and `query_string` of a target in origin-form."""
-    raw_path, _, query = target.partition(b"?")
-    path = raw_path.decode("ascii")
-    return unquote(path) if "%" in path else path, raw_path, query
+def printable_target(target: bytes) -> bytes:
+    """The beginning of a target that was refused, for whatever it is, in a form that a log can show."""
+    return _encode_unprintable(lambda found: b"%%%02X" % found[0][0], target[:_TARGET_SHOWN])
 
 
 def to_origin_form(target: bytes, method: str) -> tuple[bytes, bytes | None]:

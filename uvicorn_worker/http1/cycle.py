@@ -12,9 +12,11 @@ the body is delimited (RFC 9112, 6.3) is chosen then, once for the message.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
+from uvicorn_worker.core.address import Address, Endpoints
 from uvicorn_worker.core.asgi import Event
 from uvicorn_worker.core.cycle import (
     AWAIT_START,
@@ -29,13 +31,10 @@ from uvicorn_worker.core.cycle import (
     wrong_length,
 )
 from uvicorn_worker.core.errors import ApplicationError, ClientDisconnected
-from uvicorn_worker.http1.response_head import CLOSES, STATUS_LINES, encode_fields, status_line
+from uvicorn_worker.core.runtime import Runtime
+from uvicorn_worker.http1.response_head import CLOSES, STATUS_LINES, FieldMemo, encode_fields, status_line
 
-if TYPE_CHECKING:
-    from uvicorn_worker.core.runtime import Runtime
-    from uvicorn_worker.http1.protocol import Http1Protocol
-
-__all__ = ["RequestCycle"]
+__all__ = ["Connection", "RequestCycle"]
 
 # How the body of the response is delimited.
 NO_BODY, SIZED, CHUNKED, UNTIL_CLOSE = range(4)
@@ -47,6 +46,59 @@ COPY_LIMIT = 16384
 # The Content-Length lines of small bodies, which need not be formatted anew.
 LENGTHS = 1024
 LENGTH_LINES = [b"content-length: %d\r\n" % length for length in range(LENGTHS)]
+
+
+class Connection(Protocol):
+    """What a cycle, and one that asks for another protocol, needs of its connection."""
+
+    transport: asyncio.Transport
+    # The tick at which on_deadline() is called; 0 for none.
+    deadline: int
+    # Whether the client does not read as fast as the application sends.
+    write_paused: bool
+    # The ends of the connection as its proxies tell them, and whether its peer is one that is believed.
+    client: Address | None
+    endpoints: Endpoints | None
+    trusted: bool
+    # The length of the body of the request that was read last; None: it is chunked.
+    body_declared: int | None
+
+    @property
+    def cycle(self) -> RequestCycle | None:
+        """The cycle whose turn it is."""
+
+    @property
+    def field_memo(self) -> FieldMemo:
+        """Response field lines that were checked and encoded before."""
+
+    @property
+    def has_more_requests(self) -> bool:
+        """Whether requests have come that were not begun yet."""
+
+    @property
+    def peer(self) -> str:
+        """The client's address for the log."""
+
+    def gather(self, data: bytes) -> None:
+        """Send `data`; what is sent in one turn of the loop leaves in one write."""
+
+    def write_pieces(self, pieces: list[bytes]) -> None:
+        """Send at once pieces that are too large to be joined."""
+
+    def response_complete(self, cycle: RequestCycle, last: bytes = b"") -> None:
+        """Send the last bytes of a response, which it is complete with."""
+
+    def body_taken(self, cycle: RequestCycle, size: int) -> None:
+        """The application has taken `size` bytes of a body."""
+
+    def can_discard_body(self, cycle: RequestCycle) -> bool:
+        """Whether what remains of the request's body is little enough to be read and dropped."""
+
+    def cut(self, cycle: RequestCycle) -> None:
+        """End a response that can't be completed in a way that the client can see."""
+
+    def release(self) -> bytes:
+        """Leave the transport to another protocol; gives the bytes that were read for it already."""
 
 
 class RequestCycle(Cycle):
@@ -63,9 +115,9 @@ class RequestCycle(Cycle):
         "remaining",
     )
 
-    conn: Http1Protocol
+    conn: Connection
 
-    def __init__(self, conn: Http1Protocol, runtime: Runtime, scope: dict[str, Any], persistent: bool) -> None:
+    def __init__(self, conn: Connection, runtime: Runtime, scope: dict[str, Any], persistent: bool) -> None:
         self.conn = conn
         self.runtime = runtime
         self.scope = scope
@@ -111,7 +163,7 @@ class RequestCycle(Cycle):
         if runtime.request_body_ticks:
             conn.deadline = runtime.tick + runtime.request_body_ticks
         try:
-            await self._wait()
+            await self.wait()
         finally:
             # Once the response is complete the deadline is another one.
             if conn.cycle is self and self.stage != DONE:
@@ -146,13 +198,14 @@ class RequestCycle(Cycle):
     def _start(self, status: int, headers: Any) -> None:
         """Encode and check the head, and hold it."""
         runtime = self.runtime
-        lines = [STATUS_LINES.get(status) or status_line(status), runtime.default_lines]
+        defaults = runtime.defaults
+        lines = [STATUS_LINES.get(status) or status_line(status), defaults.lines]
         if runtime.access is not None:
             headers = self.response_headers = list(headers)
             self.body_sent = 0
-        self.length, flags, present = encode_fields(headers, lines, runtime.field_memo, runtime.defaulted)
+        self.length, flags, present = encode_fields(headers, lines, self.conn.field_memo, defaults.names)
         if present is not None:
-            lines[1] = runtime.default_lines_without(present)
+            lines[1] = defaults.without(present)
         if flags & CLOSES:
             self.keep_alive = False
         self.lines = lines
@@ -201,13 +254,10 @@ class RequestCycle(Cycle):
         self.stage = DONE
         if size > COPY_LIMIT:
             conn.write_pieces([b"".join(lines), body])
+            conn.response_complete(self)
         else:
             lines.append(body)
-            if conn.gathered is None and not conn.waiting:
-                conn.transport.write(b"".join(lines))
-            else:
-                conn.gather(b"".join(lines))
-        self._finish()
+            conn.response_complete(self, b"".join(lines))
 
     def _end_bodiless_head(self, lines: list[bytes], size: int, more: bool) -> None:
         """The length that is told for a body that is not sent (RFC 9110, 8.6: not for 1xx and 204)."""
@@ -257,24 +307,12 @@ class RequestCycle(Cycle):
         self.body_sent += size
         if not more:
             self.stage = DONE
-            self._finish()
-
-    def _finish(self) -> None:
-        """The response is complete."""
-        runtime = self.runtime
-        runtime.requests = requests = runtime.requests + 1
-        if requests >= runtime.limit_requests:
-            runtime.on_limit()
-        if runtime.access is not None:
-            self.log_access()
-        if self.waiters is not None:
-            self.wake()
-        self.conn.response_complete(self)
+            conn.response_complete(self)
 
     # Waiting -----------------------------------------------------------------------------------------
 
     async def _wait_for_client(self) -> None:
         while self.conn.write_paused:
-            await self._wait()
+            await self.wait()
             if self.lost:
                 raise ClientDisconnected("the client left while the response was being sent")

@@ -16,8 +16,9 @@ from uvicorn_worker.core.address import Endpoints
 from uvicorn_worker.core.cycle import DONE, WAITING
 from uvicorn_worker.core.errors import RequestRefused
 from uvicorn_worker.core.output import Output
-from uvicorn_worker.core.runtime import Field, Origin, Runtime
-from uvicorn_worker.core.target import METHODS, check_target, split_target, to_origin_form
+from uvicorn_worker.core.runtime import Runtime
+from uvicorn_worker.core.scope import Field, Origin
+from uvicorn_worker.core.target import METHODS, check_target, to_origin_form
 from uvicorn_worker.http1.cycle import RequestCycle
 from uvicorn_worker.http1.framing import OWN_FIELDS, effective_version, read_framing
 from uvicorn_worker.http1.limits import (
@@ -35,6 +36,7 @@ from uvicorn_worker.http1.parsers import (
     unknown_method,
 )
 from uvicorn_worker.http1.refused import fill_refused
+from uvicorn_worker.http1.shared import Shared
 
 __all__ = ["INPUT_ENDED", "Input"]
 
@@ -77,6 +79,7 @@ class Input(Output):
         "client",
         "cycle",
         "endpoints",
+        "field_memo",
         "forwarded",
         "head_bytes",
         "head_done",
@@ -98,6 +101,7 @@ class Input(Output):
         "repeated_origin",
         "repeats",
         "scope_base",
+        "shared",
         "trusted",
         "underscored",
         "url",
@@ -107,15 +111,17 @@ class Input(Output):
     client: tuple[str, int] | None
     scope_base: dict[str, Any]
 
-    def __init__(self, runtime: Runtime, endpoints: Endpoints | None = None) -> None:
+    def __init__(self, runtime: Runtime, shared: Shared, endpoints: Endpoints | None = None) -> None:
         super().__init__(runtime)
+        self.shared = shared
         self.parser: Any = None
         # The ends of the connection as the PROXY protocol tells them; None: they are those of the socket.
         self.endpoints = endpoints
         # Whether the peer is a proxy that is believed, and the fields to be noted then besides our own.
         self.trusted = False
         self.noted = OWN_FIELDS
-        self.names = runtime.field_names
+        self.names = shared.names
+        self.field_memo = shared.field_memo
 
         # Of the message that is being read; `begun` says that there is one, be it a single byte.
         self.begun = False
@@ -177,13 +183,13 @@ class Input(Output):
     def trust_peer(self) -> None:
         """The peer is a proxy whose word is taken for where the requests come from."""
         self.trusted = True
-        self.noted = self.runtime.noted_fields
+        self.noted = self.shared.noted
         self.forwarded = []
 
     # Reading -----------------------------------------------------------------------------------------
 
     def data_received(self, data: bytes) -> None:
-        if len(data) > self.runtime.fast_size or not self.between:
+        if len(data) > self.shared.fast_size or not self.between:
             self.feed_slowly(data)
             return
         repeated = self.repeated
@@ -330,7 +336,7 @@ class Input(Output):
         HTTP's if not.
         """
         cycle = self.waiting[-1] if self.waiting else self.cycle
-        upgraded = self.runtime.upgrade(cycle) if cycle is not None else None
+        upgraded = self.shared.upgrade(cycle) if cycle is not None else None
         if upgraded is None:
             return False
         if self.waiting:
@@ -340,7 +346,7 @@ class Input(Output):
         if self.body_declared != 0:
             # Its body comes before, and is HTTP/1.1's.
             return False
-        self.parser = self.runtime.make_parser(self)
+        self.parser = self.shared.make_parser(self)
         self.held = rest
         self.between = False
         return True
@@ -352,7 +358,7 @@ class Input(Output):
         it is delimited by a head made for the purpose.
         """
         cycle = self.waiting[-1] if self.waiting else self.cycle
-        make_parser = self.runtime.make_parser
+        make_parser = self.shared.make_parser
         if cycle is None or self.body_declared == 0:
             self.parser = make_parser(self)
             return
@@ -444,7 +450,7 @@ class Input(Output):
         One with an underscore is not remembered where it is something special, so that it is seen each time.
         """
         lowered = name.lower()
-        if b"_" in name and self.runtime.proxies.screens:
+        if b"_" in name and self.shared.proxies.screens:
             self.underscored = True
         elif len(name) <= LONGEST_NAME:
             if len(self.names) >= MOST_NAMES:
@@ -468,7 +474,7 @@ class Input(Output):
             method = METHODS.get(raw_method) or unconventional_method(runtime.config, raw_method)
             if self.careful:
                 check_head(runtime.config, raw_method, url, headers)
-            if len(headers) > runtime.limit_fields:
+            if len(headers) > self.shared.limit_fields:
                 raise too_many_fields(runtime.config)
             version = parser.get_http_version()
             if version == "1.0":
@@ -498,7 +504,7 @@ class Input(Output):
             check_target(url)
             if self.underscored:
                 self.underscored = False
-                headers = runtime.proxies.screen(headers, self.trusted)
+                headers = self.shared.proxies.screen(headers, self.trusted)
             if self.trusted:
                 self.origin = self._read_forwarded(self.forwarded) if self.forwarded else None
         except RequestRefused as exc:
@@ -512,7 +518,7 @@ class Input(Output):
         """Where the request comes from, by the fields that were noted; raises `RequestRefused`."""
         fields = tuple(forwarded)
         forwarded.clear()
-        proxies = self.runtime.proxies
+        proxies = self.shared.proxies
         return proxies.origins.get(fields) or proxies.read(fields)
 
     def _accept(
@@ -521,21 +527,11 @@ class Input(Output):
         """Fill the scope of a request whose head is good, and put it in the row."""
         runtime, scope = self.runtime, cycle.scope
         cycle.target = url
-        path, raw_path, query = split_target(url)
-        if runtime.raw_root_path:
-            path = scope["root_path"] + path
-            raw_path = runtime.raw_root_path + raw_path
         scope["method"] = method
-        scope["path"] = path
-        scope["raw_path"] = raw_path
-        scope["query_string"] = query
         scope["headers"] = headers
         scope["client"] = self.client
         scope["state"] = runtime.state.copy()
-        if origin is not None:
-            scope.update(origin.changes)
-            if origin.rewriting is not None:
-                origin.rewriting.apply(scope, runtime.raw_root_path)
+        runtime.scopes.locate(scope, url, origin)
         if self.cycle is None:
             self.cycle = cycle
         elif self.waiting is None:

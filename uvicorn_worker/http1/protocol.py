@@ -11,11 +11,10 @@ can't be run, and ends the connection.
 from __future__ import annotations
 
 import asyncio
-import time
 from typing import cast
 
 from uvicorn_worker.core.address import client_address, peer_name
-from uvicorn_worker.core.cycle import AWAIT_START, BEGUN, BODY, DONE, PLAIN_TEXT, WAITING
+from uvicorn_worker.core.cycle import AWAIT_START, BODY, DONE, PLAIN_TEXT, WAITING
 from uvicorn_worker.core.errors import RequestRefused
 from uvicorn_worker.core.kernel import unread_in_kernel
 from uvicorn_worker.core.output import ALLOWED_BYTES, ANSWERED
@@ -40,11 +39,11 @@ class Http1Protocol(Input):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         runtime, endpoints = self.runtime, self.endpoints
         self.use_transport(cast("asyncio.Transport", transport))
-        self.scope_base = runtime.http_scope(transport, endpoints)
+        self.scope_base = runtime.scopes.of_connection(transport, endpoints)
         self.client = client_address(transport) if endpoints is None else endpoints.client
-        if runtime.proxies.trusts_peer(self.client, self.scope_base["server"]):
+        if self.shared.proxies.trusts_peer(self.client, self.scope_base["server"]):
             self.trust_peer()
-        self.parser = runtime.make_parser(self)
+        self.parser = self.shared.make_parser(self)
         if runtime.request_head_ticks:
             self.deadline = runtime.tick + runtime.request_head_ticks
         runtime.connections.add(self)
@@ -117,24 +116,19 @@ class Http1Protocol(Input):
 
     def begin(self, cycle: RequestCycle) -> None:
         """Start the application for a request."""
-        runtime = self.runtime
-        cycle.progress = BEGUN
-        if runtime.access is not None or runtime.times_requests:
-            cycle.started = time.monotonic()
         self.deadline = 0
         if self.gathered is not None:
             self.rerun_flush = True
-        cycles = runtime.cycles
-        if len(cycles) >= runtime.limit_cycles:
-            cycle.overload()
-            return
-        cycles.add(cycle)
-        task = runtime.start_task(cycle.run())
-        if cycle.progress == BEGUN:
-            cycle.task = task
+        cycle.admit()
 
-    def response_complete(self, cycle: RequestCycle) -> None:
-        """The response of the running request was written: the next one is started, or the client's turn comes."""
+    def response_complete(self, cycle: RequestCycle, last: bytes = b"") -> None:
+        """Write the last bytes of a response; the next request is started, or the client's turn comes."""
+        if last:
+            if self.gathered is None and not self.waiting:
+                self.transport.write(last)
+            else:
+                self.gather(last)
+        cycle.finish()
         if cycle.chunks:
             self._drop_body(cycle)
         if self.dropped:
@@ -268,7 +262,7 @@ class Http1Protocol(Input):
             return
         body = refusal.reason.encode("ascii", "replace") + b"\n"
         headers = [PLAIN_TEXT, (b"content-length", b"%d" % len(body)), (b"connection", b"close")]
-        lines = [status_line(refusal.status), self.runtime.default_lines]
+        lines = [status_line(refusal.status), self.runtime.defaults.lines]
         lines += [encode_field(name, value) for name, value in headers]
         self.gather(b"".join([*lines, b"\r\n", body]))
         if cycle is not None:

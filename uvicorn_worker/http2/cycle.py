@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from uvicorn_worker.core.asgi import Event
 from uvicorn_worker.core.cycle import (
@@ -33,21 +33,54 @@ from uvicorn_worker.core.cycle import (
 )
 from uvicorn_worker.core.errors import ApplicationError, ClientDisconnected
 from uvicorn_worker.core.response_fields import check_status
+from uvicorn_worker.core.runtime import Runtime
 from uvicorn_worker.http2.engine.codes import ErrorCode
 from uvicorn_worker.http2.engine.events import RequestHead
+from uvicorn_worker.http2.prepared_fields import PreparedFields
 from uvicorn_worker.http2.scheduler import DEFAULT_URGENCY
 
-if TYPE_CHECKING:
-    from uvicorn_worker.core.runtime import Runtime
-    from uvicorn_worker.http2.protocol import Http2Protocol
-
-__all__ = ["StreamCycle"]
+__all__ = ["Connection", "StreamCycle"]
 
 # What remains of a response that has no body, whatever the application sends.
 NO_BODY = -1
 
 # The chunks of a request without a body; nothing is ever added to them.
 NO_CHUNKS: list[bytes] = []
+
+
+class Connection(Protocol):
+    """What a stream needs of its connection."""
+
+    # Whether the client does not read as fast as the applications send.
+    write_paused: bool
+
+    @property
+    def prepared(self) -> PreparedFields:
+        """Makes response fields of the form that the engine sends."""
+
+    def respond(self, cycle: StreamCycle, fields: list[Any], body: bytes) -> None:
+        """Send a whole response."""
+
+    def send_informational(self, cycle: StreamCycle, status: int, fields: list[Any]) -> None:
+        """Send the head of a response before the final one."""
+
+    def send_head(self, cycle: StreamCycle, fields: list[Any]) -> None:
+        """Send the head of a response whose body comes in pieces."""
+
+    def send_body(self, cycle: StreamCycle, body: bytes, last: bool) -> None:
+        """Send a piece of a body; `last` ends the stream."""
+
+    def end_with_trailers(self, cycle: StreamCycle) -> None:
+        """All of the trailers are there; they are sent behind what is pending."""
+
+    def reset_stream(self, cycle: StreamCycle, code: int) -> None:
+        """End a stream that can't be completed."""
+
+    def body_taken(self, cycle: StreamCycle, size: int) -> None:
+        """The application has taken `size` bytes of a body."""
+
+    def on_stream_deadline(self, cycle: StreamCycle) -> None:
+        """The tick `deadline` of a stream has come."""
 
 
 class StreamCycle(Cycle):
@@ -72,7 +105,7 @@ class StreamCycle(Cycle):
         "urgency",
     )
 
-    conn: Http2Protocol
+    conn: Connection
     # Prepared fields: of the head, while it is held, and of trailers.
     fields: list[Any]
     trailers: list[Any] | None
@@ -81,7 +114,7 @@ class StreamCycle(Cycle):
 
     def __init__(
         self,
-        conn: Http2Protocol,
+        conn: Connection,
         runtime: Runtime,
         scope: dict[str, Any],
         stream_id: int,
@@ -126,7 +159,7 @@ class StreamCycle(Cycle):
         if runtime.request_body_ticks and not self.pending:
             self.deadline = runtime.tick + runtime.request_body_ticks
         try:
-            await self._wait()
+            await self.wait()
         finally:
             # Otherwise the deadline is another one.
             if not self.pending and self.stage != DONE:
@@ -160,7 +193,7 @@ class StreamCycle(Cycle):
             self._send_trailers(message)
         elif kind == "http.response.early_hint" and stage == AWAIT_START:
             links = [(b"link", as_bytes(link) if type(link) is not bytes else link) for link in message["links"]]
-            self.conn.send_informational(self, 103, self.conn.shared.fields.informational(links))
+            self.conn.send_informational(self, 103, self.conn.prepared.informational(links))
         else:
             expected = "http.response.trailers" if self.ending else EXPECTED[stage]
             raise ApplicationError(f"got the ASGI message {kind!r} where the server expects {expected}")
@@ -173,7 +206,7 @@ class StreamCycle(Cycle):
         if status < 200:
             raise ApplicationError(f"status {status} of http.response.start is not one of a final response")
         self.body_sent = 0
-        self.fields, self.length = self.conn.shared.fields.encode(headers)
+        self.fields, self.length = self.conn.prepared.encode(headers)
         self.stage = HEAD_HELD
 
     def _send_first(self, body: bytes, more: bool) -> None:
@@ -185,13 +218,13 @@ class StreamCycle(Cycle):
                 length = size
             # RFC 9110, 8.6: no length for 204.
             if length is not None and status != 204:
-                fields.append(conn.shared.fields.length(length))
+                fields.append(conn.prepared.length(length))
             self.remaining = NO_BODY
             body, size = b"", 0
         elif length is not None:
             if size > length or (size < length and not more):
                 raise wrong_length(length, size)
-            fields.append(conn.shared.fields.length(length))
+            fields.append(conn.prepared.length(length))
             self.remaining = length - size
         self.fields = []
         self.body_sent = size
@@ -225,14 +258,14 @@ class StreamCycle(Cycle):
     def _send_trailers(self, message: Event) -> None:
         """Take trailers; the last of them end the response."""
         trailers = self.trailers = self.trailers or []
-        trailers += self.conn.shared.fields.informational(message.get("headers", ()))
+        trailers += self.conn.prepared.informational(message.get("headers", ()))
         if not message.get("more_trailers", False):
             self.stage = DONE
             self.conn.end_with_trailers(self)
 
     async def _wait_for_client(self) -> None:
         while self.pending:
-            await self._wait()
+            await self.wait()
             if self.lost:
                 raise ClientDisconnected("the client left while the response was being sent")
 
@@ -247,19 +280,19 @@ class StreamCycle(Cycle):
     def refuse(self, status: int, reason: str) -> None:
         """Answer a request that does not get to the application."""
         self.progress = RETURNED
-        self._give_up(status, reason.encode("ascii", "replace") + b"\n")
+        self.fail_with(status, reason.encode("ascii", "replace") + b"\n")
 
     def refuse_body(self) -> None:
         """The body has become larger than limit_request_body: 413, or http.disconnect once the response has begun."""
         if self.stage < BODY:
             limit = self.runtime.limit_body
-            self._give_up(413, f"the request body is longer than {limit} bytes\n".encode())
+            self.fail_with(413, f"the request body is longer than {limit} bytes\n".encode())
         self.disconnect()
 
     def time_out(self) -> None:
         """The body did not come in time: 408, or http.disconnect once the response has begun."""
         if self.stage < BODY:
-            self._give_up(408, b"the request body did not arrive in time\n")
+            self.fail_with(408, b"the request body did not arrive in time\n")
         self.disconnect()
 
     def cut(self) -> None:
@@ -267,17 +300,6 @@ class StreamCycle(Cycle):
         self.conn.reset_stream(self, ErrorCode.INTERNAL_ERROR)
 
     # What the connection says -------------------------------------------------------------------------
-
-    def finish(self) -> None:
-        """The response is complete: all of it was handed to the engine."""
-        runtime = self.runtime
-        runtime.requests = requests = runtime.requests + 1
-        if requests >= runtime.limit_requests:
-            runtime.on_limit()
-        if runtime.access is not None:
-            self.log_access()
-        if self.waiters is not None:
-            self.wake()
 
     def drained(self) -> None:
         """What was pending has been handed to the engine."""

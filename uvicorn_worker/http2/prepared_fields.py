@@ -59,7 +59,7 @@ class PreparedFields:
         """
         fields: list[Any] = []
         length, present = self._encode(headers, fields)
-        if self._default_lines is not self._runtime.default_lines:
+        if self._default_lines is not self._runtime.defaults.lines:
             self._refresh()
         if present is None:
             fields += self._defaults
@@ -95,7 +95,7 @@ class PreparedFields:
                 # 8.2.1: a value must not begin or end with white space.
                 prepared = self._prepare(lowered, value.strip(b" \t"))
                 fields.append(prepared)
-                if lowered in self._runtime.defaulted:
+                if lowered in self._runtime.defaults.names:
                     present = (present or set()) | {lowered}
                 elif len(name) + len(value) <= _MEMO_LONGEST:
                     if len(memo) >= _MEMO_SIZE:
@@ -112,7 +112,7 @@ class PreparedFields:
 
     def _refresh(self) -> None:
         """Prepare the server's own fields anew, since the second has changed."""
-        lines = self._default_lines = self._runtime.default_lines
+        lines = self._default_lines = self._runtime.defaults.lines
         fields = [line.partition(b": ") for line in lines.split(b"\r\n")[:-1]]
         fields = [field for field in fields if field[0] not in _LEFT_OUT]
         self._default_names = [name for name, _, _ in fields]

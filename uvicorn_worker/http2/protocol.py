@@ -11,7 +11,6 @@ states and windows are the engine's business (engine/).
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -100,7 +99,7 @@ class Http2Protocol(Sending):
         self.use_transport(cast("asyncio.Transport", transport))
         self.client = client_address(transport) if endpoints is None else endpoints.client
         self.scope_base = self.shared.scope_base(transport, self.client, endpoints)
-        self.trusted = runtime.proxies.trusts_peer(self.client, self.scope_base["server"])
+        self.trusted = self.shared.proxies.trusts_peer(self.client, self.scope_base["server"])
         if runtime.request_head_ticks:
             # Until there is a request.
             self.deadline = runtime.tick + runtime.request_head_ticks
@@ -267,22 +266,12 @@ class Http2Protocol(Sending):
             cycle.refuse(refusal.status, refusal.reason)
             return
         if cycle.head.protocol is not None:
-            replaced = runtime.extended_connect(cycle)
+            replaced = self.shared.extended_connect(cycle)
             if replaced is None:
                 cycle.refuse(501, f"the protocol {cycle.head.protocol} is not spoken here")
                 return
             self.streams[cycle.stream_id] = cycle = replaced
-        cycle.progress = BEGUN
-        cycles = runtime.cycles
-        if len(cycles) >= runtime.limit_cycles:
-            cycle.overload()
-            return
-        cycles.add(cycle)
-        if runtime.access is not None or runtime.times_requests:
-            cycle.started = time.monotonic()
-        task = runtime.start_task(cycle.run())
-        if cycle.progress == BEGUN:
-            cycle.task = task
+        cycle.admit()
 
     def response_complete(self, cycle: StreamCycle) -> None:
         """All of a response was handed to the engine."""

@@ -9,8 +9,8 @@ from typing import Any
 
 from uvicorn_worker.core.config import Config
 from uvicorn_worker.core.errors import RequestRefused
-from uvicorn_worker.core.runtime import Field, Origin
-from uvicorn_worker.core.target import METHODS, check_target, split_target
+from uvicorn_worker.core.scope import Field, Origin
+from uvicorn_worker.core.target import METHODS, check_target, printable_target
 from uvicorn_worker.http2.engine.events import RequestHead
 from uvicorn_worker.http2.engine.limits import Limits
 from uvicorn_worker.http2.scheduler import read_priority
@@ -49,35 +49,24 @@ def make_template(shared: Shared, scope_base: dict[str, Any], head: RequestHead,
     try:
         check_head(runtime.config, shared.limits, head)
         headers = head.headers
-        if check_fields(runtime.config, headers) and runtime.proxies.screens:
-            headers = runtime.proxies.screen(headers, trusted)
-        path, raw_path, query = split_target(head.target)
+        if check_fields(runtime.config, headers) and shared.proxies.screens:
+            headers = shared.proxies.screen(headers, trusted)
         origin = read_origin(shared, headers) if trusted else None
     except RequestRefused as exc:
         template.refusal = exc
         # For the access log.
-        scope["path"] = head.target.decode("latin-1")
-        scope["raw_path"] = head.target
+        runtime.scopes.locate(scope, printable_target(head.target), None)
         return template
-    if runtime.raw_root_path:
-        path = scope["root_path"] + path
-        raw_path = runtime.raw_root_path + raw_path
-    scope["path"] = path
-    scope["raw_path"] = raw_path
-    scope["query_string"] = query
     scope["headers"] = headers.copy()
-    if origin is not None:
-        scope.update(origin.changes)
-        if origin.rewriting is not None:
-            origin.rewriting.apply(scope, runtime.raw_root_path)
+    runtime.scopes.locate(scope, head.target, origin)
     template.headers = scope["headers"]
     return template
 
 
 def read_origin(shared: Shared, headers: list[Field]) -> Origin | None:
     """Where a request comes from, as a trusted peer tells it; raises `RequestRefused`."""
-    proxies = shared.runtime.proxies
-    fields = tuple([field for field in headers if field[0] in shared.forwarded])
+    proxies = shared.proxies
+    fields = tuple([field for field in headers if field[0] in proxies.names])
     return (proxies.origins.get(fields) or proxies.read(fields)) if fields else None
 
 

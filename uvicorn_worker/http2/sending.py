@@ -32,13 +32,24 @@ FLUSH_LIMIT = 131072
 class Sending(Output):
     """Output that comes from an engine."""
 
-    __slots__ = ("engine", "flush_due", "pump_due", "pumping", "scheduler", "shared", "streams", "unflushed")
+    __slots__ = (
+        "engine",
+        "flush_due",
+        "prepared",
+        "pump_due",
+        "pumping",
+        "scheduler",
+        "shared",
+        "streams",
+        "unflushed",
+    )
 
     engine: Engine
 
     def __init__(self, runtime: Runtime, shared: Shared) -> None:
         super().__init__(runtime)
         self.shared = shared
+        self.prepared = shared.fields
         self.streams: dict[int, StreamCycle] = {}
         self.scheduler: Scheduler[StreamCycle] = Scheduler()
         self.flush_due = False
@@ -233,7 +244,7 @@ class Sending(Output):
         if len(pieces) == 1:
             self.transport.write(pieces[0])
         elif size > GATHER_LIMIT:
-            self._write_many(pieces)  # type: ignore[arg-type]  # memoryviews are bytes to it
+            self.write_many(pieces)  # type: ignore[arg-type]  # memoryviews are bytes to it
         else:
             self.transport.write(b"".join(pieces))
 

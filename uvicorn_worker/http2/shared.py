@@ -10,22 +10,47 @@ from uvicorn_worker.core.address import Address, Endpoints
 from uvicorn_worker.core.clock import ticks
 from uvicorn_worker.core.config import Config
 from uvicorn_worker.core.runtime import Runtime
+from uvicorn_worker.http2.cycle import StreamCycle
 from uvicorn_worker.http2.engine.interface import Engine
 from uvicorn_worker.http2.engine.limits import Limits
 from uvicorn_worker.http2.prepared_fields import PreparedFields
+from uvicorn_worker.proxies.believed_fields import Proxies
 
-__all__ = ["Shared", "engine_class"]
+__all__ = ["ExtendedConnect", "Shared", "engine_class"]
+
+
+ExtendedConnect = Callable[[StreamCycle], "StreamCycle | None"]
+"""Answers an extended CONNECT (RFC 8441) by a cycle that takes its place; None: the protocol is not spoken."""
+
+
+def decline(cycle: StreamCycle) -> None:
+    """No other protocol is spoken here."""
 
 
 class Shared:
     """The engine, its limits, and the response fields that were prepared for it."""
 
-    __slots__ = ("fields", "forwarded", "limits", "make_engine", "ping_ticks", "ping_timeout_ticks", "runtime")
+    __slots__ = (
+        "extended_connect",
+        "fields",
+        "limits",
+        "make_engine",
+        "ping_ticks",
+        "ping_timeout_ticks",
+        "proxies",
+        "runtime",
+    )
 
-    def __init__(self, runtime: Runtime, engine: type[Engine], forwarded: frozenset[bytes] = frozenset()) -> None:
+    def __init__(
+        self,
+        runtime: Runtime,
+        engine: type[Engine],
+        proxies: Proxies,
+        extended_connect: ExtendedConnect = decline,
+    ) -> None:
         self.runtime = runtime
-        # The fields of requests that say where they come from, if the peer is trusted.
-        self.forwarded = forwarded
+        self.proxies = proxies
+        self.extended_connect = extended_connect
         self.limits = Limits.from_config(runtime.config)
         self.make_engine: Callable[[Limits], Engine] = engine
         self.fields = PreparedFields(runtime, engine.prepare)
@@ -37,7 +62,7 @@ class Shared:
         self, transport: asyncio.BaseTransport, client: Address | None, endpoints: Endpoints | None
     ) -> dict[str, Any]:
         """What the scopes of all requests on one connection have in common."""
-        scope = self.runtime.http_scope(transport, endpoints).copy()
+        scope = self.runtime.scopes.of_connection(transport, endpoints).copy()
         scope["http_version"] = "2"
         scope["client"] = client
         scope["extensions"] = {

@@ -10,8 +10,8 @@ from uvicorn_worker.core.address import Address
 from uvicorn_worker.core.config import Config
 from uvicorn_worker.core.errors import RequestRefused
 from uvicorn_worker.core.rules import split_list
-from uvicorn_worker.core.runtime import Field
-from uvicorn_worker.proxies.forwarded import Origin, OriginReader
+from uvicorn_worker.core.scope import Field, Origin
+from uvicorn_worker.proxies.forwarded import OriginReader
 from uvicorn_worker.proxies.trust import Trust
 
 __all__ = ["Proxies"]

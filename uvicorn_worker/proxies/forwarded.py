@@ -13,7 +13,7 @@ item taken.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote
@@ -23,10 +23,10 @@ from uvicorn_worker.core.config import Config
 from uvicorn_worker.core.errors import RequestRefused
 from uvicorn_worker.core.grammar import TCHAR
 from uvicorn_worker.core.rules import split_list
-from uvicorn_worker.core.runtime import Field
+from uvicorn_worker.core.scope import Field, Origin
 from uvicorn_worker.proxies.trust import Trust, address_number
 
-__all__ = ["Origin", "OriginReader", "forwarded_elements", "parse_node"]
+__all__ = ["OriginReader", "forwarded_elements", "parse_node"]
 
 # How nginx writes the address of a client that has none.
 _UNIX = "unix:"
@@ -97,16 +97,6 @@ class Rewriting:
         return name, self.port or port
 
 
-class Origin:
-    """Where a request comes from: the entries of its scope that are told, and how to rewrite others."""
-
-    __slots__ = ("changes", "rewriting")
-
-    def __init__(self, changes: dict[str, Any], rewriting: Rewriting | None) -> None:
-        self.changes = changes
-        self.rewriting = rewriting
-
-
 class OriginReader:
     """Reads the fields that the options name; see the module's text for how."""
 
@@ -148,7 +138,7 @@ class OriginReader:
             if size <= _LONGEST_KNOWN:
                 _remember(self._others, key, origin)
         if client is not None and "client" not in origin.changes:
-            origin = Origin({"client": client, **origin.changes}, origin.rewriting)
+            origin = Origin({"client": client, **origin.changes}, origin.rewrite)
         if size <= _LONGEST_KNOWN:
             _remember(self.origins, fields, origin)
         return origin
@@ -175,7 +165,7 @@ class OriginReader:
             changes["client"] = client
         if schemes:
             changes["scheme"] = "https" if True in schemes else "http"
-        return Origin(changes, _rewriting(forwarded_host or _at(host, distance), _at(port, distance), _at(prefix, 0)))
+        return Origin(changes, _rewrite(forwarded_host or _at(host, distance), _at(port, distance), _at(prefix, 0)))
 
     def _read_forwarded(self, value: str) -> tuple[Address | None, str, str]:
         """Client, scheme and host of Forwarded (RFC 7239)."""
@@ -213,8 +203,8 @@ def _remember(known: dict[Any, Origin], key: Any, origin: Origin) -> None:
     known[key] = origin
 
 
-def _rewriting(host: str, port: str, prefix: str) -> Rewriting | None:
-    """The parts, checked: one that is not what it should be is left out; None: there is none."""
+def _rewrite(host: str, port: str, prefix: str) -> Callable[[dict[str, Any], bytes], None] | None:
+    """How the parts rewrite a scope: one that is not what it should be is left out; None: there is none."""
     raw_host = host.encode("latin-1") if _match_host(host) else None
     number = _port(port) or None
     # How many proxies have cut something off is not known, so that a prefix is the nearest one's word.
@@ -222,7 +212,7 @@ def _rewriting(host: str, port: str, prefix: str) -> Rewriting | None:
     root_path = unquote(path) if prefix and _is_prefix(path) else None
     if raw_host is None and number is None and root_path is None:
         return None
-    return Rewriting(raw_host, number, root_path, path.encode("latin-1"))
+    return Rewriting(raw_host, number, root_path, path.encode("latin-1")).apply
 
 
 def parse_node(node: str) -> Address | None:

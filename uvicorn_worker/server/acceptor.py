@@ -24,7 +24,6 @@ from typing import Any
 
 from uvicorn_worker.core.address import Endpoints
 from uvicorn_worker.core.runtime import Runtime
-from uvicorn_worker.core.watched import watched
 from uvicorn_worker.proxies.proxy_protocol import receive_endpoints
 from uvicorn_worker.proxies.trust import Trust
 from uvicorn_worker.server.reuse_port import (
@@ -226,7 +225,7 @@ class Acceptor:
         """See when a connection ends; from the first time on that there is a reason to."""
         if not self._watching:
             self._watching = True
-            self._runtime.connections = watched(self._runtime.connections, self._room)
+            self._runtime.watch_connections(self._room)
 
     def _room(self) -> None:
         """There may be room for another connection."""

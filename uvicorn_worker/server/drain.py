@@ -19,7 +19,6 @@ import time
 from collections.abc import Callable
 
 from uvicorn_worker.core.runtime import Connection, Runtime
-from uvicorn_worker.core.watched import watched
 from uvicorn_worker.logs.in_flight import census, count, describe_cycles
 from uvicorn_worker.server.acceptor import Acceptor
 
@@ -112,8 +111,8 @@ class Drain:
             return
         if not replaced_later:
             await self._acceptor.stop()
-        runtime.cycles = watched(runtime.cycles, self._tell_if_empty)
-        runtime.connections = watched(runtime.connections, self._tell_if_empty)
+        runtime.watch_cycles(self._tell_if_empty)
+        runtime.watch_connections(self._tell_if_empty)
         for connection in list(runtime.connections):
             connection.drain()
         self._report("Draining")

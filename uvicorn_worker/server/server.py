@@ -36,7 +36,7 @@ from uvicorn_worker.server.drain import Drain, Schedule
 from uvicorn_worker.server.lifespan import Lifespan
 from uvicorn_worker.server.loading import load_app
 from uvicorn_worker.server.memory import MemoryWatch
-from uvicorn_worker.switching.dispatch import alpn_protocols, protocol_factory
+from uvicorn_worker.switching.dispatch import alpn_protocols, check_protocols, protocol_factory
 from uvicorn_worker.tls.contexts import TlsContexts, tls_is_on
 from uvicorn_worker.tls.extension import tls_extension
 
@@ -183,26 +183,29 @@ class Server:
             loop.set_default_executor(ThreadPoolExecutor(config.threads, "asyncio"))
         if tls_is_on(config):
             self._tls = TlsContexts(config, alpn_protocols(config))
-        runtime = self.runtime = Runtime(config, app, loop)
-        runtime.tls_extension = tls_extension
-        runtime.on_limit = self._limit_reached
-        if config.limit_max_requests is not None:
-            runtime.limit_requests = config.limit_max_requests + random.randint(0, config.limit_max_requests_jitter)  # noqa: S311 - spreads restarts, no secret
-        factory = protocol_factory(runtime)
+        check_protocols(config)
         self._lifespan = lifespan = Lifespan(config, app)
         await self._start_lifespan(lifespan)
         if self._exit.is_set():
             return
-        runtime.state = lifespan.state
-        runtime.use_context(lifespan.context)
-        runtime.access = standalone_access(config) if access is None else access()
+        runtime = self.runtime = Runtime(
+            config,
+            app,
+            loop,
+            access=standalone_access(config) if access is None else access(),
+            state=lifespan.state,
+            context=lifespan.context,
+            limit_requests=_limit_requests(config),
+            on_limit=self._limit_reached,
+            tls_extension=tls_extension,
+        )
         if config.limit_max_memory is not None:
             self._memory = MemoryWatch(config.limit_max_memory, self._memory_full)
             self._memory.start(loop)
         self._ticker = Ticker(loop, runtime.count_tick, self._on_tick)
         # Where nobody else would be there for new connections once ours are closed.
         self._only_own = bool(own) and not sockets
-        self.acceptor = Acceptor(runtime, factory, tls=self._tls)
+        self.acceptor = Acceptor(runtime, protocol_factory(runtime), tls=self._tls)
         for sock in sockets:
             self.acceptor.listen(sock)
         for sock in own:
@@ -294,3 +297,10 @@ class Server:
             self._ticker = None
         if self._memory is not None:
             self._memory.stop()
+
+
+def _limit_requests(config: Config) -> int | None:
+    """After how many requests this server stops; None: no limit."""
+    if config.limit_max_requests is None:
+        return None
+    return config.limit_max_requests + random.randint(0, config.limit_max_requests_jitter)  # noqa: S311 - spreads restarts, no secret

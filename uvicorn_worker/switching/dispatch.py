@@ -15,9 +15,10 @@ from uvicorn_worker.core.config import Config
 from uvicorn_worker.core.kernel import unread_in_kernel
 from uvicorn_worker.core.runtime import Runtime
 from uvicorn_worker.http1 import Http1Protocol, parser_factory
+from uvicorn_worker.http1 import Shared as Http1Shared
 from uvicorn_worker.http1.cycle import RequestCycle
-from uvicorn_worker.http1.framing import OWN_FIELDS
-from uvicorn_worker.http2 import PREFACE, Http2Protocol, Shared, engine_class
+from uvicorn_worker.http2 import PREFACE, Http2Protocol, engine_class
+from uvicorn_worker.http2 import Shared as Http2Shared
 from uvicorn_worker.proxies.believed_fields import Proxies
 from uvicorn_worker.proxies.trust import Trust
 from uvicorn_worker.switching.h2c import upgrade_to_http2
@@ -25,33 +26,41 @@ from uvicorn_worker.switching.websocket_stream import connect_to_websocket
 from uvicorn_worker.switching.websocket_upgrade import upgrade_to_websocket
 from uvicorn_worker.tls.contexts import HTTP1_ONLY
 
-__all__ = ["alpn_protocols", "protocol_factory"]
+__all__ = ["alpn_protocols", "check_protocols", "protocol_factory"]
+
+
+def check_protocols(config: Config) -> None:
+    """Raise `ConfigError` where a parser or an engine is asked for that is not there, or can't do what is asked for."""
+    parser_factory(config)
+    if config.http2 != "off":
+        engine_class(config)
 
 
 def protocol_factory(runtime: Runtime) -> Callable[..., asyncio.Protocol]:
     """A function that makes the protocol of each accepted connection.
 
-    It may be called with the `Endpoints` that a proxy has told of the connection.
+    It may be called with the `Endpoints` that a proxy has told of the connection. Raises `ConfigError` as
+    `check_protocols` does.
     """
     config = runtime.config
-    runtime.make_parser = parser_factory(config)
-    runtime.trust = trust = Trust(config.forwarded_allow_ips)
-    runtime.proxies = proxies = Proxies(config, trust)
-    runtime.noted_fields = OWN_FIELDS | proxies.names
-    websocket = config.ws != "none"
-    if websocket:
-        runtime.upgrade = upgrade_to_websocket
-        runtime.extended_connect = connect_to_websocket
-    if config.http2 == "off":
-        return lambda endpoints=None: Http1Protocol(runtime, endpoints)
-    shared = Shared(runtime, engine_class(config), proxies.names)
-    if config.http2_cleartext in ("upgrade", "both"):
+    proxies = Proxies(config, Trust(config.forwarded_allow_ips))
+    upgrades: list[Callable[[RequestCycle], RequestCycle | None]] = []
+    if config.ws != "none":
+        upgrades.append(upgrade_to_websocket)
+    http2 = None
+    if config.http2 != "off":
+        connect = [connect_to_websocket] if config.ws != "none" else []
+        http2 = http2_shared = Http2Shared(runtime, engine_class(config), proxies, *connect)
+        if config.http2_cleartext in ("upgrade", "both"):
+            upgrades.append(lambda cycle: upgrade_to_http2(cycle, http2_shared))
 
-        def upgrade(cycle: RequestCycle) -> RequestCycle | None:
-            return (upgrade_to_websocket(cycle) if websocket else None) or upgrade_to_http2(cycle, shared)
+    def upgrade(cycle: RequestCycle) -> RequestCycle | None:
+        return next(filter(None, (answer(cycle) for answer in upgrades)), None)
 
-        runtime.upgrade = upgrade
-    return lambda endpoints=None: NewConnection(runtime, shared, endpoints)
+    http1 = Http1Shared(runtime, proxies, upgrade)
+    if http2 is None:
+        return lambda endpoints=None: Http1Protocol(runtime, http1, endpoints)
+    return lambda endpoints=None: NewConnection(runtime, http1, http2_shared, endpoints)
 
 
 def alpn_protocols(config: Config) -> Sequence[str]:
@@ -62,11 +71,12 @@ def alpn_protocols(config: Config) -> Sequence[str]:
 class NewConnection(asyncio.Protocol):
     """A connection of which it is not known yet what it speaks; `timeout_request_head` runs from here."""
 
-    __slots__ = ("__weakref__", "_deadline", "_endpoints", "_held", "_runtime", "_shared", "_transport")
+    __slots__ = ("__weakref__", "_deadline", "_endpoints", "_held", "_http1", "_http2", "_runtime", "_transport")
 
-    def __init__(self, runtime: Runtime, shared: Shared, endpoints: Endpoints | None) -> None:
+    def __init__(self, runtime: Runtime, http1: Http1Shared, http2: Http2Shared, endpoints: Endpoints | None) -> None:
         self._runtime = runtime
-        self._shared = shared
+        self._http1 = http1
+        self._http2 = http2
         self._endpoints = endpoints
         self._held = b""
         self._deadline = 0
@@ -106,14 +116,14 @@ class NewConnection(asyncio.Protocol):
         self._runtime.connections.discard(self)
 
     def _speak_http1(self) -> Http1Protocol:
-        protocol = Http1Protocol(self._runtime, self._endpoints)
+        protocol = Http1Protocol(self._runtime, self._http1, self._endpoints)
         self._transport.set_protocol(protocol)
         protocol.connection_made(self._transport)
         protocol.deadline = self._deadline
         return protocol
 
     def _speak_http2(self) -> Http2Protocol:
-        protocol = Http2Protocol(self._runtime, self._shared, self._endpoints)
+        protocol = Http2Protocol(self._runtime, self._http2, self._endpoints)
         self._transport.set_protocol(protocol)
         protocol.connection_made(self._transport)
         protocol.deadline = self._deadline

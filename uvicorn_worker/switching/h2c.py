@@ -12,7 +12,6 @@ import base64
 import binascii
 import re
 
-from uvicorn_worker.core.cycle import RETURNED
 from uvicorn_worker.http1.cycle import RequestCycle
 from uvicorn_worker.http2 import Http2Protocol, Malformed, RequestHead, Shared, request_head
 
@@ -97,9 +96,7 @@ class UpgradeCycle(RequestCycle):
                 if not event["more_body"]:
                     break
         finally:
-            self.runtime.cycles.discard(self)
-            self.progress = RETURNED
-            self.task = None
+            self.returned()
         self._switch(b"".join(pieces))
 
     def _switch(self, body: bytes) -> None:

@@ -5,13 +5,11 @@ What was the connection is the stream: END_STREAM closes it, RST_STREAM cuts it,
 
 from __future__ import annotations
 
-from typing import Any
-
 from uvicorn_worker.core.asgi import Event
-from uvicorn_worker.core.cycle import BODY, DONE, RETURNED
+from uvicorn_worker.core.cycle import BODY, DONE
 from uvicorn_worker.core.output import GATHER_LIMIT
 from uvicorn_worker.http2 import ErrorCode, StreamCycle
-from uvicorn_worker.websocket import Carrier, Refusal, WebSocketSession, negotiate
+from uvicorn_worker.websocket import Carrier, Headers, Refusal, WebSocketSession, negotiate
 
 __all__ = ["connect_to_websocket"]
 
@@ -59,40 +57,45 @@ class HandshakeStream(StreamCycle):
             if isinstance(agreement, Refusal):
                 self.runtime.log.warning("Invalid WebSocket handshake from %s: %s", self.peer, agreement.reason)
                 fields = [field for field in agreement.headers if field[0] not in _NOT_SENT]
-                self.refuse_handshake(agreement.status, agreement.reason.encode("ascii", "replace"), fields)
+                self.reject(agreement.status, agreement.reason.encode("ascii", "replace"), fields)
             else:
-                self.session = WebSocketSession(self.runtime, scope, Handshake(self), agreement)
+                self.session = WebSocketSession(self.runtime, scope, self, agreement)
                 await self.session.run()
         finally:
-            self.runtime.cycles.discard(self)
-            self.progress = RETURNED
-            self.task = None
+            self.returned()
 
     def check_time(self, now: float) -> None:
         """A WebSocket may last, but its application not for long once the client has left."""
         self.check_left(now)
 
-    def refuse_handshake(self, status: int, text: bytes, headers: list[tuple[bytes, bytes]]) -> None:
-        """Answer with a short text, where no answer was begun."""
-        # 426 asks for an upgrade, which HTTP/2 has not.
-        self._give_up(400 if status == 426 else status, text, headers)
+    # The handshake of the session --------------------------------------------------------------------
 
-    def open(self, headers: list[tuple[bytes, bytes]]) -> bytes:
-        """Answer 200; gives the bytes that came already."""
+    async def respond(self, message: Event) -> None:
+        """Send a part of a denial response."""
+        await self.send(message)
+
+    def reject(self, status: int, text: bytes, headers: Headers = ()) -> None:
+        """Answer with a short text, where no answer was begun; else reset the stream."""
+        # 426 asks for an upgrade, which HTTP/2 has not.
+        self.fail_with(400 if status == 426 else status, text, headers)
+
+    def give_up(self) -> None:
+        """The client has left by half; the stream is of no use to the other half."""
+        self.abort()
+
+    def accept(self, session: WebSocketSession, headers: list[tuple[bytes, bytes]]) -> tuple[Carrier, bytes]:
+        """Answer 200: the stream is the carrier. Gives it, and the bytes that came already."""
         runtime, conn = self.runtime, self.conn
         self.hold_head(200, [field for field in headers if field[0] not in _NOT_SENT])
         conn.send_head(self, self.fields)
         self.stage = BODY
         self.response_headers = headers
         self.accepted = True
-        runtime.requests += 1
-        if runtime.requests >= runtime.limit_requests:
-            runtime.on_limit()
-        self.log_access()
+        super().finish()
         if self.complete:
             # There is nothing to come, and nobody to speak to for long.
             runtime.loop.call_soon(self._deliver)
-        return self.take_body()
+        return self, self.take_body()
 
     # The carrier of the session -----------------------------------------------------------------------
 
@@ -209,33 +212,3 @@ class HandshakeStream(StreamCycle):
         """The server stops: the WebSocket is closed with 1012."""
         if self.session is not None:
             self.session.drain()
-
-
-class Handshake:
-    """Answers the extended CONNECT for the session."""
-
-    __slots__ = ("_stream",)
-
-    def __init__(self, stream: HandshakeStream) -> None:
-        self._stream = stream
-
-    @property
-    def peer(self) -> str:
-        """The client's address for the log."""
-        return self._stream.peer
-
-    def accept(self, session: Any, headers: list[tuple[bytes, bytes]]) -> tuple[Carrier, bytes]:
-        """Answer 200: the stream is the carrier."""
-        return self._stream, self._stream.open(headers)
-
-    async def respond(self, message: Event) -> None:
-        """Send a part of a denial response."""
-        await self._stream.send(message)
-
-    def refuse(self, status: int, text: bytes, headers: list[tuple[bytes, bytes]] | None = None) -> None:
-        """Answer with a short text, where no answer was begun; else reset the stream."""
-        self._stream.refuse_handshake(status, text, headers or [])
-
-    def give_up(self) -> None:
-        """The client has left by half; the stream is of no use to the other half."""
-        self._stream.abort()

@@ -10,13 +10,13 @@ from __future__ import annotations
 import asyncio
 
 from uvicorn_worker.core.asgi import Event
-from uvicorn_worker.core.cycle import DONE, RETURNED
+from uvicorn_worker.core.cycle import DONE
 from uvicorn_worker.core.output import Output
 from uvicorn_worker.core.runtime import Runtime
 from uvicorn_worker.http1.cycle import RequestCycle
 from uvicorn_worker.http1.response_head import encode_fields, status_line
 from uvicorn_worker.switching.large_reads import LARGE_READ, LargeReads
-from uvicorn_worker.websocket import Carrier, Refusal, WebSocketSession, is_websocket_request, negotiate
+from uvicorn_worker.websocket import Carrier, Headers, Refusal, WebSocketSession, is_websocket_request, negotiate
 
 __all__ = ["upgrade_to_websocket"]
 
@@ -50,14 +50,12 @@ class HandshakeCycle(RequestCycle):
             agreement = negotiate(self.runtime.config, target, scope["headers"])
             if isinstance(agreement, Refusal):
                 self.runtime.log.warning("Invalid WebSocket handshake from %s: %s", self.peer, agreement.reason)
-                self.refuse(agreement.status, agreement.reason.encode("ascii", "replace"), agreement.headers)
+                self.reject(agreement.status, agreement.reason.encode("ascii", "replace"), agreement.headers)
             else:
                 self.session = WebSocketSession(self.runtime, scope, self, agreement)
                 await self.session.run()
         finally:
-            self.runtime.cycles.discard(self)
-            self.progress = RETURNED
-            self.task = None
+            self.returned()
 
     # The handshake -----------------------------------------------------------------------------------
 
@@ -69,10 +67,11 @@ class HandshakeCycle(RequestCycle):
     def accept(self, session: WebSocketSession, headers: list[tuple[bytes, bytes]]) -> tuple[Carrier, bytes]:
         """Answer 101, and take the transport over from HTTP."""
         runtime, conn = self.runtime, self.conn
-        lines = [status_line(101), runtime.default_lines]
-        _, _, present = encode_fields(headers, lines, runtime.field_memo, runtime.defaulted)
+        defaults = runtime.defaults
+        lines = [status_line(101), defaults.lines]
+        _, _, present = encode_fields(headers, lines, conn.field_memo, defaults.names)
         if present is not None:
-            lines[1] = runtime.default_lines_without(present)
+            lines[1] = defaults.without(present)
         # encode_fields leaves the connection's own field to the server.
         lines.append(b"connection: Upgrade\r\n\r\n")
         self.status, self.response_headers, self.body_sent = 101, headers, 0
@@ -80,19 +79,16 @@ class HandshakeCycle(RequestCycle):
         early = conn.release()
         carrier = UpgradedConnection(runtime, conn.transport, session, self, conn.write_paused)
         carrier.gather(b"".join(lines))
-        runtime.requests += 1
-        if runtime.requests >= runtime.limit_requests:
-            runtime.on_limit()
-        self.log_access()
+        self.finish()
         return carrier, early
 
     async def respond(self, message: Event) -> None:
         """Send a part of a denial response."""
         await self.send(message)
 
-    def refuse(self, status: int, text: bytes, headers: list[tuple[bytes, bytes]] | None = None) -> None:
+    def reject(self, status: int, text: bytes, headers: Headers = ()) -> None:
         """Answer with a short text, where no answer was begun; else cut the connection."""
-        self._give_up(status, text, headers or ())
+        self.fail_with(status, text, headers)
 
     def give_up(self) -> None:
         """The client has left by half; the connection is of no use to the other half."""

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, Protocol
 
 from uvicorn_worker.core.asgi import Event
 
-__all__ = ["Carrier", "Handshake"]
+__all__ = ["Carrier", "Handshake", "Headers"]
+
+Headers = Iterable[tuple[bytes, bytes]]
 
 
 class Carrier(Protocol):
@@ -47,8 +50,8 @@ class Handshake(Protocol):
     async def respond(self, message: Event) -> None:
         """Deny the WebSocket with a response of http.response.start and .body messages."""
 
-    def refuse(self, status: int, text: bytes, headers: list[tuple[bytes, bytes]] | None = None) -> None:
-        """Deny the WebSocket with a short text."""
+    def reject(self, status: int, text: bytes, headers: Headers = ()) -> None:
+        """Deny the WebSocket with a short text where no answer was begun; else cut the connection, or the stream."""
 
     def give_up(self) -> None:
         """End a handshake that nobody waits for any longer."""

@@ -132,7 +132,7 @@ class WebSocketSession:
 
     def _refuse(self, status: int, text: bytes) -> None:
         self._stage = CLOSED
-        self._handshake.refuse(status, text)
+        self._handshake.reject(status, text)
 
     # receive() ---------------------------------------------------------------------------------------
 

@@ -1,0 +1,46 @@
+"""The field lines that head every response: date, server, and those of the option headers."""
+
+from __future__ import annotations
+
+import time
+
+from uvicorn_worker.core.clock import date_line
+from uvicorn_worker.core.config import Config
+
+__all__ = ["DefaultLines"]
+
+
+class DefaultLines:
+    """`lines` as HTTP/1.1 writes them, names in lower case; a new object each time that they change."""
+
+    __slots__ = ("_extra", "_sends_date", "_server", "lines", "names")
+
+    def __init__(self, config: Config) -> None:
+        self._extra, names = _extra_lines(config)
+        self._server = b"server: uvicorn\r\n" if config.server_header and b"server" not in names else b""
+        self._sends_date = config.date_header and b"date" not in names
+        # The names of which the application's own field takes the place of ours.
+        self.names = names | {b"date", b"server"}
+        self.lines = b""
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Make the lines anew; called each second, for the date."""
+        date = date_line(time.time()) if self._sends_date else b""
+        self.lines = date + self._server + self._extra
+
+    def without(self, names: set[bytes]) -> bytes:
+        """The lines but for those whose names the application has set itself."""
+        lines = self.lines.split(b"\r\n")[:-1]
+        return b"".join(line + b"\r\n" for line in lines if line.partition(b":")[0] not in names)
+
+
+def _extra_lines(config: Config) -> tuple[bytes, frozenset[bytes]]:
+    """The field lines of `Config.headers`, and the names in them."""
+    lines, names = [], set()
+    for name, value in config.headers:
+        raw_name = (name.encode("latin-1") if isinstance(name, str) else name).lower()
+        raw_value = value.encode("latin-1") if isinstance(value, str) else value
+        lines.append(raw_name + b": " + raw_value + b"\r\n")
+        names.add(raw_name)
+    return b"".join(lines), frozenset(names)

@@ -1,0 +1,108 @@
+"""Scopes of HTTP: what those of one connection have in common, and where a request goes to.
+
+What proxies tell of a request is an `Origin`, which they make (proxies/forwarded.py) and `Scopes.locate` applies.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import unquote
+
+from uvicorn_worker.core.address import Endpoints, ServerAddress, server_address
+from uvicorn_worker.core.asgi import raw_path_of
+from uvicorn_worker.core.config import Config
+
+__all__ = ["Field", "Origin", "Scopes", "TlsExtension"]
+
+Field = tuple[bytes, bytes]
+"""Name and value of a header field."""
+
+TlsExtension = Callable[[Any], dict[str, Any]]
+"""What the `tls` extension says of a connection, by its ssl_object."""
+
+# A proxy may serve, and tell of, more addresses than a host has.
+_MOST_SCOPES = 256
+
+
+class Origin:
+    """Where a request comes from, as its proxies tell it: entries of the scope, and how to rewrite others.
+
+    `rewrite` (None: there is nothing to it) is called with a scope that is complete but for this, and with what its
+    raw_path begins with by the option root_path.
+    """
+
+    __slots__ = ("changes", "rewrite")
+
+    def __init__(self, changes: dict[str, Any], rewrite: Callable[[dict[str, Any], bytes], None] | None) -> None:
+        self.changes = changes
+        self.rewrite = rewrite
+
+
+class Scopes:
+    """Makes the scopes of one server's connections and requests."""
+
+    __slots__ = ("_known", "_raw_root_path", "_root_path", "_tls_extension")
+
+    def __init__(self, config: Config, tls_extension: TlsExtension | None = None) -> None:
+        self._root_path = config.root_path
+        self._raw_root_path = raw_path_of(config.root_path)
+        # None leaves the extension out.
+        self._tls_extension = tls_extension
+        # What all scopes of one listening address have in common, by (address, scheme).
+        self._known: dict[tuple[ServerAddress | None, str], dict[str, Any]] = {}
+
+    def of_connection(self, transport: asyncio.BaseTransport, endpoints: Endpoints | None = None) -> dict[str, Any]:
+        """What the scopes of a connection have in common; without TLS, of all to one listening address.
+
+        `endpoints` is what a proxy tells of the connection, which then counts.
+        """
+        address = server_address(transport) if endpoints is None else endpoints.server
+        secure = transport.get_extra_info("sslcontext") or (endpoints is not None and endpoints.secure)
+        scheme = "https" if secure else "http"
+        scope = self._known.get((address, scheme))
+        if scope is None:
+            if len(self._known) >= _MOST_SCOPES:
+                self._known.clear()
+            scope = self._known[address, scheme] = {
+                "type": "http",
+                "asgi": {"version": "3.0", "spec_version": "2.5"},
+                "http_version": "1.1",
+                "server": address,
+                "scheme": scheme,
+                "root_path": self._root_path,
+                # Set for each request; named here so that the copy of the dictionary has room for them.
+                "method": "",
+                "path": "",
+                "raw_path": b"",
+                "query_string": b"",
+                "headers": [],
+                "client": None,
+                "state": {},
+            }
+        # A proxy may have ended the TLS that makes the scheme https.
+        if self._tls_extension is not None and transport.get_extra_info("sslcontext"):
+            extension = self._tls_extension(transport.get_extra_info("ssl_object"))
+            return {**scope, "extensions": {**scope.get("extensions", {}), "tls": extension}}
+        return scope
+
+    def locate(self, scope: dict[str, Any], target: bytes, origin: Origin | None) -> None:
+        """Put a target in origin-form into the scope of a request, and what its proxies tell; the last thing to do.
+
+        The target is ASCII (`check_target`).
+        """
+        raw_path, _, query = target.partition(b"?")
+        path = raw_path.decode("ascii")
+        if "%" in path:
+            path = unquote(path)
+        if self._raw_root_path:
+            path = self._root_path + path
+            raw_path = self._raw_root_path + raw_path
+        scope["path"] = path
+        scope["raw_path"] = raw_path
+        scope["query_string"] = query
+        if origin is not None:
+            scope.update(origin.changes)
+            if origin.rewrite is not None:
+                origin.rewrite(scope, self._raw_root_path)

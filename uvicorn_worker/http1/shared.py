@@ -1,0 +1,55 @@
+"""What the HTTP/1.1 connections of one server have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from uvicorn_worker.core.runtime import Runtime
+from uvicorn_worker.http1.cycle import RequestCycle
+from uvicorn_worker.http1.framing import OWN_FIELDS
+from uvicorn_worker.http1.parsers import parser_factory
+from uvicorn_worker.http1.response_head import FieldMemo
+from uvicorn_worker.proxies.believed_fields import Proxies
+
+__all__ = ["Shared", "Upgrade"]
+
+Upgrade = Callable[[RequestCycle], "RequestCycle | None"]
+"""Answers a request for another protocol by a cycle that takes its place; None: it is served as plain HTTP."""
+
+
+def decline(cycle: RequestCycle) -> None:
+    """No other protocol is spoken here."""
+
+
+class Shared:
+    """The parser, the proxies that are believed, and what is remembered of fields.
+
+    Raises `ConfigError` where the parser can't do what an option asks for.
+    """
+
+    __slots__ = (
+        "fast_size",
+        "field_memo",
+        "limit_fields",
+        "make_parser",
+        "names",
+        "noted",
+        "proxies",
+        "upgrade",
+    )
+
+    def __init__(self, runtime: Runtime, proxies: Proxies, upgrade: Upgrade = decline) -> None:
+        config = runtime.config
+        self.make_parser = parser_factory(config)
+        self.proxies = proxies
+        self.upgrade = upgrade
+        # The request fields that are noted as they are read, where the peer is trusted.
+        self.noted = OWN_FIELDS | proxies.names
+        # Names of request fields, and what they are in lower case.
+        self.names: dict[bytes, bytes] = {}
+        # Response field lines that were checked and encoded before (response_head.py).
+        self.field_memo: FieldMemo = {}
+        self.limit_fields = config.limit_request_fields
+        # A head that arrived whole in one read of this size at most can't exceed a size limit.
+        limits = (config.limit_request_line, config.limit_request_field_size)
+        self.fast_size = min([4096, *(limit for limit in limits if limit)])
