@@ -110,6 +110,7 @@ class Gunicorn:
     ``files`` maps names to texts, written there before the start (a ``gunicorn.conf.py`` among them is found by
     Gunicorn itself). ``daemon`` starts it detached, with a pidfile ``gunicorn.pid`` and its log in ``error.log``.
     ``script`` starts the script ``gunicorn`` instead of the module. ``argv`` replaces the whole command line.
+    ``module`` is started in the place of ``gunicorn``.
     """
 
     live: list[Gunicorn] = []  # noqa: RUF012 - shared on purpose: what is running when a test fails
@@ -127,6 +128,7 @@ class Gunicorn:
         daemon: bool = False,
         script: bool = False,
         argv: list[str] | None = None,
+        module: str = "gunicorn",
     ) -> None:
         self.dir = Path(tempfile.mkdtemp(prefix="e2e-"))  # short: a unix socket's path has 107 bytes
         if copy is not None:
@@ -137,7 +139,7 @@ class Gunicorn:
         self.env = self._environment(env or {})
         self.daemon = daemon
         # The script where Gunicorn executes itself anew: started as a module, its folder would be where imports begin.
-        command = [str(Path(sys.executable).with_name("gunicorn"))] if script else ["-m", "gunicorn"]
+        command = [str(Path(sys.executable).with_name("gunicorn"))] if script else ["-m", module]
         if argv is not None:
             command += argv
         else:

@@ -13,6 +13,7 @@ import mmap
 import os
 import time
 from collections.abc import Iterator
+from typing import ClassVar
 
 __all__ = ["BOOTING", "ENDED", "FAILED", "FREE", "MOST_WORKERS", "SERVING", "TOLD", "Board", "Slot"]
 
@@ -30,8 +31,8 @@ _WORD = 8
 _SLOT_WORDS = 16
 _HEADER_WORDS = 16
 
-_PID, _AGE, _STATE, _SINCE, _STARTED = range(5)
-_FAILURES = 0
+_PID, _AGE, _STATE, _SINCE, _STARTED, _ASKS = range(6)
+_FAILURES, _MANAGED = range(2)
 
 
 class Slot:
@@ -45,7 +46,7 @@ class Slot:
 
     def begin(self, age: int) -> None:
         """It is another worker's from now on, which is about to be forked."""
-        self._words[self._at + _STARTED] = 0
+        self._words[self._at + _STARTED] = self._words[self._at + _ASKS] = 0
         self.pid = 0
         self.age = age
         self.state = BOOTING
@@ -97,6 +98,15 @@ class Slot:
         return nanoseconds / 1e9
 
     @property
+    def asks_to_go(self) -> bool:
+        """Whether it wants to be replaced, and serves on until it is told to leave."""
+        return bool(self._words[self._at + _ASKS])
+
+    @asks_to_go.setter
+    def asks_to_go(self, value: bool) -> None:
+        self._words[self._at + _ASKS] = value
+
+    @property
     def alive(self) -> bool:
         """Whether its process is there, be it yet to be forked."""
         pid = self.pid
@@ -115,6 +125,16 @@ class Slot:
 class Board:
     """The slots of one master's workers; made in the master, before the first fork."""
 
+    _of_master: ClassVar[Board | None] = None
+
+    @classmethod
+    def of_master(cls) -> Board:
+        """The board of this process, which is a master: made when it is first asked for."""
+        board = cls._of_master
+        if board is None or board.owner != os.getpid():
+            board = cls._of_master = cls()
+        return board
+
     def __init__(self) -> None:
         self.owner = os.getpid()
         self._map = mmap.mmap(-1, (_HEADER_WORDS + MOST_WORKERS * _SLOT_WORDS) * _WORD)
@@ -132,6 +152,15 @@ class Board:
     @failures.setter
     def failures(self, value: int) -> None:
         self._words[_FAILURES] = value
+
+    @property
+    def managed(self) -> bool:
+        """Whether the master sees to it that nobody leaves before another one serves (master/arbiter.py)."""
+        return bool(self._words[_MANAGED])
+
+    @managed.setter
+    def managed(self, value: bool) -> None:
+        self._words[_MANAGED] = value
 
     def add(self, age: int) -> Slot | None:
         """A slot for a worker that is about to be forked; called in the master. None: there is no more room."""

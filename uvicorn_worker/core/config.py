@@ -301,6 +301,21 @@ class Config:
         "How much resident memory the process may have before the server stops gracefully.",
         "MiB",
     )
+    worker_lifetime: float | None = limits(
+        None,
+        POSITIVE_SECONDS.or_none(),
+        "How long the server serves before it stops gracefully, for another process to take its place. None: no limit.",
+        "seconds",
+    )
+    worker_lifetime_jitter: float = limits(
+        0, SECONDS, "Up to how many seconds are added to worker_lifetime, at random.", "seconds"
+    )
+    reload_surge: int | None = limits(
+        None,
+        OPTIONAL_POSITIVE,
+        "With the master of this package: how many new workers boot at the same time at HUP. None: all of them.",
+        "workers",
+    )
     limit_request_line: int = limits(4094, COUNT, "The longest request line; 414 above. 0: no limit.", "bytes")
     limit_request_fields: int = limits(100, POSITIVE, "How many header fields a request may have; 431 above.", "fields")
     limit_request_field_size: int = limits(

@@ -63,6 +63,8 @@ class Server:
         """When the process is to be gone, as `time.monotonic()`; known from the beginning of `shutdown()` on."""
         self.holds_exit: Callable[[], bool] | None = None
         """Asked where a signal asks for a graceful exit: whether that is put off; who says so sees to `should_exit`."""
+        self.asks_to_go: Callable[[], bool] | None = None
+        """Asked where a limit is reached: whether somebody will ask for the exit once a replacement serves."""
         self.runtime: Runtime
         self.acceptor: Acceptor
         self._should_exit = False
@@ -73,6 +75,8 @@ class Server:
         self._changed = asyncio.Event()
         self._lifespan: Lifespan | None = None
         self._only_own = False
+        self._retired = False
+        self._lifetime: asyncio.TimerHandle | None = None
         self._memory: MemoryWatch | None = None
         self._tls: TlsContexts | None = None
         self._ticker: Ticker | None = None
@@ -202,6 +206,9 @@ class Server:
         if config.limit_max_memory is not None:
             self._memory = MemoryWatch(config.limit_max_memory, self._memory_full)
             self._memory.start(loop)
+        if config.worker_lifetime is not None:
+            lifetime = config.worker_lifetime + random.uniform(0, config.worker_lifetime_jitter)  # noqa: S311 - as above
+            self._lifetime = loop.call_later(lifetime, self._too_old)
         self._ticker = Ticker(loop, runtime.count_tick, self._on_tick)
         # Where nobody else would be there for new connections once ours are closed.
         self._only_own = bool(own) and not sockets
@@ -240,17 +247,24 @@ class Server:
             self._tls.on_tick(self.runtime.tick)
 
     def _limit_reached(self) -> None:
-        if not self._should_exit:
-            self.log.info("Limit of %d requests reached, stopping gracefully.", self.runtime.requests)
-            self.should_exit = True
+        self._retire(logging.INFO, "Limit of %d requests reached", self.runtime.requests)
 
     def _memory_full(self, size: int) -> None:
-        if not self._should_exit:
-            self.log.warning(
-                "Using %d MiB of memory, more than limit_max_memory = %d: stopping gracefully.",
-                size,
-                self.config.limit_max_memory,
-            )
+        limit = self.config.limit_max_memory
+        self._retire(logging.WARNING, "Using %d MiB of memory, more than limit_max_memory = %d", size, limit)
+
+    def _too_old(self) -> None:
+        self._retire(logging.INFO, "Served for worker_lifetime = %g seconds", self.config.worker_lifetime)
+
+    def _retire(self, level: int, reason: str, *args: object) -> None:
+        """Leave the place to another process: stop gracefully, or ask who sees to it that one serves before."""
+        if self._should_exit or self._retired:
+            return
+        self._retired = True
+        if self.asks_to_go is not None and self.asks_to_go():
+            self.log.log(level, "%s, serving on until a replacement has started.", reason % args)
+        else:
+            self.log.log(level, "%s, stopping gracefully.", reason % args)
             self.should_exit = True
 
     # Stop --------------------------------------------------------------------------------------------
@@ -295,6 +309,8 @@ class Server:
         if self._ticker is not None:
             self._ticker.stop()
             self._ticker = None
+        if self._lifetime is not None:
+            self._lifetime.cancel()
         if self._memory is not None:
             self._memory.stop()
 

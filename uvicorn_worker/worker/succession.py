@@ -18,10 +18,9 @@ other code of it. What is known of the others stands on the board (core/board.py
 from __future__ import annotations
 
 import asyncio
-import os
 import time
 from collections.abc import Callable, Iterator
-from typing import Any, ClassVar
+from typing import Any
 
 from uvicorn_worker.core.board import BOOTING, ENDED, FAILED, SERVING, TOLD, Board, Slot
 
@@ -38,16 +37,10 @@ LONGEST_PAUSE = 30.0
 class Succession:
     """The place of one worker among those of its master; made in the master, before the fork."""
 
-    # Of this master: its workers share it.
-    _board: ClassVar[Board | None] = None
-
     def __init__(self, age: int, first: int) -> None:
         """`age` is Gunicorn's number of the worker; those up to `first` are the first ones of the master."""
-        board = Succession._board
-        if board is None or board.owner != os.getpid():
-            board = Succession._board = Board()
-        self._others = board
-        self._slot: Slot | None = board.add(age)
+        self._others = Board.of_master()
+        self._slot: Slot | None = self._others.add(age)
         self._age = age
         self._first = age <= first
         self._told_at = 0.0
@@ -78,6 +71,13 @@ class Succession:
         if self._slot is not None and self._slot.state == SERVING:
             self._enter(ENDED)
 
+    def asks_to_go(self) -> bool:
+        """Ask to be replaced; False where the master does not see to that before this one has left."""
+        if self._slot is None or not self._others.managed:
+            return False
+        self._slot.asks_to_go = True
+        return True
+
     def _enter(self, state: int) -> None:
         if self._slot is not None:
             self._slot.state = state
@@ -87,7 +87,7 @@ class Succession:
     def holds(self) -> bool:
         """Whether a worker that is told to leave is to serve on for now; `watch()` says for how long."""
         slot = self._slot
-        if slot is None or slot.state != SERVING:
+        if slot is None or slot.state != SERVING or self._others.managed:
             return False
         if any(other.state in (BOOTING, FAILED) and other.alive for other in self._younger()):
             self._told_at = self._told_at or time.monotonic()

@@ -122,6 +122,11 @@ class UvicornWorker(Worker):
             )
 
     @classmethod
+    def config_for(cls, cfg: GunicornConfig) -> Config:
+        """The options of this class under Gunicorn's settings; raises `ConfigError`."""
+        return config_from_settings(cfg, _not_loaded, sys.maxsize, cls._overrides(), None, cls._DEFAULTS)
+
+    @classmethod
     def configure(cls, **options: Any) -> type[UvicornWorker]:
         """A worker class with these options fixed, for `worker_class` in gunicorn.conf.py; it nests.
 
@@ -171,6 +176,7 @@ class UvicornWorker(Worker):
             self._boot_failed(str(exc), Arbiter.WORKER_BOOT_ERROR)
         self.server = Server(config)
         self.server.holds_exit = self._holds_exit
+        self.server.asks_to_go = self._succession.asks_to_go
         try:
             set_up_logging(self.log, self.cfg, config)
         except ConfigError as exc:

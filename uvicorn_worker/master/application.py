@@ -1,0 +1,85 @@
+"""`Application`: Gunicorn's launcher with our arbiter, for commands and launchers of one's own."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+from gunicorn.app.wsgiapp import WSGIApplication
+
+from uvicorn_worker.core.errors import ConfigError
+from uvicorn_worker.master.arbiter import Arbiter
+
+__all__ = ["Application"]
+
+DEFAULT_WORKER = "uvicorn_worker.UvicornWorker"
+
+
+class Application(WSGIApplication):
+    """Gunicorn for an ASGI application, with the worker classes of this package.
+
+    `Application()` reads the command line and `gunicorn.conf.py` as the command `gunicorn` does. `Application(app,
+    settings)` does not look at the command line: `app` is an application or where to import it from, and `settings` are
+    Gunicorn's, by their names; `config` is the configuration file, read before them. `run()` does not return: it raises
+    SystemExit.
+    """
+
+    cfg: Any
+
+    def __init__(self, app: Any = None, settings: Mapping[str, Any] | None = None, config: str | None = None) -> None:
+        self._app = app
+        self._settings = settings
+        self._config_file = config
+        super().__init__("%(prog)s [OPTIONS] [APP_MODULE]", prog=None)
+
+    def load_default_config(self) -> None:
+        """Gunicorn's defaults, but for the worker class."""
+        super().load_default_config()
+        self.cfg.set("worker_class", DEFAULT_WORKER)
+
+    def load_config(self) -> None:
+        """From the command line, or from what the constructor was given; called again at each HUP."""
+        if self._settings is None and self._app is None:
+            super().load_config()
+            return
+        if self._config_file is not None:
+            self.load_config_from_file(self._config_file)
+        for name, value in (self._settings or {}).items():
+            if name not in self.cfg.settings:
+                raise ConfigError(f"Gunicorn has no setting {name!r}")
+            self.cfg.set(name, value)
+        self.app_uri = self._app if isinstance(self._app, str) else self.cfg.wsgi_app
+        if isinstance(self._app, str):
+            self.cfg.set("default_proc_name", self._app)
+        elif self._app is None and self.app_uri is None:
+            raise ConfigError("no application is named")
+        self.chdir()
+
+    def load(self) -> Any:
+        """The application; in a worker, or in the master with preload_app."""
+        if self._app is not None and not isinstance(self._app, str):
+            return self._app
+        return super().load()
+
+    def reload(self) -> None:
+        """Load the configuration again; raises SystemExit where it can't be loaded, with what there was kept."""
+        before = self.cfg
+        try:
+            super().reload()
+        except BaseException:
+            self.cfg = before
+            raise
+
+    def run(self) -> None:
+        """Serve until the end."""
+        # Gunicorn's classes name their arbiter in a module, where their run() looks it up.
+        from gunicorn.app import base
+
+        usual = base.Arbiter
+        base.Arbiter = Arbiter
+        try:
+            super().run()
+        finally:
+            base.Arbiter = usual
+        sys.exit(0)

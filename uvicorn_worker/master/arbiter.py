@@ -1,0 +1,135 @@
+"""`Arbiter`: Gunicorn's, but nobody leaves before the worker that takes its place serves.
+
+    who is to go       those of before the last HUP, and those that ask for it (max_requests, memory, lifetime)
+    who is to come     as many as are missing without them, `reload_surge` at a time
+    who may go         as many as there are too many of those that serve, the oldest first
+
+Gunicorn forks the new workers and tells the old ones to leave in the same moment; and a worker at max_requests is
+replaced when it is gone. Here both wait for the board (core/board.py), on which a worker says that it serves. It is
+looked at in each turn of the main loop: once a second, and whenever a signal has come.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from typing import Any
+
+from gunicorn.arbiter import Arbiter as GunicornArbiter
+
+from uvicorn_worker.core.board import BOOTING, SERVING, Board, Slot
+
+__all__ = ["Arbiter"]
+
+
+class _Forked(Exception):
+    """Gunicorn's reload() has done all but wait for the old workers."""
+
+
+class Arbiter(GunicornArbiter):
+    """The master of one service."""
+
+    num_workers: int
+
+    def __init__(self, app: Any) -> None:
+        # Inside of Gunicorn's reload(), and at its end, where it waits for the old workers.
+        self._reloading = self._forked = False
+        # Workers up to this age are to go.
+        self._old_age = 0
+        # Those that were told to.
+        self._told: set[int] = set()
+        self._surge: int | None = None
+        super().__init__(app)
+        self._board = Board.of_master()
+        self._board.managed = True
+
+    def setup(self, app: Any) -> None:
+        """Take over the settings, at the start and at each HUP."""
+        super().setup(app)
+        options = getattr(self.worker_class, "config_for", None)
+        self._surge = None if options is None else options(self.cfg).reload_surge
+
+    # HUP ---------------------------------------------------------------------------------------------
+
+    def reload(self) -> None:
+        """Load the settings anew, and replace all workers; where the settings can't be used, go on as before."""
+        cfg, last = self.app.cfg, self.worker_age
+        self._reloading = True
+        try:
+            super().reload()
+        except _Forked:
+            pass
+        except (Exception, SystemExit) as exc:  # noqa: BLE001 - whatever the settings raise, the service goes on
+            self._go_on(cfg, exc)
+            return
+        finally:
+            self._reloading = self._forked = False
+        self._old_age = last
+        self.manage_workers()
+
+    def _go_on(self, cfg: Any, exc: BaseException) -> None:
+        """What was in force before HUP is in force again."""
+        self.app.cfg = cfg
+        os.environ.update(cfg.env)
+        self.setup(self.app)
+        self.log.error("The settings can't be loaded; going on with those of before: %r", exc)
+
+    def spawn_worker(self) -> Any:
+        """Fork a worker; within Gunicorn's reload() none, since `manage_workers` does, step by step."""
+        return None if self._reloading else super().spawn_worker()
+
+    def reap_workers(self) -> None:
+        """Take note of workers that have ended."""
+        if self._reloading and self._forked:
+            raise _Forked
+        super().reap_workers()
+        self._told &= set(self.WORKERS)
+
+    # Who comes, who goes -----------------------------------------------------------------------------
+
+    def manage_workers(self) -> None:
+        """Start who is missing; let those go that are to, as far as others serve in their place."""
+        if self._reloading:
+            self._forked = True
+            return
+        slots = {slot.pid: slot for slot in self._board}
+        staying: list[int] = []
+        going: list[int] = []
+        for pid, worker in sorted(self.WORKERS.items(), key=lambda item: item[1].age):
+            if pid not in self._told:
+                slot = slots.get(pid)
+                leaves = worker.age <= self._old_age or (slot is not None and slot.asks_to_go)
+                (going if leaves else staying).append(pid)
+        for pid in staying[: max(len(staying) - self.num_workers, 0)]:
+            self._tell(pid)
+        self._start(self.num_workers - len(staying), sum(_boots(slots.get(pid)) for pid in staying))
+        serving = sum(_serves(slots.get(pid)) for pid in staying)
+        for pid in going[: max(serving + len(going) - self.num_workers, 0)]:
+            self._tell(pid)
+        self._report()
+
+    def _start(self, missing: int, booting: int) -> None:
+        room = missing if self._surge is None else min(missing, self._surge - booting)
+        for _ in range(room):
+            self.spawn_worker()
+
+    def _tell(self, pid: int) -> None:
+        self._told.add(pid)
+        self.kill_worker(pid, signal.SIGTERM)
+
+    def _report(self) -> None:
+        """Gunicorn's own metrics of workers and backlog, from a look at which nothing is missing."""
+        wanted, self.num_workers = self.num_workers, len(self.WORKERS)
+        try:
+            super().manage_workers()
+        finally:
+            self.num_workers = wanted
+
+
+def _boots(slot: Slot | None) -> bool:
+    return slot is not None and slot.state == BOOTING
+
+
+def _serves(slot: Slot | None) -> bool:
+    """Whether a worker serves; one of another package has no slot, and does as soon as it is forked."""
+    return slot is None or slot.state == SERVING
