@@ -50,7 +50,7 @@ reload = true
 """
 FACTORY = "from probe import app\ndef create_app():\n    return app\n"
 
-SUBCLASSES = """
+OWN_WORKERS = """
 import inspect
 import eventlog
 import uvicorn
@@ -100,7 +100,7 @@ UvicornWorker.CONFIG_KWARGS["date_header"] = False
 
 
 def subclass(serve: Serve, name: str, *options: str) -> Gunicorn:
-    return serve("probe:app", *options, worker=f"subclasses.{name}", files={"subclasses.py": SUBCLASSES})
+    return serve("probe:app", *options, worker=f"own_workers.{name}", files={"own_workers.py": OWN_WORKERS})
 
 
 def lines(server: Gunicorn, words: str) -> list[str]:

@@ -88,14 +88,6 @@ class TestCheckConfig:
         with pytest.raises(RuntimeError, match="uvloop is not installed"):
             kind.check_config(settings(), None)
 
-    @pytest.mark.parametrize(("values", "said"), [({}, []), ({"workers": 1}, ["nobody listens"]), ({"workers": 2}, [])])
-    def test_one_worker_with_a_socket_of_its_own(self, values: dict[str, Any], said: list[str]) -> None:
-        lines: list[str] = []
-        log = SimpleNamespace(log=lambda level, line: lines.append(line))
-        UvicornWorker.check_config(settings(reuse_port=bool(values), **values), log)
-        assert len(lines) == len(said)
-        assert all(words in line for words, line in zip(said, lines, strict=True))
-
     @pytest.mark.parametrize("loop", ["no_such_module:loop", "asyncio:no_such_loop"])
     def test_a_loop_that_can_not_be_imported(self, loop: str) -> None:
         kind: Any = type("Own", (UvicornWorker,), {"CONFIG_KWARGS": {"loop": loop}})
