@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import importlib.metadata
+import re
 import subprocess
 import sys
 from collections import defaultdict
@@ -401,7 +402,18 @@ def required(**environment: str) -> set[str]:
 
 class TestDistribution:
     def test_its_version_is_that_of_the_package(self) -> None:
-        assert importlib.metadata.version("uvicorn-worker") == uvicorn_worker.__version__
+        # An editable installation goes on telling the version that it was made at.
+        installed = importlib.metadata.distribution("uvicorn-worker")
+        if Path(str(installed.locate_file(ROOT))).resolve() == PACKAGE.resolve():
+            assert installed.version == uvicorn_worker.__version__
+
+    def test_the_changelog_begins_with_its_version(self) -> None:
+        changelog = Path(__file__).parent.parent / "CHANGELOG.md"
+        if not changelog.exists():
+            pytest.skip("these tests run beside an installed package")
+        newest = re.search(r"^## \[(.*?)\]", changelog.read_text("utf-8"), re.MULTILINE)
+        assert newest is not None
+        assert newest[1] == uvicorn_worker.__version__
 
     def test_on_cpython_everything_is_required(self) -> None:
         names = required(sys_platform="linux", platform_python_implementation="CPython", python_version="3.11")

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from uvicorn_worker.server import Server
     from uvicorn_worker.worker import UvicornH2CWorker, UvicornH11Worker, UvicornWorker
 
-__version__ = "0.1.0"
+__version__ = "1.0.0"
 
 __all__ = [
     "AppLoadError",

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.e2e.harness import H11, HTTPTOOLS, Gunicorn
+import uvicorn_worker
+from tests.e2e.harness import APPS, H11, HTTPTOOLS, Gunicorn
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -180,3 +184,15 @@ def test_what_would_serve_wrongly_is_refused_in_one_line(serve: Serve, name: str
     (line,) = [line for line in server.log.splitlines() if line.startswith("Error: ")]
     assert line.endswith(says)
     assert "Traceback" not in server.log
+
+
+def test_two_packages_of_this_name_in_one_folder_are_told(serve: Serve, tmp_path: Path) -> None:
+    shutil.copytree(Path(uvicorn_worker.__file__).parent, tmp_path / "uvicorn_worker")
+    for version in ("0.4.0", "1.0.0"):
+        folder = tmp_path / f"uvicorn_worker-{version}.dist-info"
+        folder.mkdir()
+        (folder / "METADATA").write_text(f"Metadata-Version: 2.1\nName: uvicorn-worker\nVersion: {version}\n")
+    server = serve("probe:app", worker=HTTPTOOLS, env={"PYTHONPATH": f"{tmp_path}{os.pathsep}{APPS}"})
+    assert server.get().status_code == 200
+    (line,) = lines(server, "0.4.0 and 1.0.0 of uvicorn-worker are installed over each other in ")
+    assert "[WARNING]" in line

@@ -34,6 +34,7 @@ from uvicorn_worker.worker.error_page import failure_app, files_of
 from uvicorn_worker.worker.exit import leave_in_time
 from uvicorn_worker.worker.failure_token import FailureToken
 from uvicorn_worker.worker.hooks import with_hooks
+from uvicorn_worker.worker.installed import mixture
 from uvicorn_worker.worker.kept_listener import keep_listening
 from uvicorn_worker.worker.loggers import adopt_loggers, set_up_logging
 from uvicorn_worker.worker.notify_callback import NotifyCallback
@@ -115,6 +116,8 @@ class UvicornWorker(Worker):
         except ConfigError as exc:
             # Gunicorn prints this as one line and exits.
             raise RuntimeError(str(exc)) from None
+        if say is not None and (line := mixture()):
+            say(logging.WARNING, line)
         if say is not None and context_factory(cfg) is not None and not tls_is_on(config):
             say(
                 logging.WARNING,
