@@ -1,8 +1,8 @@
 """The shape of the package: which module may import which, what is private, what is public, what is required.
 
-The rooms import in one direction only, as `LEVELS` says; imports that only type checkers carry out count as others do.
-Rooms on one level do not know each other. The root of the package hands out the public names and may know every room,
-but loads the core alone until another is asked for.
+The rooms import in one direction only, as `LEVELS` in tests/rooms.py says; imports that only type checkers carry out
+count as others do. Rooms on one level do not know each other. The root of the package hands out the public names and
+may know every room, but loads the core alone until another is asked for.
 """
 
 from __future__ import annotations
@@ -22,22 +22,11 @@ import pytest
 from packaging.requirements import Requirement
 
 import uvicorn_worker
+from tests.rooms import LEVEL_OF, STARTS
 from uvicorn_worker.core.runtime import Runtime
 
 PACKAGE = Path(uvicorn_worker.__file__).parent
 ROOT = "uvicorn_worker"
-
-# A room may import from those below it; beside that, a command may import what it starts.
-LEVELS: list[set[str]] = [
-    {"__main__", "cli", "master", "worker"},
-    {"server"},
-    {"switching"},
-    {"http1", "http2", "websocket", "interfaces"},
-    {"proxies", "tls", "logs"},
-    {"core"},
-]
-STARTS = {("__main__", "cli"), ("cli", "master")}
-LEVEL_OF = {room: level for level, rooms in enumerate(LEVELS) for room in rooms}
 
 # Gunicorn's side: no other room may import it.
 GUNICORNS = {"master", "worker"}
