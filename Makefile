@@ -8,6 +8,8 @@ BENCH ?=
 SOAK ?=
 # How many test files run side by side: most of them wait for servers most of the time. 0: one after the other.
 TESTS_AT_ONCE ?= 2
+# Which rooms make coverage-rooms looks at; none: all of them.
+ROOMS ?=
 # Which corners of the test matrix run: all, or extreme (oldest with oldest, newest with newest).
 CORNERS ?= all
 
@@ -15,7 +17,7 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help serve test check docs bench bench-idle-websockets conformance-websocket soak test-matrix clean
+.PHONY: help serve test coverage-rooms check docs bench bench-idle-websockets conformance-websocket soak test-matrix clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-22s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -26,6 +28,9 @@ serve: $(VENV)/.installed ## set up and serve examples/hello under gunicorn on 1
 
 test: $(VENV)/.installed-test ## set up and run the tests, with the gate on branch coverage
 	$(BIN)/python -m pytest --cov --numprocesses $(TESTS_AT_ONCE) --dist loadfile
+
+coverage-rooms: $(VENV)/.installed-test ## the gate on each room's branch coverage by its own tests; some of them: ROOMS="core tls"
+	$(BIN)/python .ci/coverage_rooms.py $(ROOMS)
 
 check: $(VENV)/.installed-dev ## lint, format, types and docs, all of them strict
 	$(BIN)/ruff check .

@@ -18,7 +18,7 @@ HOME = PACKAGE.parent
 FOLDERS = sorted(room for rooms in LEVELS for room in rooms if (PACKAGE / room).is_dir())
 
 # Rooms whose tests are not so yet.
-KNOWN: set[str] = {"http1"}
+KNOWN: set[str] = set()
 
 
 def run_pytest(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:

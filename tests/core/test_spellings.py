@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import ssl
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,6 @@ from typing import Any
 import pytest
 
 from uvicorn_worker import Config
-from uvicorn_worker.server.loading import loop_factory
 
 
 async def app(scope: Any, receive: Any, send: Any) -> None:
@@ -65,9 +63,3 @@ def test_it_means(name: str, spelled: Any, value: Any) -> None:
     taken = getattr(Config(app, **{name: spelled}), name)
     assert taken == value
     assert type(taken) is type(value)
-
-
-def test_loop_none_is_the_loop_of_the_policy() -> None:
-    loop = loop_factory(Config(app, loop="none"))()
-    assert isinstance(loop, asyncio.AbstractEventLoop)
-    loop.close()

@@ -262,6 +262,9 @@ class TestLoop:
         finally:
             new.close()
 
+    def test_none_is_the_loop_of_the_policy(self) -> None:
+        assert self.name_of("none") in ("asyncio", "uvloop")
+
     def test_asyncio(self) -> None:
         assert self.name_of("asyncio") == "asyncio"
 

@@ -1,0 +1,67 @@
+"""Branch coverage of each room by its own tests, which run without the rooms above it; the gate is LEAST percent.
+
+python .ci/coverage_rooms.py              all rooms, from the core up
+python .ci/coverage_rooms.py core tls     these
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+LEAST = 97
+
+HOME = Path(__file__).resolve().parent.parent
+ROOMS = [
+    "core", "proxies", "tls", "logs", "interfaces", "websocket", "http1", "http2", "switching", "server", "worker",
+]  # fmt: skip
+
+
+def run(data: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "COVERAGE_FILE": str(data)}
+    return subprocess.run(
+        [sys.executable, "-m", *arguments], cwd=HOME, env=environment, capture_output=True, text=True, check=False
+    )
+
+
+def measure(room: str, folder: Path) -> tuple[str, bool]:
+    """What is to be said of a room, and whether it is good enough."""
+    data = folder / "coverage"
+    tests = run(
+        data, "coverage", "run", "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "tests.rooms", f"tests/{room}"
+    )
+    if tests.returncode != 0:
+        return f"its tests fail when they run alone\n{tests.stdout[-4000:]}{tests.stderr[-2000:]}", False
+    run(data, "coverage", "combine", "--quiet")
+    # Files that nobody has imported count, too: `source_pkgs` names the whole package.
+    report = run(
+        data, "coverage", "report", f"--include=uvicorn_worker/{room}/*", f"--fail-under={LEAST}", "--precision=1"
+    )
+    total = re.search(r"^TOTAL.*?([\d.]+)%", report.stdout, re.MULTILINE)
+    if total is None:
+        return f"no report\n{report.stdout}{report.stderr}", False
+    good = report.returncode == 0
+    return f"{total[1]} %" + ("" if good else f", and it should be {LEAST} %\n{report.stdout}"), good
+
+
+def main(rooms: list[str]) -> int:
+    if unknown := set(rooms) - set(ROOMS):
+        print(f"no such room: {', '.join(sorted(unknown))}; there are {', '.join(ROOMS)}", file=sys.stderr)
+        return 2
+    failed = False
+    for room in rooms or ROOMS:
+        begun = time.monotonic()
+        with tempfile.TemporaryDirectory() as folder:
+            said, good = measure(room, Path(folder))
+        print(f"{room:<11} {time.monotonic() - begun:4.0f} s  {said}", flush=True)
+        failed = failed or not good
+    return int(failed)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
