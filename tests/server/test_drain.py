@@ -14,8 +14,12 @@ import pytest
 from tests.http1.apps import Gate, Recorder, answer
 from tests.scripted import get
 from tests.server.running import App, Running, hanging, until
-from tests.sockets import Run
-from uvicorn_worker.core.asgi import Receive, Scope, Send
+from tests.sockets import Peer, Run
+from tests.websocket.scripted_socket import echo
+from tests.websocket.wire import frame as masked_frame
+from tests.websocket.wire import handshake, parse_frames
+from uvicorn_worker import Config
+from uvicorn_worker.core.asgi import ASGIApp, Receive, Scope, Send
 from uvicorn_worker.server import drain as module
 from uvicorn_worker.server.drain import Schedule
 
@@ -169,6 +173,138 @@ class TestIdleConnections:
 
         run(main())
         assert log(logging.WARNING) == []
+
+
+class TestWebSockets:
+    """Their clients come back at once: they are told one after the other."""
+
+    async def closes(self, running: Running, count: int) -> list[float]:
+        """When each of so many was told 1012, from the first one on."""
+        peers = [await running.ask(handshake()) for _ in range(count)]
+        for peer in peers:
+            await peer.reader.readuntil(b"\r\n\r\n")
+        told: list[float] = []
+
+        async def see(peer: Peer) -> None:
+            (frame,) = parse_frames(await peer.reader.readexactly(4))
+            assert frame.code == 1012
+            told.append(time.monotonic())
+            peer.send(masked_frame(8, b"\x03\xf4"))
+
+        watching = [asyncio.ensure_future(see(peer)) for peer in peers]
+        running.server.should_exit = True
+        await asyncio.gather(*watching)
+        await running.stopped()
+        return [moment - told[0] for moment in told]
+
+    def test_a_few(self, run: Run) -> None:
+        async def main() -> None:
+            async with Running(App(echo), timeout_drain_spread=0.4) as running:
+                # A hundred a second, though there would be time for less.
+                assert (await self.closes(running, 11))[-1] >= 0.09
+
+        run(main())
+
+    @pytest.mark.parametrize(("options", "least"), [({"timeout_drain_spread": 0.5}, 0.4), ({}, 0.15)])
+    def test_many_in_their_time(self, run: Run, options: dict[str, float], least: float) -> None:
+        async def main() -> None:
+            # A fifth of the time where nothing is said.
+            async with Running(App(echo), timeout_graceful_shutdown=1, **options) as running:
+                moments = await self.closes(running, 120)
+                assert moments[-1] >= least
+                # Evenly: in no quarter of the time more than half of them.
+                quarter = moments[-1] / 4
+                assert max(sum(1 for moment in moments if moment // quarter == each) for each in range(4)) < 60
+
+        run(main())
+
+    def test_all_at_once(self, run: Run) -> None:
+        async def main() -> None:
+            async with Running(App(echo), timeout_drain_spread=0) as running:
+                await self.closes(running, 50)
+
+        run(main())
+
+    def test_without_an_end(self) -> None:
+        assert module._spread(Config(app=echo)) == 6.0
+        assert module._spread(Config(app=echo, timeout_graceful_shutdown=30)) == 6.0
+
+
+class TestLongPolls:
+    """Requests that wait for an event, and heed http.disconnect, do not hold up the stop."""
+
+    @staticmethod
+    async def waits(scope: Scope, receive: Receive, send: Send) -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+
+    @staticmethod
+    async def asks(scope: Scope, receive: Receive, send: Send) -> None:
+        """As with `Request.is_disconnected()` of Starlette."""
+        await receive()
+        while True:
+            asking = asyncio.ensure_future(receive())
+            await asyncio.sleep(0)
+            if asking.done():
+                return
+            asking.cancel()
+            await asyncio.sleep(0.05)
+
+    @pytest.mark.parametrize("app", [waits, asks])
+    def test_it_is_told_and_its_client_too(self, run: Run, log: Log, app: ASGIApp) -> None:
+        recorder = Recorder(app)
+
+        async def main() -> None:
+            async with Running(App(recorder), timeout_graceful_shutdown=60, timeout_drain_idle=0.1) as running:
+                peers = [await running.ask() for _ in range(5)]
+                await until(lambda: len(recorder.received) >= 5)
+                await asyncio.sleep(0.05)
+                assert await running.stop() < 10
+                for peer in peers:
+                    response = await peer.response()
+                    assert (response.status, response.get("retry-after"), response.closes) == (503, "1", True)
+
+        run(main())
+        assert log(logging.WARNING) == []
+
+    def test_many_are_told_one_after_the_other(self, run: Run) -> None:
+        recorder = Recorder(self.waits)
+
+        async def main() -> None:
+            async with Running(App(recorder), timeout_graceful_shutdown=60, timeout_drain_spread=0.4) as running:
+                for _ in range(40):
+                    await running.ask()
+                await until(lambda: len(recorder.received) == 40)
+                # Ten in each tenth of a second.
+                assert await running.stop() >= 0.25
+
+        run(main())
+
+    def test_a_request_at_work_is_not_told(self, run: Run) -> None:
+        """Frameworks that wait for the client's end beside each request do so in a task of their own."""
+        gate, recorder = Gate(), Recorder()
+
+        async def app(scope: Scope, receive: Receive, send: Send) -> None:
+            await receive()
+            watching = asyncio.ensure_future(receive())
+            await gate(scope, receive, send)
+            assert not watching.done()
+            watching.cancel()
+
+        recorder.app = app
+
+        async def main() -> None:
+            async with Running(App(recorder), timeout_graceful_shutdown=20) as running:
+                peer = await running.ask()
+                await until(lambda: gate.waiting)
+                running.server.should_exit = True
+                await asyncio.sleep(0.4)
+                gate.open()
+                assert (await peer.response()).status == 200
+                await running.stopped()
+
+        run(main())
+        assert recorder.raised == []
 
 
 async def answer_hello(scope: Scope, receive: Receive, send: Send) -> None:

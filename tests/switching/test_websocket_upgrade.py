@@ -908,6 +908,8 @@ class TestStopping:
         runtime.draining = True
         for connection in list(runtime.connections):
             connection.drain()
+        for cycle in list(runtime.cycles):
+            cycle.drain()
         client.harness.settle()
 
     @staticmethod

@@ -383,6 +383,14 @@ class Config:
         "first.",
         "seconds",
     )
+    timeout_drain_spread: float | None = timeouts(
+        None,
+        OPTIONAL_SECONDS,
+        "Over how long WebSockets are told of a stop (1012), and requests that wait for an event: all of their clients "
+        "would be back in the same moment. A hundred a second are told where that takes less. None: a fifth of "
+        "timeout_graceful_shutdown.",
+        "seconds",
+    )
     timeout_notify: float | None = timeouts(
         None,
         POSITIVE_SECONDS.or_none(),

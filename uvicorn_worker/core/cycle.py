@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, ClassVar
 
 from uvicorn_worker.core.address import peer_name
 from uvicorn_worker.core.asgi import Event
@@ -27,6 +27,7 @@ __all__ = [
     "EXPECTED",
     "HEAD_HELD",
     "PLAIN_TEXT",
+    "RETRY_SOON",
     "RETURNED",
     "WAITING",
     "Cycle",
@@ -53,6 +54,8 @@ BODILESS = frozenset([204, 304])
 NAMED = 60
 
 PLAIN_TEXT = (b"content-type", b"text/plain; charset=utf-8")
+# For whom another server, or this one a moment later, has an answer (RFC 9110, 10.2.3).
+RETRY_SOON = (b"retry-after", b"1")
 
 
 class Cycle:
@@ -79,6 +82,9 @@ class Cycle:
         "task",
         "waiters",
     )
+
+    # Whether it is, or may become, a WebSocket.
+    websocket: ClassVar[bool] = False
 
     runtime: Runtime
     scope: dict[str, Any]
@@ -207,8 +213,12 @@ class Cycle:
     def _application_returned_early(self) -> None:
         scope = self.scope
         if self.gone:
-            # After http.disconnect there is nobody to answer; the connection has no further use.
-            self.cut()
+            if self.runtime.draining:
+                # It was told to leave: its client may ask another server.
+                self.fail_with(503, b"Service Unavailable", [RETRY_SOON])
+            else:
+                # After http.disconnect there is nobody to answer; the connection has no further use.
+                self.cut()
             return
         self.runtime.log.error(
             "ASGI application returned without completing the response: %s %s", scope["method"], scope["path"]
@@ -217,12 +227,12 @@ class Cycle:
 
     def abandon(self) -> None:
         """The server stops and won't wait for the application any longer."""
-        self.fail_with(503, b"Service Unavailable")
+        self.fail_with(503, b"Service Unavailable", [RETRY_SOON])
 
     def overload(self) -> None:
         """Answer in the place of the application, which has as much to do as limit_concurrency lets it."""
         self.progress = RETURNED
-        self.fail_with(503, b"Service Unavailable", [(b"retry-after", b"1")])
+        self.fail_with(503, b"Service Unavailable", [RETRY_SOON])
 
     def fail_with(self, status: int, text: bytes, headers: Iterable[tuple[bytes, bytes]] = ()) -> None:
         """Answer with `status` where nothing was sent; else cut the connection, so that the client sees it."""
@@ -258,6 +268,22 @@ class Cycle:
                 break
             await self.wait()
         return {"type": "http.disconnect"}
+
+    @property
+    def only_waits(self) -> bool:
+        """Whether the application has the request whole, has sent nothing, and waits for its client's end, or asks for
+        it again and again: a long poll, which ends when it is told that there is nobody to answer.
+
+        Frameworks that wait for the client's end beside each request do so in another task.
+        """
+        waiters = self.waiters
+        if waiters is None or not self.delivered or self.stage != AWAIT_START or self.gone:
+            return False
+        # It is empty where receive() was called and given up, as `Request.is_disconnected()` of Starlette does.
+        return not waiters or getattr(self.task, "_fut_waiter", None) in waiters
+
+    def drain(self) -> None:
+        """The server stops; a hook for WebSockets, which are to end by themselves."""
 
     # Time -------------------------------------------------------------------------------------------
 

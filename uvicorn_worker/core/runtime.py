@@ -14,7 +14,7 @@ import logging
 import sys
 import time
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 from uvicorn_worker.core.asgi import ASGIApp
 from uvicorn_worker.core.clock import ticks
@@ -64,6 +64,14 @@ class CycleView(Protocol):
     response_headers: Any
     body_sent: int
     started: float
+    websocket: ClassVar[bool]
+
+    @property
+    def only_waits(self) -> bool:
+        """Whether it is a long poll: it has sent nothing, and ends when it is told that the client is gone."""
+
+    def drain(self) -> None:
+        """The server stops: a WebSocket is closed with 1012."""
 
     def disconnect(self) -> None:
         """Tell the application that the client is gone."""

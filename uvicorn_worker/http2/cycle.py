@@ -321,9 +321,6 @@ class StreamCycle(Cycle):
             self.deadline = 0
             self.conn.on_stream_deadline(self)
 
-    def drain(self) -> None:
-        """The server stops; a hook for streams that are to end by themselves."""
-
     def connection_lost(self) -> None:
         """The stream is gone: nothing can be received or sent any more."""
         if self.stage == DONE and self.pending:

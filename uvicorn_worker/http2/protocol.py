@@ -431,8 +431,6 @@ class Http2Protocol(Sending):
 
     def drain(self) -> None:
         """The server stops: warn the client, which may have sent requests that are not here yet (6.8)."""
-        for cycle in list(self.streams.values()):
-            cycle.drain()
         if self.closing or self.leaving != SERVING:
             return
         self.leaving = WARNED

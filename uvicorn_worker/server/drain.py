@@ -3,6 +3,8 @@
     delay ─► close the doors ─► requests end ─────────────────► tell ─► cut ─► (the lifespan shutdown) ─► end
     accepting  queues emptied    idle connections are served    http.   cancel
                listeners closed  for timeout_drain_idle, closed disconnect
+                                 WebSockets, then long polls,
+                                 are told one after the other
 
 All of it is counted from the signal, and `end` is timeout_graceful_shutdown after it. Towards the end time is kept
 back: for applications that wait for http.disconnect (from `tell` to `cut`), and then for the lifespan shutdown.
@@ -18,7 +20,8 @@ import math
 import time
 from collections.abc import Callable
 
-from uvicorn_worker.core.runtime import Connection, Runtime
+from uvicorn_worker.core.config import Config
+from uvicorn_worker.core.runtime import Connection, CycleView, Runtime
 from uvicorn_worker.logs.in_flight import census, count, describe_cycles
 from uvicorn_worker.server.acceptor import Acceptor
 
@@ -41,6 +44,12 @@ _LEAST_STEP = 0.02
 # closes, and from the one to the other is the rest of the turn.
 _BATCH = 64
 
+# WebSockets and long polls, whose clients come back at once, are told at this rate where their time allows it.
+_TOLD_PER_SECOND = 100
+# The time in which all of them are told: this part of that of the stop; or so many seconds where it has no end.
+_SPREAD_PART = 0.2
+_SPREAD_SECONDS = 6.0
+
 _REPORT_SECONDS = 2.0
 # How many of the requests that are cut are named.
 _NAMED = 20
@@ -62,6 +71,14 @@ class Schedule:
         self.cut = self.end - reserve / 2
         # When the application's shutdown must be complete.
         self.lifespan = self.end - min(timeout * _EXIT_PART, _EXIT_LIMIT)
+
+
+def _spread(config: Config) -> float:
+    """Within how many seconds those who would be back at once are told."""
+    if config.timeout_drain_spread is not None:
+        return config.timeout_drain_spread
+    timeout = config.timeout_graceful_shutdown
+    return _SPREAD_SECONDS if timeout is None else timeout * _SPREAD_PART
 
 
 class Drain:
@@ -87,6 +104,9 @@ class Drain:
         # How long idle connections are served; and since when each has been idle.
         self._patience = min(runtime.config.timeout_drain_idle, max(schedule.tell - self._begun, 0.0))
         self._idle: dict[Connection, float] = {}
+        self._spread = _spread(runtime.config)
+        # The most long polls that there were at once.
+        self._polls = 0
 
     # Waiting -----------------------------------------------------------------------------------------
 
@@ -115,6 +135,7 @@ class Drain:
         runtime.watch_connections(self._tell_if_empty)
         for connection in list(runtime.connections):
             connection.drain()
+        websockets = asyncio.ensure_future(self._drain_websockets([each for each in runtime.cycles if each.websocket]))
         self._report("Draining")
         if replaced_later:
             begun_with = {*runtime.cycles, *runtime.connections}
@@ -123,7 +144,29 @@ class Drain:
             )
             await self._acceptor.stop()
         await self._wait_for(lambda: self._left)
+        websockets.cancel()
         await self._cut()
+
+    async def _drain_websockets(self, cycles: list[CycleView]) -> None:
+        """Close them with 1012 one after the other; one that opens meanwhile is closed at once."""
+        begun, pause = time.monotonic(), self._pause(len(cycles))
+        for number, cycle in enumerate(cycles):
+            early = begun + number * pause - time.monotonic()
+            if early > 0 and number:
+                await asyncio.sleep(early)
+            cycle.drain()
+
+    def _pause(self, count: int) -> float:
+        """From one of so many to the next."""
+        return min(1 / _TOLD_PER_SECOND, self._spread / count) if count else 0.0
+
+    def _disconnect_polls(self) -> None:
+        """Tell as many long polls that there is nobody to answer as have their turn in this step."""
+        polls = [cycle for cycle in self._runtime.cycles if cycle.only_waits]
+        self._polls = max(self._polls, len(polls))
+        pause = self._pause(self._polls)
+        for cycle in polls[: math.ceil(_STEP / pause) if pause else len(polls)]:
+            cycle.disconnect()
 
     async def _wait_for(self, left: Callable[[], bool]) -> None:
         """Wait until nothing is `left`, or until the time is over."""
@@ -137,6 +180,8 @@ class Drain:
                     cycle.disconnect()
             elif now >= schedule.cut:
                 break
+            elif now - self._begun >= self._patience:
+                self._disconnect_polls()
             if now >= self._next_report:
                 self._report("Still draining")
             # Never from before `tell` to after `cut`, however late this comes.

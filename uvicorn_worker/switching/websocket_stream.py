@@ -33,6 +33,8 @@ class HandshakeStream(StreamCycle):
 
     __slots__ = ("accepted", "gathered", "held", "session", "size")
 
+    websocket = True
+
     def __init__(self, cycle: StreamCycle) -> None:
         super().__init__(cycle.conn, cycle.runtime, cycle.scope, cycle.stream_id, cycle.head, cycle.complete)
         self.started = cycle.started

@@ -35,6 +35,8 @@ class HandshakeCycle(RequestCycle):
 
     __slots__ = ("session",)
 
+    websocket = True
+
     def __init__(self, cycle: RequestCycle) -> None:
         super().__init__(cycle.conn, cycle.runtime, cycle.scope, cycle.persistent)
         self.started = cycle.started
@@ -108,6 +110,11 @@ class HandshakeCycle(RequestCycle):
         super().disconnect()
         if self.session is not None:
             self.session.disconnect()
+
+    def drain(self) -> None:
+        """The server stops: the WebSocket is closed with 1012."""
+        if self.session is not None:
+            self.session.drain()
 
     def check_time(self, now: float) -> None:
         """A WebSocket may last, but its application not for long once the client has left."""
@@ -213,8 +220,7 @@ class UpgradedConnection(Output):
         self.end_linger()
 
     def drain(self) -> None:
-        """The server stops."""
-        self.session.drain()
+        """The server stops, and tells the WebSocket by its cycle when its turn has come."""
 
     @property
     def idle(self) -> bool:

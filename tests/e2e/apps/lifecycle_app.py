@@ -68,6 +68,14 @@ async def stream(query: dict[str, str], receive: Any, send: Any) -> None:
     await send({"type": "http.response.body", "body": b"bye"})
 
 
+async def poll(query: dict[str, str], receive: Any, send: Any) -> None:
+    """Waits for an event that does not come, and heeds http.disconnect."""
+    event("polling")
+    while (await receive())["type"] != "http.disconnect":
+        pass
+    event("told")
+
+
 async def thread(query: dict[str, str], receive: Any, send: Any) -> None:
     """A view that is not asynchronous, in a thread that can't be cancelled."""
     event("in-thread")
@@ -92,6 +100,7 @@ VIEWS = {
     "/health": health,
     "/sleep": sleep,
     "/stream": stream,
+    "/poll": poll,
     "/thread": thread,
     "/crunch": crunch,
     "/hold": hold,

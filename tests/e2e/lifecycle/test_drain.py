@@ -65,6 +65,19 @@ def test_endless_streams_are_told_before_the_end(serve: Serve) -> None:
     assert [event.name for event in server.events()][-2:] == ["told", "shutdown"]
 
 
+def test_a_long_poll_does_not_hold_it_up(serve: Serve) -> None:
+    server = serve("lifecycle_app:app", "--graceful-timeout", "60", worker=HTTPTOOLS)
+    with server.connect() as connection:
+        connection.request("/poll")
+        server.wait_events("polling")
+        server.signal(signal.SIGTERM)
+        response = connection.response()
+    assert (response.status, response.headers["retry-after"], response.closes) == (503, "1", True)
+    assert server.wait_exit() == 0
+    assert [event.name for event in server.events()][-2:] == ["told", "shutdown"]
+    assert "ERROR" not in server.log
+
+
 def test_threads_that_run_on_do_not_hold_it_up(serve: Serve) -> None:
     server = serve("lifecycle_app:app", "--graceful-timeout", "5", worker=HTTPTOOLS)
     with server.connect() as connection:
