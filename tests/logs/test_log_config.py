@@ -157,3 +157,16 @@ def test_yaml_without_its_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 def test_the_loggers_that_are_named() -> None:
     assert named_loggers(UVICORNS) == {"uvicorn": False, "uvicorn.error": False, "uvicorn.access": False}
     assert named_loggers({"version": 1, "loggers": {"x": None, "y": {"propagate": True}}}) == {"x": False, "y": True}
+
+
+@pytest.mark.parametrize("colours", [True, False])
+def test_colours_may_be_asked_for(colours: bool) -> None:
+    apply_log_config(formatters.LOGGING_CONFIG, colours)
+    assert formatter_of("uvicorn.access").use_colors is formatter_of("uvicorn").use_colors is colours
+
+
+def test_a_file_that_is_open(tmp_path: Path) -> None:
+    (tmp_path / "log.ini").write_text(INI.replace("uvicorn.logging.AccessFormatter", "logging.Formatter"))
+    with (tmp_path / "log.ini").open() as file:
+        apply_log_config(file)
+    assert type(formatter_of("uvicorn.access")) is logging.Formatter

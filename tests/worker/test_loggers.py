@@ -7,7 +7,6 @@ import logging
 import logging.config
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -350,7 +349,7 @@ def test_log_config_wins_over_gunicorns_handlers(log: Log, kept: dict[str, Recor
         "handlers": {"own": {"()": lambda: kept["own"]}},
         "loggers": loggers,
     }
-    config: Any = SimpleNamespace(log_level="info", log_config=log_config)
+    config = Config(app=hello, log_config=log_config)
     set_up_logging(log, settings(), config)
     error.info("no")
     error.warning("a line")
@@ -359,6 +358,6 @@ def test_log_config_wins_over_gunicorns_handlers(log: Log, kept: dict[str, Recor
 
 
 def test_log_config_that_is_none(log: Log) -> None:
-    config: Any = SimpleNamespace(log_level="info", log_config="no-such-file.yaml")
+    config = Config(app=hello, log_config="no-such-file.yaml")
     with pytest.raises(ConfigError, match=r"option log_config = 'no-such-file\.yaml'"):
         set_up_logging(log, settings(), config)

@@ -26,12 +26,17 @@ _FORMATTERS = ("ColourizedFormatter", "DefaultFormatter", "AccessFormatter")
 _OURS = {f"uvicorn.logging.{name}": f"uvicorn_worker.logs.formatters.{name}" for name in _FORMATTERS}
 
 
-def apply_log_config(log_config: Any) -> None:
-    """Configure logging as the option says; None leaves it as it is. Raises `ConfigError`."""
+def apply_log_config(log_config: Any, use_colors: bool | None = None) -> None:
+    """Configure logging as the option says; None leaves it as it is. Raises `ConfigError`.
+
+    `use_colors`, where it is not None, is what the formatters `default` and `access` of a table do.
+    """
     if log_config is None:
         return
     logging.addLevelName(TRACE, "TRACE")
     config = read_log_config(log_config)
+    if use_colors is not None and isinstance(config, dict):
+        config = _with_colours(config, use_colors)
     try:
         if isinstance(config, dict):
             logging.config.dictConfig(config)
@@ -50,6 +55,10 @@ def read_log_config(log_config: Any) -> dict[str, Any] | configparser.RawConfigP
         return _ini_with_known_formatters(log_config)
     if isinstance(log_config, Mapping):
         return with_known_formatters(log_config)
+    if hasattr(log_config, "readline"):
+        parser = configparser.ConfigParser()
+        parser.read_file(log_config)
+        return _ini_with_known_formatters(parser)
     path = os.fspath(log_config)
     try:
         if path.endswith(".json"):
@@ -65,6 +74,14 @@ def read_log_config(log_config: Any) -> dict[str, Any] | configparser.RawConfigP
         raise
     except (OSError, ValueError, configparser.Error) as exc:
         raise ConfigError(f"option log_config = {path!r}: {exc}") from exc
+
+
+def _with_colours(config: dict[str, Any], use_colors: bool) -> dict[str, Any]:
+    formatters = {
+        name: {**settings, "use_colors": use_colors} if name in ("default", "access") and "()" in settings else settings
+        for name, settings in (config.get("formatters") or {}).items()
+    }
+    return {**config, "formatters": formatters}
 
 
 def _read_yaml(path: str) -> Any:

@@ -31,6 +31,7 @@ from uvicorn_worker.core.errors import ConfigError, LifespanError
 from uvicorn_worker.core.runtime import AccessHook, Runtime
 from uvicorn_worker.logs.access_log import standalone_access
 from uvicorn_worker.logs.levels import log_messages, set_levels
+from uvicorn_worker.logs.log_config import apply_log_config
 from uvicorn_worker.server.acceptor import Acceptor
 from uvicorn_worker.server.drain import Drain, Schedule
 from uvicorn_worker.server.lifespan import Lifespan
@@ -138,6 +139,7 @@ class Server:
         """
         if not sockets:
             raise ConfigError("Server.serve: sockets must be a list of one bound socket or more")
+        apply_log_config(self.config.log_config, self.config.use_colors)
         set_levels(self.config)
         with self._signals():
             try:

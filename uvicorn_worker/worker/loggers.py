@@ -84,7 +84,7 @@ def adopt_loggers(log: Any, cfg: GunicornConfig, config: Config | None = None) -
 def set_up_logging(log: Any, cfg: GunicornConfig, config: Config) -> None:
     """What a worker does to the loggers before its application is loaded. Raises `ConfigError` for log_config."""
     adopt_loggers(log, cfg, config)
-    apply_log_config(getattr(config, "log_config", None))
+    apply_log_config(config.log_config, config.use_colors)
     never_wait(log)
     count_lines(log)
 

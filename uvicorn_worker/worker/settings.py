@@ -210,7 +210,6 @@ _WORDS = {
     "limit_max_requests": "max_requests",
     "limit_max_requests_jitter": "max_requests_jitter",
     "access_log": "accesslog",
-    "log_config": "logconfig",
     "ssl_context_factory": "ssl_context",
 }
 
