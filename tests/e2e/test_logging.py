@@ -6,6 +6,7 @@ import json
 import re
 import signal
 import socket
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -14,7 +15,6 @@ from tests.e2e.harness import PATIENCE, Gunicorn
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     Serve = Callable[..., Gunicorn]
 
@@ -162,7 +162,8 @@ def test_the_level_is_gunicorns_after_a_reload_too(serve: Serve) -> None:
     server.wait_events("startup", 2)
     server.stop_gracefully()
     # Gunicorn 23 does not change its own level either.
-    assert server.log.count("Application startup complete.") == server.log.count("Booting worker") <= 2
+    assert server.log.count("Application startup complete.") == 1
+    assert server.log.count("Booting worker") <= 2
 
 
 @pytest.mark.parametrize("kind", ["udp", "unix"])
@@ -209,3 +210,69 @@ def test_captured_output(serve: Serve) -> None:
     server.stop_gracefully()
     assert server.read("error.log").count("said aloud\n") == 1
     assert server.read("error.log").count("Application startup complete.") == 1
+
+
+def test_a_reload_of_idle_workers_is_two_lines_for_each(serve: Serve) -> None:
+    server = serve("probe:app", "--access-logfile", "-", worker=WORKER, workers=4)
+    server.wait_events("startup", 4)
+    before = len(server.log.splitlines())
+    server.signal(signal.SIGHUP)
+    server.wait_events("shutdown", 4)
+    server.wait_log(r"(?s)(Worker exiting.*){4}")
+    lines = server.log.splitlines()[before:]
+    assert len(lines) == 10, lines
+    assert sum("Booting worker" in line for line in lines) == sum("Worker exiting" in line for line in lines) == 4
+    server.stop_gracefully()
+
+
+def test_an_exception_of_the_application_counts_with_statsd(serve: Serve) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.bind(("127.0.0.1", 0))
+        sock.settimeout(PATIENCE)
+        server = serve("log_setups:app", "--statsd-host", f"127.0.0.1:{sock.getsockname()[1]}", worker=WORKER)
+        assert server.get("/error").status_code == 500
+        seen = b""
+        while b"gunicorn.request.status.500" not in seen or b"gunicorn.log.exception:1" not in seen:
+            seen += sock.recv(4096)
+        server.stop_gracefully()
+
+
+# Each line of the set-up that docs/logging.md prints.
+GUIDE = (Path(__file__).parents[2] / "docs" / "logging.md").read_text()
+# The harness reads stderr.
+DOCUMENTED = "logconfig_dict" + GUIDE.partition("\nlogconfig_dict")[2].partition("```")[0].replace(
+    "sys.stdout", "sys.stderr"
+)
+
+
+def test_the_documented_json(serve: Serve) -> None:
+    pytest.importorskip("pythonjsonlogger")
+    server = serve("log_setups:app", worker=WORKER, files={"gunicorn.conf.py": DOCUMENTED})
+    assert server.get("/x?y").status_code == 200
+    assert server.get("/error").status_code == 500
+    pid = server.workers()[0]
+    server.stop_gracefully()
+    records = [json.loads(line) for line in server.log.splitlines()]
+    assert {record["process"] for record in records} == {server.pid, pid}
+    (record,) = (each for each in records if each.get("path") == "/x")
+    assert (record["method"], record["bytes"], record["status_code"], record["process"]) == ("GET", 2, 200, pid)
+    assert record["duration"] >= 0
+    assert any("this view fails" in record.get("exc_info", "") for record in records)
+
+
+@pytest.mark.parametrize("form", ["option", "logger_class"])
+def test_uvicorns_own_configuration(serve: Serve, form: str) -> None:
+    if form == "option":
+        conf = "from uvicorn_worker import UvicornWorker\nfrom uvicorn_worker.logs.formatters import LOGGING_CONFIG\n"
+        conf += "worker_class = UvicornWorker.configure(log_config=LOGGING_CONFIG, use_colors=False)\n"
+        server = serve("log_setups:app", files={"gunicorn.conf.py": conf})
+    else:
+        conf = "from uvicorn_worker.logs.formatters import LOGGING_CONFIG as logconfig_dict\n"
+        conf += 'logger_class = "uvicorn_worker.worker.logger.Logger"\n'
+        server = serve("log_setups:app", worker=WORKER, files={"gunicorn.conf.py": conf})
+    assert server.get("/x?y").status_code == 200
+    server.stop_gracefully()
+    assert re.findall(r'^INFO:     127\.0\.0\.1:\d+ - "(.*)" (.*)$', server.out, re.MULTILINE) == [
+        ("GET /x?y HTTP/1.1", "200 OK")
+    ]
+    assert server.log.count("INFO:     Application startup complete.\n") == 1

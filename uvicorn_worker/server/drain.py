@@ -100,6 +100,7 @@ class Drain:
         self._log = logging.getLogger("uvicorn.error")
         self._begun = time.monotonic()
         self._next_report = math.inf
+        self._level = logging.INFO
         self._told = False
         # How long idle connections are served; and since when each has been idle.
         self._patience = min(runtime.config.timeout_drain_idle, max(schedule.tell - self._begun, 0.0))
@@ -135,6 +136,8 @@ class Drain:
         runtime.watch_connections(self._tell_if_empty)
         for connection in list(runtime.connections):
             connection.drain()
+        # A worker that has nothing to do leaves without a word: a reload of many would be many words.
+        self._level = logging.INFO if self._left else logging.DEBUG
         websockets = asyncio.ensure_future(self._drain_websockets([each for each in runtime.cycles if each.websocket]))
         self._report("Draining")
         if replaced_later:
@@ -256,14 +259,14 @@ class Drain:
         self._next_report = now + _REPORT_SECONDS
         left = self._schedule.cut - now
         time_left = "no time limit" if left == math.inf else f"{max(left, 0.0):.1f} s left"
-        self._log.info("%s: %s; %s.", what, self._census(), time_left)
+        self._log.log(self._level, "%s: %s; %s.", what, self._census(), time_left)
 
     def _say_what_is_cut(self) -> None:
         runtime, now = self._runtime, time.monotonic()
         seconds = now - self._begun
         awaited = any(not connection.lingering for connection in runtime.connections)
         if not (runtime.cycles or awaited or self._acceptor.pending):
-            self._log.info("Drained in %.1f s: nothing was cut.", seconds)
+            self._log.log(self._level, "Drained in %.1f s: nothing was cut.", seconds)
             return
         lines = describe_cycles(runtime.cycles, now)
         if len(lines) > _NAMED:

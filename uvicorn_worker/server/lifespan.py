@@ -22,9 +22,15 @@ __all__ = ["Lifespan"]
 
 
 class Lifespan:
-    """Runs the application once with the lifespan scope, from startup to shutdown."""
+    """Runs the application once with the lifespan scope, from startup to shutdown.
 
-    def __init__(self, config: Config, app: ASGIApp) -> None:
+    That the two have begun and ended well is said at the given levels.
+    """
+
+    def __init__(
+        self, config: Config, app: ASGIApp, startup_level: int = logging.INFO, shutdown_level: int = logging.INFO
+    ) -> None:
+        self._startup_level, self._shutdown_level = startup_level, shutdown_level
         self._mode = config.lifespan
         self._startup_timeout = config.timeout_lifespan_startup
         self._shutdown_timeout = config.timeout_lifespan_shutdown
@@ -64,7 +70,7 @@ class Lifespan:
         if task is None or task.done():
             return
         bounds = [bound for bound in (timeout, self._shutdown_timeout) if bound is not None]
-        self._log.info("Waiting for application shutdown.")
+        self._log.log(self._shutdown_level, "Waiting for application shutdown.")
         self._events.put_nowait({"type": "lifespan.shutdown"})
         try:
             await asyncio.wait_for(self._stopped.wait(), min(bounds, default=None))
@@ -72,7 +78,7 @@ class Lifespan:
             self._log.error("Application shutdown did not complete in time.")
         else:
             if self._failure is None:
-                self._log.info("Application shutdown complete.")
+                self._log.log(self._shutdown_level, "Application shutdown complete.")
             # What comes after shutdown.complete is the application's own clean-up: let it end by itself.
             await asyncio.wait([task], timeout=1.0)
         await self._cancel()
@@ -122,7 +128,7 @@ class Lifespan:
         event = await self._events.get()
         if not self._received:
             # Not earlier: an application without lifespan starts without a word.
-            self._log.info("Waiting for application startup.")
+            self._log.log(self._startup_level, "Waiting for application startup.")
         self._received = True
         return event
 
@@ -131,7 +137,7 @@ class Lifespan:
         starting = not self._started.is_set()
         if kind == "lifespan.startup.complete" and starting:
             self.context = contextvars.copy_context()
-            self._log.info("Application startup complete.")
+            self._log.log(self._startup_level, "Application startup complete.")
             self._started.set()
         elif kind == "lifespan.startup.failed" and starting:
             self._failure = _failed("startup", message)

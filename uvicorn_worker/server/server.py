@@ -59,6 +59,8 @@ class Server:
     def __init__(self, config: Config) -> None:
         self.config = config
         self.log = logging.getLogger("uvicorn.error")
+        # At which levels it is said that the lifespan's startup and shutdown have begun and ended well.
+        self.startup_level = self.shutdown_level = logging.INFO
         self.started = False
         self.exit_by = math.inf
         """When the process is to be gone, as `time.monotonic()`; known from the beginning of `shutdown()` on."""
@@ -190,7 +192,7 @@ class Server:
         if tls_is_on(config):
             self._tls = TlsContexts(config, alpn_protocols(config))
         check_protocols(config)
-        self._lifespan = lifespan = Lifespan(config, app)
+        self._lifespan = lifespan = Lifespan(config, app, self.startup_level, self.shutdown_level)
         await self._start_lifespan(lifespan)
         if self._exit.is_set():
             return

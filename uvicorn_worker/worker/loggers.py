@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import configparser
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from uvicorn_worker.core.config import Config
@@ -46,12 +46,12 @@ class _FiltersOf(logging.Filter):
         return not self._target.filters or not follows_gunicorn(self._follower) or bool(self._target.filter(record))
 
 
-def adopt_loggers(log: Any, cfg: GunicornConfig, config: Config | None = None) -> None:
+def adopt_loggers(log: Any, cfg: GunicornConfig, config: Config | None = None, named: Collection[str] = ()) -> None:
     """Let uvicorn's loggers lead to Gunicorn's handlers, or to where the operator's configuration says.
 
     To be called when a worker is made, so that hooks find handlers; in the worker, with its options, before the
     application is loaded; and when that has started, since Gunicorn's loggers may have other handlers by then. What
-    somebody has done to uvicorn's loggers meanwhile is kept.
+    somebody has done to uvicorn's loggers meanwhile is kept. `named` are loggers of another configuration.
     """
     if not hasattr(log, "error_log"):
         # A logger_class that is none of Gunicorn's.
@@ -74,7 +74,7 @@ def adopt_loggers(log: Any, cfg: GunicornConfig, config: Config | None = None) -
         if (
             follows_gunicorn(name)
             if name in _followers
-            else not _has_a_place(logger, {name, _PARENT} & set(configured))
+            else not _has_a_place(logger, {name, _PARENT} & {*configured, *named})
         ):
             _follow(logger, target)
     for logger in (log.error_log, log.access_log):
@@ -84,7 +84,15 @@ def adopt_loggers(log: Any, cfg: GunicornConfig, config: Config | None = None) -
 def set_up_logging(log: Any, cfg: GunicornConfig, config: Config) -> None:
     """What a worker does to the loggers before its application is loaded. Raises `ConfigError` for log_config."""
     adopt_loggers(log, cfg, config)
-    apply_log_config(config.log_config, config.use_colors)
+    if config.log_config is not None:
+        named = set(named_loggers(read_log_config(config.log_config)))
+        # As under uvicorn: what it names begins without handlers, and propagates.
+        for name in [name for name in _followers if named & {name, _PARENT}]:
+            del _followers[name]
+            logger = logging.getLogger(name)
+            logger.handlers, logger.propagate = [], True
+        apply_log_config(config.log_config, config.use_colors)
+        adopt_loggers(log, cfg, config, named)
     never_wait(log)
     count_lines(log)
 

@@ -180,6 +180,9 @@ class UvicornWorker(Worker):
         self.server = Server(config)
         self.server.holds_exit = self._holds_exit
         self.server.asks_to_go = self._succession.asks_to_go
+        # Gunicorn says itself when a worker boots and exits: a reload of many would be many words.
+        self.server.startup_level = logging.INFO if self.age <= self.cfg.workers else logging.DEBUG
+        self.server.shutdown_level = logging.DEBUG
         try:
             set_up_logging(self.log, self.cfg, config)
         except ConfigError as exc:
@@ -359,7 +362,7 @@ class UvicornWorker(Worker):
             return False
         if not self._held:
             self._held = True
-            self.log.info("Told to leave: serving on until a new worker has started.")
+            self.log.debug("Told to leave: serving on until a new worker has started.")
             self.loop.call_soon_threadsafe(self._succession.watch, self.loop, self._let_go, self.log)
         return True
 
