@@ -80,8 +80,7 @@ async def serving(app: ASGIApp, tls: ssl.SSLContext | None = None, **options: An
         for connection in list(runtime.connections):
             connection.abort()
         for cycle in list(runtime.cycles):
-            if cycle.task is not None:
-                cycle.task.cancel()
+            cycle.cancel()
         await until(lambda: not runtime.connections and not runtime.cycles)
 
 

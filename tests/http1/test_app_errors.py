@@ -120,14 +120,26 @@ class TestRaising:
 
 
 class TestCancelled:
-    @pytest.mark.parametrize("events", [[], [start()]], ids=["at once", "after start"])
-    def test_it_is_503_where_nothing_was_sent(self, connect: Connect, events: list[Event]) -> None:
-        client = connect(failing(*events, with_exception=asyncio.CancelledError())).send(get())
-        assert client.response().status == 503
+    def cancelled(self, connect: Connect, *events: Event) -> Client:
+        """An application that is cancelled after it has sent something, by whom it was started."""
+
+        async def app(scope: Scope, receive: Receive, send: Send) -> None:
+            for event in events:
+                await send(event)
+            await asyncio.get_running_loop().create_future()
+
+        client = connect(app).send(get())
+        (cycle,) = client.harness.runtime.cycles
+        client.harness.inside(cycle.cancel)
+        client.harness.settle()
+        return client
+
+    def test_it_is_503_where_nothing_was_sent(self, connect: Connect, caplog: pytest.LogCaptureFixture) -> None:
+        assert self.cancelled(connect).response().status == 503
+        assert errors(caplog) == []
 
     def test_what_was_begun_is_cut(self, connect: Connect) -> None:
-        app = failing(start(), body(b"12345", more=True), with_exception=asyncio.CancelledError())
-        client = connect(app).send(get())
+        client = self.cancelled(connect, start(), body(b"12345", more=True))
         assert truncated(client).body == b"12345"
         assert client.closed
 

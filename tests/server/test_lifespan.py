@@ -5,16 +5,20 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import logging
+import sys
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
+from tests.failures import FAILURES, handled_interrupts
 from tests.sockets import Run
 from uvicorn_worker import Config
 from uvicorn_worker.core.asgi import ASGIApp, Receive, Scope, Send
 from uvicorn_worker.core.errors import LifespanError
 from uvicorn_worker.server.lifespan import Lifespan
+
+__all__ = ["handled_interrupts"]
 
 Log = Callable[..., list[str]]
 MODES = ["auto", "on"]
@@ -317,3 +321,34 @@ class TestTime:
         run(whole(app, timeout=timeout, **options))
         assert log(logging.ERROR) == ["Application shutdown did not complete in time."]
         assert ended == ["cancelled"]
+
+
+@pytest.mark.usefixtures("handled_interrupts")
+class TestAnyException:
+    @staticmethod
+    def raising(failure: Callable[[], BaseException], *events: str) -> ASGIApp:
+        async def app(scope: Scope, receive: Receive, send: Send) -> None:
+            await receive()
+            for event in events:
+                await send({"type": event})
+            raise failure()
+
+        return app
+
+    @pytest.mark.parametrize("failure", FAILURES.values(), ids=FAILURES)
+    def test_in_the_startup(self, run: Run, failure: Callable[[], BaseException], log: Log) -> None:
+        with pytest.raises(LifespanError, match="raised in its lifespan startup") as caught:
+            run(whole(self.raising(failure), "on"))
+        assert type(caught.value.__cause__) is type(failure())
+        if isinstance(failure(), (SystemExit, KeyboardInterrupt)):
+            with pytest.raises(LifespanError, match="raised in its lifespan startup"):
+                run(whole(self.raising(failure), "auto"))
+        else:
+            run(whole(self.raising(failure), "auto"))
+            assert len(log(logging.WARNING)) == 1
+
+    @pytest.mark.parametrize("failure", FAILURES.values(), ids=FAILURES)
+    def test_while_it_serves(self, run: Run, failure: Callable[[], BaseException], log: Log) -> None:
+        run(whole(self.raising(failure, "lifespan.startup.complete")))
+        if sys.version_info >= (3, 11) or not isinstance(failure(), asyncio.CancelledError):
+            assert log(logging.ERROR) == ["The lifespan of the application ended with an exception"]

@@ -916,8 +916,7 @@ class TestStopping:
     def cancel(client: Client) -> None:
         """As the server does at the end of its patience."""
         for cycle in list(client.harness.runtime.cycles):
-            assert cycle.task is not None
-            cycle.task.cancel()
+            cycle.cancel()
         client.harness.settle()
 
     def test_a_drain_closes_with_1012(self, connect: Connect) -> None:
@@ -1000,8 +999,7 @@ class TestStopping:
         client.push(handshake())
         for cycle in list(client.harness.runtime.cycles):
             cycle.disconnect()
-            assert cycle.task is not None
-            cycle.task.cancel()
+            cycle.cancel()
             cycle.abandon()
         client.harness.settle()
         assert client.response().status == 503

@@ -97,6 +97,11 @@ class ScriptedHandshake:
         assert text
         self.refused = status
 
+    def is_ended_by(self, exc: BaseException) -> bool:
+        # Tasks of Python 3.10 don't say whether they were cancelled.
+        cancelling = getattr(asyncio.current_task(), "cancelling", lambda: 0)
+        return isinstance(exc, asyncio.CancelledError) and bool(cancelling())
+
     def give_up(self) -> None:
         self.gave_up = True
 

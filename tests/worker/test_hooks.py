@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from gunicorn.glogging import Logger
 
+from tests.failures import FAILURES, handled_interrupts
 from tests.http1.apps import body, hello, respond, start
 from tests.scripted import Harness, get, parse_responses, post
 from tests.worker.cycles import records_of, settings
 from uvicorn_worker.core.asgi import ASGIApp, Receive, Scope, Send
 from uvicorn_worker.core.errors import ClientDisconnected
 from uvicorn_worker.worker.hooks import with_hooks
+
+__all__ = ["handled_interrupts"]
 
 
 class Worker:
@@ -285,3 +289,25 @@ class TestOutcomes:
         seen = Seen()
         asyncio.run(with_hooks(app, Worker(post_request=seen.after))(scope, None, send))  # type: ignore[arg-type]
         assert seen[0][3].status_code == status
+
+
+@pytest.mark.usefixtures("handled_interrupts")
+@pytest.mark.parametrize("failure", FAILURES.values(), ids=FAILURES)
+class TestAnyException:
+    def test_out_of_a_hook(self, failure: Callable[[], BaseException]) -> None:
+        def before(worker: Any, req: Any) -> None:
+            raise failure()
+
+        def after(worker: Any, req: Any, environ: Any, resp: Any) -> None:
+            raise failure()
+
+        assert serve(hello, Worker(pre_request=before)).startswith(b"HTTP/1.1 500 ")
+        assert serve(hello, Worker(post_request=after)).startswith(b"HTTP/1.1 200 ")
+
+    def test_out_of_the_application(self, failure: Callable[[], BaseException]) -> None:
+        async def app(scope: Scope, receive: Receive, send: Send) -> None:
+            raise failure()
+
+        resp = outcome_of(app)
+        if not isinstance(failure(), asyncio.CancelledError):
+            assert resp.status == "500 Internal Server Error"

@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 
 from uvicorn_worker.core.address import peer_name
 from uvicorn_worker.core.asgi import Event
-from uvicorn_worker.core.errors import ApplicationError, comes_from_disconnect
+from uvicorn_worker.core.errors import ApplicationError, comes_from_disconnect, ends_process
 from uvicorn_worker.core.runtime import Runtime, end_loop
 
 __all__ = [
@@ -171,11 +171,13 @@ class Cycle:
         """Call the application, and see to it that the client gets an answer or sees that there is none."""
         try:
             await self.runtime.app(self.scope, self.receive, self.send)
-        except Exception as exc:  # noqa: BLE001 - whatever the application raises is answered and logged here
+        except BaseException as exc:
+            # Whatever the application raises is answered and logged here.
+            if not isinstance(exc, Exception) and self.is_ended_by(exc):
+                if isinstance(exc, asyncio.CancelledError):
+                    self.abandon()
+                raise
             self._application_failed(exc)
-        except asyncio.CancelledError:
-            self.abandon()
-            raise
         else:
             if self.stage != DONE and not self.lost:
                 self._application_returned_early()
@@ -184,6 +186,29 @@ class Cycle:
             self.runtime.cycles.discard(self)
             self.progress = RETURNED
             self.task = None
+
+    def is_ended_by(self, exc: BaseException) -> bool:
+        """Whether an exception that has come out of the application ends its task, and is not the application's own.
+
+        It is not where the task is being cancelled or closed, or the process ends. An application that lets out a
+        CancelledError of something that it has waited for has failed as with any other exception.
+        """
+        if not isinstance(exc, (asyncio.CancelledError, GeneratorExit)):
+            return ends_process(exc)
+        task: Any = asyncio.current_task(self.runtime.loop)
+        if isinstance(exc, GeneratorExit):
+            # A coroutine is closed from outside of its task. One that starts at once is not known to us yet.
+            return self.task is not None and task is not self.task
+        if self.progress == CANCELLED or not hasattr(task, "cancelling"):
+            # Python 3.10 does not say whether it was cancelled; all that we cancel we mark.
+            return self.progress == CANCELLED or self.runtime.draining
+        return bool(task.cancelling())
+
+    def cancel(self) -> None:
+        """Cancel the application, which is not waited for any longer; `abandon` says so to the client."""
+        self.progress = CANCELLED
+        if self.task is not None:
+            self.task.cancel()
 
     def returned(self) -> None:
         """The application is done with the request."""
@@ -202,13 +227,16 @@ class Cycle:
         if self.waiters is not None:
             self.wake()
 
-    def _application_failed(self, exc: Exception) -> None:
+    def _application_failed(self, exc: BaseException) -> None:
         scope, log = self.scope, self.runtime.log
         if self.lost and comes_from_disconnect(exc):
             log.debug("%s %s: the client left before the response was complete", scope["method"], scope["path"])
             return
-        log.error("Exception in ASGI application: %s %s", scope["method"], scope["path"], exc_info=exc)
-        self.fail_with(500, b"Internal Server Error")
+        try:
+            log.error("Exception in ASGI application: %s %s", scope["method"], scope["path"], exc_info=exc)
+        finally:
+            # A log that can't be written must not cost the client its answer.
+            self.fail_with(500, b"Internal Server Error")
 
     def _application_returned_early(self) -> None:
         scope = self.scope
@@ -322,9 +350,7 @@ class Cycle:
             scope["path"],
             self.peer,
         )
-        self.progress = CANCELLED
-        if self.task is not None:
-            self.task.cancel()
+        self.cancel()
 
     def log_access(self) -> None:
         """Write the access line; one that can't be written must not cost the client its answer."""

@@ -7,9 +7,13 @@ UvicornWorkerError
 ├── RequestRefused       the client's: carries the status that is answered before the close
 ├── ApplicationError     the application's: a message that ASGI does not allow here; answered with 500
 └── ClientDisconnected   nobody's: the client left; also an OSError, as the ASGI spec asks
+
+And `ProcessExit`, a SystemExit: no error, but the way in which our signal handlers leave what they have interrupted.
 """
 
 from __future__ import annotations
+
+import signal
 
 __all__ = [
     "AppLoadError",
@@ -17,9 +21,11 @@ __all__ = [
     "ClientDisconnected",
     "ConfigError",
     "LifespanError",
+    "ProcessExit",
     "RequestRefused",
     "UvicornWorkerError",
     "comes_from_disconnect",
+    "ends_process",
 ]
 
 # How far a chain of exceptions is followed.
@@ -60,6 +66,21 @@ class ApplicationError(UvicornWorkerError, RuntimeError):
 
 class ClientDisconnected(UvicornWorkerError, ConnectionError):
     """`send()` was called after the client had left (ASGI HTTP 2.4: send() raises an OSError)."""
+
+
+class ProcessExit(SystemExit):
+    """The process is to end now, as one of our signal handlers says; a SystemExit of any other kind is not ours.
+
+    An application that calls sys.exit() while it handles a request has made a mistake, which is answered with 500.
+    """
+
+
+def ends_process(exc: BaseException) -> bool:
+    """Whether what came out of the application's code is no error of its own, but the end of the process."""
+    if isinstance(exc, KeyboardInterrupt):
+        # Of the keyboard, where nobody has said what a SIGINT is to do.
+        return signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    return isinstance(exc, ProcessExit)
 
 
 def comes_from_disconnect(exc: BaseException | None) -> bool:

@@ -76,6 +76,9 @@ class CycleView(Protocol):
     def disconnect(self) -> None:
         """Tell the application that the client is gone."""
 
+    def cancel(self) -> None:
+        """Cancel the application."""
+
     def abandon(self) -> None:
         """Answer in the place of the application, which is not waited for any longer."""
 

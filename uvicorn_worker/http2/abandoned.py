@@ -14,7 +14,7 @@ from __future__ import annotations
 import logging
 import time
 
-from uvicorn_worker.core.cycle import BEGUN, CANCELLED, RETURNED, Cycle
+from uvicorn_worker.core.cycle import BEGUN, RETURNED, Cycle
 
 __all__ = ["Abandoned"]
 
@@ -71,8 +71,7 @@ class Abandoned:
                 break
             if cycle.progress == BEGUN and cycle.task is not None:
                 self._say(len(cycles))
-                cycle.progress = CANCELLED
-                cycle.task.cancel()
+                cycle.cancel()
         return True
 
     def _say(self, count: int) -> None:

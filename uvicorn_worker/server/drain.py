@@ -233,8 +233,8 @@ class Drain:
         cycles = list(runtime.cycles)
         self._say_what_is_cut()
         tasks = [cycle.task for cycle in cycles if cycle.task is not None]
-        for task in tasks:
-            task.cancel()
+        for cycle in cycles:
+            cycle.cancel()
         if tasks:
             await asyncio.wait(tasks, timeout=_CANCEL_SECONDS)
         for cycle in cycles:

@@ -16,7 +16,7 @@ from typing import Any
 
 from uvicorn_worker.core.asgi import ASGIApp, Event
 from uvicorn_worker.core.config import Config
-from uvicorn_worker.core.errors import ApplicationError, LifespanError
+from uvicorn_worker.core.errors import ApplicationError, LifespanError, ends_process
 
 __all__ = ["Lifespan"]
 
@@ -42,6 +42,8 @@ class Lifespan:
         self._received = False
         self._failure: LifespanError | None = None
         self._task: asyncio.Task[None] | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._gave_up = False
         self.state: dict[str, Any] = {}
         self.context = contextvars.copy_context()
         """The context of the lifespan as it was when startup was complete; requests get copies of it."""
@@ -50,7 +52,8 @@ class Lifespan:
         """Run the startup; raises `LifespanError` when the server must not serve."""
         if self._mode == "off":
             return
-        self._task = asyncio.get_running_loop().create_task(self._run())
+        self._loop = asyncio.get_running_loop()
+        self._task = self._loop.create_task(self._run())
         self._events.put_nowait({"type": "lifespan.startup"})
         try:
             await asyncio.wait_for(self._started.wait(), self._startup_timeout)
@@ -86,6 +89,7 @@ class Lifespan:
     async def _cancel(self) -> None:
         task = self._task
         if task is not None and not task.done():
+            self._gave_up = True
             task.cancel()
             await asyncio.wait([task], timeout=1.0)
 
@@ -97,7 +101,10 @@ class Lifespan:
         }
         try:
             await self._app(scope, self._receive, self._send)
-        except Exception as exc:  # noqa: BLE001 - whatever the application raises, the mode decides what it means
+        except BaseException as exc:
+            # Whatever the application raises, the mode decides what it means.
+            if ends_process(exc) or self._is_cancelled(exc):
+                raise
             self._raised(exc)
         else:
             if not self._started.is_set() and self._mode == "on":
@@ -106,7 +113,17 @@ class Lifespan:
             self._started.set()
             self._stopped.set()
 
-    def _raised(self, exc: Exception) -> None:
+    def _is_cancelled(self, exc: BaseException) -> bool:
+        """Whether the task is being cancelled or closed, and has not let out what it has waited for."""
+        if isinstance(exc, GeneratorExit):
+            return asyncio.current_task(self._loop) is not self._task
+        task: Any = self._task
+        if not isinstance(exc, asyncio.CancelledError) or not hasattr(task, "cancelling"):
+            # Python 3.10 does not say whether it was cancelled.
+            return isinstance(exc, asyncio.CancelledError) and (self._gave_up or self._started.is_set())
+        return bool(task.cancelling())
+
+    def _raised(self, exc: BaseException) -> None:
         if self._failure is not None:
             # It said startup.failed (or shutdown.failed) and then raised, as Starlette does: it is known already.
             self._log.debug("The lifespan raised after it had failed", exc_info=exc)
@@ -114,7 +131,8 @@ class Lifespan:
             self._log.error("The lifespan raised after its shutdown was complete", exc_info=exc)
         elif self._started.is_set():
             self._log.error("The lifespan of the application ended with an exception", exc_info=exc)
-        elif self._mode == "on":
+        elif self._mode == "on" or isinstance(exc, (SystemExit, KeyboardInterrupt)):
+            # Whoever calls sys.exit() does not want to be served.
             self._failure = LifespanError("the application raised in its lifespan startup")
             self._failure.__cause__ = exc
         elif self._received:

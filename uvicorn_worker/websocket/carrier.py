@@ -53,6 +53,9 @@ class Handshake(Protocol):
     def reject(self, status: int, text: bytes, headers: Headers = ()) -> None:
         """Deny the WebSocket with a short text where no answer was begun; else cut the connection, or the stream."""
 
+    def is_ended_by(self, exc: BaseException) -> bool:
+        """Whether an exception that has come out of the application ends its task, and is not the application's own."""
+
     def give_up(self) -> None:
         """End a handshake that nobody waits for any longer."""
 

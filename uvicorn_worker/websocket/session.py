@@ -97,11 +97,13 @@ class WebSocketSession:
         """Call the application, and end the WebSocket as its end asks for."""
         try:
             await self._runtime.app(self.scope, self._receive, self._send)
-        except Exception as exc:  # noqa: BLE001 - whatever the application raises is logged and answered here
+        except BaseException as exc:
+            # Whatever the application raises is logged and answered here.
+            if not isinstance(exc, Exception) and self._handshake.is_ended_by(exc):
+                if isinstance(exc, asyncio.CancelledError):
+                    self.abandon()
+                raise
             self._application_failed(exc)
-        except asyncio.CancelledError:
-            self.abandon()
-            raise
         else:
             if self._stage == OPEN:
                 self._close(NORMAL, "")
@@ -117,18 +119,20 @@ class WebSocketSession:
         )
         self._refuse(500, b"Internal Server Error")
 
-    def _application_failed(self, exc: Exception) -> None:
+    def _application_failed(self, exc: BaseException) -> None:
         log = self._runtime.log
         if self._disconnect is not None and comes_from_disconnect(exc):
             log.debug("WebSocket %s: the client left", self.scope["path"])
             if self._stage in (CONNECTING, DENYING):
                 self._handshake.give_up()
             return
-        log.error("Exception in ASGI application: WebSocket %s", self.scope["path"], exc_info=exc)
-        if self._stage == OPEN:
-            self._close(INTERNAL_ERROR, "")
-        elif self._stage in (CONNECTING, DENYING):
-            self._refuse(500, b"Internal Server Error")
+        try:
+            log.error("Exception in ASGI application: WebSocket %s", self.scope["path"], exc_info=exc)
+        finally:
+            if self._stage == OPEN:
+                self._close(INTERNAL_ERROR, "")
+            elif self._stage in (CONNECTING, DENYING):
+                self._refuse(500, b"Internal Server Error")
 
     def _refuse(self, status: int, text: bytes) -> None:
         self._stage = CLOSED

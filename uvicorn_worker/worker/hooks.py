@@ -8,6 +8,7 @@ each call of pre_request, whatever became of the request. A WebSocket is one req
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
@@ -16,7 +17,7 @@ from gunicorn.glogging import Logger
 from gunicorn.instrument.statsd import Statsd
 
 from uvicorn_worker.core.asgi import ASGIApp, Event, Receive, Scope, Send, raw_path_of
-from uvicorn_worker.core.errors import comes_from_disconnect
+from uvicorn_worker.core.errors import comes_from_disconnect, ends_process
 from uvicorn_worker.logs.atoms import make_environ
 from uvicorn_worker.worker.views import RequestView, ResponseView
 
@@ -53,7 +54,9 @@ def with_hooks(app: ASGIApp, worker: Any) -> ASGIApp:
                 # Now, since applications change what is in the scope.
                 environ = make_environ(scope, target)
             await app(scope, receive, send)
-        except Exception as exc:
+        except asyncio.CancelledError:
+            raise
+        except BaseException as exc:
             if outcome.status is None and not comes_from_disconnect(exc):
                 # The server answers in the place of the application.
                 outcome.status = 500
@@ -89,7 +92,9 @@ def _call_before(before: Callable[[Any, Any], Any], worker: Any, request: Reques
             headers = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in request.headers]
             if headers != scope["headers"]:
                 scope["headers"] = headers
-    except Exception:
+    except BaseException as exc:
+        if ends_process(exc):
+            raise
         worker.log.exception("Exception in pre_request hook: %s %s", request.method, request.path)
         return False
     return True
@@ -100,7 +105,9 @@ def _call_after(
 ) -> None:
     try:
         after(worker, request, environ, ResponseView(outcome.status, outcome.headers, outcome.sent))
-    except Exception:
+    except BaseException as exc:
+        if ends_process(exc):
+            raise
         worker.log.exception("Exception in post_request hook")
 
 

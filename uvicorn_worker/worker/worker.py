@@ -23,7 +23,7 @@ from gunicorn.errors import AppImportError
 from gunicorn.workers.base import Worker
 
 from uvicorn_worker.core.config import Config
-from uvicorn_worker.core.errors import AppLoadError, ConfigError, LifespanError
+from uvicorn_worker.core.errors import AppLoadError, ConfigError, LifespanError, ProcessExit
 from uvicorn_worker.http1.parsers import check_parser
 from uvicorn_worker.server import Server
 from uvicorn_worker.server.loading import adapt, load_env_file, loop_factory
@@ -58,6 +58,8 @@ _SECRET = frozenset({"ssl_keyfile_password"})
 _RELOAD_SECONDS = 1.0
 # What a quick stop leaves to hooks, and to threads of the application.
 _QUICK_EXIT = 2.0
+# What ends the master: they are for workers that can't boot, and for nothing else.
+_BOOT_CODES = (Arbiter.WORKER_BOOT_ERROR, Arbiter.APP_LOAD_ERROR)
 # How long tasks that the application left running may take to end once they were cancelled.
 _CANCEL_SECONDS = 0.5
 
@@ -214,7 +216,9 @@ class UvicornWorker(Worker):
             if not exc.code:
                 raise
             self._boot_failed(f"The application exited with {exc.code!r} while it was loaded.", Arbiter.APP_LOAD_ERROR)
-        except Exception as exc:  # noqa: BLE001 - an import may raise anything; it is reported
+        except KeyboardInterrupt:
+            raise
+        except BaseException as exc:  # noqa: BLE001 - an import may raise anything; it is reported
             if self.cfg.reload:
                 self._show_failure("The application can't be loaded", exc)
                 return
@@ -307,6 +311,15 @@ class UvicornWorker(Worker):
         signal.set_wakeup_fd(-1)
         try:
             loop.run_until_complete(self._serve())
+        except SystemExit as exc:
+            if self.server.started and not isinstance(exc, ProcessExit):
+                self.log.error(
+                    "The application has called sys.exit(%r) outside of a request: this worker ends", exc.code
+                )
+                if exc.code in _BOOT_CODES:
+                    # They would tell the master that no worker can boot.
+                    raise ProcessExit(1) from exc
+            raise
         finally:
             self._close_loop()
             server = self.server
@@ -454,10 +467,14 @@ class UvicornWorker(Worker):
             self._stall_watch.report()
         else:
             self._report_stall()
-        self.cfg.worker_abort(self)
+        code: Any = 1
+        try:
+            self.cfg.worker_abort(self)
+        except SystemExit as exc:
+            code = exc.code
         # Should something take the exception for its own (uvloop does, in what a transport calls): leave all the same.
         self.server.force_exit = self._aborted = True
-        sys.exit(1)
+        raise ProcessExit(1 if code in _BOOT_CODES else code)
 
     def _report_stall(self) -> None:
         """Say for how long the loop has stood still, and what was in flight."""
