@@ -290,7 +290,7 @@ class TestRequest:
         gate = Gate()
         client = connect(gate, timeout_request=10).send(get("/1") + get("/2"))
         clock = SimpleNamespace(monotonic=lambda: time.monotonic() + client.harness.passed)
-        monkeypatch.setattr("uvicorn_worker.http1.protocol.time", clock)
+        monkeypatch.setattr("uvicorn_worker.core.cycle.time", clock)
         client.harness.tick(11)
         gate.waiting.pop(0)
         gate.open()
@@ -302,7 +302,7 @@ class TestRequest:
         gate = Gate()
         client = connect(gate, timeout_request=1.5).send(get("/1") + get("/2"))
         clock = SimpleNamespace(monotonic=lambda: time.monotonic() + client.harness.passed)
-        monkeypatch.setattr("uvicorn_worker.http1.protocol.time", clock)
+        monkeypatch.setattr("uvicorn_worker.core.cycle.time", clock)
         for _ in range(2):
             client.harness.tick(1)
             gate.open()

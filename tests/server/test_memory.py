@@ -46,7 +46,7 @@ def test_a_server_that_grows_stops_gracefully(run: Run, log: Log, size: list[int
 
     run(main())
     assert app.events == ["startup", "shutdown"]
-    assert log(logging.WARNING) == ["Using 201 MiB of memory, more than limit_max_memory = 200: stopping gracefully."]
+    assert log(logging.WARNING) == ["Using 201 MiB of memory, more than limit_max_memory = 200, stopping gracefully."]
 
 
 def test_a_stop_that_is_under_way_is_not_announced_again(run: Run, log: Log, size: list[int]) -> None:
