@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import uvicorn_worker
-from tests.e2e.harness import APPS, H11, HTTPTOOLS, Gunicorn
+from tests.e2e.harness import APPS, H11, HTTPTOOLS, Gunicorn, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -92,6 +92,12 @@ class Itself(UvicornH11Worker):
         self.CONFIG_KWARGS = {"headers": [("x-from", "init")]}
         super().__init__(*args, **kwargs)
 
+class LogFile(UvicornH11Worker):
+    CONFIG_KWARGS = {"log_config": "log.json", "use_colors": True}
+
+class NoLogFile(UvicornWorker):
+    CONFIG_KWARGS = {"log_config": "nowhere.yaml"}
+
 class Protocol(UvicornWorker):
     class Impl: pass
     CONFIG_KWARGS = {"http": Impl}
@@ -103,8 +109,18 @@ UvicornWorker.CONFIG_KWARGS["date_header"] = False
 """
 
 
+LOG_CONFIG = """{
+    "version": 1,
+    "disable_existing_loggers": false,
+    "formatters": {"access": {"()": "uvicorn.logging.AccessFormatter", "fmt": "own: %(request_line)s %(status_code)s"}},
+    "handlers": {"access": {"class": "logging.FileHandler", "filename": "own.log", "formatter": "access"}},
+    "loggers": {"uvicorn.access": {"handlers": ["access"], "level": "INFO", "propagate": false}}
+}"""
+
+
 def subclass(serve: Serve, name: str, *options: str) -> Gunicorn:
-    return serve("probe:app", *options, worker=f"own_workers.{name}", files={"own_workers.py": OWN_WORKERS})
+    files = {"own_workers.py": OWN_WORKERS, "log.json": LOG_CONFIG}
+    return serve("probe:app", *options, worker=f"own_workers.{name}", files=files)
 
 
 def lines(server: Gunicorn, words: str) -> list[str]:
@@ -163,6 +179,15 @@ def test_other_spellings_and_what_has_no_effect(serve: Serve) -> None:
     server.wait_events("notified", 2)
 
 
+def test_a_logging_configuration_of_uvicorns_kind(serve: Serve) -> None:
+    server = subclass(serve, "LogFile", "--access-logfile", "-")
+    assert server.get().status_code == 200
+    # In colours, although no terminal is there.
+    line = until(lambda: server.read("own.log"), "the access line")
+    assert line == "own: \x1b[1mGET / HTTP/1.1\x1b[0m \x1b[32m200 OK\x1b[0m\n"
+    assert "GET /" not in server.out
+
+
 def test_a_property_and_what_init_sets(serve: Serve) -> None:
     assert subclass(serve, "Property").get().headers["x-from"] == "1"
     server = subclass(serve, "Itself")
@@ -175,6 +200,7 @@ def test_a_property_and_what_init_sets(serve: Serve) -> None:
     ("name", "says"),
     [
         ("Protocol", "which are the server's own: no protocol class can take their place"),
+        ("NoLogFile", "option log_config = 'nowhere.yaml': [Errno 2] No such file or directory: 'nowhere.yaml'"),
         ("Unknown", "option reloads = True (from CONFIG_KWARGS of the worker class): unknown; see docs/settings.md"),
     ],
 )

@@ -11,8 +11,9 @@ from __future__ import annotations
 import difflib
 import ssl
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from configparser import RawConfigParser
 from dataclasses import MISSING, Field, dataclass, field, fields
-from typing import IO, Any
+from typing import Any
 
 from uvicorn_worker.core.asgi import ASGIApp
 from uvicorn_worker.core.errors import ConfigError
@@ -53,11 +54,7 @@ CERT_REQS = Rule("0 (none), 1 (optional) or 2 (required)", lambda value: is_int(
 LOG_CONFIG = Rule(
     "None, a dictionary for logging.config, or the path of a JSON, YAML or ini file",
     lambda value: (
-        value is None
-        or (isinstance(value, str) and bool(value))
-        or isinstance(value, Mapping)
-        or hasattr(value, "sections")
-        or hasattr(value, "readline")
+        value is None or (isinstance(value, str) and bool(value)) or isinstance(value, (Mapping, RawConfigParser))
     ),
 )
 
@@ -408,7 +405,7 @@ class Config:
         "seconds",
     )
 
-    log_config: Mapping[str, Any] | str | IO[Any] | None = logs(
+    log_config: Mapping[str, Any] | str | RawConfigParser | None = logs(
         None,
         LOG_CONFIG,
         "A logging configuration, applied before the application is loaded, in what it names over that of Gunicorn.",

@@ -11,7 +11,6 @@ import logging
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gunicorn.config import KNOWN_SETTINGS, AccessLogFormat
@@ -22,6 +21,7 @@ from uvicorn_worker.core.sources import Given, from_outside
 from uvicorn_worker.core.uvicorn_names import ALIASES
 from uvicorn_worker.core.uvicorn_names import MASTERS as UVICORN_MASTERS
 from uvicorn_worker.logs.levels import LEVELS
+from uvicorn_worker.logs.log_config import read_log_config
 from uvicorn_worker.worker.remarks import Say, remarks_on_code, remarks_on_config, remarks_on_outside
 from uvicorn_worker.worker.ssl_context import context_factory, oldest_version
 
@@ -249,8 +249,8 @@ def config_from_settings(
         if name not in words and is_given(name, given.value):
             options[name] = given.value
     config = Config(**{**options, **check_overrides(overrides), "app": app})
-    if isinstance(config.log_config, str) and not Path(config.log_config).is_file():
-        raise ConfigError(f"option log_config = {config.log_config!r}: there is no such file")
+    if config.log_config is not None:
+        read_log_config(config.log_config)
     asked, config = config.timeout_notify, _within_timeout(cfg, config)
     if say is not None:
         for remarks in (
