@@ -27,6 +27,7 @@ VALUES: dict[str, tuple[list[Any], list[Any]]] = {
     "interface": (["auto", "asgi3", "asgi2", "wsgi"], ["asgi", "", 3]),
     "threads": ([None, 1, 40], [0, -1, 1.0, "five", True]),
     "env_file": ([None, ".env"], [5, True, b".env"]),
+    "asgi_spec_version": (["2.0", "2.3", "2.5"], ["2.6", "3.0", "", 2.3]),
     "reset_contextvars": ([True, False], [2, 1.0, "perhaps"]),
     "permit_unconventional_http_method": ([True, False], [2, 1.0, "perhaps"]),
     "casefold_http_method": ([True, False], [2, 1.0, "perhaps"]),

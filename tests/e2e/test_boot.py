@@ -107,7 +107,7 @@ def test_h11_worker_runs_where_uvloop_and_httptools_are_missing(serve: Serve) ->
     server = serve("probe:app", worker=H11, files=broken)
     seen = server.get("/report").json()
     assert (seen["loop"], seen["modules"]) == ("asyncio", ["h11"])
-    assert seen["asgi"] == {"version": "3.0", "spec_version": "2.5"}
+    assert seen["asgi"] == {"version": "3.0", "spec_version": "2.3"}
 
 
 def test_subclass_chooses_loop_and_parser(serve: Serve) -> None:

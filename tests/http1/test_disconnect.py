@@ -93,6 +93,73 @@ class TestLeaving:
         assert len(recorder.raised) == 1
         assert log() == []
 
+    def test_the_rest_of_a_file_is_let_pass(self, connect: Connect, log: Log) -> None:
+        """So that what is to be done behind the response is done, as the removal of the file."""
+        gate = Gate()
+        done: list[str] = []
+
+        async def app(scope: Scope, receive: Receive, send: Send) -> None:
+            await send(start(200, [(b"content-length", b"300000")]))
+            await send(body(b"x" * 100_000, more=True))
+            await gate.wait()
+            await send(body(b"x" * 100_000, more=True))
+            await send(body(b"x" * 100_000))
+            done.append("removed")
+
+        client = connect(app).send(get()).leave()
+        gate.open()
+        client.harness.settle()
+        assert done == ["removed"]
+        assert log() == []
+
+    def test_and_while_it_waits_for_the_client(self, connect: Connect, log: Log) -> None:
+        done: list[str] = []
+
+        async def app(scope: Scope, receive: Receive, send: Send) -> None:
+            await send(start(200, [(b"content-length", b"1000000")]))
+            for number in range(10):
+                await send(body(b"x" * 100_000, more=number < 9))
+            with pytest.raises(OSError, match="client"):
+                await send(start())
+            done.append("removed")
+
+        client = connect(app).stall().send(get())
+        assert done == []
+        client.leave()
+        assert done == ["removed"]
+        assert log() == []
+
+    def test_it_may_not_be_longer_than_it_was_to_be(self, connect: Connect, log: Log) -> None:
+        gate = Gate(respond(body(b"123456")))
+        app = Recorder(gate)
+
+        async def begin(scope: Scope, receive: Receive, send: Send) -> None:
+            await send(start(200, [(b"content-length", b"10")]))
+            await send(body(b"12345", more=True))
+            await app(scope, receive, send)
+
+        client = connect(begin).send(get()).leave()
+        gate.open()
+        client.harness.settle()
+        assert isinstance(app.raised[0], OSError)
+        assert log() == []
+
+    def test_from_asgi_2_4_on_send_raises_there_too(self, connect: Connect, log: Log) -> None:
+        gate = Gate(respond(body(b"12345")))
+        app = Recorder(gate)
+
+        async def begin(scope: Scope, receive: Receive, send: Send) -> None:
+            assert scope["asgi"]["spec_version"] == "2.4"
+            await send(start(200, [(b"content-length", b"10")]))
+            await send(body(b"12345", more=True))
+            await app(scope, receive, send)
+
+        client = connect(begin, asgi_spec_version="2.4").send(get()).leave()
+        gate.open()
+        client.harness.settle()
+        assert isinstance(app.raised[0], OSError)
+        assert log() == []
+
     def test_an_error_of_its_own_after_the_client_left_is_logged(self, connect: Connect, log: Log) -> None:
         async def app(scope: Scope, receive: Receive, send: Send) -> None:
             await until_disconnect(scope, receive, send)
@@ -239,6 +306,21 @@ class TestHalfClose:
         assert client.closed
         assert client.transport.output == b""
         assert log() == []
+
+    def test_a_second_answer_is_no_error_then(self, connect: Connect, log: Log) -> None:
+        """As of an endpoint that returns a response after its event stream was ended."""
+
+        async def app(scope: Scope, receive: Receive, send: Send) -> None:
+            await send(start())
+            await send(body(b"a", more=True))
+            await until_disconnect(scope, receive, send)
+            await answer(send)
+
+        recorder = Recorder(app)
+        client = connect(recorder).send(get()).eof()
+        assert isinstance(recorder.raised[0], OSError)
+        assert log() == []
+        assert client.closed
 
     def test_it_may_answer_nevertheless(self, connect: Connect) -> None:
         async def app(scope: Scope, receive: Receive, send: Send) -> None:

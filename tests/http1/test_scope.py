@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
-from tests.http1.apps import Recorder
-from tests.http1.conftest import Serve
+from tests.http1.apps import Recorder, answer
+from tests.http1.conftest import Connect, Serve
 from tests.scripted import get
+from uvicorn_worker.core.asgi import Receive, Scope, Send
 
 
 def scope_of(serve: Serve, request: bytes, *, transport: dict[str, Any] | None = None, **options: Any) -> Any:
@@ -21,7 +22,7 @@ def test_it_is_this(serve: Serve) -> None:
     scope = scope_of(serve, get("/a%20b/%C3%A9?q=%201&r", "X-Custom: Value", "Accept:  */*"))
     assert scope == {
         "type": "http",
-        "asgi": {"version": "3.0", "spec_version": "2.5"},
+        "asgi": {"version": "3.0", "spec_version": "2.3"},
         "http_version": "1.1",
         "method": "GET",
         "scheme": "http",
@@ -165,3 +166,13 @@ class TestRootPath:
     def test_without_one_the_path_is_the_clients(self, serve: Serve) -> None:
         scope = scope_of(serve, get("/mounted/x"))
         assert (scope["root_path"], scope["path"]) == ("", "/mounted/x")
+
+
+def test_what_it_says_of_asgi_is_its_own(connect: Connect) -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        assert scope["asgi"] == {"version": "3.0", "spec_version": "2.3"}
+        scope["asgi"].clear()
+        await answer(send)
+
+    client = connect(app).send(get() * 2, get())
+    assert [response.status for response in client.responses()] == [200] * 3

@@ -143,6 +143,20 @@ class TestTask:
         assert len(set(map(id, tasks))) == 2
         client.harness.close()
 
+    def test_its_name_is_what_was_asked_for(self, parser: str, later: bool) -> None:
+        names: list[str] = []
+
+        async def app(scope: Scope, receive: Receive, send: Send) -> None:
+            task = asyncio.current_task()
+            assert task is not None
+            names.append(task.get_name())
+            await answer(send)
+
+        client = connect(app, parser, later=later)
+        client.send(get("/a%20b?c"), get("/" + "x" * 100))
+        assert names == ["GET /a b", "GET /" + "x" * 59]
+        client.harness.close()
+
     def test_the_server_knows_it(self, parser: str, later: bool) -> None:
         gate = Gate()
         client = connect(gate, parser, later=later).send(get())

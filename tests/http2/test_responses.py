@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 from typing import Any
 
@@ -301,3 +302,50 @@ class TestCounting:
         connection.harness.runtime.access = fail
         assert connection.get().whole
         assert log()[-1] == "The access line could not be logged"
+
+
+@pytest.mark.parametrize("stalled", [False, True])
+def test_the_rest_of_a_file_is_let_pass_where_its_client_has_left(
+    talk: Converse, log: Callable[..., list[str]], stalled: bool
+) -> None:
+    gate = Gate()
+    done: list[str] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await send(start(headers=[(b"content-length", b"200000")]))
+        # More than the client's window.
+        await send(body(b"x" * (100_000 if stalled else 10_000), more=True))
+        if not stalled:
+            await gate.wait()
+            await send(body(b"x" * 90_000, more=True))
+        await send(body(b"x" * 100_000))
+        with pytest.raises(OSError, match="client left"):
+            await send(start())
+        done.append("removed")
+
+    connection = talk(app)
+    connection.get()
+    assert done == []
+    connection.send(connection.wire.reset(1))
+    if not stalled:
+        connection.harness.inside(gate.open)
+        connection.pull()
+    assert done == ["removed"]
+    assert log(logging.WARNING) == []
+
+
+def test_a_stream_without_a_length_is_told(talk: Converse) -> None:
+    gate = Gate(respond(body(b"x", more=True)))
+    app = Recorder(gate)
+
+    async def begin(scope: Any, receive: Any, send: Any) -> None:
+        await send(start())
+        await send(body(b"x", more=True))
+        await app(scope, receive, send)
+
+    connection = talk(begin)
+    connection.get()
+    connection.send(connection.wire.reset(1))
+    connection.harness.inside(gate.open)
+    connection.pull()
+    assert isinstance(app.raised[0], OSError)

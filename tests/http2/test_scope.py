@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.http1.apps import Recorder, hello
+from tests.http1.apps import Recorder, answer, hello
 from tests.http2.conftest import Converse, Serve, Talk
 from uvicorn_worker.core.address import Endpoints
 
@@ -19,7 +19,7 @@ class TestScope:
         assert stream.body == b"Hello, world!"
         assert app.scope == {
             "type": "http",
-            "asgi": {"version": "3.0", "spec_version": "2.5"},
+            "asgi": {"version": "3.0", "spec_version": "2.3"},
             "http_version": "2",
             "method": "GET",
             "scheme": "http",
@@ -251,3 +251,13 @@ class TestRefused:
         connection.send(wire.data(1, b"", end=True))
         connection.send(wire.reset(1))
         assert connection.get(b"/").status == 200
+
+
+def test_what_it_says_of_asgi_is_its_own(talk: Converse) -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        assert scope["asgi"] == {"version": "3.0", "spec_version": "2.4"}
+        scope["asgi"].clear()
+        await answer(send)
+
+    connection = talk(app, asgi_spec_version="2.4")
+    assert [connection.get().status for _ in range(3)] == [200] * 3

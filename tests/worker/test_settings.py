@@ -7,6 +7,7 @@ import logging
 import ssl
 import sys
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -99,9 +100,39 @@ class TestRows:
     def test_gunicorns_default_is_taken(self, row: Any) -> None:
         defaults = settings()
         expected = getattr(Config(app=hello), row.option)
-        if row.setting in defaults.settings:
+        if row.setting in defaults.settings and not row.by_hand:
             expected = row.convert(getattr(defaults, row.setting))
         assert getattr(config(), row.option) == expected
+
+
+class TestByHand:
+    """asgi_disconnect_grace_period = 3, its default, counts where it was set."""
+
+    @pytest.fixture(autouse=True)
+    def _known(self) -> None:
+        if "asgi_disconnect_grace_period" not in settings().settings:
+            pytest.skip("this Gunicorn has no such setting")
+
+    def test_in_the_configuration_file(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        assert config().timeout_disconnect is None
+        monkeypatch.setitem(sys.modules, "__config__", ModuleType("__config__"))
+        assert config().timeout_disconnect is None
+        monkeypatch.setattr(sys.modules["__config__"], "asgi_disconnect_grace_period", 3, raising=False)
+        assert config(asgi_disconnect_grace_period=3).timeout_disconnect == 3
+
+    @pytest.mark.parametrize("words", [["--asgi-disconnect-grace-period", "3"], ["--asgi-disconnect-grace-period=3"]])
+    def test_on_the_command_line(self, words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(sys, "argv", ["gunicorn", *words, "app"])
+        assert config(asgi_disconnect_grace_period=3).timeout_disconnect == 3
+
+    def test_in_the_environment_of_gunicorn(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("GUNICORN_CMD_ARGS", "--asgi-disconnect-grace-period 3")
+        assert config(asgi_disconnect_grace_period=3).timeout_disconnect == 3
+
+    def test_else_the_environment_counts(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("UVICORN_TIMEOUT_DISCONNECT", "2.5")
+        assert config().timeout_disconnect == 2.5
+        assert config(asgi_disconnect_grace_period=7).timeout_disconnect == 7
 
 
 def test_an_option_without_a_word_in_gunicorn_keeps_its_default() -> None:

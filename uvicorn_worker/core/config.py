@@ -104,6 +104,12 @@ class Config:
         None, OPTIONAL_TEXT, "A file of environment variables, loaded with python-dotenv before the application."
     )
     root_path: str = application("", TEXT, "The path that the application is mounted at (ASGI `root_path`).")
+    asgi_spec_version: str = application(
+        "2.3",
+        one_of("2.0", "2.1", "2.2", "2.3", "2.4", "2.5"),
+        "The version of ASGI HTTP that scopes name (`spec_version`). Where it is 2.4 or above, Starlette does not wait "
+        "for its client's end while it streams, and learns of it only when it sends something.",
+    )
     reset_contextvars: bool = application(
         False, FLAG, "Start each request with an empty context, not with a copy of the lifespan's."
     )

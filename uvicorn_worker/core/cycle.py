@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 
 from uvicorn_worker.core.address import peer_name
 from uvicorn_worker.core.asgi import Event
-from uvicorn_worker.core.errors import ApplicationError, comes_from_disconnect, ends_process
+from uvicorn_worker.core.errors import ApplicationError, ClientDisconnected, comes_from_disconnect, ends_process
 from uvicorn_worker.core.runtime import Runtime, end_loop
 
 __all__ = [
@@ -229,8 +229,9 @@ class Cycle:
 
     def _application_failed(self, exc: BaseException) -> None:
         scope, log = self.scope, self.runtime.log
-        if self.lost and comes_from_disconnect(exc):
+        if self.gone and comes_from_disconnect(exc):
             log.debug("%s %s: the client left before the response was complete", scope["method"], scope["path"])
+            self._end_told()
             return
         try:
             log.error("Exception in ASGI application: %s %s", scope["method"], scope["path"], exc_info=exc)
@@ -241,17 +242,42 @@ class Cycle:
     def _application_returned_early(self) -> None:
         scope = self.scope
         if self.gone:
-            if self.runtime.draining:
-                # It was told to leave: its client may ask another server.
-                self.fail_with(503, b"Service Unavailable", [RETRY_SOON])
-            else:
-                # After http.disconnect there is nobody to answer; the connection has no further use.
-                self.cut()
+            self._end_told()
             return
         self.runtime.log.error(
             "ASGI application returned without completing the response: %s %s", scope["method"], scope["path"]
         )
         self.fail_with(500, b"Internal Server Error")
+
+    def _end_told(self) -> None:
+        """The application was told http.disconnect, and has ended without a complete response."""
+        if self.lost or self.stage == DONE:
+            return
+        if self.runtime.draining:
+            # It was told to leave: its client may ask another server.
+            self.fail_with(503, b"Service Unavailable", [RETRY_SOON])
+        else:
+            # There is nobody to answer; the connection has no further use.
+            self.cut()
+
+    def out_of_order(self, kind: str, expected: str) -> Exception:
+        """What send() raises for a message that has no place here; after http.disconnect this is nobody's fault."""
+        if self.gone:
+            return ClientDisconnected("the client has left")
+        return ApplicationError(f"got the ASGI message {kind!r} where the server expects {expected}")
+
+    def drop_rest(self, message: Event, remaining: int) -> int:
+        """Let a piece of a sized response pass whose client has left; gives what remains of its length.
+
+        The application comes to its end by itself, and with it what is to be done behind a response: files are removed
+        that were sent, for instance. A stream may have no end, so send() raises there.
+        """
+        remaining -= len(message.get("body", b""))
+        if message["type"] != "http.response.body" or remaining < 0:
+            raise ClientDisconnected("the client left before the response was complete")
+        if not message.get("more_body", False):
+            self.stage = DONE
+        return remaining
 
     def abandon(self) -> None:
         """The server stops and won't wait for the application any longer."""

@@ -110,6 +110,7 @@ class Runtime:
         "cycles",
         "defaults",
         "draining",
+        "drops_rest",
         "keep_alive_ticks",
         "limit_body",
         "limit_cycles",
@@ -150,6 +151,8 @@ class Runtime:
         self.access = access
         self.can_writelines = is_uvloop(loop) or writelines_pauses(tuple(sys.version_info[:3]))
         self.scopes = Scopes(config, tls_extension)
+        # Whether the rest of a sized response is let pass where its client has left, as before ASGI HTTP 2.4.
+        self.drops_rest = config.asgi_spec_version < "2.4"
         self.defaults = DefaultLines(config)
 
         # What each request gets copies of, and how its task is made.

@@ -30,7 +30,7 @@ from uvicorn_worker.core.cycle import (
     as_bytes,
     wrong_length,
 )
-from uvicorn_worker.core.errors import ApplicationError, ClientDisconnected
+from uvicorn_worker.core.errors import ClientDisconnected
 from uvicorn_worker.core.runtime import Runtime
 from uvicorn_worker.http1.response_head import CLOSES, STATUS_LINES, FieldMemo, encode_fields, status_line
 
@@ -116,6 +116,8 @@ class RequestCycle(Cycle):
     )
 
     conn: Connection
+    # What remains of a body of declared length.
+    remaining: int
 
     def __init__(self, conn: Connection, runtime: Runtime, scope: dict[str, Any], persistent: bool) -> None:
         self.conn = conn
@@ -178,7 +180,11 @@ class RequestCycle(Cycle):
         of order or can't be put on the wire.
         """
         if self.lost:
-            raise ClientDisconnected("the client left before the response was complete")
+            if self.stage != BODY or self.framing != SIZED or not self.runtime.drops_rest:
+                raise ClientDisconnected("the client left before the response was complete")
+            self.remaining = self.drop_rest(message, self.remaining)
+            await asyncio.sleep(0)
+            return
         kind, stage = message["type"], self.stage
         if kind == "http.response.body" and HEAD_HELD <= stage <= BODY:
             body, more = message.get("body", b""), message.get("more_body", False)
@@ -193,7 +199,7 @@ class RequestCycle(Cycle):
         elif kind == "http.response.start" and stage == AWAIT_START:
             self._start(message["status"], message.get("headers", ()))
         else:
-            raise ApplicationError(f"got the ASGI message {kind!r} where the server expects {EXPECTED[stage]}")
+            raise self.out_of_order(kind, EXPECTED[stage])
 
     def _start(self, status: int, headers: Any) -> None:
         """Encode and check the head, and hold it."""
@@ -315,4 +321,6 @@ class RequestCycle(Cycle):
         while self.conn.write_paused:
             await self.wait()
             if self.lost:
+                if self.framing == SIZED and self.runtime.drops_rest:
+                    return
                 raise ClientDisconnected("the client left while the response was being sent")

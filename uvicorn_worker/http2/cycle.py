@@ -13,6 +13,7 @@ lets the streams that wait send in turns. `DONE` is the end of what the applicat
 
 from __future__ import annotations
 
+import asyncio
 from collections import deque
 from collections.abc import Iterable
 from typing import Any, Protocol
@@ -174,7 +175,11 @@ class StreamCycle(Cycle):
         of order or can't be put on the wire.
         """
         if self.lost:
-            raise ClientDisconnected("the client left before the response was complete")
+            if self.stage != BODY or not self._is_sized or not self.runtime.drops_rest:
+                raise ClientDisconnected("the client left before the response was complete")
+            self.remaining = self.drop_rest(message, self.remaining or 0)
+            await asyncio.sleep(0)
+            return
         kind, stage = message["type"], self.stage
         if kind == "http.response.body" and HEAD_HELD <= stage <= BODY and not self.ending:
             body, more = message.get("body", b""), message.get("more_body", False)
@@ -196,7 +201,7 @@ class StreamCycle(Cycle):
             self.conn.send_informational(self, 103, self.conn.prepared.informational(links))
         else:
             expected = "http.response.trailers" if self.ending else EXPECTED[stage]
-            raise ApplicationError(f"got the ASGI message {kind!r} where the server expects {expected}")
+            raise self.out_of_order(kind, expected)
 
     def hold_head(self, status: Any, headers: Any) -> None:
         """Check and prepare the head, and hold it."""
@@ -267,7 +272,14 @@ class StreamCycle(Cycle):
         while self.pending:
             await self.wait()
             if self.lost:
+                if self._is_sized and self.runtime.drops_rest:
+                    return
                 raise ClientDisconnected("the client left while the response was being sent")
+
+    @property
+    def _is_sized(self) -> bool:
+        """Whether the response has begun, with a length, and ends with its body."""
+        return self.remaining is not None and self.remaining != NO_BODY and not self.trailing
 
     # The server's own answers -------------------------------------------------------------------------
 

@@ -181,6 +181,7 @@ class Http2Protocol(Sending):
         if template is None:
             template = head.derived = make_template(self.shared, self.scope_base, head, self.trusted)
         scope = template.scope.copy()
+        scope["asgi"] = scope["asgi"].copy()
         scope["headers"] = template.headers.copy()
         scope["extensions"] = scope["extensions"].copy()
         scope["state"] = runtime.state.copy()

@@ -449,6 +449,7 @@ def _websocket_scope(http: dict[str, Any]) -> dict[str, Any]:
     scope = http.copy()
     del scope["method"]
     scope["type"] = "websocket"
+    scope["asgi"] = {"version": "3.0", "spec_version": "2.5"}
     scope["scheme"] = "wss" if http["scheme"] == "https" else "ws"
     scope["subprotocols"] = offered_subprotocols(http["headers"])
     scope["extensions"] = {**scope.get("extensions", {}), "websocket.http.response": {}}

@@ -8,6 +8,8 @@ lacks counts as unset. Each setting has one row in one of the tables here, from 
 from __future__ import annotations
 
 import logging
+import os
+import shlex
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -79,6 +81,8 @@ class Row:
     option: str
     convert: Callable[[Any], Any] = _same
     note: str = ""
+    # Whether it counts only where it was set, be it to its default; else the environment and pyproject.toml count.
+    by_hand: bool = False
 
 
 ROWS = (
@@ -117,8 +121,8 @@ ROWS = (
     Row(
         "asgi_disconnect_grace_period",
         "timeout_disconnect",
-        lambda seconds: None if seconds == 3 else seconds,
-        "3, the default, was chosen for Gunicorn's own ASGI worker and counts as unset",
+        note="where it was set by hand: its default was chosen for Gunicorn's own ASGI worker",
+        by_hand=True,
     ),
     Row("permit_unconventional_http_method", "permit_unconventional_http_method"),
     Row("casefold_http_method", "casefold_http_method"),
@@ -233,7 +237,7 @@ def config_from_settings(
     options: dict[str, Any] = {**defaults}
     words = {option: setting for option, setting in _WORDS.items() if setting in cfg.settings}
     for row in ROWS:
-        if row.setting in cfg.settings:
+        if row.setting in cfg.settings and (not row.by_hand or _set_by_hand(cfg, row.setting)):
             words[row.option] = row.setting
             value = getattr(cfg, row.setting)
             is_default = row.option in defaults and value == type(cfg.settings[row.setting])().get()
@@ -296,6 +300,19 @@ def check_overrides(overrides: Mapping[str, Any], source: str = CODE) -> dict[st
 def outer_options() -> dict[str, Given]:
     """The options that are given outside of code; the environment wins over pyproject.toml. Raises `ConfigError`."""
     return from_outside().options
+
+
+def _set_by_hand(cfg: GunicornConfig, name: str) -> bool:
+    """Whether a setting has another value than its default, or is named by the configuration or the command line."""
+    setting = cfg.settings[name]
+    if setting.get() != type(setting)().get():
+        return True
+    # Where Gunicorn has loaded its configuration file or, with `-c python:module`, the module.
+    module = str(cfg.config or "").removeprefix("python:")
+    if any(hasattr(sys.modules.get(each), name) for each in ("__config__", module)):
+        return True
+    words = [*sys.argv[1:], *shlex.split(os.environ.get("GUNICORN_CMD_ARGS", ""))]
+    return any(word.partition("=")[0] in (setting.cli or ()) for word in words)
 
 
 def _get(cfg: GunicornConfig, setting: str) -> Any:
