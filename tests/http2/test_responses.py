@@ -267,13 +267,13 @@ class TestFaults:
         assert isinstance(late.raised[0], ApplicationError)
 
     def test_cancelled(self, talk: Converse) -> None:
-        async def app(scope: Any, receive: Any, send: Any) -> None:
-            raise asyncio.CancelledError
+        connection = talk(Gate())
+        got = connection.get()
+        (cycle,) = connection.harness.runtime.cycles
+        connection.harness.inside(cycle.cancel)
+        connection.pull()
+        assert got.status == 503
 
-        assert talk(app).get().status == 503
-
-
-class TestCounting:
     def test_each_stream_counts(self, talk: Converse) -> None:
         connection = talk(hello, limit_max_requests=3)
         reached = []
