@@ -229,7 +229,7 @@ class Cycle:
 
     def _application_failed(self, exc: BaseException) -> None:
         scope, log = self.scope, self.runtime.log
-        if self.gone and comes_from_disconnect(exc):
+        if (self.gone or self.lost) and comes_from_disconnect(exc):
             log.debug("%s %s: the client left before the response was complete", scope["method"], scope["path"])
             self._end_told()
             return
