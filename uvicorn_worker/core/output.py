@@ -30,8 +30,9 @@ LINGER_TOTAL_TICKS = ticks(30.0)
 STOP_LINGER_SECONDS = 0.3
 # How long a client that is to be left may take none of what was written for it, if timeout_write is no less.
 CLOSING_TICKS = ticks(30.0)
-# What a TLS record adds to what is written (TLS 1.3 with AES-GCM or ChaCha20).
-RECORD_OVERHEAD = 22
+# The least that a TLS record adds to what is written (TLS 1.2 with ChaCha20; TLS 1.3 adds 22): to count more than there
+# is would look as if the client had taken it.
+RECORD_OVERHEAD = 21
 # Stands in `sent` for a response that was written without being counted: more than any client takes in a tick.
 ANSWERED = 1 << 40
 
@@ -168,8 +169,12 @@ class Output(asyncio.Protocol):
     def on_tick(self, tick: int) -> None:
         """Called twice a second."""
         size = self.transport.get_write_buffer_size()
-        if size or self.tls_overhead or self.write_deadline:
+        if size or self.tls_overhead or self.write_deadline or 0 < self.sent < ANSWERED:
+            # Also where something was sent of a response that goes on: little of it is all with the kernel, which would
+            # go on trying for a quarter of an hour to reach a client that has vanished.
             self.watch_client(tick, size)
+        else:
+            self.sent = 0
         if 0 < self.deadline <= tick:
             self.deadline = 0
             self.on_deadline()
