@@ -1,11 +1,16 @@
-"""limit_max_memory."""
+"""limit_max_memory, and what is given back after a peak."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import platform
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -81,3 +86,118 @@ def test_where_the_size_can_not_be_known_the_option_stops_the_start(
     with pytest.raises(ConfigError, match=r"option limit_max_memory = 50: .* can't be read"):
         memory.MemoryWatch(50, print).start(loop)
     loop.close()
+
+
+class TestGivingBack:
+    """What the allocator keeps after a peak goes back to the system."""
+
+    size: int | None = 33
+
+    @pytest.fixture
+    def trims(self, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+        """The size at each trim; it makes the process small again."""
+        done: list[int] = []
+
+        def trim() -> None:
+            done.append(self.size)
+            self.size = 40
+
+        monkeypatch.setattr(memory, "_resident_or_none", lambda: self.size)
+        monkeypatch.setattr(memory, "_find_trim", lambda: trim)
+        return done
+
+    @staticmethod
+    def tick(heap: memory.HeapTrim, load: int, seconds: float) -> None:
+        for _ in range(int(seconds * 2)):
+            heap.on_tick(load)
+
+    def test_after_a_peak_and_once(self, trims: list[int]) -> None:
+        heap = memory.HeapTrim(logging.getLogger("uvicorn.error"))
+        self.tick(heap, 9600, 10)
+        self.size = 518
+        self.tick(heap, 9000, 10)
+        assert trims == []
+        self.tick(heap, 3, 5)
+        assert trims == [518]
+        self.tick(heap, 3, 60)
+        assert trims == [518]
+
+    def test_a_pause_of_a_moment_is_not_the_end(self, trims: list[int]) -> None:
+        heap = memory.HeapTrim(logging.getLogger("uvicorn.error"))
+        self.size = 518
+        for _ in range(10):
+            self.tick(heap, 9000, 2)
+            self.tick(heap, 0, 2)
+        assert trims == []
+
+    @pytest.mark.parametrize("size", [33, 40])
+    def test_not_where_there_is_little_to_give(self, trims: list[int], size: int) -> None:
+        heap = memory.HeapTrim(logging.getLogger("uvicorn.error"))
+        self.size = size
+        self.tick(heap, 100, 5)
+        self.tick(heap, 0, 30)
+        assert trims == []
+
+    def test_not_without_a_peak(self, trims: list[int]) -> None:
+        heap = memory.HeapTrim(logging.getLogger("uvicorn.error"))
+        self.size = 900
+        self.tick(heap, 0, 60)
+        assert trims == []
+
+    def test_where_the_size_is_not_known(self, trims: list[int]) -> None:
+        self.size = None
+        heap = memory.HeapTrim(logging.getLogger("uvicorn.error"))
+        self.tick(heap, 100, 5)
+        self.tick(heap, 0, 30)
+        assert len(trims) == 1
+
+    def test_an_allocator_that_has_no_call(self, trims: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(memory, "_find_trim", lambda: None)
+        heap = memory.HeapTrim(logging.getLogger("uvicorn.error"))
+        self.size = 900
+        self.tick(heap, 100, 5)
+        self.tick(heap, 0, 30)
+        assert self.size == 900
+
+    @pytest.mark.parametrize("name", ["mi_collect", "malloc_trim", "malloc_zone_pressure_relief", None])
+    def test_the_call_of_each_allocator(self, monkeypatch: pytest.MonkeyPatch, name: str | None) -> None:
+        called: list[tuple[Any, ...]] = []
+
+        def call(*args: Any) -> None:
+            called.append(args)
+
+        monkeypatch.setattr("ctypes.CDLL", lambda path: SimpleNamespace(**({name: call} if name else {})))
+        trim = memory._find_trim()
+        assert (trim is None) == (name is None)
+        if trim is not None:
+            trim()
+            assert len(called) == 1
+
+    def test_a_system_that_loads_no_library(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        def refuse(path: None) -> None:
+            raise TypeError
+
+        monkeypatch.setattr("ctypes.CDLL", refuse)
+        assert memory._find_trim() is None
+
+    @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="it is glibc that keeps it")
+    def test_for_real(self) -> None:
+        code = """
+import logging
+from uvicorn_worker.server.memory import HeapTrim, resident_memory
+heap = HeapTrim(logging.getLogger())
+data = [bytes(4000) for _ in range(50_000)]
+for _ in range(10):
+    heap.on_tick(100)
+kept = data[::2_000]
+full = resident_memory()
+del data
+freed = resident_memory()
+for _ in range(20):
+    heap.on_tick(0)
+print(full, freed, resident_memory())
+"""
+        finished = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+        full, freed, trimmed = map(int, finished.stdout.split())
+        assert freed > full - 50
+        assert trimmed < full - 150

@@ -1,4 +1,4 @@
-"""`limit_max_memory`: the resident memory of this process, looked at every few seconds."""
+"""The resident memory of this process: `limit_max_memory`, and what is given back to the system after a peak."""
 
 from __future__ import annotations
 
@@ -6,16 +6,25 @@ import asyncio
 import logging
 import os
 import random
+import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from uvicorn_worker.core.errors import ConfigError
 
-__all__ = ["MemoryWatch", "resident_memory"]
+__all__ = ["HeapTrim", "MemoryWatch", "resident_memory"]
 
 # How often, on average. Drawn anew each time, so that workers that
 # grow alike are not replaced at the same moment.
 CHECK_SECONDS = 2.0
+
+# How often, in ticks, it is looked whether a peak is over; and at how many looks in a row it must be.
+LOOK_TICKS = 4
+LOOKS = 2
+# What is given back is worth the while from so many MiB on, and from this part of what there was before the peak.
+LEAST_GROWTH = 8
+GROWTH_PART = 0.125
 
 _STATM = Path("/proc/self/statm")
 _MIB = 1048576
@@ -64,3 +73,81 @@ class MemoryWatch:
             self._on_full(size)
         else:
             self._schedule(loop)
+
+
+class HeapTrim:
+    """Gives memory back to the system when a peak is over.
+
+    The allocator of glibc keeps what was freed below anything that is still in use: buffers of TLS and of compression
+    lie between objects that live on, and after a peak a process stays as large as it was then. A trim takes some
+    0.1 ms for each MiB that is given back, so it is only done when little is under way, once after a peak.
+    """
+
+    def __init__(self, log: logging.Logger) -> None:
+        self._log = log
+        self._ticks = 0
+        # The most that was under way at once since the last trim; how often in a row it was less than half of it.
+        self._peak = 0
+        self._calm = 0
+        # MiB after the last trim: what has come since then may be free.
+        self._floor = _resident_or_none()
+        self._trim: Callable[[], object] | None = None
+        self._is_known = False
+
+    def on_tick(self, load: int) -> None:
+        """Twice a second; `load` is how many connections and requests there are."""
+        self._peak = max(self._peak, load)
+        self._ticks += 1
+        if self._ticks % LOOK_TICKS:
+            return
+        if not self._peak or load > self._peak // 2:
+            self._calm = 0
+            return
+        self._calm += 1
+        if self._calm >= LOOKS:
+            self._calm, self._peak = 0, load
+            self._give_back()
+
+    def _give_back(self) -> None:
+        size, floor = _resident_or_none(), self._floor
+        if size is not None and floor is not None and size - floor < max(LEAST_GROWTH, floor * GROWTH_PART):
+            return
+        if not self._is_known:
+            self._is_known, self._trim = True, _find_trim()
+        if self._trim is None:
+            return
+        begun = time.perf_counter()
+        self._trim()
+        seconds = time.perf_counter() - begun
+        self._floor = _resident_or_none()
+        if size is not None and self._floor is not None:
+            self._log.debug("Memory after a peak: %d MiB, of %d, in %.1f ms.", self._floor, size, seconds * 1000)
+
+
+def _resident_or_none() -> int | None:
+    try:
+        return resident_memory()
+    except OSError:
+        return None
+
+
+def _find_trim() -> Callable[[], object] | None:
+    """What makes the allocator give back what is free; None where it has no such call: musl's does it anyway."""
+    import ctypes  # a megabyte, for those alone who have had a peak
+
+    try:
+        library = ctypes.CDLL(None)
+    except (OSError, TypeError):
+        return None
+    # The one that was preloaded comes first: there, glibc's would find nothing to do.
+    if hasattr(library, "mi_collect"):
+        library.mi_collect.argtypes, library.mi_collect.restype = [ctypes.c_bool], None
+        return partial(library.mi_collect, True)
+    if hasattr(library, "malloc_trim"):
+        library.malloc_trim.argtypes = [ctypes.c_size_t]
+        return partial(library.malloc_trim, 0)
+    if hasattr(library, "malloc_zone_pressure_relief"):
+        library.malloc_zone_pressure_relief.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
+        library.malloc_zone_pressure_relief.restype = ctypes.c_size_t
+        return partial(library.malloc_zone_pressure_relief, None, 0)
+    return None

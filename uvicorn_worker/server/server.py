@@ -36,7 +36,7 @@ from uvicorn_worker.server.acceptor import Acceptor
 from uvicorn_worker.server.drain import Drain, Schedule
 from uvicorn_worker.server.lifespan import Lifespan
 from uvicorn_worker.server.loading import load_app
-from uvicorn_worker.server.memory import MemoryWatch
+from uvicorn_worker.server.memory import HeapTrim, MemoryWatch
 from uvicorn_worker.switching.dispatch import alpn_protocols, check_protocols, protocol_factory
 from uvicorn_worker.tls.contexts import TlsContexts, tls_is_on
 from uvicorn_worker.tls.extension import tls_extension
@@ -83,6 +83,7 @@ class Server:
         self._memory: MemoryWatch | None = None
         self._tls: TlsContexts | None = None
         self._ticker: Ticker | None = None
+        self._heap: HeapTrim
         # When the end was asked for, and whether by a signal.
         self._exit_time = 0.0
         self._signalled = False
@@ -213,6 +214,7 @@ class Server:
         if config.worker_lifetime is not None:
             lifetime = config.worker_lifetime + random.uniform(0, config.worker_lifetime_jitter)  # noqa: S311 - as above
             self._lifetime = loop.call_later(lifetime, self._too_old)
+        self._heap = HeapTrim(self.log)
         self._ticker = Ticker(loop, runtime.count_tick, self._on_tick)
         # Where nobody else would be there for new connections once ours are closed.
         self._only_own = bool(own) and not sockets
@@ -246,7 +248,9 @@ class Server:
 
     def _on_tick(self) -> None:
         """Twice a second for the whole server: deadlines of connections and requests, the Date line."""
-        self.runtime.on_tick(time.monotonic())
+        runtime = self.runtime
+        runtime.on_tick(time.monotonic())
+        self._heap.on_tick(len(runtime.connections) + len(runtime.cycles))
         if self._tls is not None:
             self._tls.on_tick(self.runtime.tick)
 
