@@ -97,9 +97,10 @@ class TestGivingBack:
     def trims(self, monkeypatch: pytest.MonkeyPatch) -> list[int]:
         """The size at each trim; it makes the process small again."""
         done: list[int] = []
+        self.size = 33
 
         def trim() -> None:
-            done.append(self.size)
+            done.append(self.size or 0)
             self.size = 40
 
         monkeypatch.setattr(memory, "_resident_or_none", lambda: self.size)
