@@ -18,6 +18,7 @@ from tests.http1.real import Site, serving, until
 from tests.scripted import get, post
 from uvicorn_worker.core.asgi import Receive, Scope, Send
 from uvicorn_worker.http1 import Http1Protocol
+from uvicorn_worker.http1.reader import HEAD
 
 
 async def endless(scope: Scope, receive: Receive, send: Send) -> None:
@@ -109,7 +110,7 @@ def test_nothing_holds_the_protocol(run: Run, parser: str, case: str) -> None:
                 def seen() -> bool:
                     connection = reference()
                     assert isinstance(connection, Http1Protocol)
-                    return connection.begun or connection.closing or bool(recorder.scopes)
+                    return connection.reader.state is HEAD or connection.closing or bool(recorder.scopes)
 
                 await visitor.send(data)
                 if data:

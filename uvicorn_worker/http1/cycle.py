@@ -60,8 +60,10 @@ class Connection(Protocol):
     client: Address | None
     endpoints: Endpoints | None
     trusted: bool
-    # The length of the body of the request that was read last; None: it is chunked.
-    body_declared: int | None
+
+    @property
+    def body_declared(self) -> int | None:
+        """The length of the body of the request that was read last; None: it is chunked."""
 
     @property
     def cycle(self) -> RequestCycle | None:

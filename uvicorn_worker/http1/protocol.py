@@ -1,27 +1,29 @@
 """One HTTP/1.1 connection.
 
-    reading    HEAD ─► BODY ─► HEAD ...                  input.py
+    reading    HEAD ─► BODY ─► HEAD ...                  reader.py
     running    waiting ─► cycle ─► response complete     at most one request is in the application
-    writing    gathered ─► transport                     output.py
+    writing    gathered ─► transport                     core/output.py
 
-This module runs what the reading half has made of the bytes, one request after the other, refuses what
-can't be run, and ends the connection.
+This module runs what the reader has made of the bytes, one request after the other, refuses what can't be run, and
+ends the connection.
 """
 
 from __future__ import annotations
 
 import asyncio
-from typing import cast
+from typing import Any, cast
 
-from uvicorn_worker.core.address import client_address, peer_name
+from uvicorn_worker.core.address import Address, Endpoints, client_address, peer_name
 from uvicorn_worker.core.cycle import AWAIT_START, BODY, DONE, PLAIN_TEXT, WAITING
 from uvicorn_worker.core.errors import RequestRefused
 from uvicorn_worker.core.kernel import unread_in_kernel
-from uvicorn_worker.core.output import ALLOWED_BYTES, ANSWERED
+from uvicorn_worker.core.output import ALLOWED_BYTES, ANSWERED, Output
+from uvicorn_worker.core.runtime import Runtime
 from uvicorn_worker.http1.cycle import UNTIL_CLOSE, RequestCycle
-from uvicorn_worker.http1.input import INPUT_ENDED, Input
+from uvicorn_worker.http1.reader import BODY_HIGH_WATER, HEAD, HELD, START, STOPPED, MessageReader
 from uvicorn_worker.http1.refused import describe_refused
 from uvicorn_worker.http1.response_head import encode_field, status_line
+from uvicorn_worker.http1.shared import Shared
 
 __all__ = ["Http1Protocol"]
 
@@ -29,10 +31,50 @@ __all__ = ["Http1Protocol"]
 DISCARD_LIMIT = 262144
 
 
-class Http1Protocol(Input):
+class Http1Protocol(Output):
     """The server's side of one connection."""
 
-    __slots__ = ()
+    __slots__ = (
+        "buffered",
+        "client",
+        "cycle",
+        "endpoints",
+        "field_memo",
+        "half_closed",
+        "pumping",
+        "read_paused",
+        "reader",
+        "refusal",
+        "refused",
+        "scope_base",
+        "shared",
+        "trusted",
+        "waiting",
+    )
+
+    client: Address | None
+    scope_base: dict[str, Any]
+
+    def __init__(self, runtime: Runtime, shared: Shared, endpoints: Endpoints | None = None) -> None:
+        super().__init__(runtime)
+        self.shared = shared
+        self.field_memo = shared.field_memo
+        # The ends of the connection as the PROXY protocol tells them; None: they are those of the socket.
+        self.endpoints = endpoints
+        # Whether the peer is a proxy that is believed.
+        self.trusted = False
+        self.reader = MessageReader(self, runtime, shared)
+        # The request whose turn it is, and those behind it.
+        self.cycle: RequestCycle | None = None
+        self.waiting: list[RequestCycle] | None = None
+        self.pumping = False
+        self.buffered = 0
+        self.read_paused = False
+        # Whether the client has ended its side while what it had sent before was held.
+        self.half_closed = False
+        # The error that nothing more is read for, and which request it was.
+        self.refusal: RequestRefused | None = None
+        self.refused: RequestCycle | None = None
 
     # Connection --------------------------------------------------------------------------------------
 
@@ -42,26 +84,48 @@ class Http1Protocol(Input):
         self.scope_base = runtime.scopes.of_connection(transport, endpoints)
         self.client = client_address(transport) if endpoints is None else endpoints.client
         if self.shared.proxies.trusts_peer(self.client, self.scope_base["server"]):
-            self.trust_peer()
-        self.parser = self.shared.make_parser(self)
+            self.trusted = True
+            self.reader.trust_peer()
         if runtime.request_head_ticks:
             self.deadline = runtime.tick + runtime.request_head_ticks
         runtime.connections.add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        runtime = self.runtime
-        runtime.connections.discard(self)
+        self.runtime.connections.discard(self)
         self.closing = True
-        self.between = False
         self.deadline = 0
         self.gathered = None
-        self.held = None
         self.write_paused = False
-        cycle, self.cycle, self.waiting, self.incoming = self.cycle, None, None, None
+        cycle, self.cycle, self.waiting = self.cycle, None, None
         if cycle is not None:
             cycle.connection_lost()
         # These know this object, by their methods, their traceback and so on: only the garbage collector would end it.
-        self.parser = self.refusal = self.refused = None
+        self.reader.end()
+        self.refusal = self.refused = None
+
+    def data_received(self, data: bytes) -> None:
+        reader = self.reader
+        if reader.state is not START or self.waiting or len(data) > self.shared.fast_size:
+            self.feed_slowly(data)
+            return
+        repeated = reader.repeated
+        if repeated is None or not data.endswith(repeated) or not reader.take_repeated(data, len(repeated)):
+            rest = reader.read(data)
+            if rest:
+                self.feed_slowly(rest)
+        cycle = self.cycle
+        if cycle is not None and cycle.progress == WAITING:
+            if self.write_paused or self.pumping:
+                self.pump()
+            else:
+                self.begin(cycle)
+
+    def feed_slowly(self, data: bytes) -> None:
+        """Any read but that of one whole small request."""
+        if self.closing:
+            self.drop(data)
+        self.reader.feed(data)
+        self.pump()
 
     def eof_received(self) -> bool:
         """The client has sent all that it will send.
@@ -69,18 +133,20 @@ class Http1Protocol(Input):
         It may still read (a half-close), so requests that came whole are run and answered; the application
         learns of it by http.disconnect. A request that did not come whole is given up.
         """
-        cycle, incoming = self.cycle, self.incoming
+        reader, cycle = self.reader, self.cycle
         # The transport of TLS closes by itself.
         keep_open = not self.tls_overhead
-        if incoming is not None and self.waiting and incoming in self.waiting:
-            self.waiting.remove(incoming)
-            self.incoming = incoming = None
-        if self.closing or incoming is not None or cycle is None:
+        incoming = reader.incoming
+        if self.closing or cycle is None or incoming is cycle:
             self.close()
             return keep_open
-        if self.held is None and self.refusal is None:
-            self.refusal = INPUT_ENDED
-            self.between = False
+        if incoming is not None:
+            self._leave_out(incoming)
+        if reader.held:
+            # What was held is yet to be read; then this comes again.
+            self.half_closed = True
+        else:
+            reader.stop()
         for waiting in self.waiting or ():
             waiting.disconnect()
         cycle.disconnect()
@@ -96,6 +162,7 @@ class Http1Protocol(Input):
         if self.pumping:
             return
         self.pumping = True
+        reader = self.reader
         try:
             while not self.closing:
                 cycle = self.cycle
@@ -103,12 +170,15 @@ class Http1Protocol(Input):
                     if cycle.progress != WAITING or self.write_paused:
                         break
                     self.begin(cycle)
-                elif self.held is not None:
-                    held, self.held = self.held, None
+                elif reader.state is HELD:
+                    held = reader.take_held()
+                    self._await_request()
                     self.resume_reading()
                     self.feed_slowly(held)
-                elif self.refusal is not None:
-                    self._answer_refusal(self.refusal)
+                    if self.half_closed:
+                        self.eof_received()
+                elif reader.state is STOPPED:
+                    self._end()
                 else:
                     break
         finally:
@@ -140,7 +210,7 @@ class Http1Protocol(Input):
             # The rest of the body is read and dropped; the next request begins where it ends.
             self.resume_reading()
             self.deadline = self.runtime.tick + self.runtime.keep_alive_ticks
-        elif self.between and not self.read_paused:
+        elif self.reader.state is START and not self.waiting and not self.read_paused:
             self.cycle = None
             self.deadline = self.runtime.tick + self.runtime.keep_alive_ticks
         else:
@@ -153,7 +223,7 @@ class Http1Protocol(Input):
             # The client is to see the answer although it sends a body that nobody wants.
             self._allow_body()
             self.close_gently()
-        elif self.refusal is not None or self.held:
+        elif self.reader.state is STOPPED or self.reader.held:
             self.close_gently()
         elif cycle.persistent:
             self.close_in_order()
@@ -163,27 +233,31 @@ class Http1Protocol(Input):
 
     def _allow_body(self) -> None:
         """Let the client send the rest of the body that comes, up to a bound."""
-        declared = self.body_declared
-        self.allow_dropping(ALLOWED_BYTES if declared is None else declared - self.body_bytes)
+        declared = self.reader.body_declared
+        self.allow_dropping(ALLOWED_BYTES if declared is None else declared - self.reader.body_bytes)
 
     def next_request(self) -> None:
         """The running request is done with."""
-        runtime = self.runtime
         if self.waiting:
             self.cycle = self.waiting.pop(0)
-            self.settle()
             self.pump()
             return
         self.cycle = None
-        self.settle()
-        if not self.begun:
+        state = self.reader.state
+        if state is HELD or state is STOPPED:
+            self.pump()
+            return
+        self._await_request()
+        if self.read_paused:
+            self.resume_reading()
+
+    def _await_request(self) -> None:
+        """No request runs: the client has as long as there is for an idle connection, or for the rest of a head."""
+        runtime = self.runtime
+        if self.reader.state is not HEAD:
             self.deadline = runtime.tick + runtime.keep_alive_ticks
         elif runtime.request_head_ticks:
             self.deadline = runtime.tick + runtime.request_head_ticks
-        if self.held is not None or self.refusal is not None:
-            self.pump()
-        elif self.read_paused:
-            self.resume_reading()
 
     def _drop_body(self, cycle: RequestCycle) -> None:
         self.buffered -= sum(map(len, cycle.chunks))
@@ -192,13 +266,39 @@ class Http1Protocol(Input):
     @property
     def has_more_requests(self) -> bool:
         """Whether requests have come that were not begun yet."""
-        return bool(self.waiting) or bool(self.held)
+        return bool(self.waiting) or bool(self.reader.held)
+
+    @property
+    def body_declared(self) -> int | None:
+        """The length of the body of the request that was read last; None: it is chunked."""
+        return self.reader.body_declared
 
     def can_discard_body(self, cycle: RequestCycle) -> bool:
         """Whether what remains of the request's body is little enough to be read and dropped."""
-        if cycle.expect_continue or self.incoming is not cycle or self.body_declared is None:
+        reader = self.reader
+        if cycle.expect_continue or reader.incoming is not cycle or reader.body_declared is None:
             return False
-        return self.body_declared - self.body_bytes <= DISCARD_LIMIT
+        return reader.body_declared - reader.body_bytes <= DISCARD_LIMIT
+
+    # Flow control of reading -------------------------------------------------------------------------
+
+    def body_taken(self, cycle: RequestCycle, size: int) -> None:
+        """The application has taken `size` bytes of a body."""
+        self.buffered -= size
+        if self.read_paused and self.buffered <= BODY_HIGH_WATER and not self.reader.held:
+            self.resume_reading()
+
+    def pause_reading(self) -> None:
+        """Let the client wait: what it has sent is enough for now."""
+        if not self.read_paused and not self.closing:
+            self.read_paused = True
+            self.transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        """The client may send again."""
+        if self.read_paused:
+            self.read_paused = False
+            self.transport.resume_reading()
 
     # Handing over ------------------------------------------------------------------------------------
 
@@ -206,39 +306,45 @@ class Http1Protocol(Input):
         """Leave the transport to another protocol; gives the bytes that were read for it already."""
         self.flush()
         self.runtime.connections.discard(self)
-        held, self.held = self.held or b"", None
+        held = self.reader.held or b""
         self.cycle = None
         self.closing = True
-        self.between = False
         self.resume_reading()
-        self.parser = None
+        self.reader.end()
         return held
 
     # Refusing ----------------------------------------------------------------------------------------
 
-    def refuse(self, refusal: RequestRefused, start: bytes = b"") -> None:
+    def refuse(self, refusal: RequestRefused, start: bytes = b"", unread: RequestCycle | None = None) -> None:
         """Answer with an error and close, after the requests before have been answered.
 
-        `start` is how the message began, where the parser could make nothing of it.
+        `start` is how the message began, where the parser could make nothing of it; `unread` is the request, where
+        its head was read.
         """
-        if self.refusal is not None or self.closing:
+        reader = self.reader
+        if reader.state is STOPPED:
             return
-        self.refusal = refusal
-        self.between = False
-        self.held = None
         self.runtime.log.warning("Invalid request from %s: %s", self.peer, refusal.reason)
-        cycle, self.incoming = self.incoming, None
+        cycle = reader.incoming
+        reader.stop()
+        self.refusal = refusal
         if cycle is None:
-            if self.refused is None and self.runtime.access is not None:
+            self.refused = unread
+            if unread is None and self.runtime.access is not None:
                 unread = RequestCycle(self, self.runtime, self.scope_base.copy(), False)
-                self.refused = describe_refused(unread, self.parser, self.url, start)
+                self.refused = describe_refused(unread, reader.parser, reader.url, start)
             self.pump()
         elif cycle is self.cycle:
             self._refuse_running(cycle)
-        elif self.waiting:
-            self.waiting.remove(cycle)
+        else:
+            self._leave_out(cycle)
             self.refused = cycle
             self.pump()
+
+    def _leave_out(self, cycle: RequestCycle) -> None:
+        """A request that has not come whole, and will not, is the last of those that wait."""
+        if self.waiting:
+            self.waiting.remove(cycle)
 
     def _refuse_running(self, cycle: RequestCycle) -> None:
         """The fault is in the body of a request that the application may be at work on already."""
@@ -255,9 +361,11 @@ class Http1Protocol(Input):
         self.refused = cycle
         self.pump()
 
-    def _answer_refusal(self, refusal: RequestRefused) -> None:
+    def _end(self) -> None:
+        """All requests are answered, and nothing more is read: say why, unless the client has sent all that counts."""
+        refusal = self.refusal
         cycle, self.refused = self.refused, None
-        if refusal is INPUT_ENDED:
+        if refusal is None:
             self.close()
             return
         body = refusal.reason.encode("ascii", "replace") + b"\n"
@@ -291,7 +399,13 @@ class Http1Protocol(Input):
     @property
     def idle(self) -> bool:
         """Whether no request is being received, run or answered, and the connection is not being closed."""
-        return self.cycle is None and not self.begun and not self.closing
+        return self.cycle is None and self.reader.state is START
+
+    def on_tick(self, tick: int) -> None:
+        """Look at the deadline; an idle connection holds no more than it must."""
+        if self.cycle is None and self.reader.repeated is not None:
+            self.reader.forget_repeated()
+        super().on_tick(tick)
 
     def on_deadline(self) -> None:
         """Too long idle, too long in sending a head or a body, or long enough in lingering."""
@@ -302,9 +416,9 @@ class Http1Protocol(Input):
             if cycle.stage == DONE:
                 # It was answered early, and the rest of its body does not come.
                 self.close_gently()
-            elif cycle is self.incoming and cycle.progress != WAITING:
+            elif cycle is self.reader.incoming and cycle.progress != WAITING:
                 self.refuse(RequestRefused(408, "the request body did not arrive in time"))
-        elif self.begun:
+        elif self.reader.state is HEAD:
             self.refuse(RequestRefused(408, "the request head did not arrive in time"))
         elif self.is_idle_indeed():
             self.close_in_order()
@@ -335,12 +449,16 @@ class Http1Protocol(Input):
 
     def close(self) -> None:
         """Close; no further read is looked at."""
-        self.between = False
+        self.reader.stop()
         super().close()
 
     def close_gently(self) -> None:
         """Close after an answer; what comes meanwhile is read and dropped."""
-        self.between = False
-        self.held = None
+        self.reader.stop()
         self.resume_reading()
         super().close_gently()
+
+    def reset(self) -> None:
+        """Cut the connection so that its end can't be taken for the end of the body."""
+        self.reader.stop()
+        super().reset()

@@ -1,25 +1,34 @@
-"""The reading half of an HTTP/1.1 connection: bytes become requests.
+"""Reads the messages of an HTTP/1.1 connection: bytes become requests.
 
-    HEAD ─► BODY ─► HEAD ...      the parser's business; `incoming` is the request whose body comes
+    START ── first byte ──► HEAD ── its end ──► BODY ── its end ──► START
+      │                      │
+      └──────── hold ────────┴──► HELD ── take_held ──► back to where it was
+
+    any of them ── stop ──► STOPPED
+
+Whether a request has a body or not, it passes through BODY. `HELD` is where requests wait for those before them, or
+where one has asked for another protocol: what comes is kept, and read by whom it turns out to be for.
 
 The parser is httptools, or h11 behind the same callbacks (`on_url`, `on_header`, `on_headers_complete`,
 `on_body`, `on_message_complete`); what the parsers leave to the server is checked here, for both. A request
-whose head is complete waits in `cycle`, or in `waiting` behind it, until the running half begins it.
+whose head is complete stands in the connection's `cycle`, or in `waiting` behind it, until it is begun there.
+
+What the connection has to ask for each read is `state`, by one comparison. The reader is one call more for a request
+that the parser reads, and none for one whose fields were read before.
 """
 
 from __future__ import annotations
 
 import re
-from typing import Any
+from enum import Enum
+from typing import Any, Protocol
 
-from uvicorn_worker.core.address import Endpoints
-from uvicorn_worker.core.cycle import DONE, WAITING
+from uvicorn_worker.core.cycle import DONE
 from uvicorn_worker.core.errors import RequestRefused
-from uvicorn_worker.core.output import Output
 from uvicorn_worker.core.runtime import Runtime
 from uvicorn_worker.core.scope import Field, Origin
 from uvicorn_worker.core.target import METHODS, check_target, to_origin_form
-from uvicorn_worker.http1.cycle import RequestCycle
+from uvicorn_worker.http1.cycle import Connection, RequestCycle
 from uvicorn_worker.http1.framing import OWN_FIELDS, effective_version, read_framing
 from uvicorn_worker.http1.limits import (
     body_too_long,
@@ -38,7 +47,29 @@ from uvicorn_worker.http1.parsers import (
 from uvicorn_worker.http1.refused import fill_refused
 from uvicorn_worker.http1.shared import Shared
 
-__all__ = ["INPUT_ENDED", "Input"]
+__all__ = ["BODY", "HEAD", "HELD", "START", "STOPPED", "TRANSITIONS", "MessageReader", "Reading"]
+
+
+class Reading(Enum):
+    """What is being read."""
+
+    START = "nothing: the next byte begins a message"
+    HEAD = "a head, be it a single byte of it"
+    BODY = "the body of `incoming`"
+    HELD = "what comes is kept, and is not looked at for now"
+    STOPPED = "nothing more is read: refused, ended by the client, closed, or left to another protocol"
+
+
+START, HEAD, BODY, HELD, STOPPED = Reading
+
+# The table of the picture above; a test holds the fuzzer's conversations against it.
+TRANSITIONS = {
+    START: frozenset([HEAD, HELD, STOPPED]),
+    HEAD: frozenset([BODY, HELD, STOPPED]),
+    BODY: frozenset([START, STOPPED]),
+    HELD: frozenset([START, HEAD, STOPPED]),
+    STOPPED: frozenset[Reading](),
+}
 
 # Reading from the client pauses while more than this waits for the application.
 BODY_HIGH_WATER = 65536
@@ -52,9 +83,6 @@ CHUNK_OVERHEAD_RATIO = 32
 # How many bytes of empty lines may come before a request (RFC 9112, 2.2 asks for one line).
 EMPTY_LINES_LIMIT = 4096
 
-# Why parsing stopped where it is nobody's fault: the client has sent all that it will send, or all that counts.
-INPUT_ENDED = RequestRefused(0, "")
-
 SLASH = ord("/")
 # A request line of the plainest form; any other is read by the parser.
 _match_request_line = re.compile(rb"(GET|HEAD|DELETE|OPTIONS) (/[!$-~]*) HTTP/1\.1\r\n").fullmatch
@@ -65,185 +93,173 @@ LONGEST_NAME = 40
 REPEATS = 3
 
 
-class Input(Output):
-    """Feeds the parser, and makes a `RequestCycle` of each head."""
+class Row(Connection, Protocol):
+    """What the reader needs of its connection, in which the requests stand in a row."""
+
+    # The request whose turn it is, and those behind it.
+    cycle: RequestCycle | None
+    waiting: list[RequestCycle] | None
+    # What the scopes of all its requests begin with.
+    scope_base: dict[str, Any]
+    # How much of bodies has come and was not taken by the application, and of empty lines between requests.
+    buffered: int
+    dropped: int
+
+    def next_request(self) -> None:
+        """The running request is done with."""
+
+    def refuse(self, refusal: RequestRefused, start: bytes = b"", unread: RequestCycle | None = None) -> None:
+        """Answer with an error and close, after the requests before have been answered.
+
+        `start` is how the message began, where the parser could make nothing of it; `unread` is the request, where
+        its head was read.
+        """
+
+    def pause_reading(self) -> None:
+        """Let the client wait: what it has sent is enough for now."""
+
+
+class MessageReader:
+    """Feeds the parser, and makes a `RequestCycle` of each head, for one connection."""
 
     __slots__ = (
-        "begun",
-        "between",
         "body_allowed",
         "body_bytes",
         "body_declared",
-        "buffered",
         "careful",
-        "client",
-        "cycle",
-        "endpoints",
-        "field_memo",
+        "conn",
         "forwarded",
         "head_bytes",
         "head_done",
         "headers",
         "held",
         "incoming",
+        "interrupted",
         "names",
         "noted",
         "origin",
         "overhead",
         "own",
         "parser",
-        "pumping",
-        "read_paused",
-        "refusal",
-        "refused",
         "repeated",
         "repeated_fields",
         "repeated_origin",
         "repeats",
-        "scope_base",
+        "runtime",
         "shared",
-        "trusted",
+        "state",
         "underscored",
         "url",
-        "waiting",
     )
 
-    client: tuple[str, int] | None
-    scope_base: dict[str, Any]
-
-    def __init__(self, runtime: Runtime, shared: Shared, endpoints: Endpoints | None = None) -> None:
-        super().__init__(runtime)
+    def __init__(self, conn: Row, runtime: Runtime, shared: Shared) -> None:
+        self.conn = conn
+        self.runtime = runtime
         self.shared = shared
-        self.parser: Any = None
-        # The ends of the connection as the PROXY protocol tells them; None: they are those of the socket.
-        self.endpoints = endpoints
-        # Whether the peer is a proxy that is believed, and the fields to be noted then besides our own.
-        self.trusted = False
-        self.noted = OWN_FIELDS
+        self.parser: Any = shared.make_parser(self)
         self.names = shared.names
-        self.field_memo = shared.field_memo
-
-        # Of the message that is being read; `begun` says that there is one, be it a single byte.
-        self.begun = False
-        self.url: bytes | None = None
-        self.headers: list[tuple[bytes, bytes]] = []
-        self.own: list[tuple[bytes, bytes]] = []
+        # The fields to be noted: our own, and those of proxies where the peer is one that is believed.
+        self.noted = OWN_FIELDS
         self.forwarded: list[Field] | None = None
+
+        self.state = START
+        # Of HELD: the bytes that are kept, and where it came from.
+        self.held: bytes | None = None
+        self.interrupted = START
+
+        # Of HEAD: what the parser has told of it, and the size of what was fed in vain.
+        self.url: bytes | None = None
+        self.headers: list[Field] = []
+        self.own: list[Field] = []
         self.origin: Origin | None = None
         self.underscored = False
         self.head_bytes = 0
-        self.head_done = False
         self.careful = False
-        self.incoming: RequestCycle | None = None
-        self.body_bytes = 0
-        self.overhead = 0
-        self.body_declared: int | None = None
-        self.body_allowed = 0
+        # Whether the piece that is fed had the end of a head in it.
+        self.head_done = False
 
-        # Whether the next read begins a message, and nothing keeps it from being parsed.
-        self.between = True
-        # Bytes that were read and are not parsed before the requests that wait are done.
-        self.held: bytes | None = None
-        self.buffered = 0
-        self.read_paused = False
+        # Of BODY: its request, and the size that was told, has come, and may come where none was told.
+        self.incoming: RequestCycle | None = None
+        self.body_declared: int | None = None
+        self.body_bytes = 0
+        self.body_allowed = 0
+        self.overhead = 0
+
         # The bytes of the fields of an earlier request, what they mean, and how often to remember others.
         self.repeated: bytes | None = None
-        self.repeated_fields: list[tuple[bytes, bytes]] = []
+        self.repeated_fields: list[Field] = []
         self.repeated_origin: Origin | None = None
         self.repeats = REPEATS
-        # Why nothing more is parsed, and which request it was.
-        self.refusal: RequestRefused | None = None
-        self.refused: RequestCycle | None = None
-
-        # The request whose turn it is, and those behind it.
-        self.cycle: RequestCycle | None = None
-        self.waiting: list[RequestCycle] | None = None
-        self.pumping = False
-
-    # Hooks of the running half ------------------------------------------------------------------------
-
-    def begin(self, cycle: RequestCycle) -> None:
-        """Start the application for a request."""
-        raise NotImplementedError
-
-    def pump(self) -> None:
-        """Start the request whose turn it is; when none is left, go on with what was held back meanwhile."""
-        raise NotImplementedError
-
-    def next_request(self) -> None:
-        """The running request is done with."""
-        raise NotImplementedError
-
-    def refuse(self, refusal: RequestRefused, start: bytes = b"") -> None:
-        """Answer with an error and close, after the requests before have been answered."""
-        raise NotImplementedError
-
-    # The peer ----------------------------------------------------------------------------------------
 
     def trust_peer(self) -> None:
         """The peer is a proxy whose word is taken for where the requests come from."""
-        self.trusted = True
         self.noted = self.shared.noted
         self.forwarded = []
 
-    # Reading -----------------------------------------------------------------------------------------
+    # What is being read ------------------------------------------------------------------------------
+    #
+    # The other three transitions are what the parser tells: on_message_begin, on_headers_complete and
+    # on_message_complete.
 
-    def data_received(self, data: bytes) -> None:
-        if len(data) > self.shared.fast_size or not self.between:
-            self.feed_slowly(data)
-            return
-        repeated = self.repeated
-        if repeated is None or not data.endswith(repeated) or not self._accept_repeated(data, len(repeated)):
-            self.head_done = False
-            rest = b""
-            try:
-                self.parser.feed_data(data)
-            except Exception as exc:  # noqa: BLE001 - parsers have errors of their own; all of them end here
-                rest = self._parser_stopped(exc, data)
-            if not self.head_done:
-                self._head_incomplete(data)
-            elif self.repeats:
-                self._remember(data)
-            if self.begun or self.waiting:
-                self.between = False
-            if rest:
-                self.feed_slowly(rest)
-        cycle = self.cycle
-        if cycle is not None and cycle.progress == WAITING:
-            if self.write_paused or self.pumping:
-                self.pump()
-            else:
-                self.begin(cycle)
+    def hold(self, data: bytes) -> None:
+        """Keep `data`, and what comes from now on."""
+        if self.state is HELD:
+            self.held = (self.held or b"") + data
+        else:
+            self.interrupted, self.state = self.state, HELD
+            self.held = data
 
-    def feed_slowly(self, data: bytes) -> None:
-        """Any read but that of one whole small request: feed it in pieces, stop when requests wait."""
-        if self.closing:
-            self.drop(data)
-        # An application that is started eagerly may answer before all of this was looked at.
-        self.between = False
+    def take_held(self) -> bytes:
+        """Go on reading; gives what was kept meanwhile, which is to be fed now."""
+        held, self.held = self.held or b"", None
+        self.state = self.interrupted
+        return held
+
+    def stop(self) -> None:
+        """Read nothing more."""
+        self.state = STOPPED
+        self.held = self.incoming = None
+
+    def end(self) -> None:
+        """The connection is over: let go of what knows it, which only the garbage collector would end."""
+        self.stop()
+        self.parser = None
+        del self.conn
+
+    # Feeding -----------------------------------------------------------------------------------------
+
+    def read(self, data: bytes) -> bytes:
+        """Parse a read that most likely is one small request, in START; gives what is to be fed once more."""
+        self.head_done = False
+        rest = b""
+        try:
+            self.parser.feed_data(data)
+        except Exception as exc:  # noqa: BLE001 - parsers have errors of their own; all of them end here
+            rest = self._parser_stopped(exc, data)
+        if not self.head_done:
+            self._head_incomplete(data)
+        elif self.repeats:
+            self._remember(data)
+        return rest
+
+    def feed(self, data: bytes) -> None:
+        """Parse any other read, in pieces; stop when requests wait, and hold what is left."""
+        conn = self.conn
         view = memoryview(data)
         at, end = 0, len(data)
-        while at < end and not self.stopped:
-            if self.held is not None or (self.incoming is None and self.waiting):
-                self.held = (self.held or b"") + bytes(view[at:])
-                self.pause_reading()
-                break
+        while at < end:
+            state = self.state
+            if state is STOPPED:
+                return
+            if state is HELD or (state is not BODY and conn.waiting):
+                self.hold(bytes(view[at:]))
+                conn.pause_reading()
+                return
             at += self._feed(view[at : at + self._slice_size()])
-        self.pump()
-        self.settle()
-
-    @property
-    def stopped(self) -> bool:
-        """Whether nothing more is parsed on this connection."""
-        return self.closing or self.refusal is not None
-
-    def settle(self) -> None:
-        """See whether the next read begins a message, and may be parsed at once."""
-        self.between = not self.begun and self.held is None and not self.waiting and not self.stopped
 
     def _slice_size(self) -> int:
         """How much may be fed at once: all of a body whose length is known, little where heads may follow."""
-        if self.incoming is None:
+        if self.state is not BODY:
             return HEAD_SLICE
         if self.body_declared is None:
             return BODY_SLICE
@@ -269,17 +285,16 @@ class Input(Output):
 
     def _head_incomplete(self, piece: bytes | memoryview) -> None:
         """`piece` was fed without the end of a head in it: a head must not grow, nor last, without bound."""
-        if self.refusal is not None or self.closing:
+        if self.state is STOPPED:
             return
-        runtime = self.runtime
+        runtime, conn = self.runtime, self.conn
         if self.url is None and self.head_bytes == 0 and not bytes(piece).strip(b"\r\n"):
-            self.dropped += len(piece)
-            if self.dropped > EMPTY_LINES_LIMIT:
-                self.refuse(RequestRefused(400, "too many empty lines before the request"))
+            conn.dropped += len(piece)
+            if conn.dropped > EMPTY_LINES_LIMIT:
+                conn.refuse(RequestRefused(400, "too many empty lines before the request"))
             return
-        self.between = False
-        if self.head_bytes == 0 and self.cycle is None and runtime.request_head_ticks:
-            self.deadline = runtime.tick + runtime.request_head_ticks
+        if self.head_bytes == 0 and conn.cycle is None and runtime.request_head_ticks:
+            conn.deadline = runtime.tick + runtime.request_head_ticks
         self.head_bytes += len(piece)
         lines = getattr(self.parser, "partial_head", None)
         try:
@@ -288,7 +303,7 @@ class Input(Output):
             else:
                 check_partial_lines(runtime.config, lines)
         except RequestRefused as exc:
-            self.refuse(exc)
+            conn.refuse(exc)
 
     def _check_chunk_overhead(self, size: int) -> None:
         """Bound what a chunked body may take on the wire beyond its content: extensions, zeros, trailers."""
@@ -297,7 +312,7 @@ class Input(Output):
             self.overhead = max(0, self.overhead + size - self.body_bytes * CHUNK_OVERHEAD_RATIO)
             self.body_bytes = 0
             if self.overhead > CHUNK_OVERHEAD_LIMIT:
-                self.refuse(RequestRefused(400, "chunk extensions or trailers are too long"))
+                self.conn.refuse(RequestRefused(400, "chunk extensions or trailers are too long"))
 
     def _parser_stopped(self, exc: Exception, data: bytes | memoryview) -> bytes:
         """The parser won't go on: the request is refused, or it asks for another protocol.
@@ -306,27 +321,27 @@ class Input(Output):
         """
         # h11's errors are held by their own tracebacks, in which this connection is too.
         exc.__traceback__ = None
-        if self.stopped:
+        if self.state is STOPPED:
             # The callbacks found the reason first.
             return b""
+        conn = self.conn
         if type(exc).__name__ == "HttpParserUpgrade":
             rest = bytes(data[exc.args[0] :])
             if self._upgrade(rest):
                 return b""
             self._decline_upgrade()
             return rest
-        last = self.waiting[-1] if self.waiting else self.cycle
+        last = conn.waiting[-1] if conn.waiting else conn.cycle
         if isinstance(exc, RequestRefused):
-            self.refuse(exc)
-        elif self.incoming is None and last is not None and last.complete and not last.persistent:
+            conn.refuse(exc)
+        elif self.state is not BODY and last is not None and last.complete and not last.persistent:
             # Bytes after the last request of a connection are not looked at (RFC 9112, 9.6).
-            self.refusal = INPUT_ENDED
-            self.between = False
+            self.stop()
         else:
             if exc.__context__ is not None:
                 self.runtime.log.error("Error in a callback of the HTTP parser", exc_info=exc.__context__)
             start = bytes(data[:4096]) if self.url is None and self.head_bytes == 0 and not self.head_done else b""
-            self.refuse(explain(exc, start), start)
+            conn.refuse(explain(exc, start), start)
         return b""
 
     def _upgrade(self, rest: bytes) -> bool:
@@ -335,20 +350,20 @@ class Input(Output):
         What comes behind the request is held. It is the other protocol's if the request is granted, and
         HTTP's if not.
         """
-        cycle = self.waiting[-1] if self.waiting else self.cycle
+        conn = self.conn
+        cycle = conn.waiting[-1] if conn.waiting else conn.cycle
         upgraded = self.shared.upgrade(cycle) if cycle is not None else None
         if upgraded is None:
             return False
-        if self.waiting:
-            self.waiting[-1] = upgraded
+        if conn.waiting:
+            conn.waiting[-1] = upgraded
         else:
-            self.cycle = upgraded
+            conn.cycle = upgraded
         if self.body_declared != 0:
             # Its body comes before, and is HTTP/1.1's.
             return False
         self.parser = self.shared.make_parser(self)
-        self.held = rest
-        self.between = False
+        self.hold(rest)
         return True
 
     def _decline_upgrade(self) -> None:
@@ -357,7 +372,8 @@ class Input(Output):
         llhttp stops at the end of such a head. A body that follows is left to a new parser, which is told how
         it is delimited by a head made for the purpose.
         """
-        cycle = self.waiting[-1] if self.waiting else self.cycle
+        conn = self.conn
+        cycle = conn.waiting[-1] if conn.waiting else conn.cycle
         make_parser = self.shared.make_parser
         if cycle is None or self.body_declared == 0:
             self.parser = make_parser(self)
@@ -369,6 +385,7 @@ class Input(Output):
         self.parser.feed_data(b"POST / HTTP/1.1\r\nHost: x\r\n" + framing + b"\r\n\r\n")
         cycle.complete = False
         self.incoming = cycle
+        self.state = BODY
 
     # Repeated heads ----------------------------------------------------------------------------------
     #
@@ -376,26 +393,24 @@ class Input(Output):
     # exactly the bytes that the parser has taken as fields before, on this connection, and what is before them
     # is a plain request line, the parser would say the same again: the fields are taken from the last time.
 
-    def _accept_repeated(self, data: bytes, size: int) -> bool:
+    def take_repeated(self, data: bytes, size: int) -> bool:
         """Take a request whose last `size` bytes are the fields of an earlier one; False: it is for the parser."""
         line = _match_request_line(data, 0, len(data) - size)
         if line is None:
             return False
         method, url = line.groups()
-        runtime = self.runtime
-        scope = self.scope_base.copy()
-        cycle = RequestCycle(self, runtime, scope, True)  # type: ignore[arg-type]  # Http1Protocol is the one Input
+        conn = self.conn
+        cycle = RequestCycle(conn, self.runtime, conn.scope_base.copy(), True)
         cycle.complete = True
         self._accept(cycle, METHODS[method], url, self.repeated_fields.copy(), self.repeated_origin)
-        if self.waiting:
-            self.between = False
         return True
 
     def _remember(self, data: bytes) -> None:
         """Keep the fields of a request that came alone in one read and has no body."""
         self.repeats -= 1
         self.repeated = None
-        cycle = self.cycle
+        conn = self.conn
+        cycle = conn.cycle
         start, end = data.find(b"\r\n") + 2, data.find(b"\r\n\r\n") + 4
         if (
             end == len(data)
@@ -403,7 +418,7 @@ class Input(Output):
             and cycle.complete
             and cycle.persistent
             and self.body_declared == 0
-            and not self.waiting
+            and not conn.waiting
             and _match_request_line(data, 0, start) is not None
             # The parser is to see each wish for another protocol.
             and all(name != b"upgrade" for name, _ in cycle.scope["headers"])
@@ -412,18 +427,17 @@ class Input(Output):
             self.repeated_fields = cycle.scope["headers"].copy()
             self.repeated_origin = self.origin
 
-    def on_tick(self, tick: int) -> None:
-        """Look at the deadline; an idle connection holds no more than it must."""
-        if self.repeated is not None and self.cycle is None:
-            self.repeated = None
-            self.repeated_fields = []
-            self.repeats += 1
-        super().on_tick(tick)
+    def forget_repeated(self) -> None:
+        """An idle connection holds no more than it must."""
+        self.repeated = None
+        self.repeated_fields = []
+        self.repeats += 1
 
     # Parser callbacks --------------------------------------------------------------------------------
 
     def on_message_begin(self) -> None:
-        self.begun = True
+        if self.state is START:
+            self.state = HEAD
 
     def on_url(self, url: bytes) -> None:
         self.url = url if self.url is None else self.url + url
@@ -459,16 +473,16 @@ class Input(Output):
         return lowered
 
     def on_headers_complete(self) -> None:
-        if self.refusal is not None or self.closing:
+        if self.state is STOPPED:
             return
-        runtime, parser, own = self.runtime, self.parser, self.own
+        runtime, conn, parser, own = self.runtime, self.conn, self.parser, self.own
         headers, self.headers = self.headers, []
         url, self.url = self.url or b"", None
         self.head_done = True
         self.head_bytes = 0
         self.body_declared = 0
-        scope = self.scope_base.copy()
-        cycle = RequestCycle(self, runtime, scope, parser.should_keep_alive())  # type: ignore[arg-type]  # Http1Protocol is the one Input
+        scope = conn.scope_base.copy()
+        cycle = RequestCycle(conn, runtime, scope, parser.should_keep_alive())
         raw_method = parser.get_method()
         try:
             method = METHODS.get(raw_method) or unconventional_method(runtime.config, raw_method)
@@ -504,14 +518,14 @@ class Input(Output):
             check_target(url)
             if self.underscored:
                 self.underscored = False
-                headers = self.shared.proxies.screen(headers, self.trusted)
-            if self.trusted:
+                headers = self.shared.proxies.screen(headers, conn.trusted)
+            if self.forwarded is not None:
                 self.origin = self._read_forwarded(self.forwarded) if self.forwarded else None
         except RequestRefused as exc:
-            self.refused = fill_refused(cycle, raw_method, url, headers)
-            self.refuse(exc)
+            conn.refuse(exc, unread=fill_refused(cycle, raw_method, url, headers))
             return
         self.incoming = cycle
+        self.state = BODY
         self._accept(cycle, method, url, headers, self.origin)
 
     def _read_forwarded(self, forwarded: list[Field]) -> Origin:
@@ -522,22 +536,22 @@ class Input(Output):
         return proxies.origins.get(fields) or proxies.read(fields)
 
     def _accept(
-        self, cycle: RequestCycle, method: str, url: bytes, headers: list[tuple[bytes, bytes]], origin: Origin | None
+        self, cycle: RequestCycle, method: str, url: bytes, headers: list[Field], origin: Origin | None
     ) -> None:
         """Fill the scope of a request whose head is good, and put it in the row."""
-        runtime, scope = self.runtime, cycle.scope
+        runtime, conn, scope = self.runtime, self.conn, cycle.scope
         cycle.target = url
         scope["method"] = method
         scope["headers"] = headers
-        scope["client"] = self.client
+        scope["client"] = conn.client
         scope["state"] = runtime.state.copy()
         runtime.scopes.locate(scope, url, origin)
-        if self.cycle is None:
-            self.cycle = cycle
-        elif self.waiting is None:
-            self.waiting = [cycle]
+        if conn.cycle is None:
+            conn.cycle = cycle
+        elif conn.waiting is None:
+            conn.waiting = [cycle]
         else:
-            self.waiting.append(cycle)
+            conn.waiting.append(cycle)
 
     def on_body(self, body: bytes) -> None:
         cycle = self.incoming
@@ -547,16 +561,17 @@ class Input(Output):
         self.body_bytes += size
         if cycle.stage == DONE or cycle.gone:
             return
+        conn = self.conn
         if self.body_declared is None:
             self.body_allowed -= size
             if self.body_allowed < 0:
-                self.refuse(body_too_long(self.runtime.config))
+                conn.refuse(body_too_long(self.runtime.config))
                 return
         cycle.expect_continue = False
         cycle.chunks.append(body)
-        self.buffered += size
-        if self.buffered > BODY_HIGH_WATER:
-            self.pause_reading()
+        conn.buffered += size
+        if conn.buffered > BODY_HIGH_WATER:
+            conn.pause_reading()
         if cycle.waiters is not None:
             cycle.wake()
 
@@ -565,7 +580,7 @@ class Input(Output):
         if cycle is None:
             return
         self.incoming = None
-        self.begun = False
+        self.state = START
         if self.headers:
             # Trailers: read, checked by the parser, and never mixed into the headers (RFC 9110, 6.5.1).
             if any(name == b"connection" for name, _ in self.headers):
@@ -578,24 +593,7 @@ class Input(Output):
         cycle.complete = True
         if cycle.waiters is not None:
             cycle.wake()
-        if cycle.stage == DONE and cycle is self.cycle:
+        conn = self.conn
+        if cycle.stage == DONE and cycle is conn.cycle:
             # The rest of a body that the application did not want has been read and dropped.
-            self.next_request()
-
-    # Flow control of reading -------------------------------------------------------------------------
-
-    def body_taken(self, cycle: RequestCycle, size: int) -> None:
-        """The application has taken `size` bytes of a body."""
-        self.buffered -= size
-        if self.read_paused and self.buffered <= BODY_HIGH_WATER and self.held is None:
-            self.resume_reading()
-
-    def pause_reading(self) -> None:
-        if not self.read_paused and not self.closing:
-            self.read_paused = True
-            self.transport.pause_reading()
-
-    def resume_reading(self) -> None:
-        if self.read_paused:
-            self.read_paused = False
-            self.transport.resume_reading()
+            conn.next_request()
