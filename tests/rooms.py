@@ -19,14 +19,14 @@ __all__ = ["LEVELS", "LEVEL_OF", "STARTS", "above", "pytest_configure"]
 
 # A room may import from those below it; beside that, a command may import what it starts.
 LEVELS: list[set[str]] = [
-    {"__main__", "cli", "master", "worker"},
+    {"__main__", "_workers", "cli", "master", "worker"},
     {"server"},
     {"switching"},
     {"http1", "http2", "websocket", "interfaces"},
     {"proxies", "tls", "logs"},
     {"core"},
 ]
-STARTS = {("__main__", "cli"), ("cli", "master")}
+STARTS = {("__main__", "cli"), ("cli", "master"), ("_workers", "worker")}
 LEVEL_OF = {room: level for level, rooms in enumerate(LEVELS) for room in rooms}
 
 

@@ -8,21 +8,22 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from uvicorn_worker.core.config import Config
-from uvicorn_worker.core.errors import AppLoadError, ConfigError, LifespanError, UvicornWorkerError
+from uvicorn_worker.core.errors import AppLoadError, BindError, ConfigError, LifespanError, UvicornWorkerError
 
 if TYPE_CHECKING:
-    from uvicorn_worker.server import Server
+    from uvicorn_worker.server import Config, Server, ServerState
     from uvicorn_worker.worker import UvicornH2CWorker, UvicornH11Worker, UvicornWorker
 
 __version__ = "1.0.0"
 
 __all__ = [
     "AppLoadError",
+    "BindError",
     "Config",
     "ConfigError",
     "LifespanError",
     "Server",
+    "ServerState",
     "UvicornH2CWorker",
     "UvicornH11Worker",
     "UvicornWorker",
@@ -31,10 +32,10 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name == "Server":
-        from uvicorn_worker.server import Server
+    if name in ("Config", "Server", "ServerState"):
+        from uvicorn_worker import server
 
-        return Server
+        return getattr(server, name)
     if name in ("UvicornWorker", "UvicornH11Worker", "UvicornH2CWorker"):
         from uvicorn_worker import worker
 

@@ -9,8 +9,7 @@ from typing import Any
 
 import pytest
 
-from uvicorn_worker import Config
-from uvicorn_worker.core.config import RULES, is_given, shown
+from uvicorn_worker.core.config import RULES, Config, is_given, shown
 from uvicorn_worker.core.errors import ConfigError, UvicornWorkerError
 
 

@@ -20,7 +20,7 @@ async def serving(app: ASGIApp, sock: socket.socket, *more: socket.socket, **opt
     """A server that has started; it is stopped at the end."""
     options = {"timeout_graceful_shutdown": 0.3, "timeout_drain_idle": 0, **options}
     server = Server(Config(app=app, **options))
-    await server.startup(app, [sock, *more])
+    await server.startup([sock, *more])
     try:
         yield server
     finally:

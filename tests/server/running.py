@@ -44,8 +44,7 @@ class Running:
         self.task: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Running:
-        app: Any = self.server.config.app
-        await self.server.startup(app, [self.sock])
+        await self.server.startup([self.sock])
         self.task = asyncio.ensure_future(self._serve())
         return self
 

@@ -38,7 +38,7 @@ class TestAtOnce:
 
         run(main())
         assert isinstance(recorder.raised[0], asyncio.CancelledError)
-        assert app.events == ["startup"]
+        assert app.events == ["startup", "shutdown"]
 
     def test_it_ends_a_graceful_stop(self, run: Run) -> None:
         recorder = Recorder(hanging)
@@ -152,9 +152,20 @@ class TestDuringStartup:
 
 class TestSignals:
     def serve(self, run: Run, app: ASGIApp, *signals: int, when: Callable[[], object] | None = None) -> Server:
-        """Serve, and send signals to this process once `when` is true, one after another."""
-        before = [signal.getsignal(sig) for sig in (signal.SIGINT, signal.SIGTERM)]
+        """Serve, and send signals to this process once `when` is true, each comes again afterwards."""
+        self.again: list[int] = []
 
+        def heard(number: int, frame: object) -> None:
+            self.again.append(number)
+
+        before = {sig: signal.signal(sig, heard) for sig in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            return self.serve_with(run, app, signals, when)
+        finally:
+            for sig, handler in before.items():
+                assert signal.signal(sig, handler) is heard
+
+    def serve_with(self, run: Run, app: ASGIApp, signals: tuple[int, ...], when: Callable[[], object] | None) -> Server:
         async def main() -> Server:
             sock = listen()
             server = Server(Config(app=app, timeout_graceful_shutdown=5, timeout_drain_idle=0))
@@ -172,7 +183,7 @@ class TestSignals:
             return server
 
         server: Server = run(main())
-        assert [signal.getsignal(sig) for sig in (signal.SIGINT, signal.SIGTERM)] == before
+        assert self.again == list(reversed(signals))
         return server
 
     @pytest.mark.parametrize("sig", [signal.SIGTERM, signal.SIGINT])
@@ -193,7 +204,7 @@ class TestSignals:
         async def main() -> None:
             sock = listen()
             with pytest.raises(ZeroDivisionError):
-                await Server(Config(app=lambda: 1 // 0, factory=True)).serve([sock])  # type: ignore[arg-type,misc]
+                await Server(Config(app=lambda: 1 // 0, factory=True)).serve([sock])
             sock.close()
 
         run(main())
@@ -227,20 +238,22 @@ class TestSignals:
         assert server.should_exit is True
 
 
-def test_the_unix_socket_is_left_to_its_owner(run: Run, tmp_path: Path) -> None:
+def test_the_path_of_a_unix_socket_is_left_to_its_owner(run: Run, tmp_path: Path) -> None:
     path = tmp_path / "app.sock"
 
     async def main() -> None:
         sock = listen(path)
         for _ in range(2):
             server = Server(Config(app=App(), timeout_drain_idle=0))
-            task = asyncio.ensure_future(server.serve([sock]))
+            given = sock.dup()
+            task = asyncio.ensure_future(server.serve([given]))
             await until(lambda: server.started)  # noqa: B023  # it is awaited at once
             peer = await Peer.connect(sock)
             assert (await peer.ask(get())).status == 200
             await peer.close()
             server.should_exit = True
             await task
+            assert given.fileno() == -1
             assert path.exists()
         assert sock.fileno() >= 0
         sock.close()

@@ -76,7 +76,7 @@ class TestApp:
 
     def test_a_factory_is_called(self) -> None:
         assert load_app(Config(app="example:factory", factory=True)).__doc__ == "An application."
-        assert load_app(Config(app=lambda: app, factory=True)) is app  # type: ignore[arg-type,misc]
+        assert load_app(Config(app=lambda: app, factory=True)) is app
 
     @pytest.mark.parametrize(
         ("name", "message"),

@@ -7,7 +7,9 @@ import socket
 import struct
 import sys
 from array import array
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,6 +20,7 @@ from tests.sockets import Peer, Run
 from uvicorn_worker import Config, Server
 from uvicorn_worker.core.asgi import Receive, Scope, Send
 from uvicorn_worker.server import acceptor, reuse_port
+from uvicorn_worker.server.surroundings import Surroundings
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the queues are those of Linux")
 
@@ -37,9 +40,20 @@ def deafen(sock: socket.socket) -> None:
     sock.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, struct.pack("HL", 1, drop.buffer_info()[0]))
 
 
+class ReusedPort(Surroundings):
+    """Those of a worker with reuse_port: sockets of its own, beside those of the master."""
+
+    def __init__(self, *shared: socket.socket) -> None:
+        self.shared = list(shared)
+
+    def divide(self, sockets: Sequence[Any]) -> tuple[list[Any], list[Any]]:
+        return self.shared, list(sockets)
+
+
 async def started(sock: socket.socket, app: App) -> Server:
     server = Server(Config(app=app, timeout_drain_idle=0.2))
-    await server.startup(app, [], own=[sock])
+    server.surroundings = ReusedPort()
+    await server.startup([sock])
     return server
 
 
@@ -98,8 +112,9 @@ def test_while_one_leaves_the_first_of_the_group_gets_what_comes(run: Run, monke
         address = kept.getsockname()
         leaving, staying = member(address[1]), member(address[1])
         first, second = Server(Config(app=hello, lifespan="off")), Server(Config(app=hello, lifespan="off"))
-        await first.startup(hello, [kept], own=[leaving])
-        await second.startup(hello, [kept], own=[staying])
+        first.surroundings, second.surroundings = ReusedPort(kept), ReusedPort(kept)
+        await first.startup([leaving])
+        await second.startup([staying])
         leaving.close()
         first.should_exit = True
         stopping = asyncio.ensure_future(first.shutdown())

@@ -15,7 +15,7 @@ from gunicorn.config import AccessLogFormat
 
 from tests.http1.apps import hello
 from tests.worker.cycles import settings
-from uvicorn_worker import Config
+from uvicorn_worker.core.config import Config
 from uvicorn_worker.core.errors import ConfigError
 from uvicorn_worker.worker.settings import (
     HONOURED,

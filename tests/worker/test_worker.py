@@ -16,6 +16,7 @@ from tests.http1.apps import hello
 from tests.worker.cycles import settings
 from uvicorn_worker import UvicornH11Worker, UvicornWorker
 from uvicorn_worker.core.errors import ConfigError
+from uvicorn_worker.worker.base import BaseWorker
 from uvicorn_worker.worker.failure_token import FailureToken
 from uvicorn_worker.worker.settings import config_from_settings
 
@@ -123,7 +124,7 @@ class TestSetup:
 
     @pytest.fixture(autouse=True)
     def first_time(self, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-        monkeypatch.setattr(UvicornWorker, "_was_set_up", False)
+        monkeypatch.setattr(BaseWorker, "_was_set_up", False)
         monkeypatch.delenv("SETUP_ONE", raising=False)
         yield
         UvicornWorker.setup()

@@ -3,6 +3,7 @@
 UvicornWorkerError
 ├── ConfigError          the operator's: an option is unknown, of the wrong type or out of range
 ├── AppLoadError         the operator's: the application can't be imported
+├── BindError            the operator's: an address can't be listened on; also an OSError
 ├── LifespanError        the application's: its startup failed, the server must not serve
 ├── RequestRefused       the client's: carries the status that is answered before the close
 ├── ApplicationError     the application's: a message that ASGI does not allow here; answered with 500
@@ -18,6 +19,7 @@ import signal
 __all__ = [
     "AppLoadError",
     "ApplicationError",
+    "BindError",
     "ClientDisconnected",
     "ConfigError",
     "LifespanError",
@@ -42,6 +44,10 @@ class ConfigError(UvicornWorkerError, ValueError):
 
 class AppLoadError(UvicornWorkerError):
     """The application named in `Config.app` can't be imported."""
+
+
+class BindError(UvicornWorkerError, OSError):
+    """The server can't listen where it was told to; the message is one line that says what to do."""
 
 
 class LifespanError(UvicornWorkerError):

@@ -1,5 +1,7 @@
-"""Takes sockets, a Config and an application; knows neither Gunicorn nor any wire format."""
+"""Takes a Config with an application, and sockets; knows neither Gunicorn nor any wire format."""
 
+from uvicorn_worker.server.config import Config
 from uvicorn_worker.server.server import Server
+from uvicorn_worker.server.state import ServerState
 
-__all__ = ["Server"]
+__all__ = ["Config", "Server", "ServerState"]

@@ -40,6 +40,8 @@ class Lifespan:
         self._started = asyncio.Event()
         self._stopped = asyncio.Event()
         self._received = False
+        self._asked_to_stop = False
+        self._abandoned = False
         self._failure: LifespanError | None = None
         self._task: asyncio.Task[None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -73,8 +75,11 @@ class Lifespan:
         if task is None or task.done():
             return
         bounds = [bound for bound in (timeout, self._shutdown_timeout) if bound is not None]
-        self._log.log(self._shutdown_level, "Waiting for application shutdown.")
-        self._events.put_nowait({"type": "lifespan.shutdown"})
+        if not self._asked_to_stop:
+            # A second time where the first one was cancelled.
+            self._asked_to_stop = True
+            self._log.log(self._shutdown_level, "Waiting for application shutdown.")
+            self._events.put_nowait({"type": "lifespan.shutdown"})
         try:
             await asyncio.wait_for(self._stopped.wait(), min(bounds, default=None))
         except asyncio.TimeoutError:
@@ -85,6 +90,10 @@ class Lifespan:
             # What comes after shutdown.complete is the application's own clean-up: let it end by itself.
             await asyncio.wait([task], timeout=1.0)
         await self._cancel()
+
+    def abandon(self) -> None:
+        """The process is ended, and the application with it: how it takes that is nobody's concern."""
+        self._abandoned = True
 
     async def _cancel(self) -> None:
         task = self._task
@@ -124,7 +133,7 @@ class Lifespan:
         return bool(task.cancelling())
 
     def _raised(self, exc: BaseException) -> None:
-        if self._failure is not None:
+        if self._failure is not None or self._abandoned:
             # It said startup.failed (or shutdown.failed) and then raised, as Starlette does: it is known already.
             self._log.debug("The lifespan raised after it had failed", exc_info=exc)
         elif self._stopped.is_set():
@@ -164,7 +173,8 @@ class Lifespan:
             self._stopped.set()
         elif kind == "lifespan.shutdown.failed" and not starting and not self._stopped.is_set():
             self._failure = _failed("shutdown", message)
-            self._log.error("%s", self._failure)
+            if not self._abandoned:
+                self._log.error("%s", self._failure)
             self._stopped.set()
         else:
             expected = "lifespan.startup.complete or .failed" if starting else "lifespan.shutdown.complete or .failed"

@@ -1,12 +1,14 @@
 """`Server`: start, serve, drain, stop.
 
-    startup()          lifespan startup, then the listening sockets are read from
+    startup()          sockets are bound, lifespan startup, then the listening sockets are read from
       │
     wait_for_exit()    until should_exit: a signal, the limit of requests, or the caller's word
       │
     shutdown()         drain ─► lifespan shutdown; `force_exit` leaves out all of it but the cutting
 
-The stop has one deadline, `timeout_graceful_shutdown` after it was asked for; drain.py keeps it.
+The stop has one deadline, `timeout_graceful_shutdown` after it was asked for; drain.py keeps it. What is started is
+ended in every case: a start that fails on its way, and a `serve()` that is cancelled, run the lifespan shutdown and
+close what they have opened.
 """
 
 from __future__ import annotations
@@ -22,21 +24,23 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from types import FrameType
+from types import FrameType, TracebackType
+from typing import Any
 
-from uvicorn_worker.core.asgi import ASGIApp
 from uvicorn_worker.core.clock import Ticker
 from uvicorn_worker.core.config import Config
-from uvicorn_worker.core.errors import ConfigError, LifespanError
-from uvicorn_worker.core.runtime import AccessHook, Runtime
-from uvicorn_worker.logs.access_log import standalone_access
-from uvicorn_worker.logs.levels import log_messages, set_levels
-from uvicorn_worker.logs.log_config import apply_log_config
+from uvicorn_worker.core.errors import BindError, ConfigError, LifespanError
+from uvicorn_worker.core.runtime import Runtime
+from uvicorn_worker.logs.levels import log_messages
 from uvicorn_worker.server.acceptor import Acceptor
+from uvicorn_worker.server.binding import Bound, bind, url_of
 from uvicorn_worker.server.drain import Drain, Schedule
 from uvicorn_worker.server.lifespan import Lifespan
-from uvicorn_worker.server.loading import load_app
+from uvicorn_worker.server.loading import loop_factory
 from uvicorn_worker.server.memory import HeapTrim, MemoryWatch
+from uvicorn_worker.server.running import run_in
+from uvicorn_worker.server.state import Listening, ServerState
+from uvicorn_worker.server.surroundings import Surroundings
 from uvicorn_worker.switching.dispatch import alpn_protocols, check_protocols, protocol_factory
 from uvicorn_worker.tls.contexts import TlsContexts, tls_is_on
 from uvicorn_worker.tls.extension import tls_extension
@@ -47,21 +51,33 @@ __all__ = ["Server"]
 _LEAST_SECONDS = 0.1
 # How long one that was given up may take to end.
 _CANCEL_SECONDS = 0.5
+# And what it has at most in a quick stop.
+_QUICK_SECONDS = 2.0
 
 
 class Server:
-    """Serves one application on sockets that the caller has bound.
+    """Serves one application, on sockets of its own or on such that the caller has bound.
 
-    `await Server(Config(app=app)).serve(sockets=[...])` does all of it. Setting `should_exit` ends it
-    gracefully, `force_exit` at once.
+        Server(Config(app)).run()                           this thread serves, in an event loop of its own
+        await Server(Config(app)).serve(sockets=[...])      within a running loop; SIGINT and SIGTERM are taken
+        async with Server(Config(app)) as server: ...       no signal is taken; the end of the block stops it
+
+    Setting `should_exit` ends it gracefully, `force_exit` at once.
     """
 
     def __init__(self, config: Config) -> None:
         self.config = config
+        self.surroundings: Surroundings = getattr(config, "surroundings", None) or Surroundings()
+        """What the server asks for its application, and tells of its start and end."""
+        self.server_state = ServerState()
+        self.servers: list[Listening] = []
+        """What is listened on, once the server has started."""
         self.log = logging.getLogger("uvicorn.error")
         # At which levels it is said that the lifespan's startup and shutdown have begun and ended well.
         self.startup_level = self.shutdown_level = logging.INFO
         self.started = False
+        self.cancelled = False
+        """Whether `serve()` was cancelled."""
         self.exit_by = math.inf
         """When the process is to be gone, as `time.monotonic()`; known from the beginning of `shutdown()` on."""
         self.holds_exit: Callable[[], bool] | None = None
@@ -80,6 +96,9 @@ class Server:
         self._only_own = False
         self._retired = False
         self._lifetime: asyncio.TimerHandle | None = None
+        self._bound: Bound | None = None
+        self.captured: list[int] = []
+        """The signals that came while the server has handled them."""
         self._memory: MemoryWatch | None = None
         self._tls: TlsContexts | None = None
         self._ticker: Ticker | None = None
@@ -87,6 +106,7 @@ class Server:
         # When the end was asked for, and whether by a signal.
         self._exit_time = 0.0
         self._signalled = False
+        self.surroundings.made(self)
 
     # What others may ask for -------------------------------------------------------------------------
 
@@ -121,6 +141,7 @@ class Server:
 
         Libraries find the server by this being a bound method of an object with `should_exit`.
         """
+        self.captured.append(sig)
         if self.should_exit and sig == signal.SIGINT:
             self.force_exit = True
         elif self.should_exit or self.holds_exit is None or not self.holds_exit():
@@ -134,58 +155,106 @@ class Server:
 
     # All of it ---------------------------------------------------------------------------------------
 
-    async def serve(self, sockets: Sequence[socket.socket] | None = None) -> None:
-        """Serve on bound stream sockets until `should_exit`; SIGINT and SIGTERM are handled meanwhile.
+    def run(self, sockets: Sequence[Any] | None = None) -> None:
+        """Serve in an event loop of its own, which `Config.loop` names, until the end; see `serve()`."""
+        run_in(loop_factory(self.config), self.serve(sockets))
 
-        Raises `ConfigError` when the TLS options can't be used, `AppLoadError` for a name that leads to no application,
-        `LifespanError` when the application's startup fails, and what its import raises.
+    async def serve(self, sockets: Sequence[Any] | None = None) -> None:
+        """Serve until `should_exit`, on `sockets` or on what the configuration says.
+
+        In the main thread SIGINT and SIGTERM are handled meanwhile. Afterwards they are as they were, and one that
+        came is raised again: who has started this server ends by it, as it would have without. `sockets` are bound
+        stream sockets, or such as Gunicorn has; they are closed when the server stops.
+
+        Raises `ConfigError` when the options can't be used, `BindError` when the address can't, `AppLoadError` for a
+        name that leads to no application, `LifespanError` when its startup fails, and what its import raises.
+        Cancelled, it stops at once.
         """
-        if not sockets:
-            raise ConfigError("Server.serve: sockets must be a list of one bound socket or more")
-        apply_log_config(self.config.log_config, self.config.use_colors)
-        set_levels(self.config)
-        with self._signals():
-            try:
-                await self.startup(load_app(self.config), sockets)
-            except LifespanError as exc:
-                self.log.error("The application can't be started: %s", exc, exc_info=exc.__cause__)
-                raise
+        self.surroundings.set_up_logging(self.config)
+        with self.capture_signals():
+            await self._serve(sockets)
+
+    async def _serve(self, sockets: Sequence[Any] | None) -> None:
+        try:
+            await self.startup(sockets)
             await self.wait_for_exit()
-            await self.shutdown()
+            await self.shutdown(sockets)
+        except asyncio.CancelledError:
+            self.cancelled = True
+            self.force_exit = True
+            await self.shutdown(sockets)
+            raise
+
+    async def __aenter__(self) -> Server:
+        self.surroundings.set_up_logging(self.config)
+        await self.startup()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
+    ) -> None:
+        if exc is not None and not isinstance(exc, Exception):
+            # The block was cancelled, or the process is to end.
+            self.force_exit = True
+        self.should_exit = True
+        await self.shutdown()
 
     @contextlib.contextmanager
-    def _signals(self) -> Iterator[None]:
+    def capture_signals(self) -> Iterator[None]:
+        """Handle SIGINT and SIGTERM, where this is the main thread; those that came are raised again at the end."""
         if threading.current_thread() is not threading.main_thread():
             yield
             return
-        before = {sig: signal.signal(sig, self.handle_exit) for sig in (signal.SIGINT, signal.SIGTERM)}
+        self.captured = []
+        handlers = self.surroundings.signal_handlers(self)
+        before = {sig: signal.signal(sig, handler) for sig, handler in handlers.items()}
         try:
             yield
         finally:
             for sig, handler in before.items():
-                signal.signal(sig, handler)
+                # None: it was not set from Python, and can't be set again.
+                signal.signal(sig, signal.SIG_DFL if handler is None else handler)
+        for number in reversed(self.captured):
+            self.surroundings.raise_again(number)
 
     # Start -------------------------------------------------------------------------------------------
 
-    async def startup(
-        self,
-        app: ASGIApp,
-        sockets: Sequence[socket.socket],
-        *,
-        access: Callable[[], AccessHook | None] | None = None,
-        own: Sequence[socket.socket] = (),
-    ) -> None:
-        """Run the lifespan startup, then begin to accept; raises `ConfigError` and `LifespanError`.
+    async def startup(self, sockets: Sequence[Any] | None = None) -> None:
+        """Bind, run the lifespan startup, then begin to accept.
 
-        `access` is asked for what is called for each response, once the application has started: applications
-        change loggers. `own` are listening sockets, too, which no other process has (SO_REUSEPORT): what is in their
-        queues would be lost with them.
+        Raises `ConfigError`, `BindError`, `LifespanError` and what the application's import raises; then what was
+        begun is ended again. `started` stays False where an exit is asked for meanwhile.
         """
-        config = self.config
-        loop = self._loop = asyncio.get_running_loop()
+        if sockets is not None and not sockets:
+            raise ConfigError("Server.serve: sockets must be a list of one bound socket or more, or None")
+        self._loop = asyncio.get_running_loop()
         if self._should_exit:
             self._exit.set()
             return
+        try:
+            self.surroundings.begins(self)
+            await self._start(self._bind() if sockets is None else sockets)
+        except BaseException as exc:
+            self.started = False
+            await self._undo()
+            self.surroundings.failed(exc)
+            raise
+        if not self.started:
+            await self._undo()
+
+    def _bind(self) -> list[socket.socket]:
+        config: Any = self.config
+        self._bound = bind(
+            getattr(config, "host", "127.0.0.1"),
+            getattr(config, "port", 8000),
+            getattr(config, "uds", None),
+            getattr(config, "fd", None),
+        )
+        return self._bound.sockets
+
+    async def _start(self, sockets: Sequence[Any]) -> None:
+        config, loop = self.config, asyncio.get_running_loop()
+        app = self.surroundings.load(config)
         if config.log_level == "trace":
             app = log_messages(app)
         if config.threads is not None:
@@ -201,13 +270,15 @@ class Server:
             config,
             app,
             loop,
-            access=standalone_access(config) if access is None else access(),
+            # Not earlier: applications change loggers.
+            access=self.surroundings.access(config),
             state=lifespan.state,
             context=lifespan.context,
             limit_requests=_limit_requests(config),
             on_limit=self._limit_reached,
             tls_extension=tls_extension,
         )
+        self.server_state.show(runtime)
         if config.limit_max_memory is not None:
             self._memory = MemoryWatch(config.limit_max_memory, self._memory_full)
             self._memory.start(loop)
@@ -216,14 +287,41 @@ class Server:
             self._lifetime = loop.call_later(lifetime, self._too_old)
         self._heap = HeapTrim(self.log)
         self._ticker = Ticker(loop, runtime.count_tick, self._on_tick)
+        shared, own = self.surroundings.divide(sockets)
         # Where nobody else would be there for new connections once ours are closed.
-        self._only_own = bool(own) and not sockets
+        self._only_own = bool(own) and not shared
         self.acceptor = Acceptor(runtime, protocol_factory(runtime), tls=self._tls)
-        for sock in sockets:
-            self.acceptor.listen(sock)
-        for sock in own:
-            self.acceptor.listen(sock, own=True)
+        for item in (*shared, *own):
+            # Gunicorn's sockets have the real one inside.
+            sock = getattr(item, "sock", item)
+            try:
+                self.acceptor.listen(sock, own=item in own)
+            except OSError as exc:
+                raise BindError(f"{url_of(sock, secure=False)} can't be listened on: {exc.strerror or exc}") from None
+            self.servers.append(Listening(sock, self._is_accepting))
         self.started = True
+        if self._bound is not None:
+            for sock in sockets:
+                self.log.info(
+                    "Uvicorn running on %s (Press CTRL+C to quit)", url_of(sock, secure=self._tls is not None)
+                )
+        self.surroundings.started(self)
+
+    def _is_accepting(self) -> bool:
+        return self.started and not self.runtime.draining
+
+    async def _undo(self) -> None:
+        """A start has failed on its way: the application's shutdown runs where its startup did, and nothing is left."""
+        acceptor: Acceptor | None = getattr(self, "acceptor", None)
+        if acceptor is not None:
+            acceptor.close()
+            acceptor.abort()
+        if self._lifespan is not None:
+            await self._shut_down_lifespan(self._lifespan, _QUICK_SECONDS)
+        if acceptor is not None:
+            for connection in list(self.runtime.connections):
+                connection.abort()
+        self._close()
 
     async def _start_lifespan(self, lifespan: Lifespan) -> None:
         """The lifespan startup, which an exit that is asked for meanwhile cancels."""
@@ -239,6 +337,10 @@ class Server:
             await startup
         finally:
             exiting.cancel()
+            if not startup.done():
+                # This start itself was cancelled.
+                startup.cancel()
+                await asyncio.wait([startup], timeout=_CANCEL_SECONDS)
 
     # Serve -------------------------------------------------------------------------------------------
 
@@ -277,43 +379,61 @@ class Server:
 
     # Stop --------------------------------------------------------------------------------------------
 
-    async def shutdown(self, within: float | None = None) -> None:
+    async def shutdown(self, sockets: Sequence[Any] | None = None) -> None:
         """Stop: gracefully within the configured time, or at once when `force_exit` is or becomes set.
 
-        `within` seconds is a bound for this stop, where it is less than the configured one.
+        `sockets` are closed at the beginning: the server has duplicates of them, and as long as others are open
+        clients would queue up in vain. A quick stop, too, runs the lifespan shutdown, for two seconds at most.
         """
         if not self.started:
-            # The exit came during startup: nothing was accepted, and the lifespan was cancelled.
-            self._stop_ticking()
+            # The exit came during the start, which has ended what it had begun.
+            self._close()
             return
-        config = self.config
-        timeout = config.timeout_graceful_shutdown
+        self.surroundings.stops(self)
+        for sock in sockets or ():
+            sock.close()
+        schedule = self._schedule()
+        self.exit_by = schedule.end
+        try:
+            drain = Drain(self.runtime, self.acceptor, schedule, self._changed, lambda: self._force_exit)
+            if self._signalled:
+                await drain.delay(self.config.timeout_drain_delay)
+            await drain.run(replaced_later=self._only_own and not self._signalled)
+            if self._lifespan is not None:
+                left = schedule.lifespan - time.monotonic()
+                await self._shut_down_lifespan(self._lifespan, None if left == math.inf else max(left, _LEAST_SECONDS))
+        finally:
+            self._close()
+
+    def _schedule(self) -> Schedule:
+        timeout, within = self.config.timeout_graceful_shutdown, self.surroundings.stop_within
         if within is not None:
             timeout = within if timeout is None else min(timeout, within)
-        schedule = Schedule(self._exit_time or time.monotonic(), timeout)
-        self.exit_by = schedule.end
-        drain = Drain(self.runtime, self.acceptor, schedule, self._changed, lambda: self._force_exit)
-        if self._signalled:
-            await drain.delay(config.timeout_drain_delay)
-        await drain.run(replaced_later=self._only_own and not self._signalled)
-        if not self._force_exit and self._lifespan is not None:
-            await self._shut_down_lifespan(self._lifespan, schedule)
-        self._stop_ticking()
+        return Schedule(self._exit_time or time.monotonic(), timeout)
 
-    async def _shut_down_lifespan(self, lifespan: Lifespan, schedule: Schedule) -> None:
-        """The lifespan shutdown, in what is left of the time, or until a quick stop is asked for."""
-        left = schedule.lifespan - time.monotonic()
-        bound = None if left == math.inf else max(left, _LEAST_SECONDS)
+    async def _shut_down_lifespan(self, lifespan: Lifespan, bound: float | None) -> None:
+        """The lifespan shutdown, for `bound` seconds, or until a quick stop is asked for, or asked for again."""
+        if self._force_exit:
+            self._quick.clear()
+            bound = _QUICK_SECONDS if bound is None else min(bound, _QUICK_SECONDS)
         work = asyncio.ensure_future(lifespan.shutdown(bound))
         quick = asyncio.ensure_future(self._quick.wait())
         # What does not heed being cancelled must not hold up the end.
         timeout = None if bound is None else bound + _CANCEL_SECONDS
-        await asyncio.wait([work, quick], timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
-        for future in (work, quick):
-            future.cancel()
-        await asyncio.wait([work, quick], timeout=_LEAST_SECONDS)
+        try:
+            await asyncio.wait([work, quick], timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for future in (work, quick):
+                future.cancel()
+            await asyncio.wait([work, quick], timeout=_LEAST_SECONDS)
 
-    def _stop_ticking(self) -> None:
+    def abandon(self) -> None:
+        """The process ends without a stop: what the application's lifespan says of it is no error any more."""
+        if self._lifespan is not None:
+            self._lifespan.abandon()
+
+    def _close(self) -> None:
+        """Give back what is not the application's."""
         if self._ticker is not None:
             self._ticker.stop()
             self._ticker = None
@@ -321,6 +441,8 @@ class Server:
             self._lifetime.cancel()
         if self._memory is not None:
             self._memory.stop()
+        if self._bound is not None:
+            self._bound.close()
 
 
 def _limit_requests(config: Config) -> int | None:

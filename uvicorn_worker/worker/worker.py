@@ -5,6 +5,10 @@
                               └─ can't be loaded: 3 or 4   └─ failed: 3         (the master ends with that code)
 
 The heartbeat is a timer of the event loop, never a thread: a blocked loop gives none, and is aborted.
+
+What subclasses of uvicorn's worker override is called where that one calls it: `_serve`, `run`, `init_signals`,
+`callback_notify`, `_install_sigquit_handler`. None of it has to call ours for the worker to give its heartbeat, to hear
+its signals and to end: that comes with the loop, and with a server that is made of `self.config`.
 """
 
 from __future__ import annotations
@@ -15,36 +19,24 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Sequence
 from types import FrameType
-from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
+from typing import Any, ClassVar, NoReturn
 
 from gunicorn.arbiter import Arbiter
 from gunicorn.errors import AppImportError
-from gunicorn.workers.base import Worker
 
-from uvicorn_worker.core.config import Config
-from uvicorn_worker.core.errors import AppLoadError, ConfigError, LifespanError, ProcessExit
-from uvicorn_worker.http1.parsers import check_parser
+from uvicorn_worker.core.errors import AppLoadError, BindError, ConfigError, LifespanError, ProcessExit
 from uvicorn_worker.server import Server
-from uvicorn_worker.server.loading import adapt, load_env_file, loop_factory
-from uvicorn_worker.tls.contexts import check_tls, tls_is_on
-from uvicorn_worker.worker.access_hook import access_hook
-from uvicorn_worker.worker.config_kwargs import AUTO, options_in_code
+from uvicorn_worker.server.loading import load_env_file
+from uvicorn_worker.worker.base import BaseWorker
 from uvicorn_worker.worker.error_page import failure_app, files_of
 from uvicorn_worker.worker.exit import leave_in_time
-from uvicorn_worker.worker.failure_token import FailureToken
-from uvicorn_worker.worker.hooks import with_hooks
-from uvicorn_worker.worker.installed import mixture
-from uvicorn_worker.worker.kept_listener import keep_listening
-from uvicorn_worker.worker.loggers import adopt_loggers, set_up_logging
+from uvicorn_worker.worker.loggers import set_up_logging
+from uvicorn_worker.worker.loops import LoopChoice
 from uvicorn_worker.worker.notify_callback import NotifyCallback
-from uvicorn_worker.worker.settings import check_overrides, config_from_settings, outer_options
-from uvicorn_worker.worker.ssl_context import context_factory
 from uvicorn_worker.worker.stall_watch import StallWatch, describe_stall, enable_trace
-from uvicorn_worker.worker.succession import Succession
-
-if TYPE_CHECKING:
-    from gunicorn.config import Config as GunicornConfig
+from uvicorn_worker.worker.surroundings import WorkerSurroundings
 
 __all__ = ["UvicornH2CWorker", "UvicornH11Worker", "UvicornWorker"]
 
@@ -52,10 +44,8 @@ __all__ = ["UvicornH2CWorker", "UvicornH11Worker", "UvicornWorker"]
 _HEARTBEAT = 1.0
 # How long a worker that failed, but is not the one to report it, waits for the master to stop it.
 _WAIT_FOR_MASTER = 3.0
-# Options whose values are not shown.
-_SECRET = frozenset({"ssl_keyfile_password"})
-# How long running requests may hold up a reload.
-_RELOAD_SECONDS = 1.0
+# A worker that fails so soon after its start would do so again and again: it ends the master, as a failed boot does.
+_BRIEF_SECONDS = 10.0
 # What a quick stop leaves to hooks, and to threads of the application.
 _QUICK_EXIT = 2.0
 # What ends the master: they are for workers that can't boot, and for nothing else.
@@ -64,104 +54,50 @@ _BOOT_CODES = (Arbiter.WORKER_BOOT_ERROR, Arbiter.APP_LOAD_ERROR)
 _CANCEL_SECONDS = 0.5
 
 
-async def _not_loaded(scope: Any, receive: Any, send: Any) -> None:
-    """Stands in for the application while the options are checked, before anything is imported."""
-
-
 def _report_unless_exit(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
     """asyncio's own report of an error, but for the SystemExit with which a signal handler left a task."""
     if not isinstance(context.get("exception"), SystemExit):
         loop.default_exception_handler(context)
 
 
-class UvicornWorker(Worker):
+def _boot_code(code: Any) -> int:
+    """The exit code by which the master ends."""
+    return int(Arbiter.APP_LOAD_ERROR if code == Arbiter.APP_LOAD_ERROR else Arbiter.WORKER_BOOT_ERROR)
+
+
+def _in_words(exc: Exception) -> str:
+    if isinstance(exc, (ConfigError, BindError)):
+        return str(exc)
+    return f"The application can't be started: {exc}"
+
+
+def _without_a_report(exc: Exception) -> BaseException | None:
+    """What is shown with its traceback: nothing of errors whose one line says it all."""
+    return exc.__cause__ if isinstance(exc, (ConfigError, BindError, LifespanError)) else exc
+
+
+class UvicornWorker(BaseWorker):
     """HTTP/1.1 on uvloop and httptools, where they are installed."""
 
-    CONFIG_KWARGS: ClassVar[dict[str, Any]] = {**AUTO}
-    """Options that a subclass fixes, beside those of the classes above it; they win over Gunicorn's settings."""
-
-    _DEFAULTS: ClassVar[dict[str, Any]] = {}
-    """Options whose defaults are others under this class; Gunicorn's settings win over them."""
-
-    _token: ClassVar[FailureToken | None] = None
-    _was_set_up: ClassVar[bool] = False
-
     alive: bool
+    server: Server
+    loop: asyncio.AbstractEventLoop
 
     # When the next heartbeat is due, and until when the start may go without any; by the monotonic clock.
-    _notify_at = _quiet_until = 0.0
-    _reloading = _aborted = _held = False
+    _notify_at = _quiet_until = _beaten = 0.0
+    _notify_interval = _HEARTBEAT
+    reloading = _aborted = _held = _has_failed = False
+    _stall_watch: StallWatch | None = None
+    _loops: LoopChoice | None = None
+    # On which loop the heartbeat runs, and since when the server has accepted.
+    _beating_on: asyncio.AbstractEventLoop | None = None
+    _served_since: float | None = None
+    _notifying: asyncio.Task[None] | None = None
 
-    # Before the fork ---------------------------------------------------------------------------------
+    _surroundings: WorkerSurroundings
 
-    @classmethod
-    def setup(cls) -> None:
-        """Called when Gunicorn looks the class up, at the start and on HUP, before `preload_app` loads anything."""
-        try:
-            given = outer_options().get("env_file")
-            load_env_file(cls._overrides().get("env_file", given and given.value))
-        except ConfigError as exc:
-            # On HUP an exception would be the end of the master without a word to its workers: they report it.
-            if not UvicornWorker._was_set_up:
-                raise RuntimeError(str(exc)) from None
-        UvicornWorker._was_set_up = True
-
-    @classmethod
-    def check_config(cls, cfg: GunicornConfig, log: Any) -> None:
-        """Stop the master, before it forks, for options that can't be used."""
-        say = None if log is None else log.log
-        try:
-            config = config_from_settings(cfg, _not_loaded, sys.maxsize, cls._overrides(), say, cls._DEFAULTS)
-            loop_factory(config)
-            check_tls(config)
-            check_parser(config)
-        except ConfigError as exc:
-            # Gunicorn prints this as one line and exits.
-            raise RuntimeError(str(exc)) from None
-        if say is not None and (line := mixture()):
-            say(logging.WARNING, line)
-        if say is not None and context_factory(cfg) is not None and not tls_is_on(config):
-            say(
-                logging.WARNING,
-                "Gunicorn setting ssl_context: the hook is not called, since without certfile plain HTTP is served",
-            )
-
-    @classmethod
-    def config_for(cls, cfg: GunicornConfig) -> Config:
-        """The options of this class under Gunicorn's settings; raises `ConfigError`."""
-        return config_from_settings(cfg, _not_loaded, sys.maxsize, cls._overrides(), None, cls._DEFAULTS)
-
-    @classmethod
-    def configure(cls, **options: Any) -> type[UvicornWorker]:
-        """A worker class with these options fixed, for `worker_class` in gunicorn.conf.py; it nests.
-
-        Raises `ConfigError` for an option that is unknown, or a value that it can't have.
-        """
-        check_overrides(options, f"{cls.__name__}.configure")
-        shown = ", ".join(
-            f"{name}={'...' if name in _SECRET else repr(value)}" for name, value in sorted(options.items())
-        )
-        names = {"__module__": cls.__module__, "__qualname__": f"{cls.__qualname__}.configure({shown})"}
-        return type(cls.__name__, (cls,), {"CONFIG_KWARGS": options, **names})
-
-    @classmethod
-    def _overrides(cls) -> dict[str, Any]:
-        """What CONFIG_KWARGS fixes before there is a worker."""
-        return options_in_code(cls)
-
-    def __init__(self, age: int, ppid: int, sockets: Any, app: Any, timeout: float, cfg: GunicornConfig, log: Any):
-        self._succession = Succession(age, cfg.workers)
-        super().__init__(age, ppid, sockets, app, timeout, cfg, log)
-        adopt_loggers(self.log, self.cfg)
-        keep_listening(self.sockets, self.cfg, self.log)
-        # Where Gunicorn opens sockets for each worker (reuse_port), it puts them in the place of these after the fork.
-        self._shared = self.sockets
-        self._early_signals: list[int] = []
-        self._beaten = time.monotonic()
-        self._stall_watch: StallWatch | None = None
-        if UvicornWorker._token is None or UvicornWorker._token.owner != os.getpid():
-            UvicornWorker._token = FailureToken()
-        UvicornWorker._token.worker_made()
+    def _make_surroundings(self) -> WorkerSurroundings:
+        return WorkerSurroundings(self)
 
     # Boot --------------------------------------------------------------------------------------------
 
@@ -171,34 +107,49 @@ class UvicornWorker(Worker):
         # is told to stop in its first moment would not hear it, and be killed at the end of graceful_timeout.
         for sig in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
             signal.signal(sig, self._keep_signal)
-        try:
-            config = config_from_settings(
-                self.cfg, _not_loaded, self.max_requests, options_in_code(type(self), self), defaults=self._DEFAULTS
-            )
-        except ConfigError as exc:
-            # The master has checked this at its start; what was changed before a reload is seen here first.
-            self.server = Server(Config(app=_not_loaded))
-            self._boot_failed(str(exc), Arbiter.WORKER_BOOT_ERROR)
+        # Anew: what was changed since the master has started this worker's class, by post_fork too, counts.
+        self._read_settings()
+        config = self.config
         self.server = Server(config)
-        self.server.holds_exit = self._holds_exit
-        self.server.asks_to_go = self._succession.asks_to_go
-        # Gunicorn says itself when a worker boots and exits: a reload of many would be many words.
-        self.server.startup_level = logging.INFO if self.age <= self.cfg.workers else logging.DEBUG
-        self.server.shutdown_level = logging.DEBUG
         try:
             set_up_logging(self.log, self.cfg, config)
         except ConfigError as exc:
             self._boot_failed(str(exc), Arbiter.WORKER_BOOT_ERROR)
         timeout = self.cfg.timeout
-        self._notify_interval = config.timeout_notify or min(_HEARTBEAT, timeout / 4 if timeout else _HEARTBEAT)
-        self._callback_notify = NotifyCallback(config.callback_notify, self.log)
         if config.timeout_startup is not None:
             self._quiet_until = time.monotonic() + config.timeout_startup
-        # Applications of an older style ask for the event loop when they are imported.
-        self.loop = loop_factory(config)()
-        asyncio.set_event_loop(self.loop)
-        self.loop.set_exception_handler(_report_unless_exit)
-        super().init_process()
+        try:
+            config.settled()
+            self._loops = LoopChoice(config)
+        except ConfigError as exc:
+            self._boot_failed(str(exc), Arbiter.WORKER_BOOT_ERROR)
+        self._notify_interval = config.timeout_notify or min(_HEARTBEAT, timeout / 4 if timeout else _HEARTBEAT)
+        self._callback_notify = NotifyCallback(config.callback_notify, self.log)
+        self.loop = self._loops.loop
+        self._loops.watch()
+        try:
+            super().init_process()
+        except SystemExit as exc:
+            if exc.code and not self._has_failed and not self._is_leaving and self._served_since is None:
+                self._boot_failed(f"The worker has exited with {exc.code!r} at its start.", _boot_code(exc.code))
+            raise
+        except AppImportError as exc:
+            exc.__context__ = None
+            self._boot_failed(f"The application can't be loaded: {exc}", Arbiter.APP_LOAD_ERROR, exc)
+        except Exception as exc:
+            if self._is_leaving or not self._failed_soon:
+                raise
+            self._boot_failed(_in_words(exc), Arbiter.WORKER_BOOT_ERROR, _without_a_report(exc))
+
+    @property
+    def _is_leaving(self) -> bool:
+        """Whether the worker was told to end."""
+        was_told = self.server.should_exit and not self.server.cancelled
+        return self._aborted or not self.alive or was_told or self.ppid != os.getppid()
+
+    @property
+    def _failed_soon(self) -> bool:
+        return self._served_since is None or time.monotonic() - self._served_since < _BRIEF_SECONDS
 
     def _keep_signal(self, sig: int, frame: FrameType | None) -> None:
         """A signal before our handlers are set: they get it then, and older workers see at once that it came."""
@@ -210,8 +161,8 @@ class UvicornWorker(Worker):
         self.notify()
         try:
             # Anew: the application, too, is imported as it is now, not as it was when the master started.
-            load_env_file(self.server.config.env_file)
-            self.wsgi = adapt(self.app.wsgi(), self.server.config, multiprocess=self.cfg.workers > 1)
+            load_env_file(self.config.env_file)
+            self.wsgi = self._surroundings.adapt(self.app.wsgi(), self.config)
         except SystemExit as exc:
             if not exc.code:
                 raise
@@ -240,7 +191,8 @@ class UvicornWorker(Worker):
 
     def _boot_failed(self, message: str, code: int, exc: BaseException | None = None) -> NoReturn:
         """End this process so that the master ends, with one report however many workers fail."""
-        token = UvicornWorker._token
+        self._has_failed = True
+        token = BaseWorker._token
         reports = token is None or token.take()
         if self._succession.spares_the_master():
             self._leave_to_others(message, reports, exc)
@@ -267,8 +219,8 @@ class UvicornWorker(Worker):
         while not self.server.should_exit and self.ppid == os.getppid() and time.monotonic() < deadline:
             self.notify()
             time.sleep(0.05)
-        if reports and UvicornWorker._token is not None:
-            UvicornWorker._token.give_back()
+        if reports and BaseWorker._token is not None:
+            BaseWorker._token.give_back()
         sys.exit(0)
 
     @property
@@ -306,16 +258,22 @@ class UvicornWorker(Worker):
 
     def run(self) -> None:
         """Serve until the end; called by Gunicorn's init_process once the application is loaded."""
+        if self._loops is not None:
+            self.loop = self._loops.decide()
+            if self._loops.note:
+                self.log.info("%s", self._loops.note)
         loop = self.loop
+        loop.set_exception_handler(_report_unless_exit)
         # The loop watches for signals by itself; Gunicorn's pipe has no reader.
         signal.set_wakeup_fd(-1)
         try:
-            loop.run_until_complete(self._serve())
+            loop.run_until_complete(self._run())
         except SystemExit as exc:
             if self.server.started and not isinstance(exc, ProcessExit):
-                self.log.error(
-                    "The application has called sys.exit(%r) outside of a request: this worker ends", exc.code
-                )
+                if not self._is_leaving:
+                    self.log.error(
+                        "The application has called sys.exit(%r) outside of a request: this worker ends", exc.code
+                    )
                 if exc.code in _BOOT_CODES:
                     # They would tell the master that no worker can boot.
                     raise ProcessExit(1) from exc
@@ -326,46 +284,85 @@ class UvicornWorker(Worker):
             exit_by = time.monotonic() + _QUICK_EXIT if server.force_exit else server.exit_by
             leave_in_time(self.log, exit_by, 1 if self._aborted else 0)
 
+    async def _run(self) -> None:
+        self.begin()
+        try:
+            await self._serve()
+        except LifespanError as exc:
+            if not self.cfg.reload:
+                raise
+            self._show_failure("The application can't be started", exc)
+            self.config.app = self.wsgi
+            Server(self.config)
+            await self._serve()
+        if self._served_since is None and not self._is_leaving:
+            raise RuntimeError(f"{type(self).__qualname__}._serve() has come to its end without having served")
+
     async def _serve(self) -> None:
+        """Serve on Gunicorn's sockets until the end; subclasses do something before, or make a `Server` themselves."""
+        self.config.app = self.wsgi
+        self._install_sigquit_handler()
+        await self.server.serve(self.sockets)
+
+    def adopt(self, server: Server) -> None:
+        """This is the server that signals, the heartbeat and limits are about."""
+        before: Server | None = getattr(self, "server", None)
+        if before is server:
+            return
+        self.server = server
+        server.holds_exit = self._holds_exit
+        server.asks_to_go = self._succession.asks_to_go
+        # Gunicorn says itself when a worker boots and exits: a reload of many would be many words.
+        server.startup_level = logging.INFO if self.age <= self.cfg.workers else logging.DEBUG
+        server.shutdown_level = logging.DEBUG
+        if before is not None:
+            if before.should_exit:
+                server.should_exit = True
+            if signal.getsignal(signal.SIGTERM) == before.handle_exit:
+                signal.signal(signal.SIGTERM, server.handle_exit)
+
+    def begin(self) -> None:
+        """The event loop runs: give the heartbeat, and see what else is told by way of the loop."""
+        loop = asyncio.get_running_loop()
+        if self._beating_on is loop:
+            return
+        self._beating_on = self.loop = loop
         self._beat()
-        if self.cfg.timeout:
+        if self.cfg.timeout and self._stall_watch is None:
             self._stall_watch = StallWatch(self.cfg.timeout, lambda: self._beaten, self._report_stall)
             self._stall_watch.start()
         # Gunicorn's reloader writes to this pipe from a thread of its own.
-        self.loop.add_reader(self.PIPE[0], self._reload_asked)
-        try:
-            await self._startup()
-        except LifespanError as exc:
-            if not self.cfg.reload:
-                self._boot_failed(f"The application can't be started: {exc}", Arbiter.WORKER_BOOT_ERROR, exc.__cause__)
-            self._show_failure("The application can't be started", exc)
-            await self._startup()
-        except ConfigError as exc:
-            self._boot_failed(str(exc), Arbiter.WORKER_BOOT_ERROR, exc.__cause__)
-        except Exception as exc:  # noqa: BLE001 - reported, and the master ends
-            self._boot_failed(f"The application can't be started: {exc}", Arbiter.WORKER_BOOT_ERROR, exc)
-        if self.server.started:
-            self._succession.serving()
-            await self.server.wait_for_exit()
-            self._succession.ends()
-            # The server accepts from duplicates: as long as ours were open, clients would queue up in vain.
-            for listener in [*self.sockets, *self._shared]:
-                listener.close()
-        await self.server.shutdown(_RELOAD_SECONDS if self._reloading else None)
+        loop.add_reader(self.PIPE[0], self._reload_asked)
+        self._raise_early_signals()
 
-    async def _startup(self) -> None:
-        await self.server.startup(
-            with_hooks(self.wsgi, self),
-            [listener.sock for listener in self._shared],
-            access=lambda: access_hook(self.log, self.cfg, self.server.config),
-            own=[] if self.sockets is self._shared else [listener.sock for listener in self.sockets],
-        )
+    def on_started(self) -> None:
+        """The server accepts connections."""
+        if self._served_since is None:
+            self._served_since = time.monotonic()
+        self._succession.serving()
+
+    def on_stop(self) -> None:
+        """Its stop begins."""
+        self._succession.ends()
+        for listener in [*self.sockets, *self._shared]:
+            listener.close()
+
+    def divide(self, sockets: Sequence[Any]) -> tuple[list[Any], list[Any]]:
+        """What the server listens on: sockets that others have, too, and such that this process alone has."""
+        if self.sockets is self._shared:
+            return list(sockets), []
+        return list(self._shared), list(sockets)
+
+    @property
+    def servers(self) -> list[Any]:
+        """What is listened on."""
+        return list(self.server.servers)
 
     def _reload_asked(self) -> None:
         """A source file has changed, and `alive` says so."""
         self.loop.remove_reader(self.PIPE[0])
         if not self.alive:
-            self._reloading = True
+            self.reloading = True
             self.server.should_exit = True
 
     def _holds_exit(self) -> bool:
@@ -389,6 +386,8 @@ class UvicornWorker(Worker):
 
     def _close_loop(self) -> None:
         loop = self.loop
+        # What is cancelled now may say so; nobody is to take it for a failure.
+        self.server.abandon()
         try:
             tasks = asyncio.all_tasks(loop)
             for task in tasks:
@@ -410,13 +409,28 @@ class UvicornWorker(Worker):
         now = time.monotonic()
         if now >= self._notify_at:
             self._notify_at = now + self._notify_interval
-            self.notify()
+            self._notify_by_callback()
             self._callback_notify()
         if self.alive and self.ppid != os.getppid():
             self.alive = False
             self.log.info("Parent changed, shutting down: %s", self)
+        if not self.alive and not self.server.should_exit:
+            # By the application or a hook, which have no other word for it.
+            self.reloading = bool(self.cfg.reload)
             self.server.should_exit = True
         self.loop.call_later(min(_HEARTBEAT, self._notify_interval), self._beat)
+
+    def _notify_by_callback(self) -> None:
+        """While it serves, a subclass's own `callback_notify()` decides on the heartbeat, as with uvicorn's worker."""
+        is_own = type(self).callback_notify is not UvicornWorker.callback_notify
+        if not is_own or not self.server.started or self.server.should_exit:
+            self.notify()
+        elif self._notifying is None or self._notifying.done():
+            self._notifying = self.loop.create_task(self.callback_notify())
+
+    async def callback_notify(self) -> None:
+        """Give the heartbeat; a subclass may leave it out while something is wrong."""
+        self.notify()
 
     def notify(self) -> None:
         """Tell the master that this process is well; until it serves, it may be silent for timeout_startup."""
@@ -447,13 +461,32 @@ class UvicornWorker(Worker):
             if handler is not signal.SIG_DFL:
                 signal.siginterrupt(sig, False)
         enable_trace(self.log.error_log)
-        for sig in self._early_signals:
+        self._raise_early_signals()
+
+    def _raise_early_signals(self) -> None:
+        """Those that came before there were handlers for them."""
+        early, self._early_signals = self._early_signals, []
+        for sig in early:
             signal.raise_signal(sig)
+
+    def _install_sigquit_handler(self) -> None:
+        """QUIT is a quick stop; a subclass may put something else in its place."""
+        signal.signal(signal.SIGQUIT, self.handle_quit)
+        signal.siginterrupt(signal.SIGQUIT, False)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Stop gracefully; what subclasses of uvicorn's worker hand to the event loop for TERM."""
+        self.alive = False
+        self.server.handle_exit(sig, frame)
 
     def handle_quit(self, sig: int, frame: FrameType | None) -> None:
         """INT and QUIT: cut what is under way and leave."""
         if self.server.force_exit:
             return
+        self.server.captured.append(sig)
+        if sig == signal.SIGQUIT and type(self).handle_exit is not UvicornWorker.handle_exit:
+            # uvicorn's worker calls it at QUIT.
+            self.handle_exit(sig, frame)
         self.alive = False
         self.server.force_exit = True
         self.cfg.worker_int(self)

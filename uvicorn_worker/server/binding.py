@@ -1,0 +1,177 @@
+"""The sockets of a server that is not given any: of an address, of a path, or of a descriptor that was passed on.
+
+They are bound before the application starts, so that an address that is taken is told at once, and listened on
+after it has started: until then clients are refused, and a load balancer asks another server.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import socket
+import stat
+from collections.abc import Iterator, Sequence
+
+from uvicorn_worker.core.errors import BindError
+
+__all__ = ["Bound", "bind", "bind_path", "url_of"]
+
+# What a unix socket may be used by where nothing else is said: by everyone, as uvicorn has it.
+_PATH_MODE = 0o666
+
+
+class Bound:
+    """Sockets that a server has bound for itself, and is to close."""
+
+    def __init__(self, sockets: Sequence[socket.socket], path: str | None = None) -> None:
+        self.sockets = list(sockets)
+        self._path = path
+        self._inode = _inode(path)
+
+    def close(self) -> None:
+        """Close them; the path of a unix socket goes with it, unless another server has it by now."""
+        for sock in self.sockets:
+            sock.close()
+        if self._path is not None and self._inode is not None and _inode(self._path) == self._inode:
+            with contextlib.suppress(OSError):
+                os.unlink(self._path)
+        self._path = None
+
+
+def bind(host: str | None, port: int, uds: str | None, fd: int | None) -> Bound:
+    """Sockets for one of these: the descriptor before the path, and the path before the address.
+
+    Raises `BindError`, whose one line says what could not be bound, and why.
+    """
+    if fd is not None:
+        return Bound([_inherited(fd)])
+    if uds is not None:
+        return Bound([bind_path(uds)], uds)
+    return Bound(list(_bind_address(host, port)))
+
+
+def _inherited(fd: int) -> socket.socket:
+    """A descriptor that systemd or a supervisor has passed on; of which family it is, the kernel knows."""
+    try:
+        return socket.socket(fileno=os.dup(fd))
+    except OSError as exc:
+        raise BindError(f"fd {fd} can't be served: {exc.strerror}") from None
+
+
+# Addresses ------------------------------------------------------------------------------------------------------
+
+
+def _bind_address(host: str | None, port: int) -> Iterator[socket.socket]:
+    """A socket for each address of the host; without a host for all that the machine has.
+
+    With port 0 the kernel chooses one, and all of the addresses get the same.
+    """
+    try:
+        found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except OSError as exc:
+        raise BindError(f"host {host!r} has no address: {exc.strerror or exc}") from None
+    bound: list[socket.socket] = []
+    refused: OSError | None = None
+    for family, kind, protocol, _, address in dict.fromkeys(found):
+        chosen = port or (bound[0].getsockname()[1] if bound else 0)
+        try:
+            bound.append(_listener(family, kind, protocol, (address[0], chosen, *address[2:])))
+        except OSError as exc:
+            # A machine may know IPv6 addresses and not speak it: what counts is that one of them can be had.
+            if exc.errno in (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL) and len(found) > 1:
+                refused = exc
+                continue
+            for sock in bound:
+                sock.close()
+            raise BindError(f"{_shown(host)}:{port} can't be bound: {_reason(exc, port)}") from None
+    if not bound:
+        reason = _reason(refused, port) if refused else "there is no address"
+        raise BindError(f"{_shown(host)}:{port} can't be bound: {reason}")
+    return iter(bound)
+
+
+def _listener(family: int, kind: int, protocol: int, address: tuple[object, ...]) -> socket.socket:
+    sock = socket.socket(family, kind, protocol)
+    try:
+        # A port whose last connections are in TIME_WAIT is free.
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            # The IPv4 addresses have a socket of their own.
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        sock.bind(address)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def _reason(exc: OSError, port: int) -> str:
+    if exc.errno == errno.EADDRINUSE:
+        return "another process has it; stop that one, or choose another port"
+    if exc.errno == errno.EACCES and port < 1024:
+        return "ports below 1024 need a privilege; choose another port"
+    return exc.strerror or str(exc)
+
+
+def _shown(host: str | None) -> str:
+    return f"[{host}]" if host and ":" in host else host or "*"
+
+
+# Paths ----------------------------------------------------------------------------------------------------------
+
+
+def bind_path(path: str) -> socket.socket:
+    """A unix socket at `path`, with the permissions that a socket had there before; raises `BindError`.
+
+    One that nobody listens on any more is taken away; one that answers, and what is no socket, is left alone.
+    """
+    mode = _PATH_MODE
+    with contextlib.suppress(OSError):
+        found = os.stat(path)
+        if not stat.S_ISSOCK(found.st_mode):
+            raise BindError(f"uds {path}: there is something else that is no socket")
+        mode = stat.S_IMODE(found.st_mode)
+        if _answers(path):
+            raise BindError(f"uds {path}: another process listens there; stop that one, or choose another path")
+        os.unlink(path)
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        sock.bind(path)
+        os.chmod(path, mode)
+    except OSError as exc:
+        sock.close()
+        raise BindError(f"uds {path} can't be bound: {exc.strerror or exc}") from None
+    return sock
+
+
+def _answers(path: str) -> bool:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
+        client.setblocking(False)
+        try:
+            client.connect(path)
+        except BlockingIOError:
+            # Its queue is full, so somebody has it.
+            return True
+        except OSError:
+            return False
+    return True
+
+
+def _inode(path: str | None) -> tuple[int, int] | None:
+    try:
+        found = os.stat(path or "")
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+# What is said of them -------------------------------------------------------------------------------------------
+
+
+def url_of(sock: socket.socket, *, secure: bool) -> str:
+    """Where a client finds this socket."""
+    name = sock.getsockname()
+    if not isinstance(name, tuple):
+        return f"unix socket {name}"
+    return f"{'https' if secure else 'http'}://{_shown(name[0])}:{name[1]}"

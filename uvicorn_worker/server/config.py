@@ -1,0 +1,180 @@
+"""`Config` for code that uses a server alone: by uvicorn's signature, and with what uvicorn's has besides options.
+
+    config = Config("main:app", host="0.0.0.0", port=8000, log_level="debug")
+    config.lifespan = "off"          # checked, as everything is, by the rule of the option
+
+Where a server listens, and how many processes there are, is no matter of the server core: those options are here.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+from dataclasses import fields
+from typing import Any
+
+from uvicorn_worker.core import config as core
+from uvicorn_worker.core.asgi import ASGIApp
+from uvicorn_worker.core.config import RULES, check_value, is_given, unknown_option
+from uvicorn_worker.core.errors import ConfigError
+from uvicorn_worker.core.rules import FLAG, OPTIONAL_COUNT, OPTIONAL_TEXT, POSITIVE, Rule, int_between
+from uvicorn_worker.core.uvicorn_names import ALIASES
+from uvicorn_worker.server.binding import Bound, bind
+from uvicorn_worker.server.loading import load_app, loop_factory
+
+__all__ = ["PLACES", "Config"]
+
+# The options of uvicorn's Config that are no options of the server core, with their defaults.
+PLACES: dict[str, tuple[Any, Rule]] = {
+    "host": ("127.0.0.1", OPTIONAL_TEXT),
+    "port": (8000, int_between(0, 65535)),
+    "uds": (None, OPTIONAL_TEXT),
+    "fd": (None, OPTIONAL_COUNT),
+    "reload": (False, FLAG),
+    "workers": (1, POSITIVE),
+}
+# And those without effect on a server in this process.
+_UNUSED = (
+    "app_dir", "reload_dirs", "reload_delay", "reload_includes", "reload_excludes", "timeout_worker_healthcheck",
+)  # fmt: skip
+
+# In which order uvicorn's Config takes them.
+_ORDER = (
+    "app", "host", "port", "uds", "fd", "loop", "http", "http2", "ws", "ws_max_size", "ws_max_queue",
+    "ws_ping_interval", "ws_ping_timeout", "ws_per_message_deflate", "lifespan", "env_file", "log_config", "log_level",
+    "access_log", "use_colors", "interface", "reload", "reload_dirs", "reload_delay", "reload_includes",
+    "reload_excludes", "workers", "proxy_headers", "server_header", "date_header", "forwarded_allow_ips", "root_path",
+    "limit_concurrency", "limit_max_requests", "limit_max_requests_jitter", "backlog", "timeout_keep_alive",
+    "timeout_notify", "timeout_graceful_shutdown", "timeout_worker_healthcheck", "callback_notify", "ssl_keyfile",
+    "ssl_certfile", "ssl_keyfile_password", "ssl_version", "ssl_cert_reqs", "ssl_ca_certs", "ssl_ciphers",
+    "ssl_context_factory", "headers", "factory", "h11_max_incomplete_event_size", "reset_contextvars",
+)  # fmt: skip
+
+
+class Config(core.Config):
+    """The options of one `Server`, those of the core and where it listens; None means that one is not given.
+
+    They may be assigned until the server starts. A value that can't be used raises `ConfigError`, then too.
+    """
+
+    # How an error calls an option that was assigned.
+    _assigned = "assigned to a Config"
+
+    host: str | None
+    port: int
+    uds: str | None
+    fd: int | None
+    reload: bool
+    workers: int
+    loaded_app: ASGIApp | None
+    """The application, once `load()` has imported it."""
+
+    def __init__(self, app: Any = None, *args: Any, **options: Any) -> None:
+        if len(args) >= len(_ORDER):
+            raise TypeError(f"Config takes at most {len(_ORDER)} positional arguments")
+        given = dict(zip(_ORDER[1:], args, strict=False))
+        for name in given:
+            if name in options:
+                raise TypeError(f"Config got two values for {name}")
+        given.update(options)
+        given["app"] = _no_app if app is None else app
+        ours, places = {}, {name: default for name, (default, _) in PLACES.items()}
+        for written, value in given.items():
+            name = ALIASES.get(written, written)
+            if name in RULES:
+                if is_given(name, value):
+                    ours[name] = value
+            elif name in PLACES:
+                # No host is all of the machine's addresses.
+                if value is not None or name == "host":
+                    places[name] = _checked(name, value)
+            elif name not in _UNUSED:
+                raise unknown_option(written, value, "Config")
+        super().__init__(**ours)
+        for name, value in places.items():
+            object.__setattr__(self, name, value)
+        for name in _UNUSED:
+            object.__setattr__(self, name, given.get(name))
+        object.__setattr__(self, "loaded_app", None)
+        if app is None:
+            object.__setattr__(self, "app", None)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Set an option, by its rule; another attribute as it is."""
+        if name in RULES:
+            value = check_value(name, value, self._assigned)
+            if (name, value) == ("http", "h2"):
+                object.__setattr__(self, "http2", "on")
+                value = "auto"
+        elif name in PLACES and value is not None:
+            value = _checked(name, value)
+        object.__setattr__(self, name, value)
+
+    def __eq__(self, other: object) -> bool:
+        """Two are equal that say the same."""
+        if not isinstance(other, Config):
+            return NotImplemented
+        names = [*(item.name for item in fields(self)), *PLACES]
+        return all(getattr(self, name) == getattr(other, name) for name in names)
+
+    # It can be changed.
+    __hash__ = None  # type: ignore[assignment]
+
+    # What uvicorn's has besides ----------------------------------------------------------------------
+
+    @property
+    def is_ssl(self) -> bool:
+        """Whether TLS is spoken."""
+        return bool(self.ssl_keyfile or self.ssl_certfile or self.ssl_context_factory)
+
+    @property
+    def asgi_version(self) -> str:
+        """The version of ASGI that the application is called by."""
+        return "2.0" if self.interface == "asgi2" else "3.0"
+
+    @property
+    def should_reload(self) -> bool:
+        """Whether a change of the source is to start the application anew; an object can't be imported again."""
+        return isinstance(self.app, str) and self.reload
+
+    @property
+    def use_subprocess(self) -> bool:
+        """Whether other processes serve."""
+        return bool(self.reload or self.workers > 1)
+
+    @property
+    def loaded(self) -> bool:
+        """Whether `load()` was called."""
+        return self.loaded_app is not None
+
+    def load(self) -> None:
+        """Import the application, as `Server` does it otherwise; raises `AppLoadError` and what the import raises."""
+        self.loaded_app = load_app(self)
+
+    def get_loop_factory(self) -> Callable[[], Any]:
+        """What makes the event loop; raises `ConfigError`."""
+        return loop_factory(self)
+
+    def bind_socket(self) -> socket.socket:
+        """A bound socket, for `Server.serve(sockets=[...])`, which other processes may inherit; raises `BindError`.
+
+        Of a host with several addresses it is the first.
+        """
+        bound: Bound = bind(self.host, self.port, self.uds, self.fd)
+        sock, *others = bound.sockets
+        for each in others:
+            each.close()
+        sock.set_inheritable(True)
+        return sock
+
+
+async def _no_app(scope: Any, receive: Any, send: Any) -> None:
+    """Stands in for an application that is named later."""
+
+
+def _checked(name: str, value: Any) -> Any:
+    rule = PLACES[name][1]
+    try:
+        return rule.take(value)
+    except (ValueError, TypeError):
+        raise ConfigError(f"option {name} = {value!r}: must be {rule.allowed}") from None

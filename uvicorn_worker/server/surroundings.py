@@ -1,0 +1,86 @@
+"""What a server asks of whoever runs it, and tells them."""
+
+from __future__ import annotations
+
+import logging
+import signal
+from collections.abc import Callable, Sequence
+from types import FrameType
+from typing import Any, Protocol
+
+from uvicorn_worker.core.asgi import ASGIApp
+from uvicorn_worker.core.config import Config
+from uvicorn_worker.core.errors import LifespanError
+from uvicorn_worker.core.runtime import AccessHook
+from uvicorn_worker.logs.access_log import standalone_access
+from uvicorn_worker.logs.levels import set_levels
+from uvicorn_worker.logs.log_config import apply_log_config
+from uvicorn_worker.server.loading import load_app
+
+__all__ = ["Handler", "Stoppable", "Surroundings"]
+
+Handler = Callable[[int, "FrameType | None"], Any]
+
+
+class Stoppable(Protocol):
+    """What those around a server know of it."""
+
+    should_exit: bool
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """The handler of a signal that stops it."""
+
+
+class Surroundings:
+    """Those of a server alone; a Gunicorn worker has others, which it hands over with its configuration."""
+
+    stop_within: float | None = None
+    """Seconds for a stop, where that is less than what the configuration gives."""
+
+    def divide(self, sockets: Sequence[Any]) -> tuple[list[Any], list[Any]]:
+        """The sockets that other processes have, too, and those that they have not (SO_REUSEPORT).
+
+        What is in the queues of the latter is lost with them.
+        """
+        return list(sockets), []
+
+    def set_up_logging(self, config: Config) -> None:
+        """Logging as the configuration has it; raises `ConfigError`."""
+        apply_log_config(config.log_config, config.use_colors)
+        set_levels(config)
+
+    def signal_handlers(self, server: Stoppable) -> dict[signal.Signals, Handler]:
+        """What is called at which signal while `serve()` runs."""
+        return {signal.SIGINT: server.handle_exit, signal.SIGTERM: server.handle_exit}
+
+    def raise_again(self, sig: int) -> None:
+        """This signal came meanwhile; the handlers from before are back."""
+        signal.raise_signal(sig)
+
+    def made(self, server: Stoppable) -> None:
+        """A server was made of the configuration."""
+
+    def begins(self, server: Stoppable) -> None:
+        """It begins to start, in the running event loop."""
+
+    def load(self, config: Config) -> ASGIApp:
+        """The application, as ASGI 3; raises as `load_app()` does."""
+        loaded: ASGIApp | None = getattr(config, "loaded_app", None)
+        return load_app(config) if loaded is None else loaded
+
+    def access(self, config: Config) -> AccessHook | None:
+        """What is called for each response; asked for when the application has started."""
+        return standalone_access(config)
+
+    def started(self, server: Stoppable) -> None:
+        """It accepts connections."""
+
+    def failed(self, exc: BaseException) -> None:
+        """Its start has failed, and `startup()` raises this."""
+        if isinstance(exc, LifespanError):
+            logging.getLogger("uvicorn.error").error(
+                "The application can't be started: %s", exc, exc_info=exc.__cause__
+            )
+
+    def stops(self, server: Stoppable) -> None:
+        """Its stop begins."""

@@ -1,0 +1,188 @@
+"""What a worker is before the fork: its options, what the master checks, and what its workers have in common."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import time
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+
+from gunicorn.workers.base import Worker
+
+from uvicorn_worker.core.config import Config
+from uvicorn_worker.core.errors import ConfigError
+from uvicorn_worker.http1.parsers import check_parser
+from uvicorn_worker.server.loading import load_env_file, loop_factory
+from uvicorn_worker.tls.contexts import check_tls, tls_is_on
+from uvicorn_worker.worker.config import WorkerConfig, differences
+from uvicorn_worker.worker.config_kwargs import AUTO, options_in_code
+from uvicorn_worker.worker.failure_token import FailureToken
+from uvicorn_worker.worker.installed import mixture
+from uvicorn_worker.worker.kept_listener import keep_listening
+from uvicorn_worker.worker.loggers import adopt_loggers
+from uvicorn_worker.worker.own_server import foreign_server
+from uvicorn_worker.worker.settings import check_overrides, config_from_settings, outer_options
+from uvicorn_worker.worker.ssl_context import context_factory
+from uvicorn_worker.worker.succession import Succession
+
+if TYPE_CHECKING:
+    from gunicorn.config import Config as GunicornConfig
+
+    from uvicorn_worker.server.surroundings import Surroundings
+
+__all__ = ["BaseWorker"]
+
+W = TypeVar("W", bound="BaseWorker")
+
+# Options whose values are not shown.
+_SECRET = frozenset({"ssl_keyfile_password"})
+# What Gunicorn calls the arguments of a worker, in their order.
+_ARGUMENTS = ("age", "ppid", "sockets", "app", "timeout", "cfg", "log")
+# Whose methods are ours.
+_PACKAGE = __name__.partition(".")[0]
+
+
+async def _not_loaded(scope: Any, receive: Any, send: Any) -> None:
+    """Stands in for the application while the options are checked, before anything is imported."""
+
+
+class BaseWorker(Worker):
+    """Gunicorn's worker with options of the server core; it is `UvicornWorker` that serves."""
+
+    CONFIG_KWARGS: ClassVar[dict[str, Any]] = {**AUTO}
+    """Options that a subclass fixes, beside those of the classes above it; they win over Gunicorn's settings."""
+
+    _DEFAULTS: ClassVar[dict[str, Any]] = {}
+    """Options whose defaults are others under this class; Gunicorn's settings win over them."""
+
+    _token: ClassVar[FailureToken | None] = None
+    _was_set_up: ClassVar[bool] = False
+
+    _shared: list[Any]
+    _succession: Succession
+    _config: WorkerConfig | None
+    _early_signals: list[int]
+    _surroundings: Surroundings
+    _beaten: float
+
+    @classmethod
+    def setup(cls) -> None:
+        """Called when Gunicorn looks the class up, at the start and on HUP, before `preload_app` loads anything."""
+        try:
+            given = outer_options().get("env_file")
+            load_env_file(cls._overrides().get("env_file", given and given.value))
+        except ConfigError as exc:
+            # On HUP an exception would be the end of the master without a word to its workers: they report it.
+            if not BaseWorker._was_set_up:
+                raise RuntimeError(str(exc)) from None
+        BaseWorker._was_set_up = True
+
+    @classmethod
+    def check_config(cls, cfg: GunicornConfig, log: Any) -> None:
+        """Stop the master, before it forks, for options that can't be used."""
+        say = None if log is None else log.log
+        try:
+            config = config_from_settings(cfg, _not_loaded, sys.maxsize, cls._overrides(), say, cls._DEFAULTS)
+            loop_factory(config)
+            check_tls(config)
+            check_parser(config)
+            if (method := foreign_server(cls, _PACKAGE)) is not None:
+                raise ConfigError(
+                    f"{method} of the worker class uses the uvicorn package's Server, which can't serve here: "
+                    "take Server from uvicorn_worker, or call super()._serve()"
+                )
+        except ConfigError as exc:
+            # Gunicorn prints this as one line and exits.
+            raise RuntimeError(str(exc)) from None
+        if say is not None and (line := mixture()):
+            say(logging.WARNING, line)
+        if say is not None and context_factory(cfg) is not None and not tls_is_on(config):
+            say(
+                logging.WARNING,
+                "Gunicorn setting ssl_context: the hook is not called, since without certfile plain HTTP is served",
+            )
+
+    @classmethod
+    def config_for(cls, cfg: GunicornConfig) -> Config:
+        """The options of this class under Gunicorn's settings; raises `ConfigError`."""
+        return config_from_settings(cfg, _not_loaded, sys.maxsize, cls._overrides(), None, cls._DEFAULTS)
+
+    @classmethod
+    def configure(cls: type[W], **options: Any) -> type[W]:
+        """A worker class with these options fixed, for `worker_class` in gunicorn.conf.py; it nests.
+
+        Raises `ConfigError` for an option that is unknown, or a value that it can't have.
+        """
+        check_overrides(options, f"{cls.__name__}.configure")
+        shown = ", ".join(
+            f"{name}={'...' if name in _SECRET else repr(value)}" for name, value in sorted(options.items())
+        )
+        names = {"__module__": cls.__module__, "__qualname__": f"{cls.__qualname__}.configure({shown})"}
+        return type(cls.__name__, (cls,), {"CONFIG_KWARGS": options, **names})
+
+    @classmethod
+    def _overrides(cls) -> dict[str, Any]:
+        """What CONFIG_KWARGS fixes before there is a worker."""
+        return options_in_code(cls)
+
+    def __new__(cls: type[W], *args: Any, **kwargs: Any) -> W:
+        """Before the fork, also where a subclass leaves our `__init__` out, as some of uvicorn's worker's do."""
+        worker: W = super().__new__(cls)
+        worker._early_signals = []
+        worker._surroundings = worker._make_surroundings()
+        worker._config = None
+        worker._beaten = time.monotonic()
+        named = {**dict(zip(_ARGUMENTS, args, strict=False)), **kwargs}
+        cfg = named["cfg"]
+        worker._succession = Succession(named["age"], cfg.workers)
+        # Where Gunicorn opens sockets for each worker (reuse_port), it puts them in the place of these after the fork.
+        worker._shared = named["sockets"]
+        keep_listening(worker._shared, cfg, named["log"])
+        adopt_loggers(named["log"], cfg)
+        if BaseWorker._token is None or BaseWorker._token.owner != os.getpid():
+            BaseWorker._token = FailureToken()
+        BaseWorker._token.worker_made()
+        return worker
+
+    def _make_surroundings(self) -> Surroundings:
+        """What a server that is made of `self.config` finds around it."""
+        raise NotImplementedError
+
+    @property
+    def config(self) -> Any:
+        """The options, a `WorkerConfig`; what is assigned to them counts until the server starts.
+
+        Typed as Any, so that a type checker lets subclasses assign what is read-only in other places.
+        """
+        if self._config is None:
+            self._config = WorkerConfig(self._surroundings)
+            self._read_settings()
+        return self._config
+
+    @config.setter
+    def config(self, value: Any) -> None:
+        if value is self._config:
+            return
+        try:
+            given = differences(value)
+        except ConfigError as exc:
+            self.config.fail(str(exc))
+            return
+        for name, option in given.items():
+            # What uvicorn's worker says itself, and subclasses copy, is no wish.
+            is_copied = (name, option) == ("timeout_notify", self.timeout) or getattr(option, "__self__", None) is self
+            if not is_copied:
+                setattr(self.config, name, option)
+
+    def _read_settings(self) -> None:
+        config = self.config
+        try:
+            config.base_on(
+                config_from_settings(
+                    self.cfg, _not_loaded, self.max_requests, options_in_code(type(self), self), defaults=self._DEFAULTS
+                )
+            )
+        except ConfigError as exc:
+            # The master has checked this at its start; what was changed before a reload is seen here first.
+            config.fail(str(exc))

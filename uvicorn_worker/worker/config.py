@@ -1,0 +1,122 @@
+"""`self.config` of a worker, which subclasses read, change and replace as they do that of uvicorn's worker.
+
+    made of Gunicorn's settings ─► in __init__ ─► after the fork, anew ─► the server starts with it
+                                      │
+                     what was assigned, or what differs from its defaults in a Config that took its place, counts
+
+A subclass may assign at any of these points, also in the master, where an exception would be the end of the whole
+service. So a value that can't be used is remembered, and ends the start of the worker in one line.
+"""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Mapping
+from dataclasses import MISSING, Field, fields
+from typing import Any
+
+from uvicorn_worker.core import config as core
+from uvicorn_worker.core.config import RULES
+from uvicorn_worker.core.errors import ConfigError
+from uvicorn_worker.server import Config
+from uvicorn_worker.server.surroundings import Surroundings
+
+__all__ = ["WorkerConfig", "differences"]
+
+# What uvicorn's Config makes for its own Server, and ours has no use for.
+_UVICORNS_OWN = frozenset(
+    {"lifespan_class", "http_protocol_class", "ws_protocol_class", "ssl", "encoded_headers", "load_app"}
+)
+
+
+class WorkerConfig(Config):
+    """The options of a worker; see the module's text."""
+
+    _assigned = "assigned to self.config"
+
+    surroundings: Surroundings
+    error: str | None
+    """The first value that could not be used, in one line."""
+
+    def __init__(self, surroundings: Surroundings) -> None:
+        self._set("error", None)
+        self._set("assigned", {})
+        self._set("surroundings", surroundings)
+        super().__init__()
+
+    def _set(self, name: str, value: Any) -> None:
+        object.__setattr__(self, name, value)
+
+    def base_on(self, config: core.Config) -> None:
+        """Take the options of `config`, but for those that were assigned."""
+        assigned: Mapping[str, Any] = self.__dict__["assigned"]
+        for item in fields(config):
+            if item.name != "app" and item.name not in assigned:
+                self._set(item.name, getattr(config, item.name))
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Override an option; an error is kept for the start."""
+        try:
+            super().__setattr__(name, value)
+        except ConfigError as exc:
+            self.fail(str(exc))
+            return
+        if name in RULES and name != "app":
+            self.__dict__["assigned"][name] = value
+
+    def __getattr__(self, name: str) -> Any:
+        """Only what is not there: say where it belongs to."""
+        if name in _UVICORNS_OWN:
+            raise AttributeError(
+                f"self.config.{name} is made by the uvicorn package for its own Server; "
+                "this worker has uvicorn_worker.Server(config=self.config)"
+            )
+        raise AttributeError(f"self.config has no attribute {name!r}")
+
+    def fail(self, message: str) -> None:
+        """Let the start end with this line."""
+        if self.error is None:
+            self._set("error", message)
+
+    def settled(self) -> core.Config:
+        """What the server may start with; raises `ConfigError`."""
+        if self.error is not None:
+            raise ConfigError(self.error)
+        return self
+
+
+def differences(config: Any) -> dict[str, Any]:
+    """What a Config, of ours or of the uvicorn package, says other than its defaults; raises `ConfigError`."""
+    if isinstance(config, core.Config):
+        return {
+            item.name: getattr(config, item.name)
+            for item in fields(config)
+            if item.name != "app" and getattr(config, item.name) != _default(item)
+        }
+    if any(kind.__module__ == "uvicorn.config" and kind.__name__ == "Config" for kind in type(config).__mro__):
+        return dict(_differences_of_uvicorn(config))
+    raise ConfigError(
+        f"self.config = {type(config).__name__}(...): must be a Config, of uvicorn_worker or of the uvicorn package"
+    )
+
+
+def _default(item: Field[Any]) -> Any:
+    return item.default if item.default_factory is MISSING else item.default_factory()
+
+
+def _differences_of_uvicorn(config: Any) -> Any:
+    kind = next(each for each in type(config).__mro__ if each.__module__ == "uvicorn.config")
+    parameters = inspect.signature(kind).parameters
+    for name, parameter in parameters.items():
+        if name == "app" or name not in RULES or not hasattr(config, name):
+            continue
+        value = getattr(config, name)
+        # Its constructor puts a list in the place of None, and asks the environment for the proxies.
+        if value is None or value == parameter.default or (parameter.default is None and value == []):
+            continue
+        if name == "forwarded_allow_ips" and value == "127.0.0.1,::1":
+            continue
+        if name == "limit_max_requests" and value >= sys.maxsize:
+            continue
+        yield name, value
