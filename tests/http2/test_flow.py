@@ -210,11 +210,35 @@ class TestEarlyAnswer:
         assert connection.stream(1).reset is None
         assert connection.get().whole
 
-    def test_a_large_rest_is_not_waited_for(self, talk: Converse) -> None:
-        """8.1: RST_STREAM with NO_ERROR, behind the whole response."""
-        connection = talk(hello)
-        connection.send(connection.wire.request(b"/", (b"content-length", b"1000000"), method=b"POST", end=False))
+    def test_a_declared_rest_is_taken(self, talk: Converse) -> None:
+        """A client that has to send all of it before it looks at the answer (curl) gets the answer."""
+        connection = talk(hello, http2_initial_window_size=200_000)
+        wire, size = connection.wire, 5_000_000
+        fields = (b"content-length", b"%d" % size)
+        connection.send(wire.request(b"/", fields, method=b"POST", end=False))
         assert connection.stream(1).ended
+        window = 200_000
+        for at in range(0, size, 10_000):
+            connection.send(wire.data(1, bytes(10_000), end=at + 10_000 == size))
+            window -= 10_000
+            window += sum(one.number for one in wire.of(FrameType.WINDOW_UPDATE) if one.stream_id == 1)
+            wire.frames.clear()
+            assert window > 0
+        assert connection.stream(1).reset is None
+        assert connection.get().whole
+
+    def test_a_declared_rest_that_is_too_large(self, talk: Converse, monkeypatch: pytest.MonkeyPatch) -> None:
+        """8.1: RST_STREAM with NO_ERROR, behind the whole response."""
+        monkeypatch.setattr("uvicorn_worker.http2.protocol.ALLOWED_BYTES", 100_000)
+        monkeypatch.setattr("uvicorn_worker.http2.protocol.DISCARD_LIMIT", 50_000)
+        connection = talk(hello)
+        wire = connection.wire
+        connection.send(wire.request(b"/", (b"content-length", b"10000000"), method=b"POST", end=False))
+        for _ in range(15):
+            connection.send(wire.data(1, bytes(10_000)))
+        assert connection.stream(1).ended
+        assert connection.stream(1).reset is None
+        connection.send(wire.data(1, bytes(10_000)))
         assert connection.stream(1).reset == 0
 
     def test_a_rest_that_does_not_end(self, talk: Converse) -> None:
@@ -222,10 +246,20 @@ class TestEarlyAnswer:
         wire = connection.wire
         connection.send(wire.request(method=b"POST", end=False))
         assert connection.stream(1).reset is None
-        for _ in range(17):
+        for _ in range(65):
             connection.send(wire.data(1, bytes(16384)))
         assert connection.stream(1).reset == 0
         assert connection.get().whole
+
+    def test_a_rest_that_comes_slowly(self, talk: Converse) -> None:
+        connection = talk(hello)
+        connection.send(connection.wire.request(method=b"POST", end=False))
+        seconds = 0
+        while connection.stream(1).reset is None:
+            seconds += 1
+            connection.tick(1).send(connection.wire.data(1, b"x"))
+        assert connection.stream(1).reset == 0
+        assert 25 < seconds < 35
 
     def test_a_rest_that_ends_with_trailers(self, talk: Converse) -> None:
         connection = talk(hello)

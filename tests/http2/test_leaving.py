@@ -19,7 +19,9 @@ class TestDrain:
         gate = Gate(hello)
         connection = talk(gate)
         wire = connection.wire
-        connection.get(b"/running")
+        connection.get(b"/before")
+        gate.open()
+        assert connection.pull().stream(1).whole
         connection.each_protocol("drain")
         assert connection.goaways == [(MAX_STREAM_ID, 0)]
         connection.get(b"/on-its-way")
@@ -29,26 +31,77 @@ class TestDrain:
         assert connection.get(b"/late").reset == 7
         assert not connection.closed
         gate.open()
-        gate.open()
         connection.pull()
-        assert connection.stream(1).whole
         assert connection.stream(3).whole
         assert connection.closed
-        assert gate.paths == ["/running", "/on-its-way"]
+        assert gate.paths == ["/before", "/on-its-way"]
+
+    def test_nothing_is_said_while_streams_run(self, talk: Converse) -> None:
+        """httpx and undici fail each of them at any GOAWAY; it comes in one write with the end of the last."""
+        gate = Gate(hello)
+        connection = talk(gate)
+        for _ in range(10):
+            connection.get()
+        connection.each_protocol("drain")
+        connection.tick(2)
+        for _ in range(9):
+            gate.open()
+        connection.pull()
+        late = connection.wire.next_id
+        connection.get()
+        gate.open()
+        connection.pull()
+        assert connection.goaways == []
+        gate.open()
+        connection.harness.settle()
+        assert len(connection.transport.writes) == 1
+        connection.pull()
+        assert connection.goaways == [(MAX_STREAM_ID, 0)]
+        assert connection.stream(late).whole
+        assert all(connection.stream(number).whole for number in range(1, late, 2))
+        (ping,) = connection.wire.of(FrameType.PING)
+        connection.send(connection.wire.ping(ping.payload, 1))
+        assert connection.closed
+
+    def test_where_there_is_no_moment_without_streams(self, talk: Converse) -> None:
+        """Half of the time later it comes with the next new stream."""
+        gate = Gate(hello)
+        connection = talk(gate, timeout_graceful_shutdown=20)
+        connection.get()
+        connection.each_protocol("drain")
+        connection.tick(9)
+        connection.get()
+        gate.open()
+        connection.pull()
+        connection.tick(2)
+        assert connection.goaways == []
+        connection.get()
+        assert connection.goaways == [(MAX_STREAM_ID, 0)]
+        connection.tick(2)
+        assert connection.goaways == [(MAX_STREAM_ID, 0), (5, 0)]
+
+    def test_without_a_time_limit(self, talk: Converse) -> None:
+        connection = talk(Gate(hello), timeout_graceful_shutdown=None)
+        connection.get()
+        connection.each_protocol("drain")
+        connection.tick(16)
+        connection.get()
+        assert connection.goaways == [(MAX_STREAM_ID, 0)]
 
     def test_a_client_that_does_not_answer_the_ping(self, talk: Converse) -> None:
-        connection = talk(Gate(hello))
+        connection = talk(hello)
         connection.get()
         connection.each_protocol("drain")
         connection.tick(2)
         assert connection.goaways == [(MAX_STREAM_ID, 0), (1, 0)]
-        assert not connection.closed
+        assert connection.closed
 
     def test_a_connection_that_begins_meanwhile(self, serve: Serve) -> None:
-        """A client that is never idle must not hold up the stop."""
+        """A client that is never idle must not hold up the stop, and gets its first answer before GOAWAY."""
         harness = serve(hello)
         harness.runtime.draining = True
         connection = Talk(harness)
+        assert connection.goaways == []
         assert connection.get().whole
         assert connection.goaways == [(MAX_STREAM_ID, 0)]
         (ping,) = connection.wire.of(FrameType.PING)
@@ -79,6 +132,7 @@ class TestDrain:
 
     def test_a_second_drain_says_nothing_new(self, talk: Converse) -> None:
         connection = talk(hello)
+        connection.get()
         connection.each_protocol("drain").each_protocol("drain")
         assert len(connection.goaways) == 1
 

@@ -218,6 +218,13 @@ class TestEarlyHints:
         assert links == [b"</style.css>; rel=preload", b"</a.js>; rel=preload"]
         assert got.whole
 
+    def test_they_can_be_off(self, talk: Converse) -> None:
+        """nginx's grpc_pass answers 502 to them."""
+        app = Recorder(respond({"type": "http.response.early_hint", "links": [b"</a.js>"]}, start(), body(b"x")))
+        got = talk(app, http2_early_hints="off").get()
+        assert got.statuses == [200]
+        assert "http.response.early_hint" not in app.scopes[0]["extensions"]
+
     def test_not_behind_its_start(self, talk: Converse) -> None:
         app = Recorder(respond(start(), {"type": "http.response.early_hint", "links": []}))
         assert talk(app).get().status == 500

@@ -186,6 +186,11 @@ class Config:
         "The largest head of an HTTP/2 request, each field counting 32 bytes more; 431 above.",
         "bytes",
     )
+    http2_early_hints: str = http_2(
+        "on",
+        one_of("off", "on"),
+        "Whether early hints (status 103) are sent over HTTP/2; nginx's grpc_pass answers 502 to them.",
+    )
     http2_ping_interval: float | None = http_2(
         None,
         OPTIONAL_SECONDS,

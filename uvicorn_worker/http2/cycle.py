@@ -90,6 +90,7 @@ class StreamCycle(Cycle):
     __slots__ = (
         "conn",
         "deadline",
+        "discard_end",
         "discarded",
         "ending",
         "fields",
@@ -133,7 +134,8 @@ class StreamCycle(Cycle):
         # The request's body: what has come and was not taken, whether all has come, whether all was taken.
         self.complete = complete
         self.chunks = NO_CHUNKS if complete else []
-        self.received = self.discarded = 0
+        # `discarded`: less what may be; `discard_end`: the tick by which the rest must have come, 0 for none.
+        self.received = self.discarded = self.discard_end = 0
         self.expect_continue = head.expects_continue and not complete
         self.stage = AWAIT_START
         # `queued`: in the row of those who wait for their turn. `ending`: what is pending is the rest of the body.

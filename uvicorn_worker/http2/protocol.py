@@ -1,8 +1,11 @@
 """One HTTP/2 connection: events of the engine become requests in the application.
 
-    serving ─► warned ─► leaving ─► closing          drain, idle for too long, or a fault
-             GOAWAY    GOAWAY with                   the rest of what comes is dropped
-             2^31-1    the last stream
+    serving ─► parting ─► warned ─► leaving ─► closing    drain, idle for too long, or a fault
+              no stream   GOAWAY    GOAWAY with           the rest of what comes is dropped
+              is open     2^31-1    the last stream
+
+Some clients give up every stream that is open when any GOAWAY comes, so it leaves with the last bytes of the last of
+them. Only where there is no such moment in half the time for a stop does it come with the next request.
 
 Each stream has a cycle of its own (cycle.py); what they send goes through the sending half (sending.py). Frames,
 states and windows are the engine's business (engine/).
@@ -18,6 +21,7 @@ from uvicorn_worker.core.address import Address, Endpoints, client_address, peer
 from uvicorn_worker.core.clock import ticks
 from uvicorn_worker.core.cycle import BEGUN, DONE
 from uvicorn_worker.core.kernel import unread_in_kernel
+from uvicorn_worker.core.output import ALLOWED_BYTES
 from uvicorn_worker.core.runtime import Runtime
 from uvicorn_worker.http2.abandoned import Abandoned
 from uvicorn_worker.http2.cycle import StreamCycle
@@ -41,17 +45,21 @@ from uvicorn_worker.http2.shared import Shared
 
 __all__ = ["Http2Protocol"]
 
-# What may come of a request body after an early answer before the stream is reset; it is read and dropped.
-DISCARD_LIMIT = 262144
-# How long the rest of a body is waited for that nobody wants.
+# What may come of a request body after an early answer before the stream is reset; it is read and dropped. More is
+# allowed of what the client has declared, since there are clients that lose the answer when they are stopped (curl).
+DISCARD_LIMIT = 1048576
+# How long the rest of a body is waited for that nobody wants, while nothing of it comes; and in all.
 DISCARD_SECONDS = 2.0
+DISCARD_TOTAL_SECONDS = 30.0
+# How long a moment without streams is waited for where a stop has no time limit.
+PARTING_SECONDS = 15.0
 # From the warning to the real GOAWAY, if the answer to our PING, which comes behind all requests that were sent
 # before the warning arrived, is not there sooner.
 WARNING_SECONDS = 1.0
 WARNING_PING = b"goaway?\0"
 KEEP_ALIVE_PING = b"alive?\0\0"
 
-SERVING, WARNED, LEAVING = range(3)
+SERVING, PARTING, WARNED, LEAVING = range(4)
 
 
 class Http2Protocol(Sending):
@@ -106,8 +114,9 @@ class Http2Protocol(Sending):
         runtime.connections.add(self)
         self.flush_soon()
         if runtime.draining:
-            # It was accepted before the doors were closed, or has only now said that it speaks HTTP/2.
-            self.drain()
+            # It was accepted before the doors were closed, or has only now said that it speaks HTTP/2; it has a
+            # first request, which GOAWAY must not meet.
+            self._part()
 
     def begin_upgraded(self, head: RequestHead, body: bytes) -> None:
         """Begin with the request that came as HTTP/1.1 and has asked for the upgrade."""
@@ -172,6 +181,8 @@ class Http2Protocol(Sending):
                 )
                 self.leave()
             return
+        if self.leaving == PARTING and self.runtime.tick >= self.leaving_tick:
+            self._warn()
         begun.append(self._make_cycle(event.stream_id, event.head, event.end_stream))
 
     def _make_cycle(self, stream_id: int, head: RequestHead, complete: bool) -> StreamCycle:
@@ -287,6 +298,9 @@ class Http2Protocol(Sending):
     def _become_idle(self) -> None:
         """The last stream is done with."""
         runtime = self.runtime
+        if self.leaving == PARTING:
+            # In the same write as the end of the response: the client knows before it asks again.
+            self._warn()
         if self.leaving == LEAVING or not runtime.keep_alive_ticks:
             # In the next turn, since this is called from within a stream's send().
             runtime.loop.call_soon(self._close_if_unused)
@@ -314,13 +328,13 @@ class Http2Protocol(Sending):
         self.flush_soon()
 
     def _discard_rest(self, cycle: StreamCycle) -> None:
-        """The response is complete and the request is not: a little more is read and dropped."""
-        self._discard(cycle, 0, False)
+        """The response is complete and the request is not: more of it is read and dropped, up to a bound."""
+        tick = self.runtime.tick
         declared = cycle.head.content_length
-        if declared is not None and declared - cycle.received > DISCARD_LIMIT:
-            self.stop_stream(cycle)
-        elif cycle.stream_id in self.streams:
-            cycle.deadline = self.runtime.tick + ticks(DISCARD_SECONDS)
+        if declared is not None:
+            cycle.discarded -= min(declared - cycle.received, ALLOWED_BYTES)
+        cycle.discard_end = tick + ticks(DISCARD_TOTAL_SECONDS)
+        self._discard(cycle, 0, False)
 
     def _discard(self, cycle: StreamCycle, size: int, end: bool) -> None:
         """Nobody takes what has come of a body: neither what waits nor `size` bytes more."""
@@ -337,6 +351,8 @@ class Http2Protocol(Sending):
                 self._become_idle()
         elif cycle.discarded > DISCARD_LIMIT and cycle.stage == DONE and not cycle.pending:
             self.stop_stream(cycle)
+        elif cycle.discard_end:
+            cycle.deadline = min(self.runtime.tick + ticks(DISCARD_SECONDS), cycle.discard_end)
 
     # Ending of streams -------------------------------------------------------------------------------
 
@@ -431,9 +447,21 @@ class Http2Protocol(Sending):
     # Leaving -----------------------------------------------------------------------------------------
 
     def drain(self) -> None:
-        """The server stops: warn the client, which may have sent requests that are not here yet (6.8)."""
+        """The server stops: tell the client, which may have sent requests that are not here yet (6.8)."""
         if self.closing or self.leaving != SERVING:
             return
+        self._part()
+        if not self.streams and self.engine.last_stream_id:
+            self._warn()
+
+    def _part(self) -> None:
+        """Leave when no stream is open."""
+        graceful = self.runtime.config.timeout_graceful_shutdown
+        self.leaving = PARTING
+        self.leaving_tick = self.runtime.tick + ticks(PARTING_SECONDS if graceful is None else graceful / 2)
+
+    def _warn(self) -> None:
+        """Ask the client not to send more, while what it has sent already is still served."""
         self.leaving = WARNED
         self.leaving_tick = self.runtime.tick + ticks(WARNING_SECONDS)
         self.engine.goaway(MAX_STREAM_ID)

@@ -25,6 +25,8 @@ __all__ = ["Sending"]
 
 # The largest body that is sent at once; of a larger one, so much in one turn of the loop, so that others get theirs.
 TURN_LIMIT = 262144
+# The status of early hints (RFC 8297).
+EARLY_HINTS = 103
 # Bytes of bodies that are written before the turn ends: large ones are not copied, and each write costs a system call.
 FLUSH_LIMIT = 131072
 
@@ -84,7 +86,9 @@ class Sending(Output):
             self.response_complete(cycle)
 
     def send_informational(self, cycle: StreamCycle, status: int, fields: list[Any]) -> None:
-        """Send the head of a response before the final one."""
+        """Send the head of a response before the final one; early hints unless they are off."""
+        if status == EARLY_HINTS and not self.shared.early_hints:
+            return
         self.engine.send_headers(cycle.stream_id, status, fields, False)
         self.flush_soon()
 

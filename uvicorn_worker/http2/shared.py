@@ -31,6 +31,7 @@ class Shared:
     """The engine, its limits, and the response fields that were prepared for it."""
 
     __slots__ = (
+        "early_hints",
         "extended_connect",
         "fields",
         "limits",
@@ -55,6 +56,7 @@ class Shared:
         self.make_engine: Callable[[Limits], Engine] = engine
         self.fields = PreparedFields(runtime, engine.prepare)
         config = runtime.config
+        self.early_hints = config.http2_early_hints == "on"
         self.ping_ticks = ticks(config.http2_ping_interval) if config.http2_ping_interval else 0
         self.ping_timeout_ticks = ticks(config.http2_ping_timeout)
 
@@ -68,8 +70,9 @@ class Shared:
         scope["extensions"] = {
             **scope.get("extensions", {}),
             "http.response.trailers": {},
-            "http.response.early_hint": {},
         }
+        if self.early_hints:
+            scope["extensions"]["http.response.early_hint"] = {}
         return scope
 
 
