@@ -76,6 +76,7 @@ VALUES: dict[str, tuple[list[Any], list[Any]]] = {
     "http2_initial_window_size": ([1, 65535, 2**31 - 1], [0, 2**31, 1.0, "five", True]),
     "http2_max_frame_size": ([16384, 2**24 - 1], [16383, 2**24, 16384.0, "five", True]),
     "http2_max_header_list_size": ([1024, 65536], [1023, 2**24 + 1, 65536.0, "five", True]),
+    "http2_early_hints": (["on", "off"], ["yes", "", 1]),
     "http2_ping_interval": ([None, 0, 0.5, 20], [-1, "five", True]),
     "http2_ping_timeout": ([0, 0.5, 20], [-1, "five", True]),
     "ws": (["auto", "websockets", "none"], ["wsgi", "", True, Config, "package:Protocol"]),
