@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import sys
 from typing import Any
 
 import pytest
 
+from tests.records import records_of
 from uvicorn_worker import Config
-from uvicorn_worker.core.runtime import Runtime
+from uvicorn_worker.core.runtime import Runtime, end_loop
 
 
 async def app(scope: Any, receive: Any, send: Any) -> None:
@@ -64,3 +66,145 @@ class TestContext:
 
         loop.run_until_complete(start())
         assert found == seen
+
+
+class Connection:
+    """One that is told of ticks, and may fail at them."""
+
+    idle = lingering = False
+
+    def __init__(self, fails: bool = False) -> None:
+        self.fails = fails
+        self.ticks: list[int] = []
+        self.aborted = False
+
+    def on_tick(self, tick: int) -> None:
+        self.ticks.append(tick)
+        if self.fails:
+            raise RuntimeError("a deadline that can't be met")
+
+    def drain(self) -> None:
+        """Nothing to say."""
+
+    close_if_idle = drain
+
+    def abort(self) -> None:
+        self.aborted = True
+
+
+class Cycle:
+    """One that is asked for its time."""
+
+    target = b""
+    task: asyncio.Task[None] | None = None
+    status = body_sent = 0
+    started = 0.0
+    response_headers: Any = ()
+
+    def __init__(self, times: list[float]) -> None:
+        self.scope: dict[str, Any] = {}
+        self.times = times
+
+    def check_time(self, now: float) -> None:
+        self.times.append(now)
+
+    def disconnect(self) -> None:
+        """Nobody waits."""
+
+    abandon = disconnect
+
+
+class TestTicks:
+    def test_the_connections_are_told(self, loop: asyncio.AbstractEventLoop) -> None:
+        runtime = Runtime(Config(app=app), app, loop)
+        bad, good = Connection(fails=True), Connection()
+        runtime.connections |= {bad, good}
+        with records_of("uvicorn.error") as log:
+            for now in (100.0, 100.5):
+                runtime.count_tick()
+                runtime.on_tick(now)
+        assert bad.ticks == good.ticks == [1, 2]
+        assert (bad.aborted, good.aborted) == (True, False)
+        assert log.lines == ["Error at a deadline of a connection"] * 2
+        assert runtime.now == 100.5
+
+    @pytest.mark.parametrize(("options", "seen"), [({}, []), ({"timeout_request": 5}, [7.0])])
+    def test_the_cycles_are_where_they_have_limits(
+        self, loop: asyncio.AbstractEventLoop, options: dict[str, Any], seen: list[float]
+    ) -> None:
+        times: list[float] = []
+        runtime = Runtime(Config(app=app, **options), app, loop)
+        runtime.cycles.add(Cycle(times))
+        runtime.on_tick(7.0)
+        assert times == seen
+
+
+class TestWatchers:
+    def test_the_end_of_a_connection(self, loop: asyncio.AbstractEventLoop) -> None:
+        runtime = Runtime(Config(app=app), app, loop)
+        connection = Connection()
+        runtime.connections.add(connection)
+        seen: list[int] = []
+        runtime.watch_connections(lambda: seen.append(len(runtime.connections)))
+        runtime.connections.discard(connection)
+        assert seen == [0]
+
+    def test_the_end_of_a_request(self, loop: asyncio.AbstractEventLoop) -> None:
+        runtime = Runtime(Config(app=app), app, loop)
+        cycle = Cycle([])
+        runtime.cycles.add(cycle)
+        seen: list[int] = []
+        runtime.watch_cycles(lambda: seen.append(len(runtime.cycles)))
+        runtime.cycles.discard(cycle)
+        assert seen == [0]
+
+
+class TestTasks:
+    @pytest.mark.parametrize("version", [(3, 10, 13), (3, 11, 9), (3, 12, 1)])
+    def test_each_python_has_its_way(
+        self, loop: asyncio.AbstractEventLoop, version: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        if sys.version_info < version:
+            pytest.skip("this Python can't")
+        monkeypatch.setattr(sys, "version_info", version)
+        runtime = Runtime(Config(app=app), app, loop)
+        monkeypatch.undo()
+        ran: list[int] = []
+
+        async def request() -> None:
+            ran.append(1)
+            await asyncio.sleep(0)
+
+        async def start() -> None:
+            task = runtime.make_task(request(), name="n", context=contextvars.copy_context())
+            # Eager tasks run up to where they wait before they are known.
+            assert bool(ran) is (version >= (3, 12))
+            assert task.get_name() == "n"
+            await task
+
+        loop.run_until_complete(start())
+        assert ran == [1]
+
+    def test_a_factory_that_makes_no_tasks(self, loop: asyncio.AbstractEventLoop) -> None:
+        made: list[Any] = []
+
+        def factory(loop: Any, coroutine: Any, **options: Any) -> Any:
+            coroutine.close()
+            future = loop.create_future()
+            made.append(future)
+            return future
+
+        loop.set_task_factory(factory)
+        runtime = Runtime(Config(app=app), app, loop)
+        made_of_it: Any = runtime.make_task(app(None, None, None), name="n", context=contextvars.copy_context())
+        assert made == [made_of_it]
+
+
+def test_what_ends_the_loop_is_raised_by_it(loop: asyncio.AbstractEventLoop) -> None:
+    end_loop(loop, SystemExit(3))
+    with pytest.raises(SystemExit):
+        loop.run_forever()
+
+
+def test_without_a_server_nothing_happens_at_the_limit(loop: asyncio.AbstractEventLoop) -> None:
+    Runtime(Config(app=app), app, loop, limit_requests=1).on_limit()

@@ -1,0 +1,64 @@
+"""The errors of the package: whose fault each of them is."""
+
+from __future__ import annotations
+
+import pytest
+
+from uvicorn_worker.core import errors
+from uvicorn_worker.core.errors import ClientDisconnected, RequestRefused, UvicornWorkerError, comes_from_disconnect
+
+
+def raised_from(cause: Exception | None, *, hidden: bool = False) -> Exception:
+    try:
+        try:
+            raise cause or ValueError("no cause")
+        except Exception as exc:  # noqa: BLE001 - it is what is raised above
+            raise RuntimeError("outer") from (None if hidden else exc)
+    except RuntimeError as exc:
+        return exc
+
+
+class Group(Exception):
+    """As ExceptionGroup, which Python 3.10 has not."""
+
+    def __init__(self, *exceptions: BaseException) -> None:
+        super().__init__("group")
+        self.exceptions = exceptions
+
+
+def test_all_are_of_one_tree() -> None:
+    for name in errors.__all__:
+        kind = getattr(errors, name)
+        assert not isinstance(kind, type) or issubclass(kind, UvicornWorkerError)
+
+
+def test_a_refused_request_has_its_answer() -> None:
+    error = RequestRefused(413, "too long")
+    assert (error.status, error.reason, str(error)) == (413, "too long", "too long")
+
+
+@pytest.mark.parametrize(
+    ("exc", "comes"),
+    [
+        (None, False),
+        (ValueError(), False),
+        (ConnectionError(), False),
+        (ClientDisconnected(), True),
+        (raised_from(ClientDisconnected()), True),
+        (raised_from(raised_from(ClientDisconnected())), True),
+        # What is hidden for readers is still where it came from.
+        (raised_from(ClientDisconnected(), hidden=True), True),
+        (raised_from(None), False),
+        (Group(ClientDisconnected(), raised_from(ClientDisconnected())), True),
+        (Group(ClientDisconnected(), ValueError()), False),
+        (Group(Group(ClientDisconnected())), True),
+    ],
+)
+def test_whether_it_comes_from_a_client_that_left(exc: BaseException | None, comes: bool) -> None:
+    assert comes_from_disconnect(exc) is comes
+
+
+def test_a_chain_without_an_end_is_given_up() -> None:
+    first, second = ValueError(), ValueError()
+    first.__cause__, second.__cause__ = second, first
+    assert not comes_from_disconnect(first)

@@ -1,0 +1,71 @@
+"""What an application may put into the fields of a response."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from uvicorn_worker.core.errors import ApplicationError
+from uvicorn_worker.core.response_fields import HOP_BY_HOP, as_pair, check_field, check_status, read_length
+
+
+@pytest.mark.parametrize("status", [100, 200, 404, 999, True + 199])
+def test_statuses(status: int) -> None:
+    assert check_status(status) == status
+    assert type(check_status(status)) is int
+
+
+@pytest.mark.parametrize("status", [99, 1000, "200", 200.0, None])
+def test_what_is_no_status(status: Any) -> None:
+    with pytest.raises(ApplicationError, match="must be an integer from 100 to 999"):
+        check_status(status)
+
+
+@pytest.mark.parametrize(("name", "value"), [(b"x-a", b""), (b"X-A", b"a b\t\xff"), (b"!#$%&'*+-.^_`|~9", b'"')])
+def test_fields(name: bytes, value: bytes) -> None:
+    check_field(name, value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("x-a", b"", "must be pairs of bytes"),
+        (b"x-a", "", "must be pairs of bytes"),
+        (b"x-a", None, "must be pairs of bytes"),
+        (b"", b"", "is not a token"),
+        (b"x a", b"", "is not a token"),
+        (b"x-a:", b"", "is not a token"),
+        (b"x-a\n", b"", "is not a token"),
+        (b"x-a", b"a\r\nx-b: c", "x-a has a control character"),
+        (b"x-a", b"\0", "x-a has a control character"),
+    ],
+)
+def test_what_is_no_field(name: Any, value: Any, message: str) -> None:
+    with pytest.raises(ApplicationError, match=message):
+        check_field(name, value)
+
+
+@pytest.mark.parametrize(("value", "before", "length"), [(b"0", None, 0), (b"12", None, 12), (b"12", 12, 12)])
+def test_lengths(value: bytes, before: int | None, length: int) -> None:
+    assert read_length(value, before) == length
+
+
+@pytest.mark.parametrize(("value", "before"), [(b"", None), (b"-1", None), (b"1, 1", None), (b"+1", None), (b"12", 13)])
+def test_what_is_no_length(value: bytes, before: int | None) -> None:
+    with pytest.raises(ApplicationError, match="content-length is not one number"):
+        read_length(value, before)
+
+
+def test_pairs_that_are_no_tuples() -> None:
+    assert as_pair([b"a", b"b"]) == (b"a", b"b")
+
+
+@pytest.mark.parametrize("field", [None, 1, (), (b"a",), (b"a", b"b", b"c"), ("a", b"b"), (b"a", "b"), [b"a", [b"b"]]])
+def test_what_is_no_pair(field: Any) -> None:
+    with pytest.raises(ApplicationError, match="must be pairs of bytes"):
+        as_pair(field)
+
+
+def test_the_framing_is_the_servers() -> None:
+    assert {b"connection", b"transfer-encoding"} <= HOP_BY_HOP
