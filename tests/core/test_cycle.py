@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from types import SimpleNamespace
 from typing import Any
@@ -14,7 +15,7 @@ from tests.records import Records, records_of
 from uvicorn_worker import Config
 from uvicorn_worker.core.asgi import ASGIApp, Event, Receive, Scope, Send
 from uvicorn_worker.core.cycle import AWAIT_START, BEGUN, BODY, DONE, HEAD_HELD, WAITING, Cycle, as_bytes, wrong_length
-from uvicorn_worker.core.errors import ApplicationError, ClientDisconnected
+from uvicorn_worker.core.errors import ApplicationError, ClientDisconnected, ProcessExit
 from uvicorn_worker.core.runtime import Runtime
 
 RETRY = [(b"content-type", b"text/plain; charset=utf-8"), (b"retry-after", b"1")]
@@ -149,8 +150,8 @@ class TestAdmit:
         assert second.task is None
         assert first.runtime.cycles == {first}
 
-    @pytest.mark.parametrize("raised", [SystemExit(3), KeyboardInterrupt()])
-    def test_an_application_that_ends_the_process(self, loop: asyncio.AbstractEventLoop, raised: BaseException) -> None:
+    @pytest.mark.parametrize("raised", [ProcessExit(3), KeyboardInterrupt()])
+    def test_what_ends_the_process(self, loop: asyncio.AbstractEventLoop, raised: BaseException) -> None:
         async def app(scope: Scope, receive: Receive, send: Send) -> None:
             raise raised
 
@@ -159,10 +160,8 @@ class TestAdmit:
         with pytest.raises(type(raised)):
             turn(loop)
 
-    @pytest.mark.parametrize("raised", [SystemExit(3), KeyboardInterrupt()])
-    def test_one_that_does_where_tasks_start_at_once(
-        self, loop: asyncio.AbstractEventLoop, raised: BaseException
-    ) -> None:
+    @pytest.mark.parametrize("raised", [ProcessExit(3), KeyboardInterrupt()])
+    def test_the_same_where_tasks_start_at_once(self, loop: asyncio.AbstractEventLoop, raised: BaseException) -> None:
         def make_task(coroutine: Any, **options: Any) -> Any:
             coroutine.close()
             raise raised
@@ -248,7 +247,7 @@ class TestEnds:
         assert task is not None
         task.cancel()
         turn(cycle.runtime.loop)
-        assert cycle.answers == [(503, b"Service Unavailable", TEXT)]
+        assert cycle.answers == [(503, b"Service Unavailable", RETRY)]
         assert task.cancelled()
         assert cycle.runtime.cycles == set()
 
@@ -257,6 +256,17 @@ class TestEnds:
         cycle.returned()
         assert cycle.runtime.cycles == set()
         assert cycle.task is None
+
+    @pytest.mark.parametrize("raised", [SystemExit(3), asyncio.CancelledError(), GeneratorExit()])
+    def test_what_an_application_lets_out_is_its_own(self, begin: Make, log: Records, raised: BaseException) -> None:
+        if isinstance(raised, asyncio.CancelledError) and sys.version_info < (3, 11):
+            pytest.skip("this Python does not say whether a task was cancelled")
+
+        async def app(scope: Scope, receive: Receive, send: Send) -> None:
+            raise raised
+
+        assert begin(app).answers == [(500, b"Internal Server Error", TEXT)]
+        assert log.lines == ["Exception in ASGI application: GET /path"]
 
 
 class TestFinish:
@@ -385,7 +395,7 @@ class TestReceive:
         cycle.task.cancel()
         cycle.wake()
         turn(cycle.runtime.loop)
-        assert cycle.answers == [(503, b"Service Unavailable", TEXT)]
+        assert cycle.answers == [(503, b"Service Unavailable", RETRY)]
 
     def test_a_connection_that_ends_within_a_response_is_logged(self, begin: Make) -> None:
         lines: list[Any] = []

@@ -29,7 +29,8 @@ class Group(Exception):
 def test_all_are_of_one_tree() -> None:
     for name in errors.__all__:
         kind = getattr(errors, name)
-        assert not isinstance(kind, type) or issubclass(kind, UvicornWorkerError)
+        # What ends the process is to be caught by nobody.
+        assert not isinstance(kind, type) or issubclass(kind, (UvicornWorkerError, SystemExit))
 
 
 def test_a_refused_request_has_its_answer() -> None:
