@@ -110,8 +110,12 @@ class Acceptor:
         """Accept from a duplicate of `sock`, so that closing it leaves the caller's open."""
         listener = sock.dup()
         listener.setblocking(False)
-        # Again where it listens already: with the backlog of the configuration.
-        listener.listen(self._runtime.config.backlog)
+        try:
+            # Again where it listens already: with the backlog of the configuration.
+            listener.listen(self._runtime.config.backlog)
+        except BaseException:
+            listener.close()
+            raise
         self._listeners.append(listener)
         if own:
             self._own.add(listener)

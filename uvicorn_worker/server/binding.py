@@ -127,14 +127,19 @@ def bind_path(path: str) -> socket.socket:
     One that nobody listens on any more is taken away; one that answers, and what is no socket, is left alone.
     """
     mode = _PATH_MODE
-    with contextlib.suppress(OSError):
+    try:
         found = os.stat(path)
+    except OSError:
+        # What else is wrong with the path, bind() will tell.
+        found = None
+    if found is not None:
         if not stat.S_ISSOCK(found.st_mode):
             raise BindError(f"uds {path}: there is something else that is no socket")
         mode = stat.S_IMODE(found.st_mode)
         if _answers(path):
             raise BindError(f"uds {path}: another process listens there; stop that one, or choose another path")
-        os.unlink(path)
+        with contextlib.suppress(OSError):
+            os.unlink(path)
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         sock.bind(path)

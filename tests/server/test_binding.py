@@ -1,0 +1,202 @@
+"""What a server listens on that is given no sockets: addresses, paths, descriptors."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import stat
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.http1.apps import hello
+from tests.scripted import get
+from tests.server.running import App
+from tests.sockets import Peer, Run
+from uvicorn_worker import BindError, Config, ConfigError, Server
+
+
+def config(**options: Any) -> Config:
+    return Config(App(), **{"port": 0, "timeout_drain_idle": 0, "timeout_graceful_shutdown": 1, **options})
+
+
+async def ask(server: Server) -> int:
+    """The status of a request to each thing that is listened on, which must be the same."""
+    statuses = set()
+    for listening in server.servers:
+        peer = await Peer.connect(listening.sockets[0])
+        statuses.add((await peer.ask(get())).status)
+        await peer.close()
+    (status,) = statuses
+    return int(status)
+
+
+class TestAddresses:
+    def test_port_0(self, run: Run) -> None:
+        async def main() -> None:
+            async with Server(config()) as server:
+                assert server.servers[0].sockets[0].getsockname()[0] == "127.0.0.1"
+                assert server.servers[0].is_serving()
+                assert await ask(server) == 200
+                assert server.server_state.total_requests == 1
+                assert (b"server", b"uvicorn") in server.server_state.default_headers
+            assert not server.servers[0].is_serving()
+
+        run(main())
+
+    def test_a_name_with_several_addresses_has_one_port(self, run: Run) -> None:
+        async def main() -> None:
+            async with Server(config(host="localhost")) as server:
+                assert len({each.sockets[0].getsockname()[1] for each in server.servers}) == 1
+                assert await ask(server) == 200
+
+        run(main())
+
+    def test_ipv6(self, run: Run) -> None:
+        async def main() -> None:
+            try:
+                socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+            except OSError:
+                pytest.skip("there is no IPv6 here")
+            async with Server(config(host="::1")) as server:
+                assert await ask(server) == 200
+
+        run(main())
+
+    def test_several_servers_in_one_loop(self, run: Run) -> None:
+        async def main() -> None:
+            async with Server(config()) as first, Server(config()) as second:
+                assert await ask(first) == await ask(second) == 200
+
+        run(main())
+
+    def test_a_port_that_is_taken(self, run: Run) -> None:
+        app = App()
+
+        async def main() -> None:
+            with socket.create_server(("127.0.0.1", 0)) as taken:
+                port = taken.getsockname()[1]
+                with pytest.raises(BindError, match=rf"^127\.0\.0\.1:{port} can't be bound: another process has it"):
+                    await Server(Config(app, port=port)).serve()
+
+        run(main())
+        # The application was not even started.
+        assert app.events == []
+
+    def test_a_host_that_is_none(self, run: Run) -> None:
+        with pytest.raises(BindError, match=r"host 'no-such-host\.invalid' has no address"):
+            run(Server(config(host="no-such-host.invalid")).serve())
+
+
+class TestPaths:
+    def test_it_is_made_and_taken_away(self, run: Run, tmp_path: Path) -> None:
+        path = tmp_path / "app.sock"
+
+        async def main() -> None:
+            async with Server(config(uds=str(path))) as server:
+                assert stat.S_IMODE(path.stat().st_mode) == 0o666
+                assert await ask(server) == 200
+            assert not path.exists()
+
+        run(main())
+
+    def test_a_stale_one_is_replaced_and_keeps_its_permissions(self, run: Run, tmp_path: Path) -> None:
+        path = tmp_path / "app.sock"
+        stale = socket.socket(socket.AF_UNIX)
+        stale.bind(str(path))
+        stale.close()
+        path.chmod(0o660)
+
+        async def main() -> None:
+            async with Server(config(uds=path)) as server:
+                assert stat.S_IMODE(path.stat().st_mode) == 0o660
+                assert await ask(server) == 200
+
+        run(main())
+
+    def test_one_that_is_listened_on_is_left_alone(self, run: Run, tmp_path: Path) -> None:
+        path = tmp_path / "app.sock"
+        with socket.socket(socket.AF_UNIX) as sock:
+            sock.bind(str(path))
+            sock.listen()
+            with pytest.raises(BindError, match="another process listens there"):
+                run(Server(config(uds=str(path))).serve())
+        assert path.exists()
+
+    def test_a_file_is_left_alone(self, run: Run, tmp_path: Path) -> None:
+        path = tmp_path / "app.sock"
+        path.write_text("something")
+        with pytest.raises(BindError, match="something else that is no socket"):
+            run(Server(config(uds=str(path))).serve())
+        assert path.read_text() == "something"
+
+
+def test_a_descriptor(run: Run) -> None:
+    async def main() -> None:
+        with socket.create_server(("127.0.0.1", 0)) as inherited:
+            async with Server(config(fd=inherited.fileno())) as server:
+                assert server.servers[0].sockets[0].getsockname() == inherited.getsockname()
+                assert await ask(server) == 200
+
+    run(main())
+
+
+def test_a_descriptor_that_is_none(run: Run) -> None:
+    with pytest.raises(BindError, match="can't be served"):
+        run(Server(config(fd=9999)).serve())
+
+
+def test_bind_socket_is_for_serve(run: Run) -> None:
+    async def main() -> None:
+        sock = config().bind_socket()
+        assert os.get_inheritable(sock.fileno())
+        server = Server(config())
+        task = asyncio.ensure_future(server.serve(sockets=[sock]))
+        while not server.started:
+            await asyncio.sleep(0.01)
+        assert await ask(server) == 200
+        server.should_exit = True
+        await task
+        assert sock.fileno() == -1
+
+    run(main())
+
+
+class TestConfig:
+    def test_the_order_is_uvicorns(self) -> None:
+        made = Config("main:app", "0.0.0.0", 80, None, None, "asyncio", "h11")
+        assert (made.app, made.host, made.port, made.loop, made.http) == ("main:app", "0.0.0.0", 80, "asyncio", "h11")
+
+    def test_it_is_that_of_the_installed_uvicorn(self) -> None:
+        import inspect
+
+        uvicorn = pytest.importorskip("uvicorn")
+        for name, parameter in inspect.signature(uvicorn.Config).parameters.items():
+            if name not in ("app", "ssl_context_factory", "callback_notify", "log_config", "ssl_version"):
+                Config("main:app", **{name: parameter.default})
+
+    def test_it_is_checked_when_it_is_assigned(self) -> None:
+        made = Config(hello)
+        made.__setattr__("lifespan", "OFF")
+        assert made.lifespan == "off"
+        with pytest.raises(ConfigError, match="option lifespan = 'maybe'"):
+            made.__setattr__("lifespan", "maybe")
+        with pytest.raises(ConfigError, match="option port = 70000"):
+            made.port = 70000
+        assert made.lifespan == "off"
+
+    @pytest.mark.parametrize("options", [{"no_such": 1}, {"port": -1}, {"workers": 0}])
+    def test_a_mistake(self, options: dict[str, Any]) -> None:
+        with pytest.raises(ConfigError):
+            Config(hello, **options)
+
+    def test_what_uvicorns_has_besides(self) -> None:
+        made = Config("main:app", reload=True, workers=2, ssl_certfile="some.pem", interface="asgi2")
+        assert (made.should_reload, made.use_subprocess, made.is_ssl, made.asgi_version) == (True, True, True, "2.0")
+        assert not Config(hello, reload=True).should_reload
+        made = Config(hello)
+        assert not made.loaded
+        made.load()
+        assert made.loaded_app is hello
