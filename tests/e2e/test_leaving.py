@@ -61,3 +61,14 @@ def test_a_stream_that_ends_at_a_stop_is_no_error(serve: Callable[..., Gunicorn]
         assert server.stop_gracefully() == 0
     assert "Traceback" not in server.log
     assert "[ERROR]" not in server.log
+
+
+@pytest.mark.parametrize("http2", [False, True], ids=["http1", "http2"])
+def test_a_stream_without_an_event_yet_is_open(server: Gunicorn, http2: bool) -> None:
+    """An EventSource waits for the head, and the head does not wait for an event."""
+    with (
+        httpx.Client(http1=not http2, http2=http2, timeout=30) as client,
+        client.stream("GET", server.url + "/starlette/silent") as response,
+    ):
+        assert response.status_code == 200
+        assert response.headers["content-type"].startswith("text/event-stream")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable
 from typing import Any
@@ -355,3 +356,21 @@ def test_a_stream_without_a_length_is_told(talk: Converse) -> None:
     connection.harness.inside(gate.open)
     connection.pull()
     assert isinstance(app.raised[0], OSError)
+
+
+@pytest.mark.parametrize("later", [False, True])
+def test_a_head_does_not_wait_for_its_body(talk: Converse, later: bool) -> None:
+    gate = Gate(respond(body(b"hello")))
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        if later:
+            await asyncio.sleep(0)
+        await send(start())
+        await gate(scope, receive, send)
+
+    connection = talk(app)
+    got = connection.get()
+    assert (got.status, got.body, got.ended) == (200, b"", False)
+    connection.harness.inside(gate.open)
+    connection.pull()
+    assert (got.body, got.ended) == (b"hello", True)

@@ -32,6 +32,7 @@ __all__ = [
     "WAITING",
     "Cycle",
     "as_bytes",
+    "flush_heads",
     "wrong_length",
 ]
 
@@ -166,6 +167,8 @@ class Cycle:
         # One that is done already has cleared it.
         if self.progress == BEGUN:
             self.task = task
+            if self.stage == HEAD_HELD:
+                self.watch_head()
 
     async def run(self) -> None:
         """Call the application, and see to it that the client gets an answer or sees that there is none."""
@@ -388,6 +391,23 @@ class Cycle:
         except Exception as exc:
             runtime.log.error("The access line could not be logged", exc_info=exc)
 
+    # The head ----------------------------------------------------------------------------------------
+
+    def watch_head(self) -> None:
+        """Send the head when this turn of the loop ends, unless something of the body is sent by then.
+
+        Those that are held in one turn have one callback in common. Where the application runs its first step, its
+        head is looked at when that is over, which is no turn yet (`admit`).
+        """
+        runtime = self.runtime
+        if not runtime.held:
+            runtime.loop.call_soon(flush_heads, runtime)
+        runtime.held.append(self)
+
+    def flush_head(self) -> None:
+        """Send the head that is held."""
+        raise NotImplementedError
+
     # Waiting ----------------------------------------------------------------------------------------
 
     async def wait(self) -> None:
@@ -429,6 +449,14 @@ class Cycle:
         if self.stage in (HEAD_HELD, BODY):
             self.log_access()
         self.disconnect()
+
+
+def flush_heads(runtime: Runtime) -> None:
+    """The turn is over: send the heads of which nothing has followed."""
+    held, runtime.held = runtime.held, []
+    for cycle in held:
+        if cycle.stage == HEAD_HELD and not cycle.lost:
+            cycle.flush_head()
 
 
 def as_bytes(body: Any) -> bytes:

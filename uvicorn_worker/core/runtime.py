@@ -64,6 +64,8 @@ class CycleView(Protocol):
     response_headers: Any
     body_sent: int
     started: float
+    stage: int
+    lost: bool
     websocket: ClassVar[bool]
 
     @property
@@ -81,6 +83,9 @@ class CycleView(Protocol):
 
     def abandon(self) -> None:
         """Answer in the place of the application, which is not waited for any longer."""
+
+    def flush_head(self) -> None:
+        """Send the head of the response, of which nothing has followed in this turn of the loop."""
 
     def check_time(self, now: float) -> None:
         """Called at each tick where timeout_request or timeout_disconnect is set; `now` is of time.monotonic()."""
@@ -111,6 +116,7 @@ class Runtime:
         "defaults",
         "draining",
         "drops_rest",
+        "held",
         "keep_alive_ticks",
         "limit_body",
         "limit_cycles",
@@ -166,6 +172,8 @@ class Runtime:
         self.connections: set[Connection] = set()
         self.cycles: set[CycleView] = set()
         self.draining = False
+        # Responses of which the head was sent in this turn of the loop, and may be alone.
+        self.held: list[CycleView] = []
         self.requests = 0
         self.limit_requests = sys.maxsize if limit_requests is None else limit_requests
         self.on_limit = on_limit or _nothing

@@ -28,6 +28,7 @@ from uvicorn_worker.core.cycle import (
     WAITING,
     Cycle,
     as_bytes,
+    flush_heads,
     wrong_length,
 )
 from uvicorn_worker.core.errors import ClientDisconnected
@@ -219,6 +220,17 @@ class RequestCycle(Cycle):
         self.lines = lines
         self.status = status
         self.stage = HEAD_HELD
+        if self.task is not None:
+            # As `watch_head`, without the call.
+            held = self.runtime.held
+            if not held:
+                self.runtime.loop.call_soon(flush_heads, self.runtime)
+            held.append(self)
+
+    def flush_head(self) -> None:
+        """Send the head alone, unless the connection would have to end with the body for it."""
+        if self.length is not None or not self.http10 or not self.keep_alive:
+            self._send_first(b"", True)
 
     def _send_first(self, body: bytes, more: bool) -> None:
         """Choose how the body is delimited, and send the head together with what there is of the body."""

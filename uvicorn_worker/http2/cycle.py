@@ -30,6 +30,7 @@ from uvicorn_worker.core.cycle import (
     WAITING,
     Cycle,
     as_bytes,
+    flush_heads,
     wrong_length,
 )
 from uvicorn_worker.core.errors import ApplicationError, ClientDisconnected
@@ -215,6 +216,16 @@ class StreamCycle(Cycle):
         self.body_sent = 0
         self.fields, self.length = self.conn.prepared.encode(headers)
         self.stage = HEAD_HELD
+        if self.task is not None:
+            # As `watch_head`, without the call.
+            held = self.runtime.held
+            if not held:
+                self.runtime.loop.call_soon(flush_heads, self.runtime)
+            held.append(self)
+
+    def flush_head(self) -> None:
+        """Send the head alone."""
+        self._send_first(b"", True)
 
     def _send_first(self, body: bytes, more: bool) -> None:
         """Send the head together with what there is of the body."""

@@ -46,6 +46,14 @@ async def stream(request: Request) -> Response:
     return StreamingResponse(quiet(request.url.path), background=BackgroundTask(background, request.url.path))
 
 
+async def silent(request: Request) -> Response:
+    async def nothing() -> AsyncIterator[bytes]:
+        await asyncio.sleep(60)
+        yield b"late"
+
+    return StreamingResponse(nothing(), media_type="text/event-stream")
+
+
 async def file(request: Request) -> Response:
     large = Path(os.environ["E2E_DIR"]) / "large"
     large.write_bytes(b"x" * 20_000_000)
@@ -96,6 +104,7 @@ urlpatterns = [path("django/stream", django_stream)]
 app = Starlette(
     routes=[
         Route("/starlette/stream", stream),
+        Route("/starlette/silent", silent),
         Route("/starlette/file", file),
         Route("/starlette/second", second),
         Mount(
