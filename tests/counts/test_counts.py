@@ -84,7 +84,8 @@ CASES: dict[str, tuple[ASGIApp, list[bytes], dict[str, Gate]]] = {
         [request(number, f"X-A: {number}") for number in range(8)],
         {"httptools": Gate(27, 41), "h11": Gate(160, 114)},
     ),
-    "a first get": (hello, [get()], {"httptools": Gate(29, 50), "h11": Gate(146, 105)}),
+    # One of the calls is for the head, which does not wait for the next turn (Python 3.11; eager tasks do without).
+    "a first get": (hello, [get()], {"httptools": Gate(30, 50), "h11": Gate(146, 105)}),
     "a browser's get": (
         hello,
         [request(number, *BROWSER) for number in range(8)],
