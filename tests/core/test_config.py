@@ -26,6 +26,7 @@ VALUES: dict[str, tuple[list[Any], list[Any]]] = {
     "interface": (["auto", "asgi3", "asgi2", "wsgi"], ["asgi", "", 3]),
     "threads": ([None, 1, 40], [0, -1, 1.0, "five", True]),
     "env_file": ([None, ".env"], [5, True, b".env"]),
+    "lifespan_contextvars": ([True, False], [2, 1.0, "perhaps"]),
     "asgi_spec_version": (["2.0", "2.3", "2.5"], ["2.6", "3.0", "", 2.3]),
     "reset_contextvars": ([True, False], [2, 1.0, "perhaps"]),
     "permit_unconventional_http_method": ([True, False], [2, 1.0, "perhaps"]),
@@ -252,3 +253,8 @@ def test_no_secret_is_in_an_error() -> None:
     with pytest.raises(ConfigError) as caught:
         Config(app, ssl_keyfile_password=12345)  # type: ignore[arg-type]
     assert "12345" not in str(caught.value)
+
+
+def test_a_context_is_of_one_kind() -> None:
+    with pytest.raises(ConfigError, match="lifespan_contextvars and reset_contextvars"):
+        Config(app=app, lifespan_contextvars=True, reset_contextvars=True)

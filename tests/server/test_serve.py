@@ -287,7 +287,17 @@ class TestStart:
 
         run(main())
 
-    def test_requests_have_the_state_and_the_context_of_the_lifespan(self, run: Run) -> None:
+    @pytest.mark.parametrize(
+        ("options", "expected"),
+        [
+            ({}, "of the server"),
+            ({"lifespan_contextvars": True}, "of the lifespan"),
+            ({"reset_contextvars": True}, "unset"),
+        ],
+    )
+    def test_requests_have_the_state_of_the_lifespan_and_a_context(
+        self, run: Run, options: dict[str, Any], expected: str
+    ) -> None:
         seen: list[Any] = []
 
         async def app(scope: Scope, receive: Receive, send: Send) -> None:
@@ -306,13 +316,14 @@ class TestStart:
 
         async def main() -> None:
             sock = listen()
-            async with serving(app, sock):
+            variable.set("of the server")
+            async with serving(app, sock, **options):
                 peer = await Peer.connect(sock)
                 await peer.ask(get())
                 await peer.ask(get())
 
         run(main())
-        assert seen == [("of the lifespan", {"key": ["value"]})] * 2
+        assert seen == [(expected, {"key": ["value"]})] * 2
 
     def test_a_startup_that_fails_fails_the_server(self, run: Run) -> None:
         async def app(scope: Scope, receive: Receive, send: Send) -> None:

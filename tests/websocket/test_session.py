@@ -409,7 +409,7 @@ class TestTheClientLeaves:
 
     @pytest.mark.parametrize(
         ("kind", "message"),
-        [("send", {"text": "a"}), ("send", {"bytes": b"a"}), ("close", {}), ("close", {"code": 1001})],
+        [("send", {"text": "a"}), ("send", {"bytes": b"a"}), ("accept", {})],
     )
     @pytest.mark.parametrize("how", ["leaves", "closes"])
     def test_send_raises_an_os_error(self, connect: Open, kind: str, message: dict[str, Any], how: str) -> None:
@@ -420,6 +420,47 @@ class TestTheClientLeaves:
         assert isinstance(error, ClientDisconnected)
         assert isinstance(error, OSError)
         assert len(socket.frames) == before
+
+    @pytest.mark.parametrize("message", [{}, {"code": 1001}])
+    @pytest.mark.parametrize("how", ["leaves", "closes", "is told by a stop"])
+    def test_a_close_is_let_pass(self, connect: Open, message: dict[str, Any], how: str, log: Log) -> None:
+        done: list[str] = []
+
+        async def app(scope: Scope, receive: Receive, send: Send) -> None:
+            await send({"type": "websocket.accept"})
+            while (await receive())["type"] != DISCONNECT:
+                pass
+            await send({"type": "websocket.close", **message})
+            done.append("cleaned up")
+
+        socket = connect(app)
+        if how == "leaves":
+            socket.leave()
+        elif how == "closes":
+            socket.send(close(1000))
+        else:
+            socket.session.drain()
+            socket.settle()
+        assert done == ["cleaned up"]
+        assert len(socket.closes) <= 1
+        assert log() == []
+
+    def test_a_close_before_the_handshake_was_answered_is_too(self, connect: Open, log: Log) -> None:
+        done: list[str] = []
+
+        async def app(scope: Scope, receive: Receive, send: Send) -> None:
+            while (await receive())["type"] != DISCONNECT:
+                pass
+            await send({"type": "websocket.close"})
+            done.append("cleaned up")
+
+        socket = connect(app)
+        socket.session.disconnect()
+        socket.settle()
+        assert done == ["cleaned up"]
+        assert socket.handshake.gave_up
+        assert socket.handshake.refused is None
+        assert log() == []
 
     def test_the_end_of_an_application_by_it_is_quiet(self, connect: Open, log: Log) -> None:
         async def app(scope: Scope, receive: Receive, send: Send) -> None:

@@ -111,7 +111,12 @@ class Config:
         "for its client's end while it streams, and learns of it only when it sends something.",
     )
     reset_contextvars: bool = application(
-        False, FLAG, "Start each request with an empty context, not with a copy of the lifespan's."
+        False, FLAG, "Start each request with an empty context, not with a copy of the server's."
+    )
+    lifespan_contextvars: bool = application(
+        False,
+        FLAG,
+        "Start each request with a copy of the context of the lifespan, as it was when its startup was complete.",
     )
     lifespan: str = application(
         "auto",
@@ -445,6 +450,8 @@ class Config:
         if self.http == "h2":
             object.__setattr__(self, "http", "auto")
             object.__setattr__(self, "http2", "on")
+        if self.lifespan_contextvars and self.reset_contextvars:
+            raise ConfigError("options lifespan_contextvars and reset_contextvars: one of them excludes the other")
         delay, graceful = self.timeout_drain_delay, self.timeout_graceful_shutdown
         if delay and graceful is not None and delay >= graceful:
             raise ConfigError(

@@ -98,8 +98,8 @@ class Runtime:
     """State shared by the connections of one server; see the module's text.
 
     `access` is called for each response; None: nobody is to be told. `state` is what the lifespan has put into its
-    scope, `context` its context variables. `on_limit` is called when `limit_requests` were served (None: no limit),
-    and for each one above.
+    scope, `context` the context variables of the requests (None: those of whoever makes it). `on_limit` is called when
+    `limit_requests` were served (None: no limit), and for each one above.
     """
 
     # What other rooms may assign; everything else is what the constructor made of it. tests/test_house.py holds it.
@@ -227,9 +227,8 @@ def _task_maker(loop: asyncio.AbstractEventLoop) -> Callable[..., asyncio.Task[N
     enters the context, which is to be its own.
     """
     version = tuple(sys.version_info)
-    if loop.get_task_factory() is not None or version < (3, 11):
-        # A task factory is the operator's own choice, and is asked. In Python 3.10 a task copies the context that it
-        # is made in.
+    if loop.get_task_factory() is not None:
+        # It is the operator's own choice, and is asked.
         def make(coroutine: Any, *, name: str, context: contextvars.Context) -> asyncio.Task[None]:
             task: asyncio.Task[None] = context.run(loop.create_task, coroutine)
             # A factory may give something else that can be awaited.
@@ -238,6 +237,9 @@ def _task_maker(loop: asyncio.AbstractEventLoop) -> Callable[..., asyncio.Task[N
             return task
 
         return make
+    if version < (3, 11):
+        # A task copies the context that it is made in.
+        return lambda coroutine, *, name, context: context.run(asyncio.Task, coroutine, loop=loop, name=name)
     # Typed as Any: `eager_start` is not known to every Python that is supported.
     task: Any = asyncio.Task
     return (

@@ -48,7 +48,7 @@ class Lifespan:
         self._gave_up = False
         self.state: dict[str, Any] = {}
         self.context = contextvars.copy_context()
-        """The context of the lifespan as it was when startup was complete; requests get copies of it."""
+        """The context of the lifespan as it was when startup was complete; requests get copies of it by option."""
 
     async def startup(self) -> None:
         """Run the startup; raises `LifespanError` when the server must not serve."""

@@ -273,7 +273,7 @@ class Server:
             # Not earlier: applications change loggers.
             access=self.surroundings.access(config),
             state=lifespan.state,
-            context=lifespan.context,
+            context=lifespan.context if config.lifespan_contextvars else None,
             limit_requests=_limit_requests(config),
             on_limit=self._limit_reached,
             tls_extension=tls_extension,

@@ -241,6 +241,9 @@ class WebSocketSession:
     async def _send_other(self, message: Event) -> None:
         kind, stage = message["type"], self._stage
         if self._disconnect is not None and stage != DENYING:
+            if kind == "websocket.close":
+                # Many say so in their clean-up, and what is behind it is to be done as well.
+                return
             raise ClientDisconnected("the WebSocket is closed")
         if kind == "websocket.accept" and stage == CONNECTING:
             self._accept(message)
