@@ -4,8 +4,10 @@
               no stream   GOAWAY    GOAWAY with           the rest of what comes is dropped
               is open     2^31-1    the last stream
 
-Some clients give up every stream that is open when any GOAWAY comes, so it leaves with the last bytes of the last of
-them. Only where there is no such moment in half the time for a stop does it come with the next request.
+Some clients give up every stream that is open when any GOAWAY comes, and httpcore those whose responses it has read
+along with it and not looked at. So it leaves when the connection has been quiet for a moment, or in one write with a
+response beside which no other was under way. Where there is no such moment in half the time for a stop, it comes with
+the end of all responses, or with the next request beside others.
 
 Each stream has a cycle of its own (cycle.py); what they send goes through the sending half (sending.py). Frames,
 states and windows are the engine's business (engine/).
@@ -51,10 +53,12 @@ DISCARD_LIMIT = 1048576
 # How long the rest of a body is waited for that nobody wants, while nothing of it comes; and in all.
 DISCARD_SECONDS = 2.0
 DISCARD_TOTAL_SECONDS = 30.0
+# For how long a connection must be quiet before it is left: from half a second on.
+QUIET_TICKS = 2
 # How long a moment without streams is waited for where a stop has no time limit.
 PARTING_SECONDS = 15.0
 # From the warning to the real GOAWAY, if the answer to our PING, which comes behind all requests that were sent
-# before the warning arrived, is not there sooner.
+# before it and the warning arrived, is not there sooner.
 WARNING_SECONDS = 1.0
 WARNING_PING = b"goaway?\0"
 KEEP_ALIVE_PING = b"alive?\0\0"
@@ -73,7 +77,9 @@ class Http2Protocol(Sending):
         "leaving",
         "leaving_tick",
         "pinged",
+        "quiet_tick",
         "scope_base",
+        "together",
         "trusted",
         "waiting",
     )
@@ -91,6 +97,9 @@ class Http2Protocol(Sending):
         self.engine.start()
         self.leaving = SERVING
         self.leaving_tick = 0
+        # While it parts: how many streams have been under way since it was quiet, and when it will have been for long.
+        self.together = 0
+        self.quiet_tick = 0
         # Requests that wait because the client does not read.
         self.waiting: list[StreamCycle] = []
         # Cycles whose stream is gone while the application may still be at work on them.
@@ -181,8 +190,10 @@ class Http2Protocol(Sending):
                 )
                 self.leave()
             return
-        if self.leaving == PARTING and self.runtime.tick >= self.leaving_tick:
-            self._warn()
+        if self.leaving == PARTING:
+            self.together += 1
+            if self.streams and self.runtime.tick >= self.leaving_tick:
+                self._warn()
         begun.append(self._make_cycle(event.stream_id, event.head, event.end_stream))
 
     def _make_cycle(self, stream_id: int, head: RequestHead, complete: bool) -> StreamCycle:
@@ -299,8 +310,11 @@ class Http2Protocol(Sending):
         """The last stream is done with."""
         runtime = self.runtime
         if self.leaving == PARTING:
-            # In the same write as the end of the response: the client knows before it asks again.
-            self._warn()
+            if self.together <= 1 or runtime.tick >= self.leaving_tick:
+                # In the same write as the end of the response: the client knows before it asks again.
+                self._warn()
+            self.together = 0
+            self.quiet_tick = runtime.tick + QUIET_TICKS
         if self.leaving == LEAVING or not runtime.keep_alive_ticks:
             # In the next turn, since this is called from within a stream's send().
             runtime.loop.call_soon(self._close_if_unused)
@@ -402,6 +416,8 @@ class Http2Protocol(Sending):
             cycle.on_tick(tick)
         if self.abandoned is not None and not self.abandoned.look_through():
             self.abandoned = None
+        if self.leaving == PARTING and not self.streams and 0 < self.quiet_tick <= tick:
+            self._warn()
         if self.leaving == WARNED and tick >= self.leaving_tick:
             self.leave()
         if self.shared.ping_ticks and self.streams:
@@ -458,14 +474,17 @@ class Http2Protocol(Sending):
         """Leave when no stream is open."""
         graceful = self.runtime.config.timeout_graceful_shutdown
         self.leaving = PARTING
+        self.together = len(self.streams)
         self.leaving_tick = self.runtime.tick + ticks(PARTING_SECONDS if graceful is None else graceful / 2)
 
     def _warn(self) -> None:
         """Ask the client not to send more, while what it has sent already is still served."""
         self.leaving = WARNED
         self.leaving_tick = self.runtime.tick + ticks(WARNING_SECONDS)
-        self.engine.goaway(MAX_STREAM_ID)
+        # PING goes before: to clients around the h2 library any frame behind GOAWAY is a connection error, and what
+        # was read with it is lost.
         self.engine.ping(WARNING_PING)
+        self.engine.goaway(MAX_STREAM_ID)
         self.flush_soon()
 
     def leave(self) -> None:

@@ -25,7 +25,8 @@ _NOT_SENT = frozenset([b"connection", b"upgrade", b"sec-websocket-accept"])
 
 def connect_to_websocket(cycle: StreamCycle) -> StreamCycle | None:
     """The cycle that takes the place of an extended CONNECT for WebSocket; None for another protocol."""
-    return HandshakeStream(cycle) if cycle.head.protocol == "websocket" else None
+    # Names of protocols are compared without regard to case (RFC 9110, 7.8).
+    return HandshakeStream(cycle) if (cycle.head.protocol or "").lower() == "websocket" else None
 
 
 class HandshakeStream(StreamCycle):
@@ -54,7 +55,9 @@ class HandshakeStream(StreamCycle):
         # To the application it is the request that it is on HTTP/1.1; the access log says CONNECT.
         target = self.target.decode("ascii")
         try:
-            headers = [*scope["headers"], *_HANDSHAKE_FIELDS]
+            # HAProxy sends a key along, which means nothing here.
+            headers = [field for field in scope["headers"] if field[0] != b"sec-websocket-key"]
+            headers += _HANDSHAKE_FIELDS
             agreement = negotiate(self.runtime.config, target, headers)
             if isinstance(agreement, Refusal):
                 self.runtime.log.warning("Invalid WebSocket handshake from %s: %s", self.peer, agreement.reason)

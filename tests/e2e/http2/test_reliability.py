@@ -19,6 +19,8 @@ Serve = Callable[..., Gunicorn]
 
 
 def start(serve: Serve, *options: str, workers: int = 2, env: dict[str, str] | None = None) -> Gunicorn:
+    # A busy connection is left after half of the time.
+    options = ("--graceful-timeout", "4", *options)
     server = serve("h2_probe:app", "--pythonpath", APPS, *options, worker=H2C, workers=workers, env=env)
     server.wait_events("startup", workers)
     return server

@@ -6,6 +6,7 @@ import asyncio
 import os
 from typing import Any
 
+import eventlog
 import probe
 
 PIECE = bytes(range(256)) * 256
@@ -135,6 +136,19 @@ async def image(scope: Any, receive: Any, send: Any) -> None:
     await send({"type": "http.response.body", "body": svg})
 
 
+async def held(scope: Any, receive: Any, send: Any) -> None:
+    """Waits until the file `open` is there."""
+    eventlog.event("held")
+    opened = os.path.join(os.environ["E2E_DIR"], "open")
+    while not os.access(opened, os.F_OK):
+        await asyncio.sleep(0.01)
+    if scope["path"] == "/held":
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/plain")]})
+        await send({"type": "http.response.body", "body": b"held"})
+    else:
+        await grpc(scope, receive, send)
+
+
 async def early(scope: Any, receive: Any, send: Any) -> None:
     """Answers before it has read anything."""
     await send({"type": "http.response.start", "status": 403})
@@ -159,6 +173,8 @@ VIEWS = {
     "/images": images,
     "/image": image,
     "/early": early,
+    "/held": held,
+    "/echo.Echo/Held": held,
     "/echo.Echo/Talk": talk,
     "/echo.Echo/Stubborn": stubborn,
     "/echo.Echo/Unary": grpc,
