@@ -167,3 +167,48 @@ def test_a_logger_class_with_handlers_of_its_own(serve: Serve) -> None:
         (path, str(status)) for path, status in expected
     ]
     assert server.log.count("own uvicorn.error Exception in ASGI application") == 1
+
+
+# What a client has sent makes no lines, and logging that fails costs no answer.
+BROKEN = """
+import logging
+
+def broken(record):
+    if "Exception in ASGI" in record.getMessage() or "GET /quiet" in record.getMessage():
+        raise RuntimeError("this filter fails")
+    return True
+
+def post_fork(server, worker):
+    logging.getLogger("uvicorn.error").addFilter(broken)
+    logging.getLogger("uvicorn.access").addFilter(broken)
+"""
+
+
+def test_a_filter_that_raises_costs_no_answer(serve: Serve, worker: str) -> None:
+    files = {"gunicorn.conf.py": BROKEN}
+    server = serve("log_setups:app", "--access-logfile", "-", worker=worker, files=files)
+    for path, status in [("/error", 500)] * 3 + [("/quiet", 200)] * 3:
+        assert server.get(path).status_code == status
+    assert len(server.workers()) == 1
+    server.stop_gracefully()
+    # Once for the error log on stderr; for the access log there, and in the error log with the place.
+    assert server.log.count("lines are lost until it can: RuntimeError: this filter fails") == 2
+    assert server.log.count("Traceback") == 1
+
+
+def test_lines_are_the_servers_alone(serve: Serve, worker: str) -> None:
+    form = "%(U)s|%(u)s|%({x-note}i)s"
+    server = serve("log_setups:app", "--access-logfile", "-", "--access-logformat", form, worker=worker)
+    # The user is `a`, a line feed, `b"`.
+    fields = 'Authorization: Basic YQpiIjpw\r\nX-Note: \x9b31m \\ "\r\n'
+    with server.connect() as connection:
+        connection.send(f"GET /error%0Aforged%22 HTTP/1.1\r\nHost: x\r\n{fields}\r\n".encode("latin-1"))
+        assert connection.response().status == 200
+    with server.connect() as connection:
+        connection.send(b"GET /error?%0A HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert connection.response().status == 500
+    server.stop_gracefully()
+    assert server.out.splitlines() == [
+        "/error\\x0Aforged\\x22|a\\x0Ab\\x22|\\x9B31m \\x5C \\x22",
+        "/error|-|-",
+    ]

@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 from uvicorn_worker.core.address import peer_name
 from uvicorn_worker.core.asgi import Event
 from uvicorn_worker.core.errors import ApplicationError, ClientDisconnected, comes_from_disconnect, ends_process
+from uvicorn_worker.core.log import Losses
 from uvicorn_worker.core.runtime import Runtime, end_loop
 
 __all__ = [
@@ -86,6 +87,9 @@ class Cycle:
 
     # Whether it is, or may become, a WebSocket.
     websocket: ClassVar[bool] = False
+
+    # Of the access log: one that fails is said once, not for each request.
+    _losses: ClassVar[Losses] = Losses("The access log")
 
     runtime: Runtime
     scope: dict[str, Any]
@@ -389,7 +393,11 @@ class Cycle:
         try:
             runtime.access(self)
         except Exception as exc:
-            runtime.log.error("The access line could not be logged", exc_info=exc)
+            if self._losses.add(exc):
+                runtime.log.error("The access line could not be logged", exc_info=exc)
+        else:
+            if self._losses.lost:
+                self._losses.end()
 
     # The head ----------------------------------------------------------------------------------------
 

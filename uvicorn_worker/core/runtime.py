@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import functools
-import logging
 import sys
 import time
 from collections.abc import Callable
@@ -21,6 +20,7 @@ from uvicorn_worker.core.clock import ticks
 from uvicorn_worker.core.config import Config
 from uvicorn_worker.core.default_lines import DefaultLines
 from uvicorn_worker.core.kernel import is_uvloop, writelines_pauses
+from uvicorn_worker.core.log import ErrorLog
 from uvicorn_worker.core.scope import Scopes, TlsExtension
 from uvicorn_worker.core.watched import watched
 
@@ -153,7 +153,7 @@ class Runtime:
         self.config = config
         self.app = app
         self.loop = loop
-        self.log = logging.getLogger("uvicorn.error")
+        self.log = ErrorLog()
         self.access = access
         self.can_writelines = is_uvloop(loop) or writelines_pauses(tuple(sys.version_info[:3]))
         self.scopes = Scopes(config, tls_extension)

@@ -11,10 +11,10 @@ deadline, users behind a proxy. But a client that resets what it asks for must n
 
 from __future__ import annotations
 
-import logging
 import time
 
 from uvicorn_worker.core.cycle import BEGUN, RETURNED, Cycle
+from uvicorn_worker.core.log import ErrorLog
 
 __all__ = ["Abandoned"]
 
@@ -34,7 +34,7 @@ class Abandoned:
 
     __slots__ = ("_at_once", "_cycles", "_log", "_look_at", "_most", "_peace", "_peer", "_said")
 
-    def __init__(self, streams: int, peer: str, log: logging.Logger) -> None:
+    def __init__(self, streams: int, peer: str, log: ErrorLog) -> None:
         self._peace, self._at_once, self._most = streams * PEACE, streams * AT_ONCE, streams * MOST
         self._peer = peer
         self._log = log

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import io
-import logging
 import threading
 from collections.abc import Callable, Iterable
 from typing import Any
+
+from uvicorn_worker.core.log import OwnLog
 
 __all__ = ["BodyReader", "ErrorLog", "FileWrapper"]
 
@@ -52,7 +53,7 @@ class ErrorLog(threading.local):
     What one call writes stays together, as a traceback does. Each thread has an unfinished line of its own.
     """
 
-    _log = logging.getLogger("uvicorn.error")
+    _log = OwnLog()
 
     text = ""
     """The line that this thread has begun; `flush()` ends it."""

@@ -15,8 +15,10 @@ from typing import Any
 from uvicorn_worker.core.address import peer_name
 from uvicorn_worker.core.asgi import raw_path_of
 from uvicorn_worker.core.config import Config
+from uvicorn_worker.core.log import escaped
 from uvicorn_worker.core.runtime import AccessHook, CycleView
 from uvicorn_worker.logs.atoms import Atoms, compile_format
+from uvicorn_worker.logs.guards import guard_handlers
 
 __all__ = [
     "AccessRecord",
@@ -75,6 +77,7 @@ def record_maker(name: str, message: str) -> RecordMaker:
 def standalone_access(config: Config) -> AccessHook | None:
     """What is called for each response of a server without Gunicorn; None where no line is wanted."""
     logger = logging.getLogger("uvicorn.access")
+    guard_handlers()
     if not config.access_log or not logger.isEnabledFor(logging.INFO):
         return None
     return uvicorn_hook(logger, config)
@@ -99,8 +102,8 @@ def client_addr_of(scope: Mapping[str, Any]) -> str:
     host, port = client
     server = scope["server"]
     if not port and server and server[1] is None:
-        return str(host)
-    return f"{host}:{port}"
+        return escaped(str(host))
+    return f"{escaped(host)}:{port}"
 
 
 def uvicorn_record_maker(name: str, config: Config) -> Callable[[CycleView], logging.LogRecord]:
@@ -113,7 +116,7 @@ def uvicorn_record_maker(name: str, config: Config) -> Callable[[CycleView], log
         scope, target = cycle.scope, cycle.target
         client_addr = peer_name(scope["client"], "")
         method, version, status = scope["method"], scope["http_version"], cycle.status
-        path = (raw_root_path + target if raw_root_path and target[:1] == b"/" else target).decode("latin-1")
+        path = escaped((raw_root_path + target if raw_root_path and target[:1] == b"/" else target).decode("latin-1"))
         request_line = f"{method} {path} HTTP/{version}"
         line = f'{client_addr} - "{request_line}" {status}' if make_line is None else make_line(Atoms(cycle))
         record = make_record(line, (client_addr, method, path, version, status))

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 from urllib.parse import unquote
 
+from uvicorn_worker.core.log import escaped
 from uvicorn_worker.core.runtime import CycleView
 
 __all__ = ["Atoms", "compile_format", "make_environ", "path_of", "query_of"]
@@ -108,33 +109,28 @@ def make_environ(scope: Mapping[str, Any], target: bytes) -> dict[str, Any]:
     return environ
 
 
-def _quoted(text: str) -> str:
-    """Text of a client's making: formats put it between quotes."""
-    return text.replace('"', '\\"')
-
-
 def _request_field(atoms: Atoms, name: bytes) -> str:
     fields = atoms.fields
     if fields is None:
         # As with Gunicorn's dictionary, the last field of a name is the one that is shown.
         fields = atoms.fields = dict(atoms.cycle.scope["headers"])
     value = fields.get(name)
-    return "-" if value is None else value.decode("latin-1").replace('"', '\\"')
+    return "-" if value is None else escaped(value.decode("latin-1"))
 
 
 def _response_field(cycle: CycleView, wanted: bytes) -> str:
     values = [value for name, value in cycle.response_headers if name.lower() == wanted]
-    return _quoted(values[-1].decode("latin-1")) if values else "-"
+    return escaped(values[-1].decode("latin-1")) if values else "-"
 
 
 def _environ_variable(cycle: CycleView, wanted: str) -> str:
     environ = {name.lower(): value for name, value in make_environ(cycle.scope, cycle.target).items()}
-    return _quoted(str(environ.get(wanted, "-")))
+    return escaped(str(environ.get(wanted, "-")))
 
 
 def _host(atoms: Atoms) -> str:
     client = atoms.cycle.scope["client"]
-    return _quoted(str(client[0])) if client else "-"
+    return escaped(str(client[0])) if client else "-"
 
 
 def _user(atoms: Atoms) -> str:
@@ -145,7 +141,7 @@ def _user(atoms: Atoms) -> str:
         user = base64.b64decode(encoded.strip()).partition(b":")[0].decode("utf-8")
     except ValueError:
         return "-"
-    return _quoted(user) or "-"
+    return escaped(user) or "-"
 
 
 def _request_line(atoms: Atoms) -> str:
@@ -156,7 +152,7 @@ def _request_line(atoms: Atoms) -> str:
     if method == "-":
         # No request line was read, or none that can be understood.
         return "-"
-    return f"{method} {cycle.target.decode('latin-1')} HTTP/{scope['http_version']}".replace('"', '\\"')
+    return escaped(f"{method} {cycle.target.decode('latin-1')} HTTP/{scope['http_version']}")
 
 
 def _seconds(atoms: Atoms) -> str:
@@ -188,8 +184,8 @@ _ATOMS: dict[str, Callable[[Atoms], Any]] = {
     "r": _request_line,
     "s": lambda atoms: str(atoms.cycle.status),
     "m": lambda atoms: atoms.cycle.scope["method"],
-    "U": lambda atoms: _quoted(path_of(atoms.cycle.target)),
-    "q": lambda atoms: _quoted(query_of(atoms.cycle.target)),
+    "U": lambda atoms: escaped(path_of(atoms.cycle.target)),
+    "q": lambda atoms: escaped(query_of(atoms.cycle.target)),
     "H": lambda atoms: f"HTTP/{atoms.cycle.scope['http_version']}",
     "b": lambda atoms: str(atoms.cycle.body_sent),
     "B": lambda atoms: atoms.cycle.body_sent,

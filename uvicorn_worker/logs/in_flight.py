@@ -7,6 +7,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from uvicorn_worker.core.address import peer_name
+from uvicorn_worker.core.log import escaped
 from uvicorn_worker.core.runtime import Connection, CycleView
 
 __all__ = ["Census", "census", "count", "describe_cycles", "running_task"]
@@ -24,7 +25,8 @@ def describe_cycles(
     for cycle in sorted(cycles, key=lambda cycle: cycle.started):
         peer = peer_name(cycle.scope["client"])
         kind = "WebSocket" if is_websocket(cycle) else cycle.scope["method"]
-        line = f"{kind} {cycle.target.decode('latin-1')} for {max(now - cycle.started, 0.0):.1f} s, from {peer}"
+        target = escaped(cycle.target.decode("latin-1"))
+        line = f"{kind} {target} for {max(now - cycle.started, 0.0):.1f} s, from {peer}"
         # A request that is in its first step has no task yet where tasks start eagerly (Python 3.12).
         if running is not None and cycle.task in (running, None):
             line += " (it has the event loop)"

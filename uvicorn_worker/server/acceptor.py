@@ -16,13 +16,13 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import logging
 import socket
 import sys
 from collections.abc import Callable, Collection
 from typing import Any
 
 from uvicorn_worker.core.address import Endpoints
+from uvicorn_worker.core.log import OwnLog
 from uvicorn_worker.core.runtime import Runtime
 from uvicorn_worker.proxies.proxy_protocol import receive_endpoints
 from uvicorn_worker.proxies.trust import Trust
@@ -83,7 +83,7 @@ class Acceptor:
         self._proxies = None if config.proxy_protocol == "off" else Trust(config.proxy_allow_ips)
         self._runtime = runtime
         self._loop = runtime.loop
-        self._log = logging.getLogger("uvicorn.error")
+        self._log = OwnLog()
         self._factory = factory
         self._limit = config.limit_connections or sys.maxsize
         self._listeners: list[socket.socket] = []

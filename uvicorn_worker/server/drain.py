@@ -21,6 +21,7 @@ import time
 from collections.abc import Callable
 
 from uvicorn_worker.core.config import Config
+from uvicorn_worker.core.log import OwnLog
 from uvicorn_worker.core.runtime import Connection, CycleView, Runtime
 from uvicorn_worker.logs.in_flight import census, count, describe_cycles
 from uvicorn_worker.server.acceptor import Acceptor
@@ -97,7 +98,7 @@ class Drain:
         self._schedule = schedule
         self._changed = changed
         self._forced = forced
-        self._log = logging.getLogger("uvicorn.error")
+        self._log = OwnLog()
         self._begun = time.monotonic()
         self._next_report = math.inf
         self._level = logging.INFO

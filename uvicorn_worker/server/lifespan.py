@@ -17,6 +17,7 @@ from typing import Any
 from uvicorn_worker.core.asgi import ASGIApp, Event
 from uvicorn_worker.core.config import Config
 from uvicorn_worker.core.errors import ApplicationError, LifespanError, ends_process
+from uvicorn_worker.core.log import OwnLog
 
 __all__ = ["Lifespan"]
 
@@ -35,7 +36,7 @@ class Lifespan:
         self._startup_timeout = config.timeout_lifespan_startup
         self._shutdown_timeout = config.timeout_lifespan_shutdown
         self._app = app
-        self._log = logging.getLogger("uvicorn.error")
+        self._log = OwnLog()
         self._events: asyncio.Queue[Event] = asyncio.Queue()
         self._started = asyncio.Event()
         self._stopped = asyncio.Event()

@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 
 from uvicorn_worker.core.errors import ConfigError
+from uvicorn_worker.core.log import OwnLog
 
 __all__ = ["HeapTrim", "MemoryWatch", "resident_memory"]
 
@@ -83,7 +84,7 @@ class HeapTrim:
     0.1 ms for each MiB that is given back, so it is only done when little is under way, once after a peak.
     """
 
-    def __init__(self, log: logging.Logger) -> None:
+    def __init__(self, log: OwnLog) -> None:
         self._log = log
         self._ticks = 0
         # The most that was under way at once since the last trim; how often in a row it was less than half of it.

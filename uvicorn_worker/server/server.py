@@ -30,6 +30,7 @@ from typing import Any
 from uvicorn_worker.core.clock import Ticker
 from uvicorn_worker.core.config import Config
 from uvicorn_worker.core.errors import BindError, ConfigError, LifespanError
+from uvicorn_worker.core.log import OwnLog
 from uvicorn_worker.core.runtime import Runtime
 from uvicorn_worker.logs.levels import log_messages
 from uvicorn_worker.server.acceptor import Acceptor
@@ -72,7 +73,7 @@ class Server:
         self.server_state = ServerState()
         self.servers: list[Listening] = []
         """What is listened on, once the server has started."""
-        self.log = logging.getLogger("uvicorn.error")
+        self.log = OwnLog()
         # At which levels it is said that the lifespan's startup and shutdown have begun and ended well.
         self.startup_level = self.shutdown_level = logging.INFO
         self.started = False

@@ -11,7 +11,6 @@ plain text where TLS was asked for; later it is logged, and the context that wor
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import ssl
 import sys
@@ -24,6 +23,7 @@ from uvicorn_worker.core.clock import TICK
 from uvicorn_worker.core.config import Config
 from uvicorn_worker.core.errors import ConfigError
 from uvicorn_worker.core.kernel import is_uvloop
+from uvicorn_worker.core.log import OwnLog
 
 __all__ = [
     "HTTP1_ONLY",
@@ -262,7 +262,7 @@ class TlsContexts:
     def __init__(self, config: Config, protocols: Sequence[str] = HTTP1_ONLY) -> None:
         self._config = config
         self._protocols = protocols
-        self._log = logging.getLogger("uvicorn.error")
+        self._log = OwnLog()
         paths = (config.ssl_certfile, config.ssl_keyfile, config.ssl_ca_certs)
         self._paths = [path for path in paths if path]
         self._looking = False

@@ -15,9 +15,11 @@ from gunicorn.glogging import Logger, SafeAtoms
 from gunicorn.instrument.statsd import Statsd
 
 from uvicorn_worker.core.config import Config
+from uvicorn_worker.core.log import escaped
 from uvicorn_worker.core.runtime import AccessHook, CycleView
 from uvicorn_worker.logs.access_log import record_maker, uvicorn_hook, uvicorn_record_maker
 from uvicorn_worker.logs.atoms import Atoms, compile_format, make_environ
+from uvicorn_worker.logs.guards import guard_handlers
 from uvicorn_worker.worker.loggers import adopt_loggers, configured_loggers, follows_gunicorn, handlers_of
 from uvicorn_worker.worker.statsd import metrics_hook
 from uvicorn_worker.worker.views import RequestView, ResponseView
@@ -34,6 +36,8 @@ def access_hook(log: Any, cfg: GunicornConfig, config: Config) -> AccessHook | N
     To be called when the application has started, since applications change loggers.
     """
     adopt_loggers(log, cfg, config)
+    # Those of the application too.
+    guard_handlers()
     access = getattr(log.access, "__func__", None)
     others: AccessHook | None = None
     if access is Statsd.access:
@@ -121,7 +125,7 @@ def _line_hook(log: Any, access_log_format: str) -> AccessHook:
     kind = type(log)
     if kind.atoms is Logger.atoms and kind.atoms_wrapper_class is SafeAtoms and kind.now is Logger.now:
         return _compiled_hook(log.access_log, access_log_format)
-    return _calls_with_objects(lambda *objects: Logger.access(log, *objects))
+    return _calls_with_objects(lambda *objects: Logger.access(log, *objects), for_lines=True)
 
 
 def _compiled_hook(logger: logging.Logger, access_log_format: str) -> AccessHook:
@@ -136,13 +140,18 @@ def _compiled_hook(logger: logging.Logger, access_log_format: str) -> AccessHook
     return log_access
 
 
-def _calls_with_objects(access: Callable[[Any, Any, Any, timedelta], Any]) -> AccessHook:
-    """Call the `access` of a Gunicorn logger, with objects that carry everything."""
+def _calls_with_objects(access: Callable[[Any, Any, Any, timedelta], Any], for_lines: bool = False) -> AccessHook:
+    """Call the `access` of a Gunicorn logger, with objects that carry everything; `for_lines`, as it is logged."""
 
     def log_access(cycle: CycleView) -> None:
         elapsed = timedelta(seconds=time.monotonic() - cycle.started)
         scope, target = cycle.scope, cycle.target
         response = ResponseView(cycle.status, cycle.response_headers, cycle.body_sent)
-        access(response, RequestView(scope, target), make_environ(scope, target), elapsed)
+        request, environ = RequestView(scope, target), make_environ(scope, target)
+        if for_lines:
+            request.headers = [(name, escaped(value)) for name, value in request.headers]
+            environ = {name: escaped(value) for name, value in environ.items()}
+            response.headers = [(name, escaped(value)) for name, value in response.headers]
+        access(response, request, environ, elapsed)
 
     return log_access

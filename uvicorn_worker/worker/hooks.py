@@ -18,6 +18,7 @@ from gunicorn.instrument.statsd import Statsd
 
 from uvicorn_worker.core.asgi import ASGIApp, Event, Receive, Scope, Send, raw_path_of
 from uvicorn_worker.core.errors import comes_from_disconnect, ends_process
+from uvicorn_worker.core.log import escaped
 from uvicorn_worker.logs.atoms import make_environ
 from uvicorn_worker.worker.views import RequestView, ResponseView
 
@@ -95,7 +96,7 @@ def _call_before(before: Callable[[Any, Any], Any], worker: Any, request: Reques
     except BaseException as exc:
         if ends_process(exc):
             raise
-        worker.log.exception("Exception in pre_request hook: %s %s", request.method, request.path)
+        worker.log.exception("Exception in pre_request hook: %s %s", request.method, escaped(request.path))
         return False
     return True
 

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from uvicorn_worker.core.config import Config
 from uvicorn_worker.core.errors import ConfigError
+from uvicorn_worker.logs.guards import guard_handlers
 from uvicorn_worker.logs.levels import LEVELS, TRACE
 from uvicorn_worker.logs.log_config import apply_log_config, named_loggers, read_log_config
 from uvicorn_worker.worker.settings import log_level
@@ -95,6 +96,7 @@ def set_up_logging(log: Any, cfg: GunicornConfig, config: Config) -> None:
         adopt_loggers(log, cfg, config, named)
     never_wait(log)
     count_lines(log)
+    guard_handlers()
 
 
 def _follow(logger: logging.Logger, target: logging.Logger) -> None:

@@ -27,6 +27,7 @@ from gunicorn.arbiter import Arbiter
 from gunicorn.errors import AppImportError
 
 from uvicorn_worker.core.errors import AppLoadError, BindError, ConfigError, LifespanError, ProcessExit
+from uvicorn_worker.logs.guards import keep_files_open
 from uvicorn_worker.server import Server
 from uvicorn_worker.server.loading import load_env_file
 from uvicorn_worker.worker.base import BaseWorker
@@ -515,7 +516,8 @@ class UvicornWorker(BaseWorker):
 
     def handle_usr1(self, sig: int, frame: FrameType | None) -> None:
         """USR1: reopen the log files, from which the stacks of an abort must go to the new one."""
-        super().handle_usr1(sig, frame)
+        for line in keep_files_open(self.log.reopen_files):
+            self.server.log.error("%s", line)
         enable_trace(self.log.error_log)
 
     def handle_ignored(self, sig: int, frame: FrameType | None) -> None:

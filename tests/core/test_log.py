@@ -1,0 +1,99 @@
+"""The server's own lines: guarded against what logging raises, and escaped."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+
+import pytest
+
+from tests.records import Records, records_of
+from uvicorn_worker.core.log import ErrorLog, Losses, OwnLog, escaped
+
+
+@pytest.fixture
+def records() -> Iterator[Records]:
+    with records_of("uvicorn.error") as handler:
+        yield handler
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("/plain?a=b c", "/plain?a=b c"),
+        ("/a\nb\r\t\0", "/a\\x0Ab\\x0D\\x09\\x00"),
+        ('say "no"\\', "say \\x22no\\x22\\x5C"),
+        ("\x7f\x85\x9b31m\xa0", "\\x7F\\x85\\x9B31m\\xA0"),
+        ("é世", "é世"),
+        ("\u2028\u202e", "\\xE2\\x80\\xA8\\xE2\\x80\\xAE"),
+        ("\ud800", "\\xED\\xA0\\x80"),
+    ],
+)
+def test_what_is_escaped(text: str, expected: str) -> None:
+    assert escaped(text) == expected
+    assert len(escaped(text).splitlines()) == 1
+
+
+def test_text_of_clients_is_escaped(records: Records) -> None:
+    ErrorLog().error("%s said %s, %d times: %s", "a\nb", ValueError('"'), 3, b"\n")
+    OwnLog().error("%s", "a\nb")
+    assert records.lines == ["a\\x0Ab said \\x22, 3 times: b'\\n'", "a\nb"]
+
+
+def test_the_line_is_that_of_the_caller(records: Records) -> None:
+    ErrorLog().warning("here")
+    OwnLog().info("and here")
+    assert {record.filename for record in records.kept} == {"test_log.py"}
+
+
+def test_all_levels(records: Records) -> None:
+    log = ErrorLog()
+    logger = logging.getLogger("uvicorn.error")
+    before = logger.level
+    logger.setLevel(logging.DEBUG)
+    try:
+        for write in (log.debug, log.info, log.warning, log.error):
+            write("a line")
+        log.log(logging.CRITICAL, "a line")
+        assert log.isEnabledFor(logging.DEBUG)
+    finally:
+        logger.setLevel(before)
+    assert [record.levelno for record in records.kept] == [10, 20, 30, 40, 50]
+
+
+@pytest.mark.parametrize("where", ["filter", "handler"])
+def test_what_logging_raises_is_said_once(
+    where: str, records: Records, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    logger = logging.getLogger("uvicorn.error")
+    broken = True
+
+    class Broken(logging.Handler):
+        def filter(self, record: logging.LogRecord) -> bool:
+            return True
+
+        def handle(self, record: logging.LogRecord) -> bool:
+            if broken:
+                raise RuntimeError("out\nof order")
+            return True
+
+    handler = Broken()
+    if where == "handler":
+        logger.addHandler(handler)
+    else:
+        logger.addFilter(handler.handle)
+    monkeypatch.setattr(OwnLog, "_losses", Losses("The log uvicorn.error"))
+    try:
+        for _ in range(3):
+            ErrorLog().error("a line")
+        broken = False
+        ErrorLog().error("a line")
+        OwnLog().error("a line")
+    finally:
+        logger.removeHandler(handler)
+        logger.removeFilter(handler.handle)
+    first, last = capfd.readouterr().err.splitlines()
+    assert first.endswith(
+        "The log uvicorn.error can't be written, lines are lost until it can: RuntimeError: out of order"
+    )
+    assert last.endswith("The log uvicorn.error is written again; 3 lines were lost")
