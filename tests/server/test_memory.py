@@ -17,6 +17,7 @@ import pytest
 from tests.server.running import App, Running
 from tests.sockets import Run
 from uvicorn_worker.core.errors import ConfigError
+from uvicorn_worker.core.log import OwnLog
 from uvicorn_worker.server import memory
 
 Log = Callable[..., list[str]]
@@ -113,7 +114,7 @@ class TestGivingBack:
             heap.on_tick(load)
 
     def test_after_a_peak_and_once(self, trims: list[int]) -> None:
-        heap = memory.HeapTrim(logging.getLogger("uvicorn.error"))
+        heap = memory.HeapTrim(OwnLog())
         self.tick(heap, 9600, 10)
         self.size = 518
         self.tick(heap, 9000, 10)
@@ -124,7 +125,7 @@ class TestGivingBack:
         assert trims == [518]
 
     def test_a_pause_of_a_moment_is_not_the_end(self, trims: list[int]) -> None:
-        heap = memory.HeapTrim(logging.getLogger("uvicorn.error"))
+        heap = memory.HeapTrim(OwnLog())
         self.size = 518
         for _ in range(10):
             self.tick(heap, 9000, 2)
@@ -133,28 +134,28 @@ class TestGivingBack:
 
     @pytest.mark.parametrize("size", [33, 40])
     def test_not_where_there_is_little_to_give(self, trims: list[int], size: int) -> None:
-        heap = memory.HeapTrim(logging.getLogger("uvicorn.error"))
+        heap = memory.HeapTrim(OwnLog())
         self.size = size
         self.tick(heap, 100, 5)
         self.tick(heap, 0, 30)
         assert trims == []
 
     def test_not_without_a_peak(self, trims: list[int]) -> None:
-        heap = memory.HeapTrim(logging.getLogger("uvicorn.error"))
+        heap = memory.HeapTrim(OwnLog())
         self.size = 900
         self.tick(heap, 0, 60)
         assert trims == []
 
     def test_where_the_size_is_not_known(self, trims: list[int]) -> None:
         self.size = None
-        heap = memory.HeapTrim(logging.getLogger("uvicorn.error"))
+        heap = memory.HeapTrim(OwnLog())
         self.tick(heap, 100, 5)
         self.tick(heap, 0, 30)
         assert len(trims) == 1
 
     def test_an_allocator_that_has_no_call(self, trims: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(memory, "_find_trim", lambda: None)
-        heap = memory.HeapTrim(logging.getLogger("uvicorn.error"))
+        heap = memory.HeapTrim(OwnLog())
         self.size = 900
         self.tick(heap, 100, 5)
         self.tick(heap, 0, 30)
