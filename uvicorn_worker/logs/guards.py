@@ -85,7 +85,8 @@ def keep_files_open(reopen: Callable[[], Any]) -> list[str]:
         except OSError as exc:
             lines.append(f"The log {handler.baseFilename} can't be reopened and goes on as it is: {exc.strerror}")
             fd = os.dup(stream.fileno())
-            handler._open = _same_file(handler, fd)  # type: ignore[method-assign]
+            # What Gunicorn calls to open the file again: FileHandler's own.
+            vars(handler)["_open"] = _same_file(handler, fd)
             kept.append((handler, fd))
     try:
         reopen()
@@ -93,7 +94,7 @@ def keep_files_open(reopen: Callable[[], Any]) -> list[str]:
         lines.append(f"The logs could not be reopened: {exc}")
     finally:
         for handler, fd in kept:
-            del handler._open
+            del vars(handler)["_open"]
             os.close(fd)
     return lines
 
