@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from tests.http1.apps import Gate, Recorder, body, hello, read_body, respond, start, stream
 from tests.http2.conftest import Converse, Talk
 from uvicorn_worker.core.errors import ClientDisconnected
+from uvicorn_worker.http2.cycle import StreamCycle
 from uvicorn_worker.http2.engine.codes import FrameType, Setting
 
 MEGABYTE = 2**20
@@ -197,6 +199,36 @@ class TestUpload:
         connection.send(wire.headers(1, [(b"x-late", b"1")]))
         assert seen == [(b"body", [(b"host", b"example.org")])]
         assert connection.stream(1).whole
+
+
+class TestSmallPieces:
+    def test_a_body_in_tiny_frames_is_joined(self, talk: Converse) -> None:
+        """As many objects as there are frames would cost twenty times what they hold."""
+        gate = Gate(hello)
+        connection = talk(gate)
+        wire = connection.wire
+        connection.send(wire.request(method=b"POST", end=False))
+        for _ in range(30):
+            connection.send(*[wire.data(1, b"ab") for _ in range(1000)])
+        (cycle,) = connection.harness.runtime.cycles
+        assert isinstance(cycle, StreamCycle)
+        assert b"".join(cycle.chunks) == b"ab" * 30_000
+        assert sum(map(sys.getsizeof, cycle.chunks)) < 65_000
+        connection.send(wire.data(1, b"", end=True))
+        gate.open()
+        assert connection.pull().stream(1).whole
+
+    def test_priorities_of_streams_to_come(self, talk: Converse) -> None:
+        """What they say is kept, not what was sent."""
+        connection = talk(hello)
+        connection.send(*[connection.wire.priority_update(2 * n + 1, b"u=1" + b" " * 16000) for n in range(150)])
+        (protocol,) = connection.harness.runtime.connections
+        early = protocol.scheduler.early  # type: ignore[attr-defined]
+        assert len(early) == 100
+        assert set(early.values()) == {(3, True)}
+        connection.send(connection.wire.priority_update(301, b"u=0"), connection.wire.priority_update(1, b"u=2"))
+        assert early[1] == (2, True)
+        assert 301 not in early
 
 
 class TestEarlyAnswer:

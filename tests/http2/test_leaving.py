@@ -11,6 +11,7 @@ import pytest
 from tests.http1.apps import Gate, answer, body, hello, read_body, start, stream
 from tests.http2.conftest import Converse, Serve, Talk
 from uvicorn_worker.http2.engine.codes import MAX_STREAM_ID, FrameType, Setting
+from uvicorn_worker.http2.protocol import is_adequate
 
 
 class TestDrain:
@@ -175,6 +176,23 @@ class TestDrain:
         connection = talk(hello)
         connection.each_protocol("abort")
         assert connection.transport.lost
+
+
+class TestCiphers:
+    @pytest.mark.parametrize(
+        ("version", "name", "adequate"),
+        [
+            ("TLSv1.3", "TLS_AES_256_GCM_SHA384", True),
+            ("TLSv1.2", "ECDHE-RSA-AES128-GCM-SHA256", True),
+            ("TLSv1.2", "ECDHE-ECDSA-CHACHA20-POLY1305", True),
+            ("TLSv1.2", "DHE-RSA-AES256-CCM", True),
+            ("TLSv1.2", "ECDHE-RSA-AES128-SHA256", False),
+            ("TLSv1.2", "ECDHE-RSA-AES256-SHA", False),
+            ("TLSv1.2", "AES128-GCM-SHA256", False),
+        ],
+    )
+    def test_of_tls(self, version: str, name: str, adequate: bool) -> None:
+        assert is_adequate(version, (name, version, 128)) is adequate
 
 
 class TestIdle:

@@ -140,6 +140,13 @@ class TestHandshake:
         assert socket.stream.status == 400
         assert socket.stream.get(b"sec-websocket-version") == b"13"
 
+    def test_the_name_of_the_protocol_has_no_case(self, start: Start) -> None:
+        assert start(Echo()).ask(protocol=b"WebSocket").stream.status == 200
+
+    def test_a_key_is_left_out(self, start: Start) -> None:
+        """HAProxy sends one along; RFC 8441 does without."""
+        assert start(Echo()).ask((b"sec-websocket-key", b"AAAAAAAAAAAAAAAAAAAAAA==")).stream.status == 200
+
     def test_another_protocol(self, start: Start) -> None:
         assert start(Echo()).ask(protocol=b"connect-udp").stream.status == 501
 
@@ -222,6 +229,17 @@ class TestMessages:
     def test_both_ways(self, start: Start) -> None:
         socket = start(Echo()).ask().send("one").send("two")
         assert socket.texts == ["echo one", "echo two"]
+
+    @pytest.mark.parametrize("size", [0, 64])
+    def test_many_small_messages_are_no_flood(self, start: Start, size: int) -> None:
+        """A client opens its windows, and measures, for each of them."""
+        socket = start(Echo()).ask()
+        text = "x" * size
+        for _ in range(2000):
+            socket.talk.connection.send(socket.wire.window(70) + socket.wire.window(70, 1) + socket.wire.ping())
+            socket.send(text)
+        assert len(socket.texts) == 2000
+        assert socket.stream.reset is None
 
     def test_beside_requests(self, start: Start) -> None:
         echo = Echo()

@@ -122,6 +122,12 @@ class Http2Protocol(Sending):
             self.deadline = runtime.tick + runtime.request_head_ticks
         runtime.connections.add(self)
         self.flush_soon()
+        tls = transport.get_extra_info("ssl_object")
+        if tls is not None and not is_adequate(tls.version(), tls.cipher()):
+            # RFC 9113, 9.2.2. ALPN has agreed on HTTP/2 before the cipher was known.
+            self.engine.goaway(0, ErrorCode.INADEQUATE_SECURITY, b"a cipher of TLS 1.2 without AEAD or forward secrecy")
+            self.close()
+            return
         if runtime.draining:
             # It was accepted before the doors were closed, or has only now said that it speaks HTTP/2; it has a
             # first request, which GOAWAY must not meet.
@@ -509,6 +515,14 @@ class Http2Protocol(Sending):
             self.hasten()
         elif not self.streams and not unread_in_kernel(self.transport):
             self.leave()
+
+
+def is_adequate(version: str | None, cipher: tuple[str, str, int] | None) -> bool:
+    """Whether HTTP/2 may be spoken: with TLS 1.2 by ephemeral keys and AEAD only (RFC 9113, 9.2.2 and Appendix A)."""
+    if version != "TLSv1.2" or cipher is None:
+        return True
+    name = cipher[0]
+    return name.startswith(("ECDHE-", "DHE-")) and any(mode in name for mode in ("GCM", "CCM", "CHACHA20"))
 
 
 _OTHERS: dict[type[Event], Callable[[Http2Protocol, Any], None]] = {

@@ -154,7 +154,7 @@ class HandshakeStream(StreamCycle):
     def receive_data(self, data: bytes, end: bool) -> None:
         """Bytes of the WebSocket, or before it is open."""
         if data:
-            self.chunks.append(data)
+            self.keep_chunk(data)
         self.complete = end
         if self.accepted:
             self._deliver()

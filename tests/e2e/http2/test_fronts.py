@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import json
 import os
+import socket
+import ssl
 
 import httpx
 import pytest
+from websockets.sync.client import unix_connect
 
+from tests.certificates import client_context
 from tests.e2e.frontends import haproxy
 from tests.e2e.harness import PATIENCE, Gunicorn
 from tests.e2e.websocket.browser import find_chromium, open_page
+from tests.http2.wire import Client
+from uvicorn_worker.http2.engine.codes import ErrorCode, FrameType
 
 HAPROXY = """
 defaults
@@ -49,6 +55,37 @@ def test_behind_haproxy(server: Gunicorn) -> None:
         assert client.get("/fail").status_code == 500
         assert client.get("/stream?n=3").text == "part 0\npart 1\npart 2\n"
     assert '"GET / HTTP/2" 200' in server.out
+
+
+@pytest.mark.parametrize("size", [0, 64])
+def test_websocket_behind_haproxy(server: Gunicorn, size: int) -> None:
+    """An extended CONNECT, to which HAProxy adds a key; and more small messages than a flood has frames."""
+    front = str(server.dir / "front.sock")
+    with haproxy(server.dir, HAPROXY, port=server.port), unix_connect(front, "ws://localhost/", proxy=None) as opened:
+        for _ in range(3000):
+            opened.send("x" * size)
+            assert opened.recv(PATIENCE) == "2 " + "x" * size
+
+
+def test_a_cipher_that_http2_does_not_allow(tls_server: Gunicorn) -> None:
+    """RFC 9113, 9.2.2: TLS 1.2 with CBC is told so; HTTP/1.1 is served."""
+    context = client_context()
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+    context.set_ciphers("ECDHE-RSA-AES128-SHA256:ECDHE-ECDSA-AES128-SHA256:ECDHE+AES+SHA")
+    context.set_alpn_protocols(["h2"])
+    client = Client()
+    address = ("127.0.0.1", tls_server.port)
+    with socket.create_connection(address, PATIENCE) as plain:
+        try:
+            connection = context.wrap_socket(plain, server_hostname="localhost")
+        except ssl.SSLError:
+            pytest.skip("this OpenSSL has no such cipher")
+        connection.sendall(client.preface() + client.request())
+        while data := connection.recv(65536):
+            client.receive(data)
+    (goaway,) = client.of(FrameType.GOAWAY)
+    assert goaway.code == ErrorCode.INADEQUATE_SECURITY
+    assert 1 not in client.streams
 
 
 @pytest.mark.skipif(find_chromium() is None, reason="Chromium is not installed")
