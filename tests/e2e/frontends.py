@@ -106,6 +106,9 @@ def running(
     It inherits `listener`, so that nobody has to guess a free port; or it is waited for at the unix socket `front`.
     """
     program = tool(name)
+    if front is not None:
+        # One that has ended may have left it.
+        front.unlink(missing_ok=True)
     with (directory / f"{name}.log").open("wb") as log:
         process = subprocess.Popen(
             [program, *arguments],

@@ -80,9 +80,10 @@ def test_a_cipher_that_http2_does_not_allow(tls_server: Gunicorn) -> None:
             connection = context.wrap_socket(plain, server_hostname="localhost")
         except ssl.SSLError:
             pytest.skip("this OpenSSL has no such cipher")
-        connection.sendall(client.preface() + client.request())
-        while data := connection.recv(65536):
-            client.receive(data)
+        with connection:
+            connection.sendall(client.preface() + client.request())
+            while data := connection.recv(65536):
+                client.receive(data)
     (goaway,) = client.of(FrameType.GOAWAY)
     assert goaway.code == ErrorCode.INADEQUATE_SECURITY
     assert 1 not in client.streams
