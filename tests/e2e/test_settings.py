@@ -219,11 +219,19 @@ def test_max_requests_jitter(serve: Serve) -> None:
     assert server.log.count("requests reached, stopping") < 8
 
 
-def test_disconnect_grace_period(serve: Serve) -> None:
-    """A request whose client has left is cancelled after so long; by the option where Gunicorn has no word for it."""
-    given = "asgi_disconnect_grace_period = 0\n"
-    if "asgi_disconnect_grace_period" not in KNOWN:
-        given = "raw_env = ['UVICORN_TIMEOUT_DISCONNECT=0']\n"
+@pytest.mark.parametrize(
+    "given",
+    [
+        "asgi_disconnect_grace_period = 0\n",
+        # Gunicorn's default, set by hand.
+        "asgi_disconnect_grace_period = 3\n",
+        "raw_env = ['UVICORN_TIMEOUT_DISCONNECT=0']\n",
+    ],
+)
+def test_disconnect_grace_period(serve: Serve, given: str) -> None:
+    """A request whose client has left is cancelled after so long; by the option where Gunicorn's word is not set."""
+    if "asgi" in given and "asgi_disconnect_grace_period" not in KNOWN:
+        pytest.skip("this Gunicorn has no such setting")
     server = serve("settings_app:app", worker=HTTPTOOLS, files={"gunicorn.conf.py": given})
     with server.connect() as connection:
         connection.request("/sleep")
