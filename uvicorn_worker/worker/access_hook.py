@@ -5,6 +5,7 @@ All of it is settled once, when the worker begins to serve: what comes of it is 
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from collections.abc import Callable
@@ -20,6 +21,7 @@ from uvicorn_worker.core.runtime import AccessHook, CycleView
 from uvicorn_worker.logs.access_log import record_maker, uvicorn_hook, uvicorn_record_maker
 from uvicorn_worker.logs.atoms import Atoms, compile_format, make_environ
 from uvicorn_worker.logs.guards import guard_handlers
+from uvicorn_worker.logs.line_writer import LineWriter
 from uvicorn_worker.worker.loggers import adopt_loggers, configured_loggers, follows_gunicorn, handlers_of
 from uvicorn_worker.worker.statsd import metrics_hook
 from uvicorn_worker.worker.views import RequestView, ResponseView
@@ -128,14 +130,25 @@ def _line_hook(log: Any, access_log_format: str) -> AccessHook:
     return _calls_with_objects(lambda *objects: Logger.access(log, *objects), for_lines=True)
 
 
+def _take_none(line: str) -> bool:
+    return False
+
+
 def _compiled_hook(logger: logging.Logger, access_log_format: str) -> AccessHook:
     make_line = compile_format(access_log_format)
     make_record = record_maker(logger.name, access_log_format)
+    try:
+        loop = asyncio.get_running_loop()
+    except RuntimeError:
+        loop = None
+    add = LineWriter(logger, loop).add if loop is not None else _take_none
 
     def log_access(cycle: CycleView) -> None:
         if logger.isEnabledFor(logging.INFO):
             atoms = Atoms(cycle)
-            logger.handle(make_record(make_line(atoms), atoms))
+            line = make_line(atoms)
+            if not add(line):
+                logger.handle(make_record(line, atoms))
 
     return log_access
 
