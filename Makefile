@@ -17,7 +17,7 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help serve test coverage-rooms check docs bench bench-idle-websockets conformance-websocket soak test-matrix clean
+.PHONY: help serve test coverage-rooms check docs bench bench-idle-websockets conformance-websocket soak test-matrix dist clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-22s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -57,6 +57,10 @@ soak: $(VENV)/.installed-test ## ten minutes of load with everything that can ha
 
 test-matrix: $(BIN)/python ## end-to-end tests over oldest and newest Python and Gunicorn; CORNERS=all or extreme
 	$(BIN)/python .ci/matrix.py $(CORNERS)
+
+dist: $(BIN)/python ## build sdist and wheel, check them, and serve a request with each from an empty environment
+	$(PIP_INSTALL) --editable '.[dist]'
+	$(BIN)/python .ci/dist.py
 
 clean: ## remove what builds and tests left behind; the environment in .venv stays
 	rm -rf .matrix build dist site htmlcov .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache
