@@ -14,10 +14,12 @@ import pytest
 import uvicorn_worker
 from uvicorn_worker import (
     AppLoadError,
+    BindError,
     Config,
     ConfigError,
     LifespanError,
     Server,
+    ServerState,
     UvicornH2CWorker,
     UvicornH11Worker,
     UvicornWorker,
@@ -31,10 +33,12 @@ if TYPE_CHECKING:
 
 NAMES = [
     "AppLoadError",
+    "BindError",
     "Config",
     "ConfigError",
     "LifespanError",
     "Server",
+    "ServerState",
     "UvicornH2CWorker",
     "UvicornH11Worker",
     "UvicornWorker",
@@ -60,9 +64,11 @@ def the_types() -> None:
         assert_type(asyncio.run(serve([])), None)
         assert_type(server.should_exit, bool)
         assert_type(server.started, bool)
+        state: ServerState = server.server_state
+        assert_type(state, ServerState)
         workers: list[type[UvicornWorker]] = [UvicornWorker, UvicornH11Worker, UvicornH2CWorker]
         assert_type(workers[0].CONFIG_KWARGS, dict[str, Any])
-        errors: list[UvicornWorkerError] = [AppLoadError(), ConfigError(), LifespanError()]
+        errors: list[UvicornWorkerError] = [AppLoadError(), BindError(), ConfigError(), LifespanError()]
         value_error: ValueError = ConfigError()
         assert_type((errors, value_error), tuple[list[UvicornWorkerError], ValueError])
 

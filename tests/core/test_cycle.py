@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from tests.records import Records, records_of
-from uvicorn_worker import Config
 from uvicorn_worker.core.asgi import ASGIApp, Event, Receive, Scope, Send
+from uvicorn_worker.core.config import Config
 from uvicorn_worker.core.cycle import AWAIT_START, BEGUN, BODY, DONE, HEAD_HELD, WAITING, Cycle, as_bytes, wrong_length
 from uvicorn_worker.core.errors import ApplicationError, ClientDisconnected, ProcessExit
 from uvicorn_worker.core.runtime import Runtime

@@ -12,8 +12,8 @@ import pytest
 
 from tests.records import records_of
 from tests.scripted import ScriptedTransport
-from uvicorn_worker import Config
 from uvicorn_worker.core import output as module
+from uvicorn_worker.core.config import Config
 from uvicorn_worker.core.output import (
     ALLOWED_BYTES,
     CLOSING_TICKS,

@@ -11,7 +11,7 @@ from unittest.mock import Mock
 import pytest
 
 from tests.records import records_of
-from uvicorn_worker import Config
+from uvicorn_worker.core.config import Config
 from uvicorn_worker.core.runtime import Runtime, end_loop
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from uvicorn_worker import Config
+from uvicorn_worker.core.config import Config
 
 
 async def app(scope: Any, receive: Any, send: Any) -> None:

@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 import uvicorn
 
-from uvicorn_worker import Config
-from uvicorn_worker.core.config import RULES
+from uvicorn_worker.core.config import RULES, Config
 from uvicorn_worker.core.uvicorn_names import ALIASES, MASTERS, WITHOUT_EFFECT
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from uvicorn_worker import Config
+from uvicorn_worker.core.config import Config
 from uvicorn_worker.core.errors import RequestRefused
 from uvicorn_worker.http1.limits import check_head, check_partial_head, check_partial_lines, too_many_fields
 

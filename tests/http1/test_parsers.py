@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.scripted import get, post
-from uvicorn_worker import Config
+from uvicorn_worker.core.config import Config
 from uvicorn_worker.core.errors import ConfigError, RequestRefused
 from uvicorn_worker.http1.h11_parser import H11Parser
 from uvicorn_worker.http1.parsers import SkipFirstHead, explain, parser_factory

@@ -10,7 +10,7 @@ from tests.http1.apps import Recorder, echo, hello
 from tests.http1.conftest import Connect
 from tests.http1.harness import Http1Harness
 from tests.scripted import get, post
-from uvicorn_worker import Config
+from uvicorn_worker.core.config import Config
 from uvicorn_worker.core.errors import ConfigError
 from uvicorn_worker.http1.parsers import check_parser, parser_factory
 
