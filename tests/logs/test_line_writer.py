@@ -43,6 +43,7 @@ def write(logger: logging.Logger, lines: list[str]) -> list[bool]:
         writer = LineWriter(logger, asyncio.get_running_loop())
         taken = [writer.add(line) for line in lines]
         await asyncio.sleep(0)
+        writer.close()
         return taken
 
     return asyncio.run(main())
@@ -89,6 +90,43 @@ def test_a_pipe_gets_whole_lines(logger: logging.Logger, monkeypatch: pytest.Mon
         thread.join()
     assert seen[0].decode().splitlines() == lines
     assert max(sizes) <= select.PIPE_BUF
+
+
+def test_a_reader_that_stalls_holds_nobody_up(
+    logger: logging.Logger, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("uvicorn_worker.logs.line_writer._MOST_WAITING", 100_000)
+    reading, writing = os.pipe()
+    seen = b""
+
+    async def main() -> None:
+        nonlocal seen
+        writer = LineWriter(logger, asyncio.get_running_loop())
+        for number in range(3000):
+            # More than the pipe has room for, and than may wait.
+            assert writer.add(f"{number:099d}")
+            if number % 30 == 29:
+                await asyncio.sleep(0)
+        os.set_blocking(reading, False)
+        while not seen.endswith(b"last\n"):
+            try:
+                seen += os.read(reading, 65536)
+            except BlockingIOError:
+                await asyncio.sleep(0.01)
+                if b"last" not in seen and len(seen) > 100_000:
+                    writer.add("last")
+        writer.close()
+
+    with open(writing, "w", encoding="utf-8") as stream:
+        logger.addHandler(logging.StreamHandler(stream))
+        asyncio.run(main())
+    os.close(reading)
+    lines = [line for line in seen.decode().splitlines() if line != "last"]
+    assert lines == [f"{number:099d}" for number in range(len(lines))]
+    assert 1000 < len(lines) < 3000
+    first, last = capfd.readouterr().err.splitlines()
+    assert "its reader does not read" in first
+    assert last.endswith(f"is written again; {3000 - len(lines)} lines were lost")
 
 
 def test_a_stream_without_a_file(logger: logging.Logger) -> None:
