@@ -54,7 +54,8 @@ class Fronted(Gunicorn):
 
 @pytest.fixture(scope="module")
 def server(engine: dict[str, str]) -> Iterator[Gunicorn]:
-    with Fronted("socket_probe:app", *PYTHONPATH, worker=H2C, env=engine) as server:
+    server = Fronted("socket_probe:app", *PYTHONPATH, worker=H2C, env=engine)
+    with server:
         listener = socket.create_server(("127.0.0.1", 0))
         port, front = server.port, listener.getsockname()[1]
         with haproxy(server.dir, HAPROXY, listener, port=port):
