@@ -17,7 +17,7 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help serve test coverage-rooms check docs bench bench-idle-websockets conformance-websocket soak test-matrix dist clean
+.PHONY: help serve test coverage-rooms check docs bench bench-idle-websockets conformance-websocket soak test-matrix dist findings clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-22s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -61,6 +61,10 @@ test-matrix: $(BIN)/python ## end-to-end tests over oldest and newest Python and
 dist: $(BIN)/python ## build sdist and wheel, check them, and serve a request with each from an empty environment
 	$(PIP_INSTALL) --editable '.[dist]'
 	$(BIN)/python .ci/dist.py
+
+findings: ## run the scripts of findings/, which look at other libraries and tools
+	@failed=0; for script in $(filter-out findings/lib.sh,$(wildcard findings/*.sh)); do \
+	    echo "== $$script"; bash $$script || failed=1; done; exit $$failed
 
 clean: ## remove what builds and tests left behind; the environment in .venv stays
 	rm -rf .matrix build dist site htmlcov .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache
