@@ -8,6 +8,7 @@ import logging
 import os
 import socket
 import ssl
+import time
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -20,9 +21,11 @@ from tests.scripted import get
 from tests.server.running import App, Running, until
 from tests.sockets import Peer, Run, listen
 from uvicorn_worker import Config
+from uvicorn_worker.core.board import BOOTING, ENDED, FAILED, SERVING, TOLD, Board, Slot
 from uvicorn_worker.core.runtime import Runtime
 from uvicorn_worker.server import acceptor as module
 from uvicorn_worker.server.acceptor import Acceptor
+from uvicorn_worker.server.neighbours import Neighbours
 from uvicorn_worker.switching.dispatch import protocol_factory
 
 Log = Callable[..., list[str]]
@@ -208,8 +211,11 @@ class TestExhaustion:
 class TestSharing:
     """What is left to other workers that wait for the same socket."""
 
-    def accepting(self, run: Run, queued: int, *, own: bool) -> list[int]:
-        """How many connections are accepted at once, each time, of a queue of so many."""
+    def accepting(self, run: Run, queued: int, *, own: bool = False, others: int | None = None) -> list[int]:
+        """How many connections are accepted at once, each time, of a queue of so many.
+
+        `others` is what another worker has to do, which does not come; None: there is none.
+        """
         batches: list[int] = []
 
         async def main() -> None:
@@ -219,7 +225,16 @@ class TestSharing:
             sock = listen()
             sock.listen(200)
             clients = [socket.create_connection(sock.getsockname()) for _ in range(queued)]
-            acceptor = Acceptor(runtime, factory)
+            board = Board()
+            mine, other = board.add(1), board.add(2)
+            assert mine is not None
+            assert other is not None
+            if others is not None:
+                other.state = SERVING
+                other.load, other.beat = others, time.monotonic_ns()
+            neighbours = Neighbours(board, mine)
+            neighbours.on_tick(0)
+            acceptor = Acceptor(runtime, factory, neighbours=neighbours)
             accept = acceptor._accept_some
 
             def count(listener: socket.socket) -> None:
@@ -241,16 +256,53 @@ class TestSharing:
         run(main())
         return [batch for batch in batches if batch]
 
-    def test_a_burst_is_taken_in_small_parts(self, run: Run) -> None:
-        assert self.accepting(run, 18, own=False) == [4, 4, 4, 4, 2]
+    def test_one_worker_takes_all_there_is(self, run: Run) -> None:
+        assert self.accepting(run, 100) == [64, 36]
 
-    def test_a_flood_in_larger_ones(self, run: Run) -> None:
-        batches = self.accepting(run, 100, own=False)
-        assert batches[:7] == [4] * 6 + [8]
-        assert sum(batches) == 100
+    def test_who_has_less_to_do_takes_all_there_is(self, run: Run) -> None:
+        assert self.accepting(run, 100, others=200) == [64, 36]
+
+    def test_who_has_more_leaves_them_until_nobody_came(self, run: Run) -> None:
+        batches = self.accepting(run, 40, others=0)
+        # Its share first, then what others leave, and of that more each time.
+        assert batches[:6] == [3, 1, 2, 4, 8, 16]
+        assert sum(batches) == 40
 
     def test_a_queue_that_nobody_else_reads_is_taken_as_it_comes(self, run: Run) -> None:
-        assert self.accepting(run, 100, own=True) == [64, 36]
+        assert self.accepting(run, 100, own=True, others=0) == [64, 36]
+
+
+class TestNeighbours:
+    def two(self) -> tuple[Neighbours, Slot]:
+        board = Board()
+        mine, other = board.add(1), board.add(2)
+        assert mine is not None
+        assert other is not None
+        other.state = SERVING
+        other.beat = time.monotonic_ns()
+        return Neighbours(board, mine), other
+
+    def test_a_share_and_some_more(self) -> None:
+        neighbours, other = self.two()
+        neighbours.on_tick(0)
+        for load, left in (0, False), (1, False), (2, False), (3, True):
+            assert neighbours.should_leave(load) is left
+        other.load = 100
+        # An eighth of the mean.
+        assert [neighbours.should_leave(load) for load in (100, 125, 130)] == [False, False, True]
+
+    @pytest.mark.parametrize("state", [BOOTING, FAILED, TOLD, ENDED])
+    def test_nobody_waits_for_one_that_does_not_serve(self, state: int) -> None:
+        neighbours, other = self.two()
+        other.state = state
+        neighbours.on_tick(0)
+        assert not neighbours.should_leave(1000)
+
+    def test_nobody_waits_for_one_that_is_blocked(self) -> None:
+        neighbours, other = self.two()
+        other.beat -= 2_000_000_000
+        neighbours.on_tick(0)
+        assert not neighbours.should_leave(1000)
 
 
 class TestMakingConnections:

@@ -31,7 +31,7 @@ _WORD = 8
 _SLOT_WORDS = 16
 _HEADER_WORDS = 16
 
-_PID, _AGE, _STATE, _SINCE, _STARTED, _ASKS = range(6)
+_PID, _AGE, _STATE, _SINCE, _STARTED, _ASKS, _LOAD, _BEAT = range(8)
 _FAILURES, _MANAGED = range(2)
 
 
@@ -46,7 +46,8 @@ class Slot:
 
     def begin(self, age: int) -> None:
         """It is another worker's from now on, which is about to be forked."""
-        self._words[self._at + _STARTED] = self._words[self._at + _ASKS] = 0
+        for word in (_STARTED, _ASKS, _LOAD, _BEAT):
+            self._words[self._at + word] = 0
         self.pid = 0
         self.age = age
         self.state = BOOTING
@@ -105,6 +106,26 @@ class Slot:
     @asks_to_go.setter
     def asks_to_go(self, value: bool) -> None:
         self._words[self._at + _ASKS] = value
+
+    @property
+    def load(self) -> int:
+        """How many connections and running requests it had when it last accepted one, or last wrote `beat`."""
+        load: int = self._words[self._at + _LOAD]
+        return load
+
+    @load.setter
+    def load(self, value: int) -> None:
+        self._words[self._at + _LOAD] = value
+
+    @property
+    def beat(self) -> int:
+        """When it last said that it is well, of time.monotonic_ns(); 0 where it never did."""
+        beat: int = self._words[self._at + _BEAT]
+        return beat
+
+    @beat.setter
+    def beat(self, value: int) -> None:
+        self._words[self._at + _BEAT] = value
 
     @property
     def alive(self) -> bool:

@@ -26,6 +26,7 @@ from uvicorn_worker.core.log import OwnLog
 from uvicorn_worker.core.runtime import Runtime
 from uvicorn_worker.proxies.proxy_protocol import receive_endpoints
 from uvicorn_worker.proxies.trust import Trust
+from uvicorn_worker.server.neighbours import Neighbours
 from uvicorn_worker.server.reuse_port import (
     SETTLE_SECONDS,
     kernel_migrates,
@@ -37,14 +38,12 @@ from uvicorn_worker.tls.contexts import TlsContexts, handshake_options
 
 __all__ = ["Acceptor"]
 
-# How many connections are accepted before the loop turns, so that requests which run go on in between. And where the
-# queue is shared, before the socket is left to the other workers for a moment: without that, whichever process
-# happens to have the CPU gets all of a burst. When there was more than that a number of times it becomes twice as
-# much, so that a flood of connections is not held up. Measured, see docs/performance.md.
-FEWEST_PER_TURN = 4
+# How many connections are accepted before the loop turns, so that requests which run go on in between.
 MOST_PER_TURN = 64
-FULL_TURNS = 6
-REST_SECONDS = 0.001
+# A worker that has more than its share leaves a shared queue alone for so long, in which the others come; where nobody
+# came it takes some, and each time twice as many.
+REST_SECONDS = 0.002
+FEWEST_PER_TURN = 1
 
 # How soon accepting is tried again after it failed; and how often where it must be done before the sockets close.
 RETRY_SECONDS = 0.5
@@ -75,6 +74,7 @@ class Acceptor:
         factory: Callable[..., asyncio.Protocol],
         *,
         tls: TlsContexts | None = None,
+        neighbours: Neighbours | None = None,
     ) -> None:
         config = runtime.config
         self.tls = tls
@@ -90,9 +90,11 @@ class Acceptor:
         # Those of them that nobody else reads.
         self._own: set[socket.socket] = set()
         self._reading = False
-        self._per_turn = FEWEST_PER_TURN
-        self._full_turns = 0
+        self._neighbours = neighbours
         self._resting = False
+        # How many connections are accepted whatever others have to do, since they did not come for them; and how many
+        # it were the last time.
+        self._left_over = self._last_left_over = 0
         self._watching = False
         self._exhausted = False
         self._retry: asyncio.TimerHandle | None = None
@@ -128,33 +130,47 @@ class Acceptor:
 
     def _accept_some(self, listener: socket.socket) -> None:
         """Connections wait in the queue of `listener`."""
-        own = listener in self._own
-        for _ in range(MOST_PER_TURN if own else self._per_turn):
+        shared = self._neighbours is not None and listener not in self._own
+        for _ in range(MOST_PER_TURN):
             if self._full:
                 self._pause()
                 self._watch()
                 return
-            if not self._accept(listener):
-                if not own:
-                    self._full_turns = 0
-                    self._per_turn = max(self._per_turn // 2, FEWEST_PER_TURN)
+            if shared and self._leaves_to_others():
+                self._rest()
                 return
-        if not own:
-            self._rest()
+            if not self._accept(listener):
+                # The queue is empty: somebody came for what was left.
+                self._left_over = self._last_left_over = 0
+                return
+
+    def _leaves_to_others(self) -> bool:
+        """Whether a connection of a shared queue is for a worker that has less to do."""
+        if self._neighbours is None or not self._neighbours.should_leave(self.load):
+            self._last_left_over = 0
+            return False
+        if self._left_over:
+            self._left_over -= 1
+            return False
+        return True
 
     def _rest(self) -> None:
         """Leave what is in the queue to the other workers, if they have time for it."""
-        self._full_turns += 1
-        if self._full_turns == FULL_TURNS:
-            self._full_turns = 0
-            self._per_turn = min(self._per_turn * 2, MOST_PER_TURN)
         self._resting = True
         self._pause()
         self._loop.call_later(REST_SECONDS, self._rested)
 
     def _rested(self) -> None:
         self._resting = False
+        self._left_over = min(max(self._last_left_over * 2, FEWEST_PER_TURN), MOST_PER_TURN)
+        self._last_left_over = self._left_over
         self._room()
+
+    @property
+    def load(self) -> int:
+        """How many connections and running requests there are."""
+        runtime = self._runtime
+        return len(runtime.connections) + len(self._connecting) + len(runtime.cycles)
 
     @property
     def _full(self) -> bool:

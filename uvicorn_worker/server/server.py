@@ -39,6 +39,7 @@ from uvicorn_worker.server.drain import Drain, Schedule
 from uvicorn_worker.server.lifespan import Lifespan
 from uvicorn_worker.server.loading import loop_factory
 from uvicorn_worker.server.memory import HeapTrim, MemoryWatch
+from uvicorn_worker.server.neighbours import Neighbours
 from uvicorn_worker.server.running import run_in
 from uvicorn_worker.server.state import Listening, ServerState
 from uvicorn_worker.server.surroundings import Surroundings
@@ -85,6 +86,8 @@ class Server:
         """Asked where a signal asks for a graceful exit: whether that is put off; who says so sees to `should_exit`."""
         self.asks_to_go: Callable[[], bool] | None = None
         """Asked where a limit is reached: whether somebody will ask for the exit once a replacement serves."""
+        self.neighbours: Neighbours | None = None
+        """Other processes that accept from the same sockets; None: nobody is known of."""
         self.runtime: Runtime
         self.acceptor: Acceptor
         self._should_exit = False
@@ -291,7 +294,9 @@ class Server:
         shared, own = self.surroundings.divide(sockets)
         # Where nobody else would be there for new connections once ours are closed.
         self._only_own = bool(own) and not shared
-        self.acceptor = Acceptor(runtime, protocol_factory(runtime), tls=self._tls)
+        self.acceptor = Acceptor(runtime, protocol_factory(runtime), tls=self._tls, neighbours=self.neighbours)
+        if self.neighbours is not None:
+            self.neighbours.on_tick(0)
         for item in (*shared, *own):
             # Gunicorn's sockets have the real one inside.
             sock = getattr(item, "sock", item)
@@ -354,6 +359,8 @@ class Server:
         runtime = self.runtime
         runtime.on_tick(time.monotonic())
         self._heap.on_tick(len(runtime.connections) + len(runtime.cycles))
+        if self.neighbours is not None:
+            self.neighbours.on_tick(self.acceptor.load)
         if self._tls is not None:
             self._tls.on_tick(self.runtime.tick)
 

@@ -23,6 +23,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from uvicorn_worker.core.board import BOOTING, ENDED, FAILED, SERVING, TOLD, Board, Slot
+from uvicorn_worker.server.neighbours import Neighbours
 
 __all__ = ["Succession"]
 
@@ -44,6 +45,11 @@ class Succession:
         self._age = age
         self._first = age <= first
         self._told_at = 0.0
+
+    @property
+    def neighbours(self) -> Neighbours | None:
+        """The other workers of the master; None where there was no room on the board."""
+        return None if self._slot is None else Neighbours(self._others, self._slot)
 
     # What the worker says -----------------------------------------------------------------------------
 

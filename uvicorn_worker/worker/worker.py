@@ -313,6 +313,7 @@ class UvicornWorker(BaseWorker):
         self.server = server
         server.holds_exit = self._holds_exit
         server.asks_to_go = self._succession.asks_to_go
+        server.neighbours = self._succession.neighbours
         # Gunicorn says itself when a worker boots and exits: a reload of many would be many words.
         server.startup_level = logging.INFO if self.age <= self.cfg.workers else logging.DEBUG
         server.shutdown_level = logging.DEBUG
