@@ -20,7 +20,13 @@ from uvicorn_worker.core.config import Config
 from uvicorn_worker.core.uvicorn_names import MASTERS as UVICORN_MASTERS
 from uvicorn_worker.worker.settings import HONOURED, MASTERS, NOT_OURS, REFUSED, ROWS
 
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
 PAGE = Path(__file__).with_name("settings.md")
+WORDS = Path(__file__).with_name("words.md")
 
 
 def options_tables() -> Iterator[str]:
@@ -72,6 +78,21 @@ def settings_table() -> Iterator[str]:
         yield f"| `{setting}` | {cell(what)} |"
 
 
+def words_page() -> str:
+    """The page of other servers' options, from docs/words.toml."""
+    lines = [
+        "# Words of other servers",
+        "",
+        "What the options of other servers' commands are called here: a setting of Gunicorn's, or an option. Made by",
+        "docs/generate.py from docs/words.toml. For Gunicorn's `-k asgi` the words are Gunicorn's own:",
+        "[Settings and options](settings.md) says what becomes of each.",
+    ]
+    for server, table in tomllib.loads(WORDS.with_suffix(".toml").read_text("utf-8")).items():
+        lines += ["", f"## {server} {table['version']}", "", f"| {server} | here |", "|---|---|"]
+        lines += [f"| `--{option}` | {cell(text)} |" for option, text in table["options"].items()]
+    return "\n".join(lines) + "\n"
+
+
 def cell(text: str) -> str:
     """`text` as a cell of a table takes it."""
     return text.replace("|", "\\|")
@@ -93,8 +114,11 @@ def main() -> None:
     made = page_with(page, masters=masters_table(), options=options_tables(), settings=settings_table())
     if "--check" not in sys.argv[1:]:
         PAGE.write_text(made, "utf-8")
+        WORDS.write_text(words_page(), "utf-8")
     elif made != page:
         raise SystemExit(f"{PAGE} is stale: run 'make docs', and commit it")
+    elif WORDS.read_text("utf-8") != words_page():
+        raise SystemExit(f"{WORDS} is stale: run 'make docs', and commit it")
 
 
 if __name__ == "__main__":
