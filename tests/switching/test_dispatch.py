@@ -41,6 +41,12 @@ class FakeTLS:
     def selected_alpn_protocol(self) -> str | None:
         return self.chosen
 
+    def version(self) -> str:
+        return "TLSv1.3"
+
+    def cipher(self) -> tuple[str, str, int]:
+        return "TLS_AES_256_GCM_SHA384", "TLSv1.3", 256
+
 
 class TestCleartext:
     @pytest.mark.parametrize("each", [1, 5, 24, 1000])
