@@ -99,7 +99,12 @@ def run_corner(base_python: str, gunicorn: str, wheel: Path, folder: Path) -> bo
     # What this script itself was started from (an active environment, say) must not show through.
     environment = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "VIRTUAL_ENV")}
     environment["PATH"] = f"{python.parent}{os.pathsep}{environment.get('PATH', os.defpath)}"
-    finished = subprocess.run([str(python), "-m", "pytest", "tests/e2e"], cwd=checkout, env=environment, check=False)
+    finished = subprocess.run(
+        [str(python), "-m", "pytest", "tests/e2e", "--numprocesses", "2", "--dist", "loadfile"],
+        cwd=checkout,
+        env=environment,
+        check=False,
+    )
     return finished.returncode == 0
 
 
