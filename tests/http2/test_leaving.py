@@ -242,14 +242,21 @@ class TestIdle:
 class TestDeadlines:
     def test_the_preface_is_awaited_for_a_while(self, serve: Serve) -> None:
         """timeout_request_head, from accept to the first request."""
-        connection = Talk(serve(hello, timeout_request_head=3), begin=False)
+        connection = Talk(serve(hello, timeout_request_head=3, timeout_keep_alive=1), begin=False)
         connection.connection.send(b"PRI * HTTP")
         connection.harness.tick(4)
         assert connection.connection.closed
 
     def test_so_is_the_first_request(self, talk: Converse) -> None:
-        connection = talk(hello, timeout_request_head=3)
+        connection = talk(hello, timeout_request_head=3, timeout_keep_alive=1)
         connection.tick(4)
+        assert connection.closed
+
+    def test_one_that_was_opened_ahead_waits_as_long_as_an_idle_one(self, talk: Converse) -> None:
+        connection = talk(hello, timeout_request_head=3, timeout_keep_alive=100)
+        connection.tick(99)
+        assert not connection.closed
+        connection.tick(2)
         assert connection.closed
 
     def test_no_limit(self, talk: Converse) -> None:

@@ -72,12 +72,27 @@ class TestCleartext:
         assert client.response().status in (400, 501, 505)
 
     def test_nothing_at_all(self, serve: Serve) -> None:
-        """As on HTTP/1.1: 408 after timeout_request_head."""
-        client = serve(hello, timeout_request_head=3).connect()
+        """As on HTTP/1.1: closed after the longer of timeout_request_head and timeout_keep_alive."""
+        client = serve(hello, timeout_request_head=3, timeout_keep_alive=1).connect()
         client.harness.tick(3)
         assert client.open
         client.harness.tick(1)
         assert client.closed
+
+    def test_a_connection_that_was_opened_ahead_waits_as_long_as_an_idle_one(self, serve: Serve) -> None:
+        client = serve(hello, timeout_request_head=3, timeout_keep_alive=100).connect()
+        client.harness.tick(99)
+        assert client.open
+        assert client.send(get()).response().status == 200
+        silent = client.harness.connect()
+        silent.harness.tick(101)
+        assert silent.closed
+
+    def test_a_first_byte_is_followed_by_the_rest_in_time(self, serve: Serve) -> None:
+        client = serve(hello, timeout_request_head=3, timeout_keep_alive=100).connect()
+        client.harness.tick(50)
+        client.send(PREFACE[:3]).harness.tick(4)
+        assert client.response().status == 408
 
     def test_a_client_that_leaves_or_ends_without_a_word(self, serve: Serve) -> None:
         harness = serve(hello)

@@ -347,7 +347,7 @@ class Config:
     timeout_request_head: float = timeouts(
         10,
         SECONDS,
-        "From accept, or from the first byte of a following request, to the end of the head; 408 above. 0: no limit.",
+        "From the first byte of a request to the end of its head; 408 above. 0: no limit.",
         "seconds",
     )
     timeout_request_body: float | None = timeouts(

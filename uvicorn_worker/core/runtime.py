@@ -116,6 +116,7 @@ class Runtime:
         "defaults",
         "draining",
         "drops_rest",
+        "first_byte_ticks",
         "held",
         "keep_alive_ticks",
         "limit_body",
@@ -187,6 +188,8 @@ class Runtime:
         self.now = time.monotonic()
         self.keep_alive_ticks = ticks(config.timeout_keep_alive) if config.timeout_keep_alive else 0
         self.request_head_ticks = ticks(config.timeout_request_head) if config.timeout_request_head else 0
+        # Balancers open connections ahead: one that has sent nothing yet waits for the longer of the two. 0: no limit.
+        self.first_byte_ticks = max(self.request_head_ticks, self.keep_alive_ticks) if self.request_head_ticks else 0
         self.request_body_ticks = ticks(config.timeout_request_body) if config.timeout_request_body else 0
         self.write_ticks = ticks(config.timeout_write) if config.timeout_write else 0
         # Whether each tick looks at the time that the requests have taken.

@@ -86,8 +86,8 @@ class Http1Protocol(Output):
         if self.shared.proxies.trusts_peer(self.client, self.scope_base["server"]):
             self.trusted = True
             self.reader.trust_peer()
-        if runtime.request_head_ticks:
-            self.deadline = runtime.tick + runtime.request_head_ticks
+        if runtime.first_byte_ticks:
+            self.deadline = runtime.tick + runtime.first_byte_ticks
         runtime.connections.add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:

@@ -117,9 +117,9 @@ class Http2Protocol(Sending):
         self.client = client_address(transport) if endpoints is None else endpoints.client
         self.scope_base = self.shared.scope_base(transport, self.client, endpoints)
         self.trusted = self.shared.proxies.trusts_peer(self.client, self.scope_base["server"])
-        if runtime.request_head_ticks:
+        if runtime.first_byte_ticks:
             # Until there is a request.
-            self.deadline = runtime.tick + runtime.request_head_ticks
+            self.deadline = runtime.tick + runtime.first_byte_ticks
         runtime.connections.add(self)
         self.flush_soon()
         tls = transport.get_extra_info("ssl_object")

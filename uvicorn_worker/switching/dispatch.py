@@ -69,7 +69,10 @@ def alpn_protocols(config: Config) -> Sequence[str]:
 
 
 class NewConnection(asyncio.Protocol):
-    """A connection of which it is not known yet what it speaks; `timeout_request_head` runs from here."""
+    """A connection of which it is not known yet what it speaks.
+
+    The time for a first byte runs from here, and `timeout_request_head` from that byte on.
+    """
 
     __slots__ = ("__weakref__", "_deadline", "_endpoints", "_held", "_http1", "_http2", "_runtime", "_transport")
 
@@ -85,8 +88,8 @@ class NewConnection(asyncio.Protocol):
         """With TLS the handshake is over, and has decided."""
         runtime = self._runtime
         self._transport = cast("asyncio.Transport", transport)
-        if runtime.request_head_ticks:
-            self._deadline = runtime.tick + runtime.request_head_ticks
+        if runtime.first_byte_ticks:
+            self._deadline = runtime.tick + runtime.first_byte_ticks
         tls = transport.get_extra_info("ssl_object")
         if tls is not None:
             self._speak_http2() if tls.selected_alpn_protocol() == "h2" else self._speak_http1()
@@ -97,13 +100,16 @@ class NewConnection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """The first bytes of a connection in cleartext."""
+        runtime = self._runtime
+        if not self._held and runtime.request_head_ticks:
+            self._deadline = runtime.tick + runtime.request_head_ticks
         held = self._held + data
-        self._runtime.connections.discard(self)
+        runtime.connections.discard(self)
         if held.startswith(PREFACE):
             self._speak_http2().data_received(held)
         elif PREFACE.startswith(held):
             self._held = held
-            self._runtime.connections.add(self)
+            runtime.connections.add(self)
         else:
             self._speak_http1().data_received(held)
 
