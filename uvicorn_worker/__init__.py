@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from uvicorn_worker.core.errors import AppLoadError, BindError, ConfigError, LifespanError, UvicornWorkerError
 
 if TYPE_CHECKING:
+    from uvicorn_worker.cli import run
     from uvicorn_worker.server import Config, Server, ServerState
     from uvicorn_worker.worker import UvicornH2CWorker, UvicornH11Worker, UvicornWorker
 
@@ -28,6 +29,7 @@ __all__ = [
     "UvicornH11Worker",
     "UvicornWorker",
     "UvicornWorkerError",
+    "run",
 ]
 
 
@@ -36,6 +38,10 @@ def __getattr__(name: str) -> Any:
         from uvicorn_worker import server
 
         return getattr(server, name)
+    if name == "run":
+        from uvicorn_worker.cli import run
+
+        return run
     if name in ("UvicornWorker", "UvicornH11Worker", "UvicornH2CWorker"):
         from uvicorn_worker import worker
 
