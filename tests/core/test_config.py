@@ -139,7 +139,7 @@ def test_it_refuses(name: str, value: Any) -> None:
 def test_the_defaults_are_taken_and_gunicorns_where_it_has_a_word() -> None:
     config = Config(app=app)
     assert (config.limit_request_line, config.limit_request_fields, config.limit_request_field_size) == (
-        4094,
+        8190,
         100,
         8190,
     )

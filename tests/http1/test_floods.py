@@ -49,10 +49,10 @@ class TestRequestLine:
         assert client.response().status == status
         assert client.closed == (status != 200)
 
-    def test_the_default_is_gunicorns(self, connect: Connect) -> None:
+    def test_the_default_is_what_the_rfc_recommends(self, connect: Connect) -> None:
         client = connect(hello)
-        client.send(get("/" + "x" * (4094 - 14)))
-        client.send(get("/" + "x" * (4094 - 13)))
+        client.send(get("/" + "x" * (8190 - 14)))
+        client.send(get("/" + "x" * (8190 - 13)))
         assert [response.status for response in client.responses()] == [200, 414]
 
     def test_without_a_limit(self, connect: Connect) -> None:

@@ -6,6 +6,9 @@ from typing import Any
 
 import pytest
 
+from tests.http1.apps import hello
+from tests.http1.conftest import Connect
+from tests.scripted import get
 from uvicorn_worker.core.config import Config
 from uvicorn_worker.core.errors import RequestRefused
 from uvicorn_worker.http1.limits import check_head, check_partial_head, check_partial_lines, too_many_fields
@@ -94,3 +97,14 @@ def test_check_partial_lines_without_limits() -> None:
 def test_the_limit_is_named() -> None:
     refusal = too_many_fields(SMALL)
     assert (refusal.status, refusal.reason) == (431, "the head has more than 3 fields")
+
+
+def test_a_target_of_8000_bytes_is_served(connect: Connect) -> None:
+    """RFC 9112, 3 recommends it."""
+    assert connect(hello).send(get("/" + "x" * 7999)).response().status == 200
+
+
+@pytest.mark.parametrize("each", [None, 1])
+def test_a_coding_after_chunked_is_a_bad_request(connect: Connect, each: int | None) -> None:
+    request = get("/", "Transfer-Encoding: chunked, gzip", method="POST")
+    assert connect(hello).send(request, each=each).response().status == 400

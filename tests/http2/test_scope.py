@@ -89,9 +89,9 @@ class TestScope:
 
 
 REFUSED: dict[str, tuple[dict[str, Any], dict[str, Any], int]] = {
-    "a long path": ({"path": b"/" + b"x" * 5000}, {}, 414),
-    "a path at the limit": ({"path": b"/" + b"x" * (4094 - 13 - 1)}, {}, 200),
-    "a path above the limit": ({"path": b"/" + b"x" * (4094 - 13)}, {}, 414),
+    "a long path": ({"path": b"/" + b"x" * 9000}, {}, 414),
+    "a path at the limit": ({"path": b"/" + b"x" * (8190 - 13 - 1)}, {}, 200),
+    "a path above the limit": ({"path": b"/" + b"x" * (8190 - 13)}, {}, 414),
     "no limit on the path": ({"path": b"/" + b"x" * 9000}, {"limit_request_line": 0}, 200),
     "many fields": ({"fields": [(b"x-%d" % number, b"") for number in range(100)]}, {}, 431),
     "as many fields as are allowed": ({"fields": [(b"x-%d" % number, b"") for number in range(99)]}, {}, 200),

@@ -329,7 +329,7 @@ class Config:
         "With the master of this package: how many new workers boot at the same time at HUP. None: all of them.",
         "workers",
     )
-    limit_request_line: int = limits(4094, COUNT, "The longest request line; 414 above. 0: no limit.", "bytes")
+    limit_request_line: int = limits(8190, COUNT, "The longest request line; 414 above. 0: no limit.", "bytes")
     limit_request_fields: int = limits(100, POSITIVE, "How many header fields a request may have; 431 above.", "fields")
     limit_request_field_size: int = limits(
         8190, COUNT, "The longest header field, name and value; 431 above. 0: no limit.", "bytes"

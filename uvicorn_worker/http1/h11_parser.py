@@ -20,6 +20,7 @@ __all__ = ["H11Parser", "HttpParserUpgrade"]
 
 _find_fold = re.compile(rb"\n[ \t]").search
 _find_control = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]").search
+_find_codings = re.compile(rb"\ntransfer-encoding:([^\r\n]*)", re.IGNORECASE).findall
 _find_lengths = re.compile(rb"\ncontent-length:[ \t]*([^\r]*?)[ \t]*\r", re.IGNORECASE).findall
 
 
@@ -102,8 +103,11 @@ class H11Parser:
         before = connection.trailing_data[0] if connection.their_state is h11.IDLE else b""
         try:
             event = connection.next_event()
-        except h11.RemoteProtocolError:
+        except h11.RemoteProtocolError as exc:
             self._failed = before
+            if exc.error_status_hint == 501 and _hides_chunked(before):
+                # RFC 9112, 6.3: the end of such a body can't be told, whatever codings are known.
+                raise RequestRefused(400, "chunked is not the one final transfer coding") from None
             raise
         if isinstance(event, h11.Request):
             head = before[: len(before) - len(connection.trailing_data[0])]
@@ -167,3 +171,9 @@ class H11Parser:
         # A request with a body is read as any other: a handshake has none, and h2c is no more than an offer.
         self._upgrade = b"upgrade" in options and not has_body and bool(protocols & {b"websocket", b"h2c"})
         callbacks.on_headers_complete()
+
+
+def _hides_chunked(head: bytes) -> bool:
+    """Whether a head says that its body is chunked, and that this was not the last that was done to it."""
+    codings = [coding.strip(b" \t") for coding in b",".join(_find_codings(head)).lower().split(b",")]
+    return b"chunked" in codings[:-1]

@@ -91,7 +91,12 @@ ROWS = (
     Row("graceful_timeout", "timeout_graceful_shutdown"),
     Row("worker_connections", "limit_connections"),
     Row("threads", "threads", lambda threads: threads if threads > 1 else None, "1, the default, counts as unset"),
-    Row("limit_request_line", "limit_request_line"),
+    Row(
+        "limit_request_line",
+        "limit_request_line",
+        note="where it was set by hand: its default is less than the 8000 bytes that RFC 9112, 3 recommends",
+        by_hand=True,
+    ),
     Row("limit_request_fields", "limit_request_fields", lambda fields: fields or _MOST_FIELDS, "0: 32768"),
     Row("limit_request_field_size", "limit_request_field_size"),
     Row("root_path", "root_path"),
