@@ -23,6 +23,7 @@ from tests.sockets import Peer, Run, listen
 from uvicorn_worker import Config
 from uvicorn_worker.core.board import BOOTING, ENDED, FAILED, SERVING, TOLD, Board, Slot
 from uvicorn_worker.core.runtime import Runtime
+from uvicorn_worker.logs import spell
 from uvicorn_worker.server import acceptor as module
 from uvicorn_worker.server.acceptor import Acceptor
 from uvicorn_worker.server.neighbours import Neighbours
@@ -89,6 +90,29 @@ class TestLimit:
 
         run(main())
 
+    def test_it_is_said_once_and_when_it_is_over(self, run: Run, log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(spell, "QUIET_SECONDS", 0.2)
+
+        async def main() -> None:
+            async with Running(App(), limit_connections=2) as running:
+                kept = [await running.ask() for _ in range(2)]
+                for _ in range(5):
+                    waiting = await running.ask()
+                    assert not await answered(waiting)
+                    await kept.pop(0).close()
+                    assert (await waiting.response()).status == 200
+                    kept.append(waiting)
+                assert [line for line in log() if line.startswith("Below")] == []
+                for peer in kept:
+                    await peer.close()
+                await until(lambda: any(line.startswith("Below") for line in log()))
+
+        run(main())
+        (full,) = log(logging.WARNING)
+        assert full.startswith("Accepting no connections for now: limit_connections (worker_connections) = 2 are held")
+        (over,) = (line for line in log() if line.startswith("Below"))
+        assert over.endswith(" s: 0 connections are held.")
+
     def test_it_goes_on_below_the_limit(self, run: Run) -> None:
         async def main() -> None:
             async with Running(App(), limit_connections=2) as running:
@@ -146,9 +170,12 @@ class TestExhaustion:
                 scarce.errors[:] = [number]
                 peer = await running.ask()
                 assert not await answered(peer)
-                assert log(logging.ERROR) == [f"Accepting no connections for now: {os.strerror(number)}"]
+                (line,) = log(logging.ERROR)
+                assert line.startswith(
+                    f"Accepting no connections for now: {os.strerror(number)} (0 connections are held; "
+                )
                 scarce.errors.clear()
-                await until(lambda: "Accepting connections again." in log())
+                await until(lambda: any(line.startswith("Accepting connections again, after ") for line in log()))
                 await peer.response()
                 assert (await (await running.ask()).response()).status == 200
 

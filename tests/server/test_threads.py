@@ -1,15 +1,18 @@
-"""The option `threads` sizes asyncio's default executor."""
+"""The option `threads`, and asyncio's default executor: it is never smaller than Python's own."""
 
 from __future__ import annotations
 
 import asyncio
 import threading
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tests.http1.apps import answer
 from tests.scripted import get
 from tests.server.conftest import serving
 from tests.sockets import Peer, Run, listen
+
+if TYPE_CHECKING:
+    import pytest
 
 PATIENCE = 20.0
 
@@ -31,7 +34,18 @@ async def meet(scope: Any, receive: Any, send: Any) -> None:
     await answer(send, b"met")
 
 
-def test_no_more_than_these(run: Run) -> None:
+def test_fewer_do_not_shrink_it(run: Run) -> None:
+    async def main() -> bytes:
+        sock = listen()
+        async with serving(meet, sock, threads=2):
+            return (await (await Peer.connect(sock)).ask(get())).body
+
+    assert run(main()) == b"met"
+
+
+def test_no_more_than_these(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("uvicorn_worker.server.server.own_threads", lambda: 1)
+
     async def main() -> bytes:
         sock = listen()
         async with serving(names, sock, threads=2):
@@ -43,7 +57,7 @@ def test_no_more_than_these(run: Run) -> None:
 def test_as_many_as_these(run: Run) -> None:
     async def main() -> bytes:
         sock = listen()
-        async with serving(meet, sock, threads=3):
+        async with serving(meet, sock, threads=60):
             return (await (await Peer.connect(sock)).ask(get())).body
 
     assert run(main()) == b"met"

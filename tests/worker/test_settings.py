@@ -31,7 +31,7 @@ from uvicorn_worker.worker.settings import (
 VALUES: dict[str, list[tuple[Any, Any]]] = {
     "backlog": [(64, 64)],
     "keepalive": [(75, 75), (0, 0)],
-    "worker_connections": [(10, 10), (1000, 1000)],
+    "worker_connections": [(10, 10), (1001, 1001), (1000, None)],
     "graceful_timeout": [(7, 7)],
     "threads": [(4, 4), (1, None)],
     "limit_request_line": [(0, 0), (8190, 8190)],

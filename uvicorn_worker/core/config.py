@@ -97,7 +97,7 @@ class Config:
     threads: int | None = application(
         None,
         OPTIONAL_POSITIVE,
-        "How many threads serve a WSGI application, and asyncio's default executor; None: as many as Python chooses.",
+        "How many threads serve a WSGI application; asyncio's default executor never has fewer than Python chooses.",
         "threads",
     )
     env_file: str | None = application(

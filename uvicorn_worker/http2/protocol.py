@@ -23,6 +23,7 @@ from uvicorn_worker.core.address import Address, Endpoints, client_address, peer
 from uvicorn_worker.core.clock import ticks
 from uvicorn_worker.core.cycle import BEGUN, DONE
 from uvicorn_worker.core.kernel import unread_in_kernel
+from uvicorn_worker.core.log import escaped
 from uvicorn_worker.core.output import ALLOWED_BYTES
 from uvicorn_worker.core.runtime import Runtime
 from uvicorn_worker.http2.abandoned import Abandoned
@@ -273,7 +274,11 @@ class Http2Protocol(Sending):
     def _connection_failed(self, event: ConnectionFailed) -> None:
         """A fault of the client's that nothing can be served after; GOAWAY says it."""
         name = code_name(event.code)
-        self.runtime.log.warning("Invalid HTTP/2 from %s: %s (%s)", self.peer, event.reason, name)
+        if event.code == ErrorCode.ENHANCE_YOUR_CALM:
+            # A flood: there may be many.
+            self.shared.floods.happens(f"Invalid HTTP/2 from {self.peer}: {escaped(event.reason)} ({name})")
+        else:
+            self.runtime.log.warning("Invalid HTTP/2 from %s: %s (%s)", self.peer, event.reason, name)
         streams, self.streams = self.streams, {}
         for cycle in streams.values():
             self._forget(cycle)

@@ -14,6 +14,7 @@ from uvicorn_worker.http2.cycle import StreamCycle
 from uvicorn_worker.http2.engine.interface import Engine
 from uvicorn_worker.http2.engine.limits import Limits
 from uvicorn_worker.http2.prepared_fields import PreparedFields
+from uvicorn_worker.logs.spell import Spell
 from uvicorn_worker.proxies.believed_fields import Proxies
 
 __all__ = ["ExtendedConnect", "Shared", "engine_class"]
@@ -34,6 +35,7 @@ class Shared:
         "early_hints",
         "extended_connect",
         "fields",
+        "floods",
         "limits",
         "make_engine",
         "ping_ticks",
@@ -55,6 +57,11 @@ class Shared:
         self.limits = Limits.from_config(runtime.config)
         self.make_engine: Callable[[Limits], Engine] = engine
         self.fields = PreparedFields(runtime, engine.prepare)
+        # Connections that were ended by a flood: hundreds of them are as much as one for the log.
+        self.floods = Spell(
+            runtime.loop,
+            lambda count, seconds: f"HTTP/2 floods are over: {count} connections were ended in {seconds:.1f} s.",
+        )
         config = runtime.config
         self.early_hints = config.http2_early_hints == "on"
         self.ping_ticks = ticks(config.http2_ping_interval) if config.http2_ping_interval else 0

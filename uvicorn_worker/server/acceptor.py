@@ -16,6 +16,9 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import importlib
+import importlib.util
+import logging
 import socket
 import sys
 from collections.abc import Callable, Collection
@@ -24,6 +27,7 @@ from typing import Any
 from uvicorn_worker.core.address import Endpoints
 from uvicorn_worker.core.log import OwnLog
 from uvicorn_worker.core.runtime import Runtime
+from uvicorn_worker.logs.spell import Spell
 from uvicorn_worker.proxies.proxy_protocol import receive_endpoints
 from uvicorn_worker.proxies.trust import Trust
 from uvicorn_worker.server.neighbours import Neighbours
@@ -37,6 +41,9 @@ from uvicorn_worker.server.reuse_port import (
 from uvicorn_worker.tls.contexts import TlsContexts, handshake_options
 
 __all__ = ["Acceptor"]
+
+# Not when it is needed: where there are no descriptors nothing can be imported.
+_resource: Any = importlib.import_module("resource") if importlib.util.find_spec("resource") else None
 
 # How many connections are accepted before the loop turns, so that requests which run go on in between.
 MOST_PER_TURN = 64
@@ -59,6 +66,11 @@ _OF_THE_CONNECTION = frozenset(
     )
     if hasattr(errno, name)
 )  # fmt: skip
+
+
+def _open_files() -> str:
+    """The limit of file descriptors, as a part of a line; Windows has none that could be asked for."""
+    return f"; the limit of open files is {_resource.getrlimit(_resource.RLIMIT_NOFILE)[0]}" if _resource else ""
 
 
 class Acceptor:
@@ -97,6 +109,19 @@ class Acceptor:
         self._left_over = self._last_left_over = 0
         self._watching = False
         self._exhausted = False
+        self._said_full = Spell(
+            runtime.loop,
+            lambda _, seconds: (
+                f"Below limit_connections (worker_connections) = {self._limit} again, after "
+                f"{seconds:.1f} s: {self._held} connections are held."
+            ),
+            lambda: self._full and bool(self._listeners),
+        )
+        self._said_exhausted = Spell(
+            runtime.loop,
+            lambda _, seconds: f"Accepting connections again, after {seconds:.1f} s: {self._held} are held.",
+            lambda: self._exhausted and bool(self._listeners),
+        )
         self._retry: asyncio.TimerHandle | None = None
         # Sockets that are on their way to a connection: for a turn of the loop, or for a TLS handshake.
         self._connecting: set[asyncio.Task[None]] = set()
@@ -135,6 +160,10 @@ class Acceptor:
             if self._full:
                 self._pause()
                 self._watch()
+                self._said_full.happens(
+                    f"Accepting no connections for now: limit_connections (worker_connections) = {self._limit} are "
+                    "held; others wait in the queue, or go to other workers."
+                )
                 return
             if shared and self._leaves_to_others():
                 self._rest()
@@ -173,8 +202,12 @@ class Acceptor:
         return len(runtime.connections) + len(self._connecting) + len(runtime.cycles)
 
     @property
+    def _held(self) -> int:
+        return len(self._runtime.connections) + self.pending
+
+    @property
     def _full(self) -> bool:
-        return len(self._runtime.connections) + self.pending >= self._limit
+        return self._held >= self._limit
 
     def _accept(self, listener: socket.socket) -> bool:
         """Accept one connection; False where there is none, or no room for it."""
@@ -258,7 +291,10 @@ class Acceptor:
         self._watch()
         if not self._exhausted:
             self._exhausted = True
-            self._log.error("Accepting no connections for now: %s", exc.strerror)
+            self._said_exhausted.happens(
+                f"Accepting no connections for now: {exc.strerror} ({self._held} connections are held{_open_files()})",
+                logging.ERROR,
+            )
         if self._retry is None:
             # What frees a descriptor may be a file of the application, of which nobody tells.
             self._retry = self._loop.call_later(RETRY_SECONDS, self._try_again)
@@ -275,9 +311,7 @@ class Acceptor:
 
     def _recovered(self) -> None:
         """The queue is empty: nobody waits for a descriptor any more."""
-        if self._exhausted:
-            self._exhausted = False
-            self._log.info("Accepting connections again.")
+        self._exhausted = False
 
     # The end -----------------------------------------------------------------------------------------
 
@@ -299,6 +333,7 @@ class Acceptor:
             for listener in shared:
                 spread_by_hash(listener)
         await self._empty(self._detach(self._listeners))
+        self._be_silent()
 
     async def _empty(self, listeners: list[socket.socket]) -> None:
         """Accept what is in their queues, and close them."""
@@ -313,6 +348,7 @@ class Acceptor:
 
     def close(self) -> None:
         """Close the sockets, whatever is in their queues."""
+        self._be_silent()
         for listener in self._detach(self._listeners):
             listener.close()
 
@@ -336,6 +372,10 @@ class Acceptor:
             return False
         listener.close()
         return True
+
+    def _be_silent(self) -> None:
+        self._said_full.stop()
+        self._said_exhausted.stop()
 
     def abort(self) -> None:
         """Give up the handshakes that are under way."""

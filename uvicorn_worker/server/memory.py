@@ -134,11 +134,11 @@ def _resident_or_none() -> int | None:
 
 def _find_trim() -> Callable[[], object] | None:
     """What makes the allocator give back what is free; None where it has no such call: musl's does it anyway."""
-    import ctypes  # a megabyte, for those alone who have had a peak
-
     try:
+        import ctypes  # a megabyte, for those alone who have had a peak
+
         library = ctypes.CDLL(None)
-    except (OSError, TypeError):
+    except (ImportError, OSError, TypeError):
         return None
     # The one that was preloaded comes first: there, glibc's would find nothing to do.
     if hasattr(library, "mi_collect"):

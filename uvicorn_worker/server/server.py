@@ -17,6 +17,7 @@ import asyncio
 import contextlib
 import logging
 import math
+import os
 import random
 import signal
 import socket
@@ -55,6 +56,11 @@ _LEAST_SECONDS = 0.1
 _CANCEL_SECONDS = 0.5
 # And what it has at most in a quick stop.
 _QUICK_SECONDS = 2.0
+
+
+def own_threads() -> int:
+    """How many threads asyncio's default executor has by itself (concurrent.futures.ThreadPoolExecutor)."""
+    return min(32, (os.cpu_count() or 1) + 4)
 
 
 class Server:
@@ -261,7 +267,8 @@ class Server:
         app = self.surroundings.load(config)
         if config.log_level == "trace":
             app = log_messages(app)
-        if config.threads is not None:
+        if config.threads is not None and config.threads > own_threads():
+            # Fewer are meant for WSGI applications: what others give to threads is not to wait for them.
             loop.set_default_executor(ThreadPoolExecutor(config.threads, "asyncio"))
         if tls_is_on(config):
             self._tls = TlsContexts(config, alpn_protocols(config))

@@ -42,6 +42,9 @@ __all__ = [
     "refuse_unsupported",
 ]
 
+# What Gunicorn has chosen for workers that hold a thread or more for each connection.
+_DEFAULT_CONNECTIONS = 1000
+
 # Gunicorn takes this many header fields where limit_request_fields is 0.
 _MOST_FIELDS = 32768
 
@@ -89,7 +92,12 @@ ROWS = (
     Row("backlog", "backlog"),
     Row("keepalive", "timeout_keep_alive"),
     Row("graceful_timeout", "timeout_graceful_shutdown"),
-    Row("worker_connections", "limit_connections"),
+    Row(
+        "worker_connections",
+        "limit_connections",
+        lambda connections: None if connections == _DEFAULT_CONNECTIONS else connections,
+        "1000, the default, counts as unset: no limit",
+    ),
     Row("threads", "threads", lambda threads: threads if threads > 1 else None, "1, the default, counts as unset"),
     Row(
         "limit_request_line",

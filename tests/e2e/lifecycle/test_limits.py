@@ -40,6 +40,16 @@ def test_worker_connections(serve: Serve) -> None:
         assert waits(third)
         first.close()
         assert third.response().status == 200
+    server.wait_log("worker_connections. = 2 again, after ")
+    assert server.log.count("worker_connections) = 2 are held") == 1
+
+
+def test_worker_connections_left_alone_limit_nothing(serve: Serve) -> None:
+    server = serve("lifecycle_app:app", worker=HTTPTOOLS)
+    with ExitStack() as stack:
+        connections = [stack.enter_context(server.connect()) for _ in range(1050)]
+        for connection in connections[-60:]:
+            assert connection.get().status == 200
 
 
 @pytest.mark.skipif(not hasattr(resource, "prlimit"), reason="limits of another process are set as on Linux")
@@ -59,7 +69,7 @@ def test_running_out_of_file_descriptors(serve: Serve, worker: str) -> None:
         for connection in connections:
             assert connection.response().status == 200
             connection.close()
-    server.wait_log("Accepting connections again.")
+    server.wait_log("Accepting connections again, after ")
     assert server.get().status_code == 200
     assert server.log.count("Accepting no connections for now") == 1
     assert server.workers() == [pid]

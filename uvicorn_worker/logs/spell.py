@@ -1,0 +1,64 @@
+"""What happens again and again, said twice: when it begins, and when it is over."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+
+from uvicorn_worker.core.log import OwnLog
+
+__all__ = ["Spell"]
+
+# It is over when it has not happened for so many seconds.
+QUIET_SECONDS = 5.0
+
+
+class Spell:
+    """A line when something happens first, and one when it has not happened for a while; none in between.
+
+    `over` makes the second line, of how often it has happened and of the seconds from the first time to the last.
+    `lasts` says whether it still is so, where it lasts.
+    """
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        over: Callable[[int, float], str],
+        lasts: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self._loop = loop
+        self._over = over
+        self._lasts = lasts
+        self._log = OwnLog()
+        self._count = 0
+        self._first = self._last = 0.0
+        self._timer: asyncio.TimerHandle | None = None
+
+    def happens(self, line: str, level: int = logging.WARNING) -> None:
+        """It has happened: `line` says so, unless it was said already."""
+        self._last = time.monotonic()
+        self._count += 1
+        if self._timer is None:
+            self._first = self._last
+            self._log.log(level, "%s", line)
+            self._timer = self._loop.call_later(QUIET_SECONDS, self._look)
+
+    def _look(self) -> None:
+        now = time.monotonic()
+        if self._lasts():
+            self._last = now
+        left = self._last + QUIET_SECONDS - now
+        if left > 0:
+            self._timer = self._loop.call_later(left, self._look)
+            return
+        count, self._count, self._timer = self._count, 0, None
+        if line := self._over(count, self._last - self._first):
+            self._log.info("%s", line)
+
+    def stop(self) -> None:
+        """The process ends: nothing more is said."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
