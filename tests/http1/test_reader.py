@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from tests.fuzz.test_splits import CHUNKED, app, check_end, cut, requests
-from tests.http1.apps import Gate, echo
+from tests.http1.apps import Gate, Recorder, echo
 from tests.http1.conftest import Connect
 from tests.http1.harness import Http1Harness
 from tests.scripted import get, post
-from uvicorn_worker.http1.reader import BODY, HEAD, START, STOPPED, TRANSITIONS, MessageReader, Reading
+from uvicorn_worker.core.cycle import RETURNED
+from uvicorn_worker.http1 import Http1Protocol, Shared
+from uvicorn_worker.http1.cycle import RequestCycle
+from uvicorn_worker.http1.reader import BODY, HEAD, HELD, START, STOPPED, TRANSITIONS, MessageReader, Reading
+from uvicorn_worker.proxies.believed_fields import Proxies
+from uvicorn_worker.proxies.trust import Trust
 
 Step = tuple[Reading, Reading]
 
@@ -124,3 +129,61 @@ def test_a_held_request_that_is_not_whole_when_the_client_ends_its_side_is_given
         client.harness.settle()
     assert (len(client.responses()), app.waiting) == (count, [])
     assert client.transport.lost
+
+
+class Taking(RequestCycle):
+    """A request for another protocol that is granted, and takes the connection over with what came behind it."""
+
+    early: list[bytes]
+
+    async def run(self) -> None:
+        self.early.append(self.conn.release())
+        self.runtime.cycles.discard(self)
+        self.progress = RETURNED
+
+
+@pytest.fixture
+def granted(parser: str) -> Iterator[tuple[Http1Harness, list[bytes]]]:
+    """An application beside which any other protocol is spoken, and what came early for that."""
+    early: list[bytes] = []
+
+    def grant(cycle: RequestCycle) -> RequestCycle:
+        taking = Taking(cycle.conn, cycle.runtime, cycle.scope, cycle.persistent)
+        taking.complete, taking.early = cycle.complete, early
+        return taking
+
+    harness = Http1Harness(Gate(echo), parser=parser)
+    proxies = Proxies(harness.config, Trust(harness.config.forwarded_allow_ips))
+    shared = Shared(harness.runtime, proxies, grant)
+    harness.make_protocol = lambda: Http1Protocol(harness.runtime, shared)
+    yield harness, early
+    harness.close()
+
+
+def test_what_comes_behind_a_granted_upgrade_is_for_the_other_protocol(
+    granted: tuple[Http1Harness, list[bytes]],
+) -> None:
+    harness, early = granted
+    harness.connect().send(get("/", *WEBSOCKET) + b"frames")
+    assert early == [b"frames"]
+    assert harness.runtime.connections == set()
+
+
+def test_a_granted_upgrade_waits_for_the_requests_before_it(
+    granted: tuple[Http1Harness, list[bytes]], steps: set[Step]
+) -> None:
+    harness, early = granted
+    client = harness.connect().send(get() + get("/", *WEBSOCKET) + b"fra", b"mes")
+    assert early == []
+    cast("Gate", harness.runtime.app).open()
+    harness.settle()
+    assert (early, len(client.responses())) == ([b"frames"], 1)
+    assert (START, HELD) in steps
+
+
+def test_what_a_trusted_peer_says_of_the_client_is_noted(parser: str) -> None:
+    recorder = Recorder(echo)
+    harness = Http1Harness(recorder, parser=parser)
+    harness.connect(peername=("127.0.0.1", 1)).send(get("/", "X-Forwarded-For: 203.0.113.5"), get())
+    harness.close()
+    assert [scope["client"][0] for scope in recorder.scopes] == ["203.0.113.5", "127.0.0.1"]
