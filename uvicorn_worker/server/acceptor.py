@@ -133,6 +133,11 @@ class Acceptor:
         """How many sockets were accepted and are no connections of the runtime yet."""
         return len(self._connecting) - self._reading_headers
 
+    @property
+    def listeners(self) -> list[socket.socket]:
+        """The sockets that are accepted from."""
+        return list(self._listeners)
+
     def listen(self, sock: socket.socket, *, own: bool = False) -> None:
         """Accept from a duplicate of `sock`, so that closing it leaves the caller's open."""
         listener = sock.dup()

@@ -33,6 +33,7 @@ from uvicorn_worker.server.loading import load_env_file
 from uvicorn_worker.worker.base import BaseWorker
 from uvicorn_worker.worker.error_page import failure_app, files_of
 from uvicorn_worker.worker.exit import leave_in_time
+from uvicorn_worker.worker.forked import keep_from_children
 from uvicorn_worker.worker.loggers import set_up_logging
 from uvicorn_worker.worker.loops import LoopChoice
 from uvicorn_worker.worker.notify_callback import NotifyCallback
@@ -265,6 +266,7 @@ class UvicornWorker(BaseWorker):
                 self.log.info("%s", self._loops.note)
         loop = self.loop
         loop.set_exception_handler(_report_unless_exit)
+        keep_from_children(self._listening, lambda handler: getattr(handler, "__self__", None) in (self, self.server))
         # The loop watches for signals by itself; Gunicorn's pipe has no reader.
         signal.set_wakeup_fd(-1)
         try:
@@ -298,6 +300,11 @@ class UvicornWorker(BaseWorker):
             await self._serve()
         if self._served_since is None and not self._is_leaving:
             raise RuntimeError(f"{type(self).__qualname__}._serve() has come to its end without having served")
+
+    def _listening(self) -> list[Any]:
+        """The sockets that wait for connections, and the duplicates that are accepted from."""
+        acceptor = getattr(self.server, "acceptor", None)
+        return [*self.sockets, *self._shared, *(acceptor.listeners if acceptor is not None else ())]
 
     async def _serve(self) -> None:
         """Serve on Gunicorn's sockets until the end; subclasses do something before, or make a `Server` themselves."""

@@ -76,6 +76,15 @@ async def poll(query: dict[str, str], receive: Any, send: Any) -> None:
     event("told")
 
 
+async def fork(query: dict[str, str], receive: Any, send: Any) -> None:
+    """A child of the application's own, which outlives the worker unless it is told to end."""
+    pid = os.fork()
+    if pid == 0:
+        signal.pause()
+        os._exit(0)
+    await answer(send, b"%d" % pid)
+
+
 async def thread(query: dict[str, str], receive: Any, send: Any) -> None:
     """A view that is not asynchronous, in a thread that can't be cancelled."""
     event("in-thread")
@@ -101,6 +110,7 @@ VIEWS = {
     "/sleep": sleep,
     "/stream": stream,
     "/poll": poll,
+    "/fork": fork,
     "/thread": thread,
     "/crunch": crunch,
     "/hold": hold,
