@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from typing import Any
 
 import pytest
@@ -59,6 +60,20 @@ class TestReading:
         assert client.transport.reading
         assert client.transport.unread == 0
         assert client.response().body == b"POST / " + data
+
+    def test_many_small_pieces_take_little_more_than_their_bytes(self, connect: Connect) -> None:
+        app = Gate(echo)
+        client = connect(app).send(get("/", "Transfer-Encoding: chunked", method="POST"))
+        client.send(b"2\r\nxy\r\n" * 40_000, each=16_384)
+        assert not client.transport.reading
+        (cycle,) = client.harness.runtime.cycles
+        chunks = cycle.chunks  # type: ignore[attr-defined]
+        assert sum(map(sys.getsizeof, chunks)) < LIMIT + 32_768
+        assert len(chunks) < 64
+        client.send(b"0\r\n\r\n")
+        app.open()
+        client.harness.settle()
+        assert client.responses()[0].body.endswith(b" " + b"xy" * 40_000)
 
     def test_it_goes_on_when_the_application_has_taken_what_there_is(self, connect: Connect) -> None:
         takes: list[asyncio.Future[None]] = []

@@ -55,6 +55,10 @@ BODILESS = frozenset([204, 304])
 # How much of its path the name of a request's task has.
 NAMED = 60
 
+# Pieces of a body that wait are joined up to this size each, where more than a few wait.
+SMALL_CHUNK = 4096
+FEW_CHUNKS = 16
+
 PLAIN_TEXT = (b"content-type", b"text/plain; charset=utf-8")
 # For whom another server, or this one a moment later, has an answer (RFC 9110, 10.2.3).
 RETRY_SOON = (b"retry-after", b"1")
@@ -129,6 +133,14 @@ class Cycle:
     def cut(self) -> None:
         """End a response that can't be completed in a way that the client can see."""
         raise NotImplementedError
+
+    def keep_chunk(self, data: bytes) -> None:
+        """Keep a piece of the body; small ones are joined, since each object costs more than they hold."""
+        chunks = self.chunks
+        if len(chunks) >= FEW_CHUNKS and len(data) < SMALL_CHUNK and len(chunks[-1]) < SMALL_CHUNK:
+            chunks[-1] += data
+        else:
+            chunks.append(data)
 
     def take_body(self) -> bytes:
         """What has come of the body and was not taken; the client may send as much more."""

@@ -568,7 +568,7 @@ class MessageReader:
                 conn.refuse(body_too_long(self.runtime.config))
                 return
         cycle.expect_continue = False
-        cycle.chunks.append(body)
+        (cycle.keep_chunk if cycle.chunks else cycle.chunks.append)(body)
         conn.buffered += size
         if conn.buffered > BODY_HIGH_WATER:
             conn.pause_reading()

@@ -46,9 +46,6 @@ __all__ = ["Connection", "StreamCycle"]
 # What remains of a response that has no body, whatever the application sends.
 NO_BODY = -1
 
-# Pieces of a body that wait are joined up to this size each, where more than a few wait.
-SMALL_CHUNK = 4096
-FEW_CHUNKS = 16
 
 # The chunks of a request without a body; nothing is ever added to them.
 NO_CHUNKS: list[bytes] = []
@@ -343,14 +340,6 @@ class StreamCycle(Cycle):
         self.complete = end
         if self.waiters is not None:
             self.wake()
-
-    def keep_chunk(self, data: bytes) -> None:
-        """Keep a piece of the body; small ones are joined, since each object costs more than they hold."""
-        chunks = self.chunks
-        if len(chunks) >= FEW_CHUNKS and len(data) < SMALL_CHUNK and len(chunks[-1]) < SMALL_CHUNK:
-            chunks[-1] += data
-        else:
-            chunks.append(data)
 
     def on_tick(self, tick: int) -> None:
         """Twice a second: the stream's deadlines."""
