@@ -26,7 +26,7 @@ OLDEST_GUNICORN = "gunicorn==23.0.0"
 NEWEST_GUNICORN = "gunicorn==27.*"
 
 # What the end-to-end tests read, besides the installed package.
-NEEDED_BY_TESTS = ("pyproject.toml", "tests", "examples")
+NEEDED_BY_TESTS = ("pyproject.toml", "tests", "examples", "docs")
 
 PROBE = "import ensurepip, sys, venv; print(sys.implementation.name, *sys.version_info[:3])"
 

@@ -52,6 +52,7 @@ def test_above() -> None:
     assert above("core") >= {"proxies", "http1", "server", "worker"}
     assert above("http1") == {
         "__main__",
+        "_workers",
         "cli",
         "master",
         "worker",

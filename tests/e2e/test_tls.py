@@ -291,7 +291,7 @@ def test_stop_does_not_wait_for_clients_that_do_not_look(serve: Serve, worker: s
 
 
 def test_handshake_has_a_deadline(serve: Serve, worker: str, site: Site) -> None:
-    server = serve(APP, *files(site), worker=worker, env={"UVICORN_TIMEOUT_REQUEST_HEAD": "0.2"})
+    server = serve(APP, *files(site), worker=worker, env={"UVICORN_TIMEOUT_REQUEST_HEAD": "1"})
     with socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE) as silent:
         assert silent.recv(1000) == b""
     assert ask(server)["scheme"] == "https"

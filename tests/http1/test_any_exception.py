@@ -182,5 +182,5 @@ def test_a_log_that_can_not_be_written_does_not_cost_the_answer(
     def fail(*args: object, **kwargs: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(client.harness.runtime.log, "error", fail)
+    monkeypatch.setattr(logging.getLogger("uvicorn.error"), "error", fail)
     assert client.send(get()).response().status == 500

@@ -42,6 +42,8 @@ def server(serve: Serve) -> Gunicorn:
     """Two workers that have started; what they serve can be changed."""
     found = serve(
         "reloaded:app",
+        "--log-level",
+        "debug",
         worker=HTTPTOOLS,
         workers=2,
         files={"reloaded.py": WAITING},

@@ -42,6 +42,10 @@ def find_chromium() -> str | None:
     return next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
 
+# A page of two hundred images takes its time on a loaded machine.
+PAGE_PATIENCE = 3 * PATIENCE
+
+
 class PageError(Exception):
     """The browser could not do it; the argument is what it said."""
 
@@ -57,7 +61,7 @@ class Page:
         number = next(self._numbers)
         self._devtools.send(json.dumps({"id": number, "method": method, "params": params}))
         while True:
-            answer = json.loads(self._devtools.recv(PATIENCE))
+            answer = json.loads(self._devtools.recv(PAGE_PATIENCE))
             if answer.get("id") == number:
                 if "error" in answer:
                     raise PageError(answer["error"])
@@ -83,7 +87,7 @@ class Page:
                 return bool(self.run(script))
             return False
 
-        until(is_true, f"{script!r} in the page")
+        until(is_true, f"{script!r} in the page", PAGE_PATIENCE)
 
 
 @contextmanager
