@@ -38,7 +38,8 @@ def use_loguru() -> None:
     from loguru import logger
 
     logger.remove()
-    logger.add(sys.stdout, format="loguru {message}")
+    # Without the values of variables, among which a traceback would show request lines again.
+    logger.add(sys.stdout, format="loguru {message}", diagnose=False)
 
 
 def loguru_root() -> None:
