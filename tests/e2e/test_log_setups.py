@@ -130,7 +130,7 @@ for name in names:
     if name not in seen:
         seen.add(name.split(".")[0])
         logging.getLogger(name).handlers = [intercept]
-logger.configure(handlers=[{"sink": sys.stderr, "format": "loguru {message}"}])
+logger.configure(handlers=[{"sink": sys.stderr, "format": "loguru {message}", "diagnose": False}])
 """
 
 # As Airflow does it for its API server: a logger class that gives both of Gunicorn's loggers handlers of its own.
