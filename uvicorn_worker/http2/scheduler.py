@@ -32,7 +32,8 @@ LONGEST_PRIORITY = 256
 
 # A dictionary of structured fields (RFC 9651, 3.2), as far as its members are told from each other: a comma, a string,
 # or what is neither. Each piece is found at the first try, so that the cost is that of the value's size.
-_find_pieces = re.compile(rb',|"(?:[^"\\]|\\.)*"?|[^,"]+', re.DOTALL).findall
+_PIECE = rb',|"(?:[^"\\]|\\.)*"?|[^,"]+'
+_find_pieces = re.compile(_PIECE, re.DOTALL).findall
 _is_urgency = re.compile(rb"u=([0-7])(?:;.*)?").fullmatch
 _is_incremental = re.compile(rb"i(?:=\?([01]))?(?:;.*)?").fullmatch
 
