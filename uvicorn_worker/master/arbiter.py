@@ -30,6 +30,7 @@ class Arbiter(GunicornArbiter):
     """The master of one service."""
 
     num_workers: int
+    _num_workers: int
 
     def __init__(self, app: Any) -> None:
         # Inside of Gunicorn's reload(), and at its end, where it waits for the old workers.
@@ -119,11 +120,12 @@ class Arbiter(GunicornArbiter):
 
     def _report(self) -> None:
         """Gunicorn's own metrics of workers and backlog, from a look at which nothing is missing."""
-        wanted, self.num_workers = self.num_workers, len(self.WORKERS)
+        # Past the property, which calls the hook nworkers_changed.
+        wanted, self._num_workers = self._num_workers, len(self.WORKERS)
         try:
             super().manage_workers()
         finally:
-            self.num_workers = wanted
+            self._num_workers = wanted
 
 
 def _boots(slot: Slot | None) -> bool:

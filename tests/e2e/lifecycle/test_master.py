@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 from typing import TYPE_CHECKING
 
@@ -139,8 +140,14 @@ def test_lifetime(launch: Serve) -> None:
     assert starts_before_ends(server, 1)
 
 
+NOTED = """
+def nworkers_changed(server, new_value, old_value):
+    server.log.info("workers: %s, before: %s", new_value, old_value)
+"""
+
+
 def test_ttin_and_ttou(launch: Serve) -> None:
-    server = launch()
+    server = launch(files={"gunicorn.conf.py": NOTED})
     first = set(server.workers())
     server.signal(signal.SIGTTIN)
     server.wait_events("startup", 3)
@@ -148,6 +155,8 @@ def test_ttin_and_ttou(launch: Serve) -> None:
     server.wait_events("shutdown", 1)
     until(lambda: len(server.workers()) == 2, "two workers")
     assert len(first & set(server.workers())) == 1
+    # The hook is called when the number changes, and not when it is looked at.
+    assert re.findall(r"workers: (\d), before: (\w+)", server.log) == [("2", "None"), ("3", "2"), ("2", "3")]
 
 
 def test_a_worker_that_dies_is_replaced(launch: Serve) -> None:
