@@ -7,7 +7,7 @@ BENCH ?=
 # Options for the soak, for instance SOAK="--seconds 120"; SOAK=--help lists them.
 SOAK ?=
 # How many test files run side by side: most of them wait for servers most of the time. 0: one after the other.
-TESTS_AT_ONCE ?= 2
+TESTS_AT_ONCE ?= 3
 # Which rooms make coverage-rooms looks at; none: all of them.
 ROOMS ?=
 # Which corners of the test matrix run: all, or extreme (oldest with oldest, newest with newest).
