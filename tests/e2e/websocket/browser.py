@@ -9,6 +9,7 @@ import shutil
 import socket
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -33,6 +34,8 @@ OPTIONS = (
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
+    # A page that is left is gone, not kept for "back".
+    "--disable-features=BackForwardCache",
     "--remote-debugging-port=0",
 )
 
@@ -44,6 +47,8 @@ def find_chromium() -> str | None:
 
 # A page of two hundred images takes its time on a loaded machine.
 PAGE_PATIENCE = 3 * PATIENCE
+# A question that meets the change from one page to the next may get no answer at all: then it is asked again.
+ANSWER_PATIENCE = PATIENCE / 4
 
 
 class PageError(Exception):
@@ -57,11 +62,12 @@ class Page:
         self._devtools = devtools
         self._numbers = itertools.count(1)
 
-    def _call(self, method: str, **params: Any) -> Any:
+    def _call(self, method: str, patience: float = PAGE_PATIENCE, **params: Any) -> Any:
         number = next(self._numbers)
         self._devtools.send(json.dumps({"id": number, "method": method, "params": params}))
+        deadline = time.monotonic() + patience
         while True:
-            answer = json.loads(self._devtools.recv(PAGE_PATIENCE))
+            answer = json.loads(self._devtools.recv(max(0, deadline - time.monotonic())))
             if answer.get("id") == number:
                 if "error" in answer:
                     raise PageError(answer["error"])
@@ -72,9 +78,9 @@ class Page:
         if result.get("errorText"):
             raise PageError(result)
 
-    def run(self, script: str) -> Any:
+    def run(self, script: str, patience: float = PAGE_PATIENCE) -> Any:
         """The value of an expression."""
-        result = self._call("Runtime.evaluate", expression=script, returnByValue=True)
+        result = self._call("Runtime.evaluate", patience, expression=script, returnByValue=True)
         if "exceptionDetails" in result:
             raise PageError(result)
         return result["result"].get("value")
@@ -83,8 +89,8 @@ class Page:
         """Wait until an expression is true; while the page is loaded, it may be an error."""
 
         def is_true() -> bool:
-            with suppress(PageError):
-                return bool(self.run(script))
+            with suppress(PageError, TimeoutError):
+                return bool(self.run(script, ANSWER_PATIENCE))
             return False
 
         until(is_true, f"{script!r} in the page", PAGE_PATIENCE)
