@@ -138,16 +138,42 @@ class TestStallWatch:
         beat[0] = time.monotonic()
         assert reported.wait(10)
         watch.stop()
-        watch.join(10)
         assert len(reports) == 2
         assert len(set(reports)) == 2
+
+    def test_it_can_be_started_again(self) -> None:
+        def threads() -> list[threading.Thread]:
+            return [thread for thread in threading.enumerate() if thread.name == "uvicorn-worker-stall"]
+
+        watch = StallWatch(60, time.monotonic, lambda: None)
+        watch.start()
+        watch.start()
+        assert len(threads()) == 1
+        watch.stop()
+        watch.stop()
+        assert threads() == []
+        watch.start()
+        assert len(threads()) == 1
+        watch.stop()
+
+    def test_a_report_that_ends_it(self) -> None:
+        """As one would that forks: the thread does not wait for itself."""
+        reported = threading.Event()
+
+        def report() -> None:
+            watch.stop()
+            reported.set()
+
+        watch = StallWatch(0.01, lambda: 0.0, report)
+        watch.start()
+        assert reported.wait(10)
 
     def test_a_heartbeat_in_time_is_no_stall(self) -> None:
         reports: list[int] = []
         watch = StallWatch(60, time.monotonic, lambda: reports.append(1))
         watch.start()
+        (thread,) = (each for each in threading.enumerate() if each.name == "uvicorn-worker-stall")
         watch.stop()
-        watch.join(10)
-        assert not watch.is_alive()
-        assert watch.daemon
+        assert not thread.is_alive()
+        assert thread.daemon
         assert reports == []

@@ -16,6 +16,8 @@ from __future__ import annotations
 
 import signal
 
+from uvicorn_worker.core.forked import is_forked, leave
+
 __all__ = [
     "AppLoadError",
     "ApplicationError",
@@ -86,6 +88,9 @@ def ends_process(exc: BaseException) -> bool:
     if isinstance(exc, KeyboardInterrupt):
         # Of the keyboard, where nobody has said what a SIGINT is to do.
         return signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    if isinstance(exc, SystemExit) and is_forked():
+        # Of a child that the application has forked: nobody waits for its answer.
+        leave(exc.code)
     return isinstance(exc, ProcessExit)
 
 

@@ -10,6 +10,8 @@ import threading
 import time
 from typing import Any
 
+from uvicorn_worker.worker.forked import end_children
+
 __all__ = ["leave_in_time"]
 
 # What is kept back of the time, so that the master does not kill first; and what hooks have where none is left.
@@ -33,6 +35,7 @@ def leave_in_time(log: Any, exit_by: float, code: int = 0) -> None:
             if not thread.daemon and thread is not threading.main_thread()
         ]
         log.warning("Leaving without waiting any longer; threads that still run: %s", ", ".join(running) or "none")
+        end_children()
         for stream in (sys.stdout, sys.stderr):
             with contextlib.suppress(AttributeError, OSError, ValueError):
                 stream.flush()

@@ -26,6 +26,8 @@ __all__ = ["StallWatch", "describe_stall", "enable_trace"]
 
 # How many requests are named.
 _NAMED = 50
+# How long the end of the thread is waited for: it may be held up by the log.
+_JOIN_SECONDS = 1.0
 
 
 def enable_trace(error_log: logging.Logger) -> None:
@@ -64,29 +66,39 @@ def describe_stall(server: Server, seconds: float) -> str:
     return "\n  ".join([f"{headline}, with {count(len(lines), 'request')} in flight:", *shown])
 
 
-class StallWatch(threading.Thread):
+class StallWatch:
     """Calls `on_stall` once for each time that the last heartbeat is `timeout` seconds ago.
 
-    `last_beat` gives its `time.monotonic()`. The thread wakes once in `timeout` seconds.
+    `last_beat` gives its `time.monotonic()`. A thread wakes once in `timeout` seconds.
+
+    Python warns of a fork while there are threads (from 3.12 on), so an application's fork finds none of ours: it ends
+    before, and is started again with the next heartbeat. Until then there is the handler of the signal alone.
     """
 
     def __init__(self, timeout: float, last_beat: Callable[[], float], on_stall: Callable[[], None]) -> None:
-        super().__init__(name="uvicorn-worker-stall", daemon=True)
         self._timeout = timeout
         self._last_beat = last_beat
         self._on_stall = on_stall
+        self._thread: threading.Thread | None = None
         self._end = threading.Event()
         # The heartbeat after which the loop stood still, as it was reported.
         self._reported: float | None = None
 
-    def run(self) -> None:
+    def start(self) -> None:
+        """Watch, unless this is done already; called with each heartbeat."""
+        if self._thread is None:
+            self._end = end = threading.Event()
+            self._thread = threading.Thread(target=self._watch, args=(end,), name="uvicorn-worker-stall", daemon=True)
+            self._thread.start()
+
+    def _watch(self, end: threading.Event) -> None:
         """Sleep until the heartbeat is overdue, and report it."""
         while True:
             overdue = self._last_beat() + self._timeout - time.monotonic()
             if overdue <= 0:
                 self.report()
                 overdue = self._timeout
-            if self._end.wait(overdue):
+            if end.wait(overdue):
                 return
 
     def report(self) -> None:
@@ -97,5 +109,8 @@ class StallWatch(threading.Thread):
             self._on_stall()
 
     def stop(self) -> None:
-        """Watch no more."""
+        """Watch no more, until `start` is called again; there is no thread then, unless a report holds it up."""
+        thread, self._thread = self._thread, None
         self._end.set()
+        if thread is not None and thread is not threading.current_thread():
+            thread.join(_JOIN_SECONDS)

@@ -27,13 +27,14 @@ from gunicorn.arbiter import Arbiter
 from gunicorn.errors import AppImportError
 
 from uvicorn_worker.core.errors import AppLoadError, BindError, ConfigError, LifespanError, ProcessExit
+from uvicorn_worker.core.forked import is_forked, leave
 from uvicorn_worker.logs.guards import keep_files_open
 from uvicorn_worker.server import Server
 from uvicorn_worker.server.loading import load_env_file
 from uvicorn_worker.worker.base import BaseWorker
 from uvicorn_worker.worker.error_page import failure_app, files_of
 from uvicorn_worker.worker.exit import leave_in_time
-from uvicorn_worker.worker.forked import keep_from_children
+from uvicorn_worker.worker.forked import keep_from_children, let_children_go
 from uvicorn_worker.worker.loggers import set_up_logging
 from uvicorn_worker.worker.loops import LoopChoice
 from uvicorn_worker.worker.notify_callback import NotifyCallback
@@ -266,12 +267,20 @@ class UvicornWorker(BaseWorker):
                 self.log.info("%s", self._loops.note)
         loop = self.loop
         loop.set_exception_handler(_report_unless_exit)
-        keep_from_children(self._listening, lambda handler: getattr(handler, "__self__", None) in (self, self.server))
+        keep_from_children(
+            loop,
+            self._listening,
+            lambda: self.server.runtime.connections if self.server.started else (),
+            lambda handler: getattr(handler, "__self__", None) in (self, self.server),
+            lambda: None if self._stall_watch is None else self._stall_watch.stop(),
+        )
         # The loop watches for signals by itself; Gunicorn's pipe has no reader.
         signal.set_wakeup_fd(-1)
         try:
             loop.run_until_complete(self._run())
         except SystemExit as exc:
+            if is_forked():
+                leave(exc.code)
             if self.server.started and not isinstance(exc, ProcessExit):
                 if not self._is_leaving:
                     self.log.error(
@@ -283,6 +292,7 @@ class UvicornWorker(BaseWorker):
             raise
         finally:
             self._close_loop()
+            let_children_go()
             server = self.server
             exit_by = time.monotonic() + _QUICK_EXIT if server.force_exit else server.exit_by
             leave_in_time(self.log, exit_by, 1 if self._aborted else 0)
@@ -336,10 +346,9 @@ class UvicornWorker(BaseWorker):
         if self._beating_on is loop:
             return
         self._beating_on = self.loop = loop
-        self._beat()
         if self.cfg.timeout and self._stall_watch is None:
             self._stall_watch = StallWatch(self.cfg.timeout, lambda: self._beaten, self._report_stall)
-            self._stall_watch.start()
+        self._beat()
         # Gunicorn's reloader writes to this pipe from a thread of its own.
         loop.add_reader(self.PIPE[0], self._reload_asked)
         self._raise_early_signals()
@@ -420,6 +429,8 @@ class UvicornWorker(BaseWorker):
             self._notify_at = now + self._notify_interval
             self._notify_by_callback()
             self._callback_notify()
+        if self._stall_watch is not None:
+            self._stall_watch.start()
         if self.alive and self.ppid != os.getppid():
             self.alive = False
             self.log.info("Parent changed, shutting down: %s", self)

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import multiprocessing
 import os
 import signal
+import sys
 import time
+from concurrent.futures import ProcessPoolExecutor
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -14,7 +17,7 @@ from eventlog import event
 
 Scope = dict[str, Any]
 
-held: list[bytearray] = []
+held: list[Any] = []
 
 
 async def app(scope: Scope, receive: Any, send: Any) -> None:
@@ -85,6 +88,50 @@ async def fork(query: dict[str, str], receive: Any, send: Any) -> None:
     await answer(send, b"%d" % pid)
 
 
+async def process(query: dict[str, str], receive: Any, send: Any) -> None:
+    """A child as multiprocessing makes it, which outlives the worker unless it is told to end."""
+    context: Any = multiprocessing.get_context(query["method"])
+    child = context.Process(target=time.sleep, args=(60,), daemon="daemon" in query)
+    child.start()
+    held.append(child)
+    await answer(send, b"%d" % child.pid)
+
+
+async def pool(query: dict[str, str], receive: Any, send: Any) -> None:
+    """A pool of processes that has done its work; or one that is at it, which nobody waits for."""
+    executor = ProcessPoolExecutor(1, multiprocessing.get_context("fork"))
+    pid = await asyncio.get_running_loop().run_in_executor(executor, os.getpid)
+    held.append(executor)
+    if "busy" in query:
+        executor.submit(time.sleep, 60)
+    await answer(send, b"%d" % pid)
+
+
+async def fork_and_return(query: dict[str, str], receive: Any, send: Any) -> None:
+    """A child that forgets to end: by an exception of its own, by an exit, or not at all."""
+    pid = os.fork()
+    if pid == 0:
+        if query["by"] == "exit":
+            sys.exit(3)
+        if query["by"] == "error":
+            raise RuntimeError("in the child")
+        await asyncio.sleep(0)
+        event("went-on")
+    _, status = os.waitpid(pid, 0)  # noqa: ASYNC222 - it ends in this turn of the loop
+    await answer(send, b"%d" % os.waitstatus_to_exitcode(status))
+
+
+async def fork_and_close(query: dict[str, str], receive: Any, send: Any) -> None:
+    """A response whose end is that of the connection, while a child lives that was forked meanwhile."""
+    pid = os.fork()
+    if pid == 0:
+        signal.pause()
+        os._exit(0)
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": b"%d" % pid, "more_body": True})
+    await send({"type": "http.response.body"})
+
+
 async def thread(query: dict[str, str], receive: Any, send: Any) -> None:
     """A view that is not asynchronous, in a thread that can't be cancelled."""
     event("in-thread")
@@ -111,6 +158,10 @@ VIEWS = {
     "/stream": stream,
     "/poll": poll,
     "/fork": fork,
+    "/process": process,
+    "/pool": pool,
+    "/fork-and-return": fork_and_return,
+    "/fork-and-close": fork_and_close,
     "/thread": thread,
     "/crunch": crunch,
     "/hold": hold,

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import re
 import signal
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.e2e.harness import HTTPTOOLS, Gunicorn, alive, until
+from tests.e2e.harness import HTTPTOOLS, Gunicorn, until
 from tests.e2e.raw import Truncated
 
 if TYPE_CHECKING:
@@ -78,21 +76,6 @@ def test_a_long_poll_does_not_hold_it_up(serve: Serve) -> None:
     assert server.wait_exit() == 0
     assert [event.name for event in server.events()][-2:] == ["told", "shutdown"]
     assert "ERROR" not in server.log
-
-
-def test_a_child_of_the_application_keeps_neither_sockets_nor_signal_handlers(serve: Serve, worker: str) -> None:
-    server = serve("lifecycle_app:app", "--graceful-timeout", "10", worker=worker)
-    child = int(server.get("/fork").text)
-    try:
-        assert server.stop_gracefully() == 0
-        with pytest.raises(OSError, match="refused"):
-            server.connect()
-        assert alive(child)
-        os.kill(child, signal.SIGTERM)
-        until(lambda: not alive(child), "the end of the child")
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(child, signal.SIGKILL)
 
 
 def test_threads_that_run_on_do_not_hold_it_up(serve: Serve) -> None:
