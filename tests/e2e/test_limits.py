@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import select
 import time
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.e2e.harness import H11, HTTPTOOLS, Gunicorn, until
+from tests.e2e.harness import H11, HTTPTOOLS, PATIENCE, Gunicorn, until
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 OPTIONS = {
     "UVICORN_LIMIT_REQUEST_BODY": "1000000",
@@ -87,6 +89,46 @@ def test_size(server: Gunicorn) -> None:
         assert connection.rest() == b""
     assert server.get().status_code == 200
     until(lambda: server.out.count("413 POST /large HTTP/1.1") == 1, "the access line")
+
+
+def test_a_connection_that_was_opened_ahead(serve: Callable[..., Gunicorn], worker: str) -> None:
+    """It waits for its first byte for the longer of the two: what has the shorter one ends before it does."""
+    keep_alive = serve("probe:app", "--keep-alive", "2", worker=worker, env={"UVICORN_TIMEOUT_REQUEST_HEAD": "1"})
+    head = serve("probe:app", "--keep-alive", "1", worker=worker, env={"UVICORN_TIMEOUT_REQUEST_HEAD": "2"})
+    with ExitStack() as stack:
+        opened = []
+        for server in (keep_alive, head):
+            # The one that sends nothing is there before the other.
+            silent = stack.enter_context(server.connect())
+            other = stack.enter_context(server.connect())
+            if server is keep_alive:
+                other.send(b"GET / HT")
+            else:
+                assert other.get("/").status == 200
+            opened.append((silent, other))
+        left = {connection.socket: connection for pair in opened for connection in pair}
+        ended = []
+        while left:
+            ready, _, _ = select.select(list(left), [], [], PATIENCE)
+            assert ready, f"{len(left)} connections have not ended"
+            ended += [(left.pop(sock), sock) for sock in ready]
+        order = [connection for connection, _ in ended]
+        for silent, other in opened:
+            assert order.index(other) < order.index(silent)
+            assert silent.rest() == b""
+        assert opened[0][1].response().status == 408
+        assert opened[1][1].rest() == b""
+
+
+def test_balancers_open_connections_ahead(serve: Callable[..., Gunicorn]) -> None:
+    """With keepalive 100, as behind a balancer that keeps connections for a minute."""
+    server = serve("probe:app", "--keep-alive", "100", worker=HTTPTOOLS, env={"UVICORN_TIMEOUT_REQUEST_HEAD": "0.5"})
+    with server.connect() as ahead, server.connect() as slow, server.connect() as slower:
+        for connection in (slow, slower):
+            # One after the other, so that more than one time limit passes.
+            connection.send(b"GET / HT")
+            assert connection.response().status == 408
+        assert ahead.get("/").status == 200
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,13 @@ from __future__ import annotations
 
 import json
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import httpx
 import pytest
+
+from tests.e2e.harness import PATIENCE
+from tests.e2e.websocket.client import end, open_socket
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,6 +23,7 @@ if TYPE_CHECKING:
     Serve = Callable[..., Gunicorn]
 
 WORKER = "uvicorn_worker.UvicornWorker"
+H2C = "uvicorn_worker.UvicornH2CWorker"
 PLACES = ["import", "post_fork", "lifespan"]
 POST_FORK = "def post_fork(server, worker):\n    import log_setups\n    log_setups.set_up()\n"
 
@@ -192,6 +197,21 @@ def test_a_filter_that_raises_costs_no_answer(serve: Serve, worker: str) -> None
     assert len(server.workers()) == 1
     server.stop_gracefully()
     # Once for the error log on stderr; for the access log there, and in the error log with the place.
+    assert server.log.count("lines are lost until it can: RuntimeError: this filter fails") == 2
+    assert server.log.count("Traceback") == 1
+
+
+def test_a_filter_that_raises_costs_no_answer_over_http2_and_websocket(serve: Serve) -> None:
+    files = {"gunicorn.conf.py": BROKEN}
+    server = serve("log_setups:app", "--access-logfile", "-", worker=H2C, files=files)
+    options: dict[str, Any] = {"timeout": PATIENCE, "trust_env": False, "verify": False}
+    with httpx.Client(base_url=server.url, http1=False, http2=True, **options) as client:
+        for path, status, code in [("/error", 500, 1011)] * 2 + [("/quiet", 200, 1000)] * 2:
+            assert client.get(path).status_code == status
+            with open_socket(server, path) as socket:
+                assert end(socket) == (code, "")
+    assert len(server.workers()) == 1
+    server.stop_gracefully()
     assert server.log.count("lines are lost until it can: RuntimeError: this filter fails") == 2
     assert server.log.count("Traceback") == 1
 

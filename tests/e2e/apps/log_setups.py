@@ -161,7 +161,13 @@ async def app(scope: Any, receive: Any, send: Any) -> None:
         await receive()
         await send({"type": "lifespan.shutdown.complete"})
         return
+    if scope["type"] == "websocket":
+        await receive()
+        await send({"type": "websocket.accept"})
     if scope["path"] == "/error":
         raise RuntimeError("this view fails")
+    if scope["type"] == "websocket":
+        await send({"type": "websocket.send", "text": "ok"})
+        return
     await send({"type": "http.response.start", "status": 200, "headers": []})
     await send({"type": "http.response.body", "body": b"ok"})
