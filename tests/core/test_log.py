@@ -97,3 +97,40 @@ def test_what_logging_raises_is_said_once(
         "The log uvicorn.error can't be written, lines are lost until it can: RuntimeError: out of order"
     )
     assert last.endswith("The log uvicorn.error is written again; 3 lines were lost")
+
+
+def test_a_line_that_is_not_written_says_nothing_of_the_log(
+    records: Records, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    losses = Losses("The log uvicorn.error")
+    monkeypatch.setattr(OwnLog, "_losses", losses)
+    monkeypatch.setattr(logging.getLogger("uvicorn.error"), "level", logging.INFO)
+    losses.add(RuntimeError("broken"))
+    OwnLog().debug("below the level")
+    assert len(capfd.readouterr().err.splitlines()) == 1
+    assert losses.lost == 1
+
+
+def test_what_comes_and_goes_is_not_said_each_time(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    now = 100.0
+    monkeypatch.setattr("time.monotonic", lambda: now)
+    losses = Losses("The log")
+    said = [losses.add(OSError("full")) for _ in range(2)]
+    assert losses.end()
+    for _ in range(10):
+        now += 0.1
+        said += [losses.add(OSError("full"))]
+        assert not losses.end()
+    assert said == [True] + [False] * 11
+    assert [line.partition("] ")[2] for line in capfd.readouterr().err.splitlines()] == [
+        "The log can't be written, lines are lost until it can: OSError: full",
+        "The log is written again; 2 lines were lost",
+    ]
+    now += 5
+    assert losses.end()
+    assert losses.end()
+    assert capfd.readouterr().err.endswith("The log is written again; 10 lines were lost\n")
+    now += 5
+    assert losses.add(OSError("full"))

@@ -67,6 +67,23 @@ def test_a_fault_in_a_formatter_is_shown_where_it_is_once(
     assert capsys.readouterr().err.count("--- Logging error ---") == 1
 
 
+def test_one_that_comes_and_goes_is_watched_on(
+    logger: logging.Logger, disk: Disk, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 100.0
+    monkeypatch.setattr("time.monotonic", lambda: now)
+    handler = logger.handlers[-1]
+    for _ in range(3):
+        disk.full = True
+        logger.error("a line")
+        disk.full = False
+        logger.error("a line")
+    assert "emit" in vars(handler)
+    now += 5
+    logger.error("a line")
+    assert "emit" not in vars(handler)
+
+
 def test_a_handler_with_an_answer_of_its_own_keeps_it() -> None:
     class Own(logging.Handler):
         def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - the name is that of logging

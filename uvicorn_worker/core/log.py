@@ -7,11 +7,16 @@ could not be written is counted. What a client has sent is escaped, so that it c
 from __future__ import annotations
 
 import logging
+import math
 import os
 import select
+import time
 from typing import Any
 
-__all__ = ["ErrorLog", "Losses", "OwnLog", "escaped", "say_on_stderr"]
+__all__ = ["QUIET_SECONDS", "ErrorLog", "Losses", "OwnLog", "escaped", "say_on_stderr"]
+
+# What comes and goes is over when it has not come for so many seconds.
+QUIET_SECONDS = 5.0
 
 
 def escaped(text: str) -> str:
@@ -38,28 +43,44 @@ def say_on_stderr(line: str) -> None:
 
 
 class Losses:
-    """How many lines a log has lost since it was found that it can't be written."""
+    """How many lines a log has lost since it was found that it can't be written.
 
-    __slots__ = ("lost", "name")
+    A log that fails for some of its lines alone (a filter that raises, a disk that is full again at once) would be told
+    of with each of them: what begins again so soon is counted, and told when it has been over for a while.
+    """
+
+    __slots__ = ("_comes_and_goes", "_ended", "_last", "lost", "name")
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.lost = 0
+        self._last = self._ended = -math.inf
+        self._comes_and_goes = False
 
     def add(self, exc: BaseException | None) -> bool:
         """One more; True where it is the first, of which stderr was told."""
         self.lost += 1
+        self._last = time.monotonic()
         if self.lost > 1:
+            return False
+        if self._last - self._ended < QUIET_SECONDS:
+            self._comes_and_goes = True
             return False
         reason = " ".join(f"{type(exc).__name__}: {exc}".split())
         say_on_stderr(f"{self.name} can't be written, lines are lost until it can: {escaped(reason)}")
         return True
 
-    def end(self) -> None:
-        """A line was written again."""
+    def end(self) -> bool:
+        """A line was written again; False where that is not believed yet."""
+        if not self.lost:
+            return True
+        now = time.monotonic()
+        if self._comes_and_goes and now - self._last < QUIET_SECONDS:
+            return False
         lost, self.lost = self.lost, 0
-        if lost:
-            say_on_stderr(f"{self.name} is written again; {lost} {'line was' if lost == 1 else 'lines were'} lost")
+        self._comes_and_goes, self._ended = False, now
+        say_on_stderr(f"{self.name} is written again; {lost} {'line was' if lost == 1 else 'lines were'} lost")
+        return True
 
 
 class OwnLog:
@@ -98,10 +119,11 @@ class OwnLog:
 
     def _write(self, level: int, message: str, args: tuple[Any, ...], exc_info: BaseException | None) -> None:
         losses = self._losses
+        if not self.logger.isEnabledFor(level):
+            return
         try:
             # The line is that of the caller's caller.
-            if self.logger.isEnabledFor(level):
-                self.logger.log(level, message, *self._shown(args), exc_info=exc_info, stacklevel=3)
+            self.logger.log(level, message, *self._shown(args), exc_info=exc_info, stacklevel=3)
         except Exception as exc:  # noqa: BLE001 - a filter or a handler of somebody's raises what it likes
             losses.add(exc)
         else:

@@ -48,9 +48,7 @@ class _Guard:
     def __call__(self, record: logging.LogRecord) -> None:
         exc = sys.exc_info()[1]
         self._failed = True
-        if not self._losses.add(exc):
-            return
-        if not isinstance(exc, (OSError, ValueError)):
+        if self._losses.add(exc) and not isinstance(exc, (OSError, ValueError)):
             # A fault in a formatter, say: where it is, is of interest.
             logging.Handler.handleError(self._handler, record)
         # From now on each line is watched, until one is written.
@@ -63,9 +61,8 @@ class _Guard:
             type(handler).emit(handler, record)
         except Exception:  # noqa: BLE001 - a file that can't be opened
             self(record)
-        if not self._failed:
+        if not self._failed and self._losses.end():
             del handler.emit
-            self._losses.end()
 
 
 def keep_files_open(reopen: Callable[[], Any]) -> list[str]:

@@ -7,19 +7,16 @@ import logging
 import time
 from collections.abc import Callable
 
-from uvicorn_worker.core.log import OwnLog
+from uvicorn_worker.core.log import QUIET_SECONDS, OwnLog
 
 __all__ = ["Spell"]
-
-# It is over when it has not happened for so many seconds.
-QUIET_SECONDS = 5.0
 
 
 class Spell:
     """A line when something happens first, and one when it has not happened for a while; none in between.
 
     `over` makes the second line, of how often it has happened and of the seconds from the first time to the last.
-    `lasts` says whether it still is so, where it lasts.
+    `lasts` says whether it still is so, where it lasts. It is over when it has not happened for `QUIET_SECONDS`.
     """
 
     def __init__(
