@@ -173,10 +173,8 @@ class TestAdmit:
         with pytest.raises(type(raised)):
             turn(loop)
 
-    def test_the_time_is_taken_where_it_is_asked_for(self, begin: Make) -> None:
-        assert begin(answer).started == 0.0
-        assert begin(answer, timeout_request=10).started > 0.0
-        assert begin(answer, access=lambda cycle: None).started > 0.0
+    def test_the_time_is_taken(self, begin: Make) -> None:
+        assert begin(answer).started > 0.0
 
 
 class TestEnds:

@@ -2,53 +2,109 @@
 
     master    makes the board, and a slot for each worker before it forks it
     worker    writes its own slot, reads those of the others
+    reader    another process of the same user or root's, `uvicorn-worker status` (core/reading.py)
 
 A slot has one writer, and each field is one aligned word of eight bytes. So nothing is locked, and what a worker wrote
-last can be read when it is blocked, or was killed. A slot is used again once its worker is gone and no other is free.
+last can be read when it is blocked, or was killed. A slot is used again when its worker has been gone for a while; its
+counters are added to those of the workers that are gone, so that the sum over all of them never falls.
+
+    header, 64 words              failures, managed, who has made it and when ...
+    counters of those gone        in the order of `FIGURES` (core/figures.py)
+    the last 64 ends              32 words each (core/ends.py)
+    slots                         16 words of state, the figures, and a line of text: the oldest request
 """
 
 from __future__ import annotations
 
-import mmap
 import os
 import time
-from collections.abc import Iterator
+import zlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import ClassVar
 
-__all__ = ["BOOTING", "ENDED", "FAILED", "FREE", "MOST_WORKERS", "SERVING", "TOLD", "Board", "Slot"]
+from uvicorn_worker.core.figures import COUNTERS, FIGURES, GAUGES
+from uvicorn_worker.core.shared_memory import find_shared, make_shared, open_shared
+
+__all__ = [
+    "BEAT_SECONDS",
+    "BOOTING",
+    "ENDED",
+    "FAILED",
+    "FREE",
+    "MOST_WORKERS",
+    "SERVING",
+    "TOLD",
+    "Board",
+    "Slot",
+    "find_boards",
+]
 
 # States of a worker. FREE: the slot has never been used. BOOTING: from before the fork to the end of the lifespan
 # startup. FAILED: it could not boot, and waits before it leaves. TOLD: it leaves since it was told to. ENDED: it has
 # left by itself.
 FREE, BOOTING, SERVING, FAILED, TOLD, ENDED = range(6)
 
+# A worker that has not written for so long is blocked, or gone. It writes twice a second.
+BEAT_SECONDS = 1.25
+
 # More than any master has, those that are being replaced included; a worker beyond has no slot. Memory is taken only
 # for slots that are used.
 MOST_WORKERS = 1024
+# How long a slot is left as it is after its worker was last heard of: others may still ask what became of it.
+_KEPT_SECONDS = 60.0
 
 _WORD = 8
-# Words of a slot, some of them for what is to come, and of the header.
-_SLOT_WORDS = 16
-_HEADER_WORDS = 16
+# Of a slot: words of state, and of text; the first of these is its length.
+_STATE_WORDS = 16
+_TEXT_WORDS = 16
+_TEXT_BYTES = (_TEXT_WORDS - 1) * _WORD
+_FIGURES = _STATE_WORDS
+_TEXT = _FIGURES + len(FIGURES)
+_SLOT_WORDS = _TEXT + _TEXT_WORDS
 
-_PID, _AGE, _STATE, _SINCE, _STARTED, _ASKS, _LOAD, _BEAT = range(8)
-_FAILURES, _MANAGED = range(2)
+(
+    _PID, _AGE, _STATE, _SINCE, _STARTED, _ASKS, _LOAD, _BEAT, _CAUSE, _DETAIL, _LEFT, _BURIED, _WISH, _MADE, _STALLED,
+) = range(15)  # fmt: skip
+
+_HEADER_WORDS = 64
+_FAILURES, _MANAGED, _LAYOUT, _OWNER, _BEGUN, _FOLDS, _ENDS, _WANTED = range(8)
+
+_GONE = _HEADER_WORDS
+_RECORDS = _GONE + len(COUNTERS)
+MOST_ENDS = 64
+END_WORDS = 32
+_SLOTS = _RECORDS + MOST_ENDS * END_WORDS
+
+_SIZE = (_SLOTS + MOST_WORKERS * _SLOT_WORDS) * _WORD
+_NAME = "uvicorn-worker-board"
+# Of a board with other figures nothing is read.
+_VERSION = zlib.crc32(" ".join(figure.name for figure in FIGURES).encode())
+# How often a reader looks again where counters are being added up.
+_TRIES = 1000
 
 
 class Slot:
-    """What one worker says of itself; its owner writes it, anyone may read it."""
+    """What one worker says of itself; its owner writes it, anyone may read it.
 
-    __slots__ = ("_at", "_words")
+    Once it has gone the master writes `buried`, and before that `wish`.
+    """
 
-    def __init__(self, words: memoryview, number: int) -> None:
+    __slots__ = ("_at", "_bytes", "_words")
+
+    def __init__(self, words: memoryview, octets: memoryview, number: int) -> None:
         self._words = words
-        self._at = _HEADER_WORDS + number * _SLOT_WORDS
+        self._bytes = octets
+        self._at = _SLOTS + number * _SLOT_WORDS
 
     def begin(self, age: int) -> None:
         """It is another worker's from now on, which is about to be forked."""
-        for word in (_STARTED, _ASKS, _LOAD, _BEAT):
-            self._words[self._at + word] = 0
-        self.pid = 0
+        at = self._at
+        for word in range(_SLOT_WORDS):
+            # The state last: a slot that was used is never free again.
+            if word != _STATE:
+                self._words[at + word] = 0
+        self._words[at + _MADE] = time.monotonic_ns()
         self.age = age
         self.state = BOOTING
 
@@ -99,6 +155,12 @@ class Slot:
         return nanoseconds / 1e9
 
     @property
+    def made(self) -> float:
+        """When the slot was made for it, of time.monotonic()."""
+        nanoseconds: int = self._words[self._at + _MADE]
+        return nanoseconds / 1e9
+
+    @property
     def asks_to_go(self) -> bool:
         """Whether it wants to be replaced, and serves on until it is told to leave."""
         return bool(self._words[self._at + _ASKS])
@@ -128,6 +190,44 @@ class Slot:
         self._words[self._at + _BEAT] = value
 
     @property
+    def cause(self) -> tuple[int, int]:
+        """Why it leaves, of core/ends.py, and a number that belongs to it; (0, 0): it does not, as far as it knows."""
+        return self._words[self._at + _CAUSE], self._words[self._at + _DETAIL]
+
+    @cause.setter
+    def cause(self, value: tuple[int, int]) -> None:
+        self._words[self._at + _DETAIL] = value[1]
+        self._words[self._at + _CAUSE] = value[0]
+
+    @property
+    def left(self) -> bool:
+        """Whether it has come to its end in order."""
+        return bool(self._words[self._at + _LEFT])
+
+    @left.setter
+    def left(self, value: bool) -> None:
+        self._words[self._at + _LEFT] = value
+
+    @property
+    def buried(self) -> bool:
+        """Whether its end is among those that are kept."""
+        return bool(self._words[self._at + _BURIED])
+
+    @buried.setter
+    def buried(self, value: bool) -> None:
+        self._words[self._at + _BURIED] = value
+
+    @property
+    def wish(self) -> int:
+        """Why the master has told it to leave, of core/ends.py; 0: it has not, or does not say."""
+        wish: int = self._words[self._at + _WISH]
+        return wish
+
+    @wish.setter
+    def wish(self, value: int) -> None:
+        self._words[self._at + _WISH] = value
+
+    @property
     def alive(self) -> bool:
         """Whether its process is there, be it yet to be forked."""
         pid = self.pid
@@ -141,6 +241,60 @@ class Slot:
             # It is there, under another user.
             return True
         return True
+
+    # Figures -----------------------------------------------------------------------------------------
+
+    @property
+    def figures(self) -> dict[str, int]:
+        """What it has written last, by the names of `FIGURES`."""
+        at = self._at + _FIGURES
+        return dict(zip((figure.name for figure in FIGURES), self._words[at : at + len(FIGURES)].tolist(), strict=True))
+
+    def write(self, words: Sequence[int]) -> None:
+        """Write all figures, in the order of `FIGURES`."""
+        at = self._at + _FIGURES
+        shared = self._words
+        for number, word in enumerate(words, at):
+            shared[number] = word
+
+    @property
+    def counters(self) -> list[int]:
+        """The counters among the figures, in their order."""
+        at = self._at + _FIGURES + len(GAUGES)
+        found: list[int] = self._words[at : at + len(COUNTERS)].tolist()
+        return found
+
+    @property
+    def oldest(self) -> str:
+        """The oldest request in flight, as it was when it was last written: method and path, cut."""
+        return _read_text(self._words, self._bytes, self._at + _TEXT)
+
+    @oldest.setter
+    def oldest(self, value: str) -> None:
+        _write_text(self._words, self._bytes, self._at + _TEXT, value)
+
+    def say_in_flight(self, requests: int, since: int, oldest: str) -> None:
+        """Write how many requests are in flight, since when the oldest is (time.monotonic_ns()), and what it is."""
+        self.oldest = oldest
+        self._words[self._at + _FIGURES + _REQUESTS] = requests
+        self._words[self._at + _FIGURES + _OLDEST_SINCE] = since
+
+
+_REQUESTS, _OLDEST_SINCE = ([figure.name for figure in FIGURES].index(name) for name in ("requests", "oldest_since"))
+
+
+def _read_text(words: memoryview, octets: memoryview, at: int) -> str:
+    size = min(words[at], _TEXT_BYTES)
+    begin = (at + 1) * _WORD
+    return bytes(octets[begin : begin + size]).decode("utf-8", "replace")
+
+
+def _write_text(words: memoryview, octets: memoryview, at: int, text: str) -> None:
+    data = text.encode("utf-8", "replace")[:_TEXT_BYTES]
+    begin = (at + 1) * _WORD
+    words[at] = 0
+    octets[begin : begin + len(data)] = data
+    words[at] = len(data)
 
 
 class Board:
@@ -156,13 +310,35 @@ class Board:
             board = cls._of_master = cls()
         return board
 
-    def __init__(self) -> None:
-        self.owner = os.getpid()
-        self._map = mmap.mmap(-1, (_HEADER_WORDS + MOST_WORKERS * _SLOT_WORDS) * _WORD)
-        self._words = memoryview(self._map).cast("q")
-        self._slots = [Slot(self._words, number) for number in range(MOST_WORKERS)]
+    def __init__(self, path: Path | None = None) -> None:
+        """Make one, or read that of another process at `path`, which raises ValueError where there is none."""
+        memory = make_shared(_NAME, _SIZE) if path is None else open_shared(path, _SIZE)
+        if memory is None:
+            raise ValueError(f"{path} is no board of this version")
+        self._map = memory
+        self._bytes = memoryview(self._map)
+        self._words = self._bytes.cast("q")
+        self._slots = [Slot(self._words, self._bytes, number) for number in range(MOST_WORKERS)]
         # How many slots were ever used: those behind are not looked at.
         self._used = 0
+        if path is None:
+            self._words[_OWNER] = os.getpid()
+            self._words[_BEGUN] = time.monotonic_ns()
+            self._words[_LAYOUT] = _VERSION
+        elif self._words[_LAYOUT] != _VERSION:
+            raise ValueError(f"{path} is the board of another version")
+
+    @property
+    def owner(self) -> int:
+        """The process that has made it."""
+        owner: int = self._words[_OWNER]
+        return owner
+
+    @property
+    def begun(self) -> float:
+        """When it was made, of time.monotonic()."""
+        nanoseconds: int = self._words[_BEGUN]
+        return nanoseconds / 1e9
 
     @property
     def failures(self) -> int:
@@ -183,6 +359,18 @@ class Board:
     def managed(self, value: bool) -> None:
         self._words[_MANAGED] = value
 
+    @property
+    def wanted(self) -> int:
+        """How many workers there are to be, as the master's settings said when it last forked one; 0: not known."""
+        wanted: int = self._words[_WANTED]
+        return wanted
+
+    @wanted.setter
+    def wanted(self, value: int) -> None:
+        self._words[_WANTED] = value
+
+    # Slots -------------------------------------------------------------------------------------------
+
     def add(self, age: int) -> Slot | None:
         """A slot for a worker that is about to be forked; called in the master. None: there is no more room."""
         slot = self._find_free()
@@ -191,11 +379,26 @@ class Board:
         return slot
 
     def _find_free(self) -> Slot | None:
+        gone = [slot for slot in self._slots[: self._used] if not slot.alive]
+        oldest = min(gone, key=_last_heard, default=None)
+        if oldest is not None and time.monotonic() - _last_heard(oldest) > _KEPT_SECONDS:
+            self._fold(oldest)
+            return oldest
         if self._used < MOST_WORKERS:
             self._used += 1
             return self._slots[self._used - 1]
-        gone = [slot for slot in self._slots if not slot.alive]
-        return min(gone, key=lambda slot: slot.since, default=None)
+        if oldest is not None:
+            self._fold(oldest)
+        return oldest
+
+    def _fold(self, slot: Slot) -> None:
+        """Add the counters of a slot, which is used again, to those of the workers that are gone."""
+        words = self._words
+        words[_FOLDS] += 1
+        for number, value in enumerate(slot.counters):
+            words[_GONE + number] += value
+        slot.write([0] * len(FIGURES))
+        words[_FOLDS] += 1
 
     def __iter__(self) -> Iterator[Slot]:
         """The slots that a worker has, or had.
@@ -206,3 +409,54 @@ class Board:
             if slot.state == FREE:
                 return
             yield slot
+
+    def totals(self) -> dict[str, int]:
+        """The counters of all workers that there are, and were."""
+        words = self._words
+        found: list[int] = []
+        for _ in range(_TRIES):
+            before = words[_FOLDS]
+            found = words[_GONE : _GONE + len(COUNTERS)].tolist()
+            for slot in self:
+                found = [sum(pair) for pair in zip(found, slot.counters, strict=True)]
+            if not before & 1 and words[_FOLDS] == before:
+                break
+        return dict(zip((figure.name for figure in COUNTERS), found, strict=True))
+
+    # Ends --------------------------------------------------------------------------------------------
+
+    @property
+    def ended(self) -> int:
+        """How many ends were ever kept."""
+        ended: int = self._words[_ENDS]
+        return ended
+
+    def keep_end(self, words: Sequence[int], text: str) -> None:
+        """Keep what is known of a worker that has gone; called in the master."""
+        at = _RECORDS + self.ended % MOST_ENDS * END_WORDS
+        _write_text(self._words, self._bytes, at + END_WORDS - _TEXT_WORDS, text)
+        for number, word in enumerate(words, at):
+            self._words[number] = word
+        self._words[_ENDS] += 1
+
+    def kept_ends(self) -> Iterator[tuple[list[int], str]]:
+        """Words and text of each, the last one first."""
+        for number in range(self.ended - 1, max(self.ended - MOST_ENDS, 0) - 1, -1):
+            at = _RECORDS + number % MOST_ENDS * END_WORDS
+            text = _read_text(self._words, self._bytes, at + END_WORDS - _TEXT_WORDS)
+            yield self._words[at : at + END_WORDS - _TEXT_WORDS].tolist(), text
+
+
+def _last_heard(slot: Slot) -> float:
+    return max(slot.since, slot.beat / 1e9)
+
+
+def find_boards(pid: int | None = None) -> list[Board]:
+    """The boards that this user may read, or that of a process: of a master or of one of its workers."""
+    found = []
+    for path in find_shared(_NAME, pid):
+        try:
+            found.append(Board(path))
+        except ValueError:
+            continue
+    return found

@@ -46,10 +46,14 @@ class Ticker:
         self._on_count = on_count
         self._on_tick = on_tick
         self._due = time.monotonic()
+        # How late the last count was, in seconds: what the loop was at could not be put off.
+        self.lag = 0.0
         self._handle: asyncio.Handle = loop.call_soon(self._count)
 
     def _count(self) -> None:
-        self._due = max(self._due + TICK, time.monotonic() + TICK - CATCH_UP)
+        now = time.monotonic()
+        self.lag = max(now - self._due, 0.0)
+        self._due = max(self._due + TICK, now + TICK - CATCH_UP)
         self._on_count()
         self._handle = self._loop.call_later(SETTLE, self._tick)
 

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import time
+from bisect import bisect_left
 from collections.abc import Iterable
 from typing import Any, ClassVar
 
 from uvicorn_worker.core.address import peer_name
 from uvicorn_worker.core.asgi import Event
 from uvicorn_worker.core.errors import ApplicationError, ClientDisconnected, comes_from_disconnect, ends_process
+from uvicorn_worker.core.figures import BOUNDS, FIRST_BOUND, SECOND_BOUND, Tally
 from uvicorn_worker.core.log import Losses
 from uvicorn_worker.core.runtime import Runtime, end_loop
 
@@ -92,6 +94,9 @@ class Cycle:
     # Whether it is, or may become, a WebSocket.
     websocket: ClassVar[bool] = False
 
+    # Where its responses are counted (core/figures.py).
+    counted_at: ClassVar[int] = Tally.HTTP1
+
     # Of the access log: one that fails is said once, not for each request.
     _losses: ClassVar[Losses] = Losses("The access log")
 
@@ -101,7 +106,7 @@ class Cycle:
     progress: int
     stage: int
     status: int
-    # When the application was begun, by time.monotonic(); where nobody asks for better, within one tick.
+    # When the application was begun, by time.monotonic(); before that, within one tick, when the request was read.
     started: float
     body_sent: int
     response_headers: Any
@@ -166,10 +171,10 @@ class Cycle:
         """Start the application, or answer in its place where it has as much to do as limit_concurrency lets it."""
         runtime, scope = self.runtime, self.scope
         self.progress = BEGUN
-        if runtime.access is not None or runtime.times_requests:
-            self.started = time.monotonic()
+        self.started = time.monotonic()
         cycles = runtime.cycles
-        if len(cycles) >= runtime.limit_cycles:
+        if runtime.limit_cycles and len(cycles) >= runtime.limit_cycles:
+            runtime.tally.refused(503)
             self.overload()
             return
         cycles.add(self)
@@ -238,6 +243,16 @@ class Cycle:
     def finish(self) -> None:
         """The response is complete, or the WebSocket is open: it counts, and is in the access log."""
         runtime = self.runtime
+        tally = runtime.tally
+        spent = time.monotonic() - self.started
+        tally.responses[self.counted_at + self.status // 100] += 1
+        tally.spent += spent
+        if spent < FIRST_BOUND:
+            tally.durations[0] += 1
+        elif spent < SECOND_BOUND:
+            tally.durations[1] += 1
+        else:
+            tally.durations[bisect_left(BOUNDS, spent)] += 1
         runtime.requests = requests = runtime.requests + 1
         if requests >= runtime.limit_requests:
             runtime.on_limit()
@@ -252,6 +267,7 @@ class Cycle:
             log.debug("%s %s: the client left before the response was complete", scope["method"], scope["path"])
             self._end_told()
             return
+        self.runtime.tally.failed += 1
         try:
             log.error("Exception in ASGI application: %s %s", scope["method"], scope["path"], exc_info=exc)
         finally:
@@ -263,6 +279,7 @@ class Cycle:
         if self.gone:
             self._end_told()
             return
+        self.runtime.tally.failed += 1
         self.runtime.log.error(
             "ASGI application returned without completing the response: %s %s", scope["method"], scope["path"]
         )
@@ -372,6 +389,7 @@ class Cycle:
         """
         limit = self.runtime.config.timeout_request
         if limit is not None and self.progress == BEGUN and self.stage != DONE and now - self.started >= limit:
+            self.runtime.tally.timed_out += 1
             self._cancel("took longer than timeout_request", now)
             self.fail_with(504, b"Gateway Timeout")
             # What the application goes on to send has no place any more.
@@ -383,6 +401,7 @@ class Cycle:
         """Cancel an application that goes on for too long after its client has left."""
         limit = self.runtime.config.timeout_disconnect
         if limit is not None and self.progress == BEGUN and self.gone and now - self.left >= limit:
+            self.runtime.tally.cancelled += 1
             self._cancel("went on after its client had left", now)
 
     def _cancel(self, reason: str, now: float) -> None:
@@ -467,6 +486,7 @@ class Cycle:
         self.lost = True
         self.chunks.clear()
         if self.stage in (HEAD_HELD, BODY):
+            self.runtime.tally.cut += 1
             self.log_access()
         self.disconnect()
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
+from typing import ClassVar
 
 from uvicorn_worker.core.address import client_address, peer_name
 from uvicorn_worker.core.clock import ticks
@@ -58,6 +59,9 @@ class Output(asyncio.Protocol):
         "write_deadline",
         "write_paused",
     )
+
+    # What is spoken on it, as the board says it (core/figures.py).
+    speaks: ClassVar[str] = "http/1.1"
 
     transport: asyncio.Transport
 
@@ -128,8 +132,10 @@ class Output(asyncio.Protocol):
             # The client is gone, which is said in a later turn: an application that never waits has to wait for that.
             self.write_paused = True
             return
-        self.sent += self.gathered_size + self.tls_overhead
-        if self.gathered_size > GATHER_LIMIT and len(gathered) > 1:
+        size = self.gathered_size
+        self.runtime.tally.bytes_out += size
+        self.sent += size + self.tls_overhead
+        if size > GATHER_LIMIT and len(gathered) > 1:
             self.write_many(gathered)
         else:
             self.transport.write(gathered[0] if len(gathered) == 1 else b"".join(gathered))
@@ -139,6 +145,7 @@ class Output(asyncio.Protocol):
         if self.gathered is not None:
             pieces = self.gathered + pieces
             self.gathered = None
+        self.runtime.tally.bytes_out += sum(map(len, pieces))
         self.write_many(pieces)
 
     def write_many(self, pieces: list[bytes]) -> None:

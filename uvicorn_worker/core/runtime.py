@@ -19,6 +19,7 @@ from uvicorn_worker.core.asgi import ASGIApp
 from uvicorn_worker.core.clock import ticks
 from uvicorn_worker.core.config import Config
 from uvicorn_worker.core.default_lines import DefaultLines
+from uvicorn_worker.core.figures import Tally
 from uvicorn_worker.core.kernel import is_uvloop, writelines_pauses
 from uvicorn_worker.core.log import ErrorLog
 from uvicorn_worker.core.scope import Scopes, TlsExtension
@@ -133,6 +134,7 @@ class Runtime:
         "requests",
         "scopes",
         "state",
+        "tally",
         "tick",
         "times_requests",
         "write_ticks",
@@ -176,12 +178,14 @@ class Runtime:
         # Responses of which the head was sent in this turn of the loop, and may be alone.
         self.held: list[CycleView] = []
         self.requests = 0
+        self.tally = Tally()
         self.limit_requests = sys.maxsize if limit_requests is None else limit_requests
         self.on_limit = on_limit or _nothing
         # What large reads go into, once there are any (switching/large_reads.py).
         self.read_buffer: memoryview | None = None
 
-        self.limit_cycles = config.limit_concurrency or sys.maxsize
+        # 0: no limit.
+        self.limit_cycles = config.limit_concurrency or 0
         self.limit_body = sys.maxsize if config.limit_request_body is None else config.limit_request_body
         self.tick = 0
         # time.monotonic() at the last tick: a time of day for what needs no better one.

@@ -16,6 +16,7 @@ from typing import Any, cast
 from uvicorn_worker.core.address import Address, Endpoints, client_address, peer_name
 from uvicorn_worker.core.cycle import AWAIT_START, BODY, DONE, PLAIN_TEXT, WAITING
 from uvicorn_worker.core.errors import RequestRefused
+from uvicorn_worker.core.figures import Tally
 from uvicorn_worker.core.kernel import unread_in_kernel
 from uvicorn_worker.core.output import ALLOWED_BYTES, ANSWERED, Output
 from uvicorn_worker.core.runtime import Runtime
@@ -104,12 +105,17 @@ class Http1Protocol(Output):
         self.refusal = self.refused = None
 
     def data_received(self, data: bytes) -> None:
-        reader = self.reader
-        if reader.state is not START or self.waiting or len(data) > self.shared.fast_size:
+        reader, size = self.reader, len(data)
+        self.runtime.tally.bytes_in += size
+        if reader.state is not START or self.waiting or size > self.shared.fast_size:
             self.feed_slowly(data)
             return
         repeated = reader.repeated
-        if repeated is None or not data.endswith(repeated) or not reader.take_repeated(data, len(repeated)):
+        if (
+            repeated is None
+            or not data.endswith(repeated)
+            or not reader.take_repeated(data, size - reader.repeated_size)
+        ):
             rest = reader.read(data)
             if rest:
                 self.feed_slowly(rest)
@@ -196,6 +202,7 @@ class Http1Protocol(Output):
         if last:
             if self.gathered is None and not self.waiting:
                 self.transport.write(last)
+                self.runtime.tally.bytes_out += len(last)
             else:
                 self.gather(last)
         cycle.finish()
@@ -325,6 +332,7 @@ class Http1Protocol(Output):
         if reader.state is STOPPED:
             return
         self.runtime.log.warning("Invalid request from %s: %s", self.peer, refusal.reason)
+        self.runtime.tally.refused(refusal.status)
         cycle = reader.incoming
         reader.stop()
         self.refusal = refusal
@@ -373,6 +381,7 @@ class Http1Protocol(Output):
         lines = [status_line(refusal.status), self.runtime.defaults.lines]
         lines += [encode_field(name, value) for name, value in headers]
         self.gather(b"".join([*lines, b"\r\n", body]))
+        self.runtime.tally.responses[Tally.HTTP1 + refusal.status // 100] += 1
         if cycle is not None:
             cycle.status, cycle.response_headers, cycle.body_sent = refusal.status, headers, len(body)
             cycle.log_access()

@@ -144,6 +144,7 @@ class MessageReader:
         "repeated",
         "repeated_fields",
         "repeated_origin",
+        "repeated_size",
         "repeats",
         "runtime",
         "shared",
@@ -393,9 +394,9 @@ class MessageReader:
     # exactly the bytes that the parser has taken as fields before, on this connection, and what is before them
     # is a plain request line, the parser would say the same again: the fields are taken from the last time.
 
-    def take_repeated(self, data: bytes, size: int) -> bool:
-        """Take a request whose last `size` bytes are the fields of an earlier one; False: it is for the parser."""
-        line = _match_request_line(data, 0, len(data) - size)
+    def take_repeated(self, data: bytes, end: int) -> bool:
+        """Take a request whose fields, from `end` on, are those of an earlier one; False: it is for the parser."""
+        line = _match_request_line(data, 0, end)
         if line is None:
             return False
         method, url = line.groups()
@@ -423,7 +424,7 @@ class MessageReader:
             # The parser is to see each wish for another protocol.
             and all(name != b"upgrade" for name, _ in cycle.scope["headers"])
         ):
-            self.repeated = data[start:]
+            self.repeated, self.repeated_size = data[start:], end - start
             self.repeated_fields = cycle.scope["headers"].copy()
             self.repeated_origin = self.origin
 

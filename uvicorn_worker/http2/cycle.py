@@ -14,6 +14,7 @@ lets the streams that wait send in turns. `DONE` is the end of what the applicat
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Iterable
 from typing import Any, Protocol
@@ -34,6 +35,7 @@ from uvicorn_worker.core.cycle import (
     wrong_length,
 )
 from uvicorn_worker.core.errors import ApplicationError, ClientDisconnected
+from uvicorn_worker.core.figures import Tally
 from uvicorn_worker.core.response_fields import check_status
 from uvicorn_worker.core.runtime import Runtime
 from uvicorn_worker.http2.engine.codes import ErrorCode
@@ -108,6 +110,8 @@ class StreamCycle(Cycle):
         "trailing",
         "urgency",
     )
+
+    counted_at = Tally.HTTP2
 
     conn: Connection
     # Prepared fields: of the head, while it is held, and of trailers.
@@ -306,18 +310,22 @@ class StreamCycle(Cycle):
     def refuse(self, status: int, reason: str) -> None:
         """Answer a request that does not get to the application."""
         self.progress = RETURNED
+        self.started = time.monotonic()
+        self.runtime.tally.refused(status)
         self.fail_with(status, reason.encode("ascii", "replace") + b"\n")
 
     def refuse_body(self) -> None:
         """The body has become larger than limit_request_body: 413, or http.disconnect once the response has begun."""
         if self.stage < BODY:
             limit = self.runtime.limit_body
+            self.runtime.tally.refused(413)
             self.fail_with(413, f"the request body is longer than {limit} bytes\n".encode())
         self.disconnect()
 
     def time_out(self) -> None:
         """The body did not come in time: 408, or http.disconnect once the response has begun."""
         if self.stage < BODY:
+            self.runtime.tally.refused(408)
             self.fail_with(408, b"the request body did not arrive in time\n")
         self.disconnect()
 
@@ -350,6 +358,7 @@ class StreamCycle(Cycle):
     def connection_lost(self) -> None:
         """The stream is gone: nothing can be received or sent any more."""
         if self.stage == DONE and self.pending:
+            self.runtime.tally.cut += 1
             self.log_access()
         self.pending = None
         self.deadline = 0

@@ -85,6 +85,8 @@ class Http2Protocol(Sending):
         "waiting",
     )
 
+    speaks = "http/2"
+
     client: Address | None
     scope_base: dict[str, Any]
 
@@ -172,7 +174,9 @@ class Http2Protocol(Sending):
         if self.closing:
             self.drop(data)
             return
-        self.heard = self.runtime.tick
+        runtime = self.runtime
+        runtime.tally.bytes_in += len(data)
+        self.heard = runtime.tick
         begun: list[StreamCycle] = []
         for event in self.engine.receive_data(data):
             if type(event) is RequestReceived:
@@ -276,8 +280,10 @@ class Http2Protocol(Sending):
         name = code_name(event.code)
         if event.code == ErrorCode.ENHANCE_YOUR_CALM:
             # A flood: there may be many.
+            self.runtime.tally.flooded()
             self.shared.floods.happens(f"Invalid HTTP/2 from {self.peer}: {escaped(event.reason)} ({name})")
         else:
+            self.runtime.tally.refused(400)
             self.runtime.log.warning("Invalid HTTP/2 from %s: %s (%s)", self.peer, event.reason, name)
         streams, self.streams = self.streams, {}
         for cycle in streams.values():

@@ -244,6 +244,7 @@ class Sending(Output):
             self.write_paused = True
             return
         size = len(pieces[0]) if len(pieces) == 1 else sum(map(len, pieces))
+        self.runtime.tally.bytes_out += size
         self.sent += size + self.tls_overhead
         if len(pieces) == 1:
             self.transport.write(pieces[0])

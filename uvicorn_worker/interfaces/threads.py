@@ -10,7 +10,7 @@ from collections.abc import Callable
 from queue import SimpleQueue
 from typing import Any
 
-__all__ = ["Mailbox", "ThreadPool"]
+__all__ = ["Mailbox", "ThreadPool", "threads_at_work"]
 
 Job = tuple[Callable[[Any], object], Any]
 
@@ -29,8 +29,14 @@ class ThreadPool:
         # How many jobs wait or run: one item each, since a deque needs no lock.
         self._pending: deque[None] = deque()
         self._threads = 0
+        _pools.add(self)
         # The threads hold the queue, not the pool, so that they don't keep it alive.
         weakref.finalize(self, _end, self._jobs, size)
+
+    @property
+    def at_work(self) -> tuple[int, int]:
+        """How many threads have something to do, and how many there may be."""
+        return min(len(self._pending), self._size), self._size
 
     def submit(self, function: Callable[[Any], object], argument: Any) -> None:
         """Call `function(argument)`, which must not raise, as soon as a thread is free. Called in one thread only."""
@@ -51,6 +57,16 @@ class ThreadPool:
                 raise
         else:
             self._threads += 1
+
+
+# Those of this process.
+_pools: weakref.WeakSet[ThreadPool] = weakref.WeakSet()
+
+
+def threads_at_work() -> tuple[int, int]:
+    """How many threads of all pools have something to do, and how many there may be."""
+    found = [pool.at_work for pool in list(_pools)]
+    return sum(busy for busy, _ in found), sum(size for _, size in found)
 
 
 def _work(jobs: SimpleQueue[Job | None], pending: deque[None]) -> None:

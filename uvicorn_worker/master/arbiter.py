@@ -18,6 +18,8 @@ from typing import Any
 from gunicorn.arbiter import Arbiter as GunicornArbiter
 
 from uvicorn_worker.core.board import BOOTING, SERVING, Board, Slot
+from uvicorn_worker.core.ends import RELOAD, SURPLUS
+from uvicorn_worker.server.deaths import tell_deaths
 
 __all__ = ["Arbiter"]
 
@@ -83,7 +85,9 @@ class Arbiter(GunicornArbiter):
         """Take note of workers that have ended."""
         if self._reloading and self._forked:
             raise _Forked
+        statuses = {pid: status for pid in self.WORKERS if (status := _status_of(pid)) is not None}
         super().reap_workers()
+        tell_deaths(self.log, self.cfg.timeout, statuses.get)
         self._told &= set(self.WORKERS)
 
     # Who comes, who goes -----------------------------------------------------------------------------
@@ -102,11 +106,11 @@ class Arbiter(GunicornArbiter):
                 leaves = worker.age <= self._old_age or (slot is not None and slot.asks_to_go)
                 (going if leaves else staying).append(pid)
         for pid in staying[: max(len(staying) - self.num_workers, 0)]:
-            self._tell(pid)
+            self._tell(pid, slots.get(pid), SURPLUS)
         self._start(self.num_workers - len(staying), sum(_boots(slots.get(pid)) for pid in staying))
         serving = sum(_serves(slots.get(pid)) for pid in staying)
         for pid in going[: max(serving + len(going) - self.num_workers, 0)]:
-            self._tell(pid)
+            self._tell(pid, slots.get(pid), RELOAD)
         self._report()
 
     def _start(self, missing: int, booting: int) -> None:
@@ -114,8 +118,10 @@ class Arbiter(GunicornArbiter):
         for _ in range(room):
             self.spawn_worker()
 
-    def _tell(self, pid: int) -> None:
+    def _tell(self, pid: int, slot: Slot | None, wish: int) -> None:
         self._told.add(pid)
+        if slot is not None:
+            slot.wish = wish
         self.kill_worker(pid, signal.SIGTERM)
 
     def _report(self) -> None:
@@ -126,6 +132,18 @@ class Arbiter(GunicornArbiter):
             super().manage_workers()
         finally:
             self._num_workers = wanted
+
+
+def _status_of(pid: int) -> int | None:
+    """The exit code of a process that has ended, or the negative number of a signal; it is left to be reaped."""
+    try:
+        found = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except (AttributeError, ChildProcessError):
+        # macOS has waitid from Python 3.13 on.
+        return None
+    if found is None:
+        return None
+    return found.si_status if found.si_code == os.CLD_EXITED else -found.si_status
 
 
 def _boots(slot: Slot | None) -> bool:

@@ -115,7 +115,7 @@ class Acceptor:
                 f"Below limit_connections (worker_connections) = {self._limit} again, after "
                 f"{seconds:.1f} s: {self._held} connections are held."
             ),
-            lambda: self._full and bool(self._listeners),
+            lambda: self.is_full and bool(self._listeners),
         )
         self._said_exhausted = Spell(
             runtime.loop,
@@ -162,7 +162,7 @@ class Acceptor:
         """Connections wait in the queue of `listener`."""
         shared = self._neighbours is not None and listener not in self._own
         for _ in range(MOST_PER_TURN):
-            if self._full:
+            if self.is_full:
                 self._pause()
                 self._watch()
                 self._said_full.happens(
@@ -211,7 +211,8 @@ class Acceptor:
         return len(self._runtime.connections) + self.pending
 
     @property
-    def _full(self) -> bool:
+    def is_full(self) -> bool:
+        """Whether as many connections are held as may be."""
         return self._held >= self._limit
 
     def _accept(self, listener: socket.socket) -> bool:
@@ -226,6 +227,7 @@ class Acceptor:
                 return True
             self._exhaust(exc)
             return False
+        self._runtime.tally.accepted += 1
         task = self._loop.create_task(self._connect(conn, address))
         self._connecting.add(task)
         task.add_done_callback(self._connected)
@@ -287,7 +289,7 @@ class Acceptor:
 
     def _room(self) -> None:
         """There may be room for another connection."""
-        if not self._reading and not self._resting and self._listeners and not self._full:
+        if not self._reading and not self._resting and self._listeners and not self.is_full:
             self._resume()
 
     def _exhaust(self, exc: OSError) -> None:

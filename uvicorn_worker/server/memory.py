@@ -14,7 +14,7 @@ from pathlib import Path
 from uvicorn_worker.core.errors import ConfigError
 from uvicorn_worker.core.log import OwnLog
 
-__all__ = ["HeapTrim", "MemoryWatch", "resident_memory"]
+__all__ = ["HeapTrim", "MemoryWatch", "resident_bytes", "resident_memory"]
 
 # How often, on average. Drawn anew each time, so that workers that
 # grow alike are not replaced at the same moment.
@@ -34,6 +34,14 @@ _MIB = 1048576
 def resident_memory() -> int:
     """The resident set size of this process in MiB; raises OSError where the system does not tell (proc(5))."""
     return int(_STATM.read_bytes().split()[1]) * os.sysconf("SC_PAGE_SIZE") // _MIB
+
+
+def resident_bytes() -> int:
+    """The resident set size in bytes; 0 where the system does not tell."""
+    try:
+        return int(_STATM.read_bytes().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except OSError:
+        return 0
 
 
 class MemoryWatch:

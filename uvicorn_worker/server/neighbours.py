@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import time
 
-from uvicorn_worker.core.board import SERVING, Board, Slot
+from uvicorn_worker.core.board import BEAT_SECONDS, SERVING, Board, Slot
 
 __all__ = ["Neighbours"]
 
-# A worker that has not written for so long is blocked, or gone: nobody waits for it. It writes twice a second.
-BEAT_SECONDS = 1.25
 # How much more than the mean a worker may have before it leaves connections to others: this share of it, and one.
 SLACK = 8
 

@@ -30,6 +30,7 @@ from typing import Any
 
 from uvicorn_worker.core.clock import Ticker
 from uvicorn_worker.core.config import Config
+from uvicorn_worker.core.ends import LIFETIME, MAX_REQUESTS, MEMORY
 from uvicorn_worker.core.errors import BindError, ConfigError, LifespanError
 from uvicorn_worker.core.log import OwnLog
 from uvicorn_worker.core.runtime import Runtime
@@ -41,6 +42,7 @@ from uvicorn_worker.server.lifespan import Lifespan
 from uvicorn_worker.server.loading import loop_factory
 from uvicorn_worker.server.memory import HeapTrim, MemoryWatch
 from uvicorn_worker.server.neighbours import Neighbours
+from uvicorn_worker.server.reporter import Reporter
 from uvicorn_worker.server.running import run_in
 from uvicorn_worker.server.state import Listening, ServerState
 from uvicorn_worker.server.surroundings import Surroundings
@@ -94,6 +96,8 @@ class Server:
         """Asked where a limit is reached: whether somebody will ask for the exit once a replacement serves."""
         self.neighbours: Neighbours | None = None
         """Other processes that accept from the same sockets; None: nobody is known of."""
+        self.reporter: Reporter | None = None
+        """Says on the board how the server is; None: there is none."""
         self.runtime: Runtime
         self.acceptor: Acceptor
         self._should_exit = False
@@ -129,6 +133,8 @@ class Server:
     def should_exit(self, value: bool) -> None:
         if value and not self._should_exit:
             self._exit_time = time.monotonic()
+            if self.reporter is not None:
+                self.reporter.stops(self._signalled)
         self._should_exit = value
         if value:
             self._wake(self._exit)
@@ -313,6 +319,8 @@ class Server:
                 raise BindError(f"{url_of(sock, secure=False)} can't be listened on: {exc.strerror or exc}") from None
             self.servers.append(Listening(sock, self._is_accepting))
         self.started = True
+        if self.reporter is not None:
+            self.reporter.begin(runtime, self.acceptor)
         if self._bound is not None:
             for sock in sockets:
                 self.log.info(
@@ -368,24 +376,28 @@ class Server:
         self._heap.on_tick(len(runtime.connections) + len(runtime.cycles))
         if self.neighbours is not None:
             self.neighbours.on_tick(self.acceptor.load)
+        if self.reporter is not None and self._ticker is not None:
+            self.reporter.on_tick(self._ticker.lag)
         if self._tls is not None:
             self._tls.on_tick(self.runtime.tick)
 
     def _limit_reached(self) -> None:
-        self._retire(logging.INFO, "Limit of %d requests reached", self.runtime.requests)
+        self._retire(MAX_REQUESTS, logging.INFO, "Limit of %d requests reached", self.runtime.requests)
 
     def _memory_full(self, size: int) -> None:
         limit = self.config.limit_max_memory
-        self._retire(logging.WARNING, "Using %d MiB of memory, more than limit_max_memory = %d", size, limit)
+        self._retire(MEMORY, logging.WARNING, "Using %d MiB of memory, more than limit_max_memory = %d", size, limit)
 
     def _too_old(self) -> None:
-        self._retire(logging.INFO, "Served for worker_lifetime = %g seconds", self.config.worker_lifetime)
+        self._retire(LIFETIME, logging.INFO, "Served for worker_lifetime = %g seconds", self.config.worker_lifetime)
 
-    def _retire(self, level: int, reason: str, *args: object) -> None:
+    def _retire(self, cause: int, level: int, reason: str, *args: object) -> None:
         """Leave the place to another process: stop gracefully, or ask who sees to it that one serves before."""
         if self._should_exit or self._retired:
             return
         self._retired = True
+        if self.reporter is not None:
+            self.reporter.leaves(cause)
         if self.asks_to_go is not None and self.asks_to_go():
             self.log.log(level, "%s, serving on until a replacement has started.", reason % args)
         else:
@@ -449,6 +461,8 @@ class Server:
 
     def _close(self) -> None:
         """Give back what is not the application's."""
+        if self.reporter is not None:
+            self.reporter.end()
         if self._ticker is not None:
             self._ticker.stop()
             self._ticker = None

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from uvicorn_worker.core.asgi import Event
 from uvicorn_worker.core.cycle import BODY, DONE
+from uvicorn_worker.core.figures import Tally
 from uvicorn_worker.core.output import GATHER_LIMIT
 from uvicorn_worker.http2 import ErrorCode, StreamCycle
 from uvicorn_worker.websocket import Carrier, Headers, Refusal, WebSocketSession, negotiate
@@ -35,6 +36,7 @@ class HandshakeStream(StreamCycle):
     __slots__ = ("accepted", "gathered", "held", "session", "size")
 
     websocket = True
+    counted_at = Tally.WEBSOCKET
 
     def __init__(self, cycle: StreamCycle) -> None:
         super().__init__(cycle.conn, cycle.runtime, cycle.scope, cycle.stream_id, cycle.head, cycle.complete)

@@ -11,6 +11,7 @@ import asyncio
 
 from uvicorn_worker.core.asgi import Event
 from uvicorn_worker.core.cycle import DONE
+from uvicorn_worker.core.figures import Tally
 from uvicorn_worker.core.output import Output
 from uvicorn_worker.core.runtime import Runtime
 from uvicorn_worker.http1.cycle import RequestCycle
@@ -36,6 +37,7 @@ class HandshakeCycle(RequestCycle):
     __slots__ = ("session",)
 
     websocket = True
+    counted_at = Tally.WEBSOCKET
 
     def __init__(self, cycle: RequestCycle) -> None:
         super().__init__(cycle.conn, cycle.runtime, cycle.scope, cycle.persistent)
@@ -137,6 +139,8 @@ class UpgradedConnection(Output):
 
     __slots__ = ("handshake", "session")
 
+    speaks = "websocket"
+
     def __init__(
         self,
         runtime: Runtime,
@@ -158,7 +162,9 @@ class UpgradedConnection(Output):
         if self.closing:
             self.drop(data)
             return
-        if len(data) >= LARGE_READ and isinstance(data, bytes):
+        size = len(data)
+        self.runtime.tally.bytes_in += size
+        if size >= LARGE_READ and isinstance(data, bytes):
             self.transport.set_protocol(LargeReads(self))
         if self.gathered is not None:
             # What was sent before in this turn has not left yet, and takes the answers along.

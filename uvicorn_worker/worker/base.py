@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from gunicorn.workers.base import Worker
 
+from uvicorn_worker.core.board import Board
 from uvicorn_worker.core.config import Config
 from uvicorn_worker.core.errors import ConfigError
 from uvicorn_worker.http1.parsers import check_parser
+from uvicorn_worker.server.deaths import tell_deaths
 from uvicorn_worker.server.loading import load_env_file, loop_factory
 from uvicorn_worker.tls.contexts import check_tls, tls_is_on
 from uvicorn_worker.worker.config import WorkerConfig, differences
@@ -135,6 +137,9 @@ class BaseWorker(Worker):
         worker._beaten = time.monotonic()
         named = {**dict(zip(_ARGUMENTS, args, strict=False)), **kwargs}
         cfg = named["cfg"]
+        # Before there is a slot for the one that takes the place of those that are gone.
+        tell_deaths(named["log"], cfg.timeout)
+        Board.of_master().wanted = cfg.workers
         worker._succession = Succession(named["age"], cfg.workers)
         # Where Gunicorn opens sockets for each worker (reuse_port), it puts them in the place of these after the fork.
         worker._shared = named["sockets"]

@@ -24,6 +24,7 @@ from typing import Any
 
 from uvicorn_worker.core.board import BOOTING, ENDED, FAILED, SERVING, TOLD, Board, Slot
 from uvicorn_worker.server.neighbours import Neighbours
+from uvicorn_worker.server.reporter import Reporter
 
 __all__ = ["Succession"]
 
@@ -50,6 +51,21 @@ class Succession:
     def neighbours(self) -> Neighbours | None:
         """The other workers of the master; None where there was no room on the board."""
         return None if self._slot is None else Neighbours(self._others, self._slot)
+
+    @property
+    def reporter(self) -> Reporter | None:
+        """What writes the figures of this worker; None where there was no room on the board."""
+        return None if self._slot is None else Reporter(self._slot)
+
+    def leaves(self, cause: int, detail: int = 0) -> None:
+        """Say why it leaves (core/ends.py), unless that was said before."""
+        if self._slot is not None and not self._slot.cause[0]:
+            self._slot.cause = cause, detail
+
+    def left(self) -> None:
+        """It has come to its end in order."""
+        if self._slot is not None:
+            self._slot.left = True
 
     # What the worker says -----------------------------------------------------------------------------
 

@@ -26,6 +26,7 @@ from typing import Any, ClassVar, NoReturn
 from gunicorn.arbiter import Arbiter
 from gunicorn.errors import AppImportError
 
+from uvicorn_worker.core import ends
 from uvicorn_worker.core.errors import AppLoadError, BindError, ConfigError, LifespanError, ProcessExit
 from uvicorn_worker.core.forked import is_forked, leave
 from uvicorn_worker.logs.guards import keep_files_open
@@ -195,6 +196,7 @@ class UvicornWorker(BaseWorker):
     def _boot_failed(self, message: str, code: int, exc: BaseException | None = None) -> NoReturn:
         """End this process so that the master ends, with one report however many workers fail."""
         self._has_failed = True
+        self._succession.leaves(ends.NOT_BOOTED, code)
         token = BaseWorker._token
         reports = token is None or token.take()
         if self._succession.spares_the_master():
@@ -283,6 +285,7 @@ class UvicornWorker(BaseWorker):
                 leave(exc.code)
             if self.server.started and not isinstance(exc, ProcessExit):
                 if not self._is_leaving:
+                    self._succession.leaves(ends.EXIT, exc.code if isinstance(exc.code, int) else 1)
                     self.log.error(
                         "The application has called sys.exit(%r) outside of a request: this worker ends", exc.code
                     )
@@ -290,9 +293,13 @@ class UvicornWorker(BaseWorker):
                     # They would tell the master that no worker can boot.
                     raise ProcessExit(1) from exc
             raise
+        except Exception:
+            self._succession.leaves(ends.CRASHED)
+            raise
         finally:
             self._close_loop()
             let_children_go()
+            self._succession.left()
             server = self.server
             exit_by = time.monotonic() + _QUICK_EXIT if server.force_exit else server.exit_by
             leave_in_time(self.log, exit_by, 1 if self._aborted else 0)
@@ -331,6 +338,7 @@ class UvicornWorker(BaseWorker):
         server.holds_exit = self._holds_exit
         server.asks_to_go = self._succession.asks_to_go
         server.neighbours = self._succession.neighbours
+        server.reporter = self._succession.reporter
         # Gunicorn says itself when a worker boots and exits: a reload of many would be many words.
         server.startup_level = logging.INFO if self.age <= self.cfg.workers else logging.DEBUG
         server.shutdown_level = logging.DEBUG
@@ -381,6 +389,7 @@ class UvicornWorker(BaseWorker):
         self.loop.remove_reader(self.PIPE[0])
         if not self.alive:
             self.reloading = True
+            self._succession.leaves(ends.CODE_CHANGED)
             self.server.should_exit = True
 
     def _holds_exit(self) -> bool:
@@ -433,6 +442,7 @@ class UvicornWorker(BaseWorker):
             self._stall_watch.start()
         if self.alive and self.ppid != os.getppid():
             self.alive = False
+            self._succession.leaves(ends.ORPHANED)
             self.log.info("Parent changed, shutting down: %s", self)
         if not self.alive and not self.server.should_exit:
             # By the application or a hook, which have no other word for it.
@@ -504,6 +514,7 @@ class UvicornWorker(BaseWorker):
         if self.server.force_exit:
             return
         self.server.captured.append(sig)
+        self._succession.leaves(ends.TOLD_TO)
         if sig == signal.SIGQUIT and type(self).handle_exit is not UvicornWorker.handle_exit:
             # uvicorn's worker calls it at QUIT.
             self.handle_exit(sig, frame)
@@ -516,6 +527,7 @@ class UvicornWorker(BaseWorker):
     def handle_abort(self, sig: int, frame: FrameType | None) -> NoReturn:
         """ABRT: the master had no heartbeat; faulthandler has written the stacks already."""
         self.alive = False
+        self._succession.leaves(ends.BLOCKED)
         if self._stall_watch is not None:
             self._stall_watch.report()
         else:
