@@ -12,12 +12,14 @@ TESTS_AT_ONCE ?= 3
 ROOMS ?=
 # Which corners of the test matrix run: all, or extreme (oldest with oldest, newest with newest).
 CORNERS ?= all
+# Which of the newest Pythons, and what of the tests, for instance NEWEST="3.15 -- tests/http1".
+NEWEST ?=
 
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help serve test coverage-rooms check docs bench bench-idle-websockets conformance-websocket soak test-matrix dist findings clean
+.PHONY: help serve test coverage-rooms check docs bench bench-idle-websockets conformance-websocket soak test-matrix test-newest dist findings clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-22s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -57,6 +59,9 @@ soak: $(VENV)/.installed-test ## ten minutes of load with everything that can ha
 
 test-matrix: $(BIN)/python ## end-to-end tests over oldest and newest Python and Gunicorn; CORNERS=all or extreme
 	$(BIN)/python .ci/matrix.py $(CORNERS)
+
+test-newest: $(BIN)/python ## the tests on the newest Pythons of Debian, in a folder (needs root and debootstrap); options in NEWEST
+	$(BIN)/python .ci/newest.py $(NEWEST)
 
 dist: $(BIN)/python ## build sdist and wheel, check them, and serve a request with each from an empty environment
 	$(PIP_INSTALL) --editable '.[dist]'

@@ -21,7 +21,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 WORK = ROOT / ".matrix"
 
-PYTHONS = ((3, 10), (3, 11), (3, 12), (3, 13))
+PYTHONS = tuple((3, minor) for minor in range(10, 16))
 OLDEST_GUNICORN = "gunicorn==23.0.0"
 NEWEST_GUNICORN = "gunicorn==27.*"
 
@@ -115,7 +115,7 @@ def main() -> int:
         return 2
     pythons = find_pythons()
     if not pythons:
-        print("matrix: no Python of 3.10 to 3.13 that can make environments was found", file=sys.stderr)
+        print("matrix: no Python of 3.10 to 3.15 that can make environments was found", file=sys.stderr)
         return 2
     for version, path in pythons.items():
         print("matrix: Python {}.{} is {}".format(*version, path), flush=True)

@@ -13,6 +13,7 @@ from tests.websocket.scripted_socket import Socket, echo, hold, ponder
 from tests.websocket.wire import BINARY, PONG, TEXT, Deflater, Frame, binary, close, cont, frame, ping, text
 from uvicorn_worker.core.asgi import Receive, Scope, Send
 from uvicorn_worker.core.errors import ApplicationError, ClientDisconnected
+from uvicorn_worker.websocket.waiter import PlainWaiter
 
 DISCONNECT = "websocket.disconnect"
 
@@ -180,6 +181,12 @@ class TestMessages:
             {"type": "websocket.receive", "text": "c"},
             None,
         ]
+
+    def test_where_its_task_can_not_be_let_go_on_at_once(self, connect: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("uvicorn_worker.websocket.session.make_waiter", PlainWaiter)
+        socket = connect(echo).send(text("a")[:2], text("a")[2:], text("b"), binary(b"c"))
+        assert socket.frames == [Frame(TEXT, b"a"), Frame(TEXT, b"b"), Frame(BINARY, b"c")]
+        assert socket.send(close(1000)).frames[-1].code == 1000
 
     def test_an_application_that_waits_for_them(self, connect: Open) -> None:
         socket = connect(echo).send(text("a")[:2], text("a")[2:], text("b"))

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
-from uvicorn_worker.websocket.waiter import Waiter
+from uvicorn_worker.websocket.waiter import PlainWaiter, Waiter, is_understood, make_waiter
 
 # As asyncio has it in C, where it has, and in Python.
 TASKS: list[Any] = [asyncio.Task, asyncio.tasks._PyTask]  # type: ignore[attr-defined]  # has no public name
@@ -46,6 +47,12 @@ class Stage:
             except asyncio.CancelledError as exc:
                 self.seen.append(exc.args)
                 raise
+
+    def current_task(self) -> asyncio.Task[Any] | None:
+        if sys.version_info >= (3, 14) and self._task is not asyncio.Task:
+            # The tasks in C and those in Python don't know of each other any more.
+            return asyncio.tasks._py_current_task()  # type: ignore[attr-defined,no-any-return]  # has no public name
+        return asyncio.current_task()
 
     def hand_over(self, message: str | bytes | None) -> None:
         def call() -> None:
@@ -174,7 +181,7 @@ def test_the_task_has_its_own_context(stage: Stage) -> None:
     async def wait() -> None:
         variable.set("the task's")
         await stage.waiter
-        stage.seen.append((variable.get(), asyncio.current_task() is task))
+        stage.seen.append((variable.get(), stage.current_task() is task))
         variable.set("later")
 
     task = stage._task(wait(), loop=stage.loop)
@@ -225,3 +232,76 @@ def test_what_ends_the_process_ends_the_loop(stage: Stage, kind: type[BaseExcept
     with pytest.raises(kind):
         stage.turn()
     assert isinstance(task.exception(), kind)
+
+
+@pytest.mark.parametrize("task", TASKS, ids=["C", "Python"])
+def test_the_tasks_of_this_python_take_it(task: Any) -> None:
+    """Where this fails on a new Python, WebSockets still work, with plain futures: then the Waiter is to be mended."""
+    assert is_understood(task)
+
+
+def test_that_is_found_out_once_and_used() -> None:
+    loop = asyncio.new_event_loop()
+    assert isinstance(make_waiter(loop), Waiter)
+    loop.close()
+
+
+class OddTask(asyncio.tasks._PyTask):  # type: ignore[name-defined]  # has no public name
+    """A task that knows another name for what asyncio calls `_asyncio_future_blocking`."""
+
+    def _Task__step(self, exc: BaseException | None = None) -> None:  # noqa: N802 - what the base class has
+        super()._Task__step(exc or TypeError("yielded an unknown kind of future"))
+
+
+def test_tasks_that_do_not_take_it_are_known_by_a_trial() -> None:
+    assert not is_understood(OddTask)
+
+
+def test_where_no_task_can_be_made_it_is_not_taken(recwarn: pytest.WarningsRecorder) -> None:
+    def make(coroutine: Any, loop: asyncio.AbstractEventLoop) -> asyncio.Task[Any]:
+        coroutine.close()
+        raise AttributeError("_loop")
+
+    assert not is_understood(make)
+
+
+class TestPlain:
+    """The other way: a plain future."""
+
+    @pytest.fixture
+    def loop(self) -> Iterator[asyncio.AbstractEventLoop]:
+        loop = asyncio.new_event_loop()
+        yield loop
+        loop.close()
+
+    def test_woken_it_looks_again(self, loop: asyncio.AbstractEventLoop) -> None:
+        async def main() -> None:
+            waiter = PlainWaiter(loop)
+            assert not waiter.busy
+            waiter.wake()
+            task = loop.create_task(wait(waiter))
+            await asyncio.sleep(0)
+            assert waiter.busy
+            assert waiter.wakeup is None
+            assert not waiter.hand_over("a")
+            waiter.wake()
+            waiter.wake()
+            assert await task is None
+            assert not waiter.busy
+
+        async def wait(waiter: PlainWaiter) -> str | bytes | None:
+            return await waiter
+
+        loop.run_until_complete(main())
+
+    def test_cancelled_it_is_idle(self, loop: asyncio.AbstractEventLoop) -> None:
+        async def main() -> None:
+            waiter = PlainWaiter(loop)
+            with pytest.raises(asyncio.TimeoutError):
+                await asyncio.wait_for(wait(waiter), 0.001)
+            assert not waiter.busy
+
+        async def wait(waiter: PlainWaiter) -> None:
+            await waiter
+
+        loop.run_until_complete(main())

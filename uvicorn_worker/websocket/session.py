@@ -24,7 +24,7 @@ from uvicorn_worker.core.runtime import Runtime
 from uvicorn_worker.websocket.carrier import Carrier, Handshake
 from uvicorn_worker.websocket.frames import BINARY, TEXT, Closed, FrameConnection
 from uvicorn_worker.websocket.handshake import Agreement, offered_subprotocols
-from uvicorn_worker.websocket.waiter import Waiter
+from uvicorn_worker.websocket.waiter import make_waiter
 
 __all__ = ["WebSocketSession"]
 
@@ -83,7 +83,7 @@ class WebSocketSession:
         # What websocket.disconnect says once the messages before it are taken.
         self._disconnect: Closed | None = None
         # The task in receive(), and all others that wait: more of these, and those in send().
-        self._waiter = Waiter(runtime.loop)
+        self._waiter = make_waiter(runtime.loop)
         self._waiters: list[asyncio.Future[None]] = []
         self._ping_tick = 0
         self._ping_payload = b""

@@ -6,18 +6,26 @@ sends can leave when that call is over.
 
     idle ─► armed ─► idle          a task waits; it was let go on
               └────► woken ─► idle    it goes on in the loop's next turn: woken from elsewhere, or cancelled
+
+That rests on names that asyncio does not document. `make_waiter()` tries once whether the tasks of this Python can be
+waited for in this way, and takes a plain future where they can't: a turn of the loop dearer, otherwise the same.
 """
 
 from __future__ import annotations
 
 import asyncio
+import functools
+import threading
 from collections.abc import Callable, Generator
 from contextvars import Context
 from typing import Any
 
 from uvicorn_worker.core.runtime import end_loop
 
-__all__ = ["Waiter"]
+__all__ = ["PlainWaiter", "Waiter", "is_understood", "make_waiter"]
+
+# The trial takes three turns of a loop. Where a task does not go on at all, it is not waited for longer.
+TRIAL_SECONDS = 5
 
 
 class Waiter:
@@ -97,3 +105,83 @@ class Waiter:
         except (SystemExit, KeyboardInterrupt) as exc:
             end_loop(self._loop, exc)
         return True
+
+
+class PlainWaiter:
+    """The same by what asyncio documents: the task goes on in the loop's next turn, and is handed nothing."""
+
+    __slots__ = ("_future", "_loop", "busy")
+
+    # It is never handed a message.
+    wakeup: None = None
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._future: asyncio.Future[None] | None = None
+        self.busy = False
+
+    def __await__(self) -> Generator[Any, None, str | bytes | None]:
+        """Wait; gives None: there is reason to look again."""
+        self._future = self._loop.create_future()
+        self.busy = True
+        try:
+            yield from self._future
+        finally:
+            self.busy = False
+            self._future = None
+        return None
+
+    def wake(self) -> None:
+        """Let the task, if one waits, look again in the loop's next turn."""
+        if self._future is not None and not self._future.done():
+            self._future.set_result(None)
+
+    def hand_over(self, message: str | bytes | None) -> bool:
+        """False, always: a task that waits has to be woken."""
+        return False
+
+
+def make_waiter(loop: asyncio.AbstractEventLoop) -> Waiter | PlainWaiter:
+    """A waiter for tasks of this loop: of the quick kind, where this Python's tasks take it."""
+    return Waiter(loop) if _waiter_is_understood() else PlainWaiter(loop)
+
+
+@functools.cache
+def _waiter_is_understood() -> bool:
+    return is_understood(asyncio.Task)
+
+
+def is_understood(make_task: Callable[..., asyncio.Task[Any]]) -> bool:
+    """Whether a task, made as `asyncio.Task` is, goes on when a `Waiter` hands it a message, and is cancelled in one.
+
+    Tried in a thread of its own, where neither a loop runs nor a task.
+    """
+    passed: list[bool] = []
+    thread = threading.Thread(target=lambda: passed.append(_try_out(make_task)), name="waiter-trial")
+    thread.start()
+    thread.join()
+    return passed == [True]
+
+
+def _try_out(make_task: Callable[..., asyncio.Task[Any]]) -> bool:
+    loop = asyncio.new_event_loop()
+    # What the trial's task makes of an unknown kind of future is no news to anyone.
+    loop.set_exception_handler(lambda _loop, _context: None)
+    waiter = Waiter(loop)
+    seen: list[str | bytes | None] = []
+
+    async def wait() -> None:
+        while True:
+            seen.append(await waiter)
+
+    try:
+        task = make_task(wait(), loop=loop)
+        went_on: list[bool] = []
+        loop.call_soon(lambda: went_on.append(waiter.hand_over("a") and seen == ["a"]))
+        loop.call_soon(task.cancel)
+        loop.run_until_complete(asyncio.wait_for(asyncio.gather(task, return_exceptions=True), TRIAL_SECONDS))
+        return went_on == [True] and task.cancelled()
+    except (AttributeError, RuntimeError, TypeError, asyncio.TimeoutError):
+        return False
+    finally:
+        loop.close()
