@@ -2,9 +2,10 @@
 
 Usage: python .ci/newest.py [VERSION ...] [-- OPTION ...]
 
-VERSION is a Python as 3.14; none: every one from 3.14 on that Debian's unstable distribution has. What follows ``--`` are
-options and paths for pytest; none: all tests. Debian goes into ``.newest/root`` (debootstrap, root and about 2 GB are
-needed), once; to have it anew, remove the folder. Nothing stays mounted: that is done in a mount namespace of its own.
+VERSION is a Python as 3.14; none: every one from 3.14 on that Debian's unstable distribution has. What follows ``--``
+are options and paths for pytest; none: all tests. Debian goes into ``.newest/root`` (debootstrap, root and about 2 GB
+are needed), once; to have it anew, remove the folder. Nothing stays mounted: that is done in a mount namespace of its
+own.
 
 ``DEBIAN_MIRROR`` is the address of another mirror than debootstrap's own. pip's settings of this machine (``PIP_*``,
 ``/etc/pip.conf``) and its certificates are taken along.
@@ -70,7 +71,8 @@ def install_system() -> None:
         if mirror:
             (SYSTEM / "etc/apt/sources.list").write_text(f"deb {mirror} sid main\n")
         take_along()
-        inside("apt-get", "update", "-qq")
+        # A mirror may be frozen, and its lists be said to be out of date.
+        inside("apt-get", "update", "-qq", "-o", "Acquire::Check-Valid-Until=false")
         inside("apt-get", "install", "-qq", "-y", "--no-install-recommends", *PACKAGES)
         (SYSTEM / "installed").touch()
     take_along()
