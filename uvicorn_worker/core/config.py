@@ -9,8 +9,9 @@ are turned into a `Config` by `uvicorn_worker.worker.settings`, the environment 
 from __future__ import annotations
 
 import difflib
+import os
 import ssl
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from configparser import RawConfigParser
 from dataclasses import MISSING, Field, dataclass, field, fields
 from typing import Any
@@ -51,6 +52,15 @@ APP = Rule(
 )
 CALLABLE = Rule("None or something to call", lambda value: value is None or callable(value))
 CERT_REQS = Rule("0 (none), 1 (optional) or 2 (required)", lambda value: is_int(value) and int(value) in (0, 1, 2), int)
+ENV_FILES = Rule(
+    "None, the path of a file, or a list of them",
+    lambda value: (
+        value is None
+        or (isinstance(value, str) and bool(value))
+        or (isinstance(value, (list, tuple)) and all(isinstance(each, str) and each for each in value))
+    ),
+    spell=lambda value: [os.fspath(each) for each in value] if isinstance(value, (list, tuple)) else value,
+)
 LOG_CONFIG = Rule(
     "None, a dictionary for logging.config, or the path of a JSON, YAML or ini file",
     lambda value: (
@@ -100,8 +110,11 @@ class Config:
         "How many threads serve a WSGI application; asyncio's default executor never has fewer than Python chooses.",
         "threads",
     )
-    env_file: str | None = application(
-        None, OPTIONAL_TEXT, "A file of environment variables, loaded with python-dotenv before the application."
+    env_file: str | Sequence[str] | None = application(
+        None,
+        ENV_FILES,
+        "A file of environment variables, or several, loaded with python-dotenv before the application. What is in the "
+        "environment already wins; of two files the later one does.",
     )
     root_path: str = application("", TEXT, "The path that the application is mounted at (ASGI `root_path`).")
     asgi_spec_version: str = application(

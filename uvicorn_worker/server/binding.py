@@ -14,6 +14,7 @@ import stat
 from collections.abc import Iterator, Sequence
 
 from uvicorn_worker.core.errors import BindError
+from uvicorn_worker.server.occupant import occupant
 
 __all__ = ["Bound", "bind", "bind_path", "url_of"]
 
@@ -108,7 +109,7 @@ def _listener(family: int, kind: int, protocol: int, address: tuple[object, ...]
 
 def _reason(exc: OSError, port: int) -> str:
     if exc.errno == errno.EADDRINUSE:
-        return "another process has it; stop that one, or choose another port"
+        return f"{occupant(port) or 'another process'} has it; stop that one, or choose another port"
     if exc.errno == errno.EACCES and port < 1024:
         return "ports below 1024 need a privilege; choose another port"
     return exc.strerror or str(exc)
@@ -137,7 +138,8 @@ def bind_path(path: str) -> socket.socket:
             raise BindError(f"uds {path}: there is something else that is no socket")
         mode = stat.S_IMODE(found.st_mode)
         if _answers(path):
-            raise BindError(f"uds {path}: another process listens there; stop that one, or choose another path")
+            who = occupant(path=path) or "another process"
+            raise BindError(f"uds {path}: {who} listens there; stop that one, or choose another path")
         with contextlib.suppress(OSError):
             os.unlink(path)
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)

@@ -9,7 +9,7 @@ Where a server listens, and how many processes there are, is no matter of the se
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import fields
 from typing import Any
 
@@ -33,7 +33,7 @@ PLACES: dict[str, tuple[Any, Rule]] = {
     "reload": (False, FLAG),
     "workers": (1, POSITIVE),
 }
-# And those without effect on a server in this process.
+# And those without effect on a server in this process: whoever starts others reads them.
 _UNUSED = (
     "app_dir", "reload_dirs", "reload_delay", "reload_includes", "reload_excludes", "timeout_worker_healthcheck",
 )  # fmt: skip
@@ -66,6 +66,12 @@ class Config(core.Config):
     fd: int | None
     reload: bool
     workers: int
+    app_dir: str | None
+    reload_dirs: Sequence[str] | str | None
+    reload_includes: Sequence[str] | str | None
+    reload_excludes: Sequence[str] | str | None
+    reload_delay: float | None
+    timeout_worker_healthcheck: float | None
     loaded_app: ASGIApp | None
     """The application, once `load()` has imported it."""
 
@@ -135,7 +141,7 @@ class Config(core.Config):
     @property
     def should_reload(self) -> bool:
         """Whether a change of the source is to start the application anew; an object can't be imported again."""
-        return isinstance(self.app, str) and self.reload
+        return isinstance(self.app, str) and bool(self.reload)
 
     @property
     def use_subprocess(self) -> bool:

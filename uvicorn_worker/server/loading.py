@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import difflib
 import importlib
 import importlib.util
 import inspect
 import logging
 import os
+import pkgutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from uvicorn_worker.core.asgi import ASGIApp
@@ -96,8 +99,8 @@ def _name_of(app: Any) -> str:
     return f"{module}.{name}" if module and name else repr(app)
 
 
-def load_env_file(path: str | None) -> None:
-    """Set the variables of an environment file that are not set yet; raises `ConfigError`.
+def load_env_file(paths: str | Sequence[str] | None) -> None:
+    """Set the variables of environment files that are not set yet, the last file first; raises `ConfigError`.
 
     A second time, what the first one has set is taken back before: the file may say something else by then.
     """
@@ -105,8 +108,11 @@ def load_env_file(path: str | None) -> None:
         if os.environ.get(name) == value:
             del os.environ[name]
     _set_by_file.clear()
-    if path is None:
-        return
+    for path in reversed([paths] if isinstance(paths, str) else paths or ()):
+        _load_env_file(path)
+
+
+def _load_env_file(path: str) -> None:
     option = f"option env_file = {path!r}"
     if importlib.util.find_spec("dotenv") is None:
         raise ConfigError(f"{option}: the package python-dotenv is not installed (uvicorn-worker[dotenv] brings it)")
@@ -126,19 +132,50 @@ def import_name(name: str, option: str) -> Any:
     """What `module:attribute` (dots in the attribute are followed) names."""
     module_name, separator, attributes = name.partition(":")
     if not separator or not module_name or not attributes:
-        raise AppLoadError(f"{option} {name!r}: must be 'module:attribute'")
+        hint = f", as in '{module_name}:app'" if module_name.replace(".", "_").isidentifier() else ""
+        raise AppLoadError(f"{option} {name!r}: must be 'module:attribute'{hint}")
     try:
         value = importlib.import_module(module_name)
     except ModuleNotFoundError as exc:
         if exc.name is not None and (module_name == exc.name or module_name.startswith(exc.name + ".")):
-            raise AppLoadError(f"{option} {name!r}: there is no module {exc.name!r}") from None
+            raise AppLoadError(f"{option} {name!r}: there is no module {exc.name!r}{_near_module(exc.name)}") from None
         raise
     for attribute in attributes.split("."):
         try:
             value = getattr(value, attribute)
         except AttributeError:
-            raise AppLoadError(f"{option} {name!r}: there is no {attribute!r} in {value!r}") from None
+            hint = _meant(attribute, [each for each in dir(value) if not each.startswith("_")])
+            raise AppLoadError(f"{option} {name!r}: there is no {attribute!r} in {_shown(value)}{hint}") from None
     return value
+
+
+def _near_module(name: str) -> str:
+    """Where a module was looked for, and one that is there and may have been meant."""
+    parent, _, last = name.rpartition(".")
+    folders = list(getattr(sys.modules.get(parent), "__path__", ())) if parent else sys.path[:1]
+    if not folders:
+        return ""
+    folder = os.path.abspath(folders[0])
+    found = {info.name for info in pkgutil.iter_modules([folder])}
+    # Folders without an __init__.py are packages, too (PEP 420).
+    with contextlib.suppress(OSError):
+        found |= {entry.name for entry in os.scandir(folder) if entry.is_dir() and entry.name.isidentifier()}
+    near = _meant(last, sorted(found), before=f"{parent}." if parent else "")
+    return f" in {folder}{near}"
+
+
+def _meant(name: str, known: list[str], before: str = "") -> str:
+    near = difflib.get_close_matches(name, known, n=1) or [
+        each for each in known if each.lower() == name.lower() or each in ("app", "application", "asgi", "main")
+    ]
+    return f"; did you mean {before + near[0]!r}?" if near and near[0] != name else ""
+
+
+def _shown(value: Any) -> str:
+    if inspect.ismodule(value):
+        file = getattr(value, "__file__", None)
+        return f"module {value.__name__!r} ({file})" if file else f"module {value.__name__!r}"
+    return repr(value)
 
 
 def loop_factory(config: Config) -> Callable[[], asyncio.AbstractEventLoop]:

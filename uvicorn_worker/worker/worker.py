@@ -31,9 +31,9 @@ from uvicorn_worker.core.errors import AppLoadError, BindError, ConfigError, Lif
 from uvicorn_worker.core.forked import is_forked, leave
 from uvicorn_worker.logs.guards import keep_files_open
 from uvicorn_worker.server import Server
+from uvicorn_worker.server.failures import failure_app, files_of
 from uvicorn_worker.server.loading import load_env_file
 from uvicorn_worker.worker.base import BaseWorker
-from uvicorn_worker.worker.error_page import failure_app, files_of
 from uvicorn_worker.worker.exit import leave_in_time
 from uvicorn_worker.worker.forked import keep_from_children, let_children_go
 from uvicorn_worker.worker.loggers import set_up_logging

@@ -1,0 +1,58 @@
+"""What is shown of an application that can't be loaded."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from uvicorn_worker.server import failures
+from uvicorn_worker.server.failures import files_of, is_users, users_traceback
+
+
+def test_whose_a_file_is() -> None:
+    assert not is_users("<frozen importlib._bootstrap>")
+    assert not is_users(json.__file__)
+    assert not is_users(str(failures.__file__))
+    assert not is_users(str(pytest.__file__))
+    assert is_users("/srv/app.py")
+
+
+def imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str) -> BaseException:
+    (tmp_path / "failing_one.py").write_text(source)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "failing_one", raising=False)
+    with pytest.raises((KeyError, SyntaxError)) as caught:
+        importlib.import_module("failing_one")
+    return caught.value
+
+
+def test_frames_of_the_user_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = "import json\ntry:\n    json.loads('x')\nexcept ValueError as exc:\n    raise KeyError('y') from exc\n"
+    exc = imported(tmp_path, monkeypatch, source)
+    text = users_traceback(exc)
+    assert text.count("failing_one.py") == 2
+    assert "importlib" not in text
+    assert "decoder.py" not in text
+    assert text.endswith("KeyError: 'y'\n")
+    assert "JSONDecodeError" in text
+    assert str(tmp_path / "failing_one.py") in set(files_of(exc))
+
+
+def test_a_syntax_error_shows_its_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    exc = imported(tmp_path, monkeypatch, "def app(:\n")
+    text = users_traceback(exc)
+    assert "def app(:" in text
+    assert "importlib" not in text
+    assert str(tmp_path / "failing_one.py") in set(files_of(exc))
+
+
+def test_where_none_is_the_users_all_are_shown() -> None:
+    namespace = {"json": json}
+    with pytest.raises(ValueError, match="Expecting") as caught:
+        exec(compile("json.loads('x')", "<string>", "exec"), namespace)  # noqa: S102 - a frame without a file
+    exc = caught.value.with_traceback(caught.value.__traceback__.tb_next if caught.value.__traceback__ else None)
+    assert "decoder.py" in users_traceback(exc)

@@ -1,0 +1,164 @@
+"""What `--reload` watches, and how: with watchfiles where it is installed, by looking again and again otherwise.
+
+    *.py of the folders         is watched, and what --reload-include names beside
+    .*, *.swp, *~ and the like  is not, and what --reload-exclude names, patterns or folders
+    environment files           are, wherever they are
+
+Both ways give the same files. A burst of saves is one set: a change is told when no other has followed for a moment.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import os
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+__all__ = ["Choice", "Watcher"]
+
+_INCLUDED = ("*.py",)
+_EXCLUDED = (".*", ".py[cod]", ".sw.*", "~*", "*~", "*.py[cod]", "*.sw?")
+# Never looked into while polling: they are large, and nobody edits what is in them.
+_PASSED_OVER = frozenset({"node_modules", "__pycache__", "site-packages"})
+# How long it must be quiet after a change, in seconds, and from one look to the next; unless --reload-delay says so.
+QUIET_SECONDS = 0.05
+LOOK_SECONDS = 0.25
+# The longest that a burst of changes is waited for, and how often the caller is given a turn; in seconds.
+_BURST_SECONDS = 1.6
+_TURN_SECONDS = 0.25
+
+
+class Choice:
+    """Which files count."""
+
+    def __init__(self, includes: Sequence[str], excludes: Sequence[str], files: Sequence[str] = ()) -> None:
+        """`includes` and `excludes` are patterns for the end of a path, or folders; `files` count in any case."""
+        self._files = {Path(file).absolute() for file in files}
+        self.folders = [Path(each).absolute() for each in includes if _is_folder(each)]
+        self._includes = [each for each in _INCLUDED if each not in excludes]
+        self._includes += [each for each in includes if not _is_folder(each)]
+        self._excludes = [each for each in _EXCLUDED if each not in includes]
+        self._excludes += [each for each in excludes if not _is_folder(each)]
+        self._left_out = [Path(each).absolute() for each in excludes if _is_folder(each)]
+
+    def __call__(self, path: Path) -> bool:
+        """Whether a change of this file, of which the whole path is given, counts."""
+        if path in self._files:
+            return True
+        if any(folder in path.parents for folder in self._left_out):
+            return False
+        if not any(path.match(pattern) for pattern in self._includes):
+            return False
+        # A file that is named as it is counts, whatever patterns say.
+        return path.name in self._includes or not any(path.match(pattern) for pattern in self._excludes)
+
+    def enters(self, folder: Path) -> bool:
+        """Whether there may be files that count in it."""
+        name = folder.name
+        return not (name in _PASSED_OVER or name.startswith(".") or folder in self._left_out)
+
+    @property
+    def files(self) -> set[Path]:
+        """The files that count in any case."""
+        return set(self._files)
+
+
+def _has_watchfiles() -> bool:
+    try:
+        return importlib.util.find_spec("watchfiles") is not None
+    except ValueError:
+        # Somebody has put None in its place.
+        return False
+
+
+def _is_folder(text: str) -> bool:
+    try:
+        return os.path.isdir(text)
+    except (OSError, ValueError):
+        return False
+
+
+class Watcher:
+    """The files that have changed, again and again, until `stop` is set."""
+
+    def __init__(self, folders: Sequence[Path], choice: Choice, delay: float | None, stop: threading.Event) -> None:
+        """Raises OSError where a folder can't be read."""
+        places = [*folders, *choice.folders]
+        # One that is in another is watched with it.
+        self._folders = [each for each in dict.fromkeys(places) if not any(other in each.parents for other in places)]
+        self._choice = choice
+        self._delay = delay
+        self._stop = stop
+        self.name = "WatchFiles" if _has_watchfiles() else "StatReload"
+        """What watches, by uvicorn's name for it."""
+        self._seen = self._look()
+
+    def __iter__(self) -> Iterator[set[Path]]:
+        """Sets of files; an empty one a few times a second where nothing has changed."""
+        return self._poll() if self.name == "StatReload" else self._watch()
+
+    def _watch(self) -> Iterator[set[Path]]:
+        watchfiles: Any = importlib.import_module("watchfiles")
+        step = int((self._delay or QUIET_SECONDS) * 1000)
+        alone = [
+            each for each in self._choice.files if each.exists() and not any(f in each.parents for f in self._folders)
+        ]
+        changes = watchfiles.watch(
+            *self._folders,
+            *alone,
+            watch_filter=lambda _, path: self._choice(Path(path)),
+            step=max(step, 1),
+            debounce=max(int(_BURST_SECONDS * 1000), step),
+            stop_event=self._stop,
+            rust_timeout=int(_TURN_SECONDS * 1000),
+            yield_on_timeout=True,
+            raise_interrupt=False,
+            ignore_permission_denied=True,
+        )
+        # It begins to watch when it is asked first, and what has changed since this watcher was made counts, too.
+        missed: set[tuple[Any, str]] = next(changes, set())
+        yield {Path(path) for _, path in missed} | self._changed()
+        self._seen = {}
+        for found in changes:
+            yield {Path(path) for _, path in found}
+
+    def _poll(self) -> Iterator[set[Path]]:
+        delay = self._delay or LOOK_SECONDS
+        while not self._stop.wait(delay):
+            found, begun = self._changed(), time.monotonic()
+            changed = set(found)
+            while found and time.monotonic() - begun < _BURST_SECONDS:
+                time.sleep(min(QUIET_SECONDS, delay))
+                found = self._changed()
+                changed |= found
+            yield changed
+
+    def _changed(self) -> set[Path]:
+        before, self._seen = self._seen, self._look()
+        return {path for path in before.keys() | self._seen.keys() if before.get(path) != self._seen.get(path)}
+
+    def _look(self) -> dict[Path, tuple[int, int]]:
+        """Time and size of each file that counts."""
+        found: dict[Path, tuple[int, int]] = {}
+        for folder in self._folders:
+            for where, folders, names in os.walk(folder):
+                here = Path(where)
+                folders[:] = [name for name in folders if self._choice.enters(here / name)]
+                for name in names:
+                    if self._choice(here / name):
+                        _note(here / name, found)
+        for path in self._choice.files:
+            _note(path, found)
+        return found
+
+
+def _note(path: Path, found: dict[Path, tuple[int, int]]) -> None:
+    try:
+        stat = path.stat()
+    except OSError:
+        return
+    found[path] = stat.st_mtime_ns, stat.st_size
