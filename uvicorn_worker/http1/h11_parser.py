@@ -108,6 +108,8 @@ class H11Parser:
             if exc.error_status_hint == 501 and _hides_chunked(before):
                 # RFC 9112, 6.3: the end of such a body can't be told, whatever codings are known.
                 raise RequestRefused(400, "chunked is not the one final transfer coding") from None
+            # h11 changes the class of an error that it raises again, and PyPy makes a second error of it.
+            exc.__context__ = None
             raise
         if isinstance(event, h11.Request):
             head = before[: len(before) - len(connection.trailing_data[0])]
