@@ -83,10 +83,20 @@ def test_where_the_size_can_not_be_known_the_option_stops_the_start(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(memory, "_STATM", tmp_path / "none")
+    monkeypatch.setitem(sys.modules, "psutil", None)
+    assert memory.resident_bytes() == 0
     loop = asyncio.new_event_loop()
     with pytest.raises(ConfigError, match=r"option limit_max_memory = 50: .* can't be read"):
         memory.MemoryWatch(50, print).start(loop)
     loop.close()
+
+
+def test_elsewhere_than_on_linux_psutil_says_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(memory, "_STATM", tmp_path / "none")
+    process = SimpleNamespace(memory_info=lambda: SimpleNamespace(rss=77 << 20))
+    monkeypatch.setitem(sys.modules, "psutil", SimpleNamespace(Process=lambda: process))
+    assert memory.resident_memory() == 77
+    assert memory.resident_bytes() == 77 << 20
 
 
 class TestGivingBack:

@@ -123,6 +123,8 @@ class Acceptor:
             lambda: self._exhausted and bool(self._listeners),
         )
         self._retry: asyncio.TimerHandle | None = None
+        # What accepts, on an event loop that does not say when a socket can be read.
+        self._waiting: dict[socket.socket, asyncio.Task[None]] = {}
         # Sockets that are on their way to a connection: for a turn of the loop, or for a TLS handshake.
         self._connecting: set[asyncio.Task[None]] = set()
         # Those of them whose header of the PROXY protocol is read: a connection of the runtime stands for each.
@@ -152,7 +154,7 @@ class Acceptor:
         if own:
             self._own.add(listener)
         if self._reading:
-            self._loop.add_reader(listener.fileno(), self._accept_some, listener)
+            self._watch_queue(listener)
         else:
             self._resume()
 
@@ -227,11 +229,15 @@ class Acceptor:
                 return True
             self._exhaust(exc)
             return False
+        self._take(conn, address)
+        return True
+
+    def _take(self, conn: socket.socket, address: object) -> None:
+        """Make a connection of a socket that was accepted."""
         self._runtime.tally.accepted += 1
         task = self._loop.create_task(self._connect(conn, address))
         self._connecting.add(task)
         task.add_done_callback(self._connected)
-        return True
 
     async def _connect(self, conn: socket.socket, address: object) -> None:
         arguments: tuple[Endpoints, ...] = ()
@@ -273,13 +279,36 @@ class Acceptor:
         if self._reading:
             self._reading = False
             for listener in self._listeners:
-                self._loop.remove_reader(listener.fileno())
+                if (waiting := self._waiting.pop(listener, None)) is not None:
+                    waiting.cancel()
+                else:
+                    self._loop.remove_reader(listener.fileno())
 
     def _resume(self) -> None:
         if not self._reading:
             self._reading = True
             for listener in self._listeners:
-                self._loop.add_reader(listener.fileno(), self._accept_some, listener)
+                self._watch_queue(listener)
+
+    def _watch_queue(self, listener: socket.socket) -> None:
+        """Call `_accept_some()` when connections wait in the queue of `listener`."""
+        try:
+            self._loop.add_reader(listener.fileno(), self._accept_some, listener)
+        except NotImplementedError:
+            # The proactor of Windows tells of no queue: it accepts.
+            self._waiting[listener] = self._loop.create_task(self._accept_one_by_one(listener))
+
+    async def _accept_one_by_one(self, listener: socket.socket) -> None:
+        while True:
+            try:
+                conn, address = await self._loop.sock_accept(listener)
+            except OSError as exc:
+                if exc.errno not in _OF_THE_CONNECTION:
+                    self._exhaust(exc)
+                    return
+            else:
+                self._take(conn, address)
+                self._accept_some(listener)
 
     def _watch(self) -> None:
         """See when a connection ends; from the first time on that there is a reason to."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 import logging
 import os
 import random
@@ -10,6 +11,7 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from uvicorn_worker.core.errors import ConfigError
 from uvicorn_worker.core.log import OwnLog
@@ -31,15 +33,30 @@ _STATM = Path("/proc/self/statm")
 _MIB = 1048576
 
 
+def _resident() -> int:
+    """The resident set size of this process in bytes; raises OSError where it can't be known.
+
+    Linux tells (proc(5)); elsewhere it is asked of psutil, where that is installed.
+    """
+    try:
+        return int(_STATM.read_bytes().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except OSError as exc:
+        try:
+            psutil: Any = importlib.import_module("psutil")
+        except ImportError:
+            raise OSError(exc.errno, f"{_STATM} can't be read, and psutil is not installed") from None
+        return int(psutil.Process().memory_info().rss)
+
+
 def resident_memory() -> int:
-    """The resident set size of this process in MiB; raises OSError where the system does not tell (proc(5))."""
-    return int(_STATM.read_bytes().split()[1]) * os.sysconf("SC_PAGE_SIZE") // _MIB
+    """The resident set size of this process in MiB; raises OSError where it can't be known."""
+    return _resident() // _MIB
 
 
 def resident_bytes() -> int:
-    """The resident set size in bytes; 0 where the system does not tell."""
+    """The resident set size in bytes; 0 where it can't be known."""
     try:
-        return int(_STATM.read_bytes().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+        return _resident()
     except OSError:
         return 0
 
@@ -57,7 +74,7 @@ class MemoryWatch:
         try:
             size = resident_memory()
         except OSError as exc:
-            raise ConfigError(f"option limit_max_memory = {self._limit}: {_STATM} can't be read: {exc}") from None
+            raise ConfigError(f"option limit_max_memory = {self._limit}: {exc.strerror}") from None
         if size > self._limit:
             # Every replacement would start as large, and be replaced: a loop that serves nobody.
             logging.getLogger("uvicorn.error").error(
