@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import Field, fields
 from typing import Any
 
+from uvicorn_worker.cli.look import LOOKS, look
 from uvicorn_worker.cli.run import run
 from uvicorn_worker.core import config as core
 from uvicorn_worker.core.errors import ConfigError
@@ -106,7 +107,9 @@ def _listed(value: Any) -> Any:
 
 
 def main() -> None:
-    """The command line."""
+    """The command line: an application to be served, or one of the words for what is served already."""
+    if sys.argv[1:2] and sys.argv[1] in LOOKS:
+        sys.exit(look(sys.argv[1], sys.argv[2:]))
     try:
         made = command()
     except ModuleNotFoundError as exc:

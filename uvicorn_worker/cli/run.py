@@ -19,6 +19,7 @@ from uvicorn_worker.logs.formatters import LOGGING_CONFIG
 from uvicorn_worker.logs.levels import set_levels
 from uvicorn_worker.logs.log_config import apply_log_config
 from uvicorn_worker.server import Config, Server
+from uvicorn_worker.server.alone import report_alone
 from uvicorn_worker.server.failures import users_traceback
 from uvicorn_worker.server.surroundings import Stoppable, Surroundings
 
@@ -85,8 +86,10 @@ def _serve(config: Config, began: float) -> None:
         log.error("The application can't be loaded.\n%s", users_traceback(exc).rstrip())
         sys.exit(FAILURE)
     log.info("Started server process [%d]", os.getpid())
+    server = Server(config)
+    report_alone(server)
     try:
-        Server(config).run()
+        server.run()
     except KeyboardInterrupt:
         pass
     except BindError as exc:

@@ -450,6 +450,20 @@ class Config:
         "The level of uvicorn's loggers; trace also logs each ASGI message, on uvicorn.asgi.",
     )
     access_log: bool = logs(True, FLAG, "Write a line on the logger uvicorn.access for each request.")
+    log_slow_requests: float | None = logs(
+        None,
+        POSITIVE_SECONDS.or_none(),
+        "A request that takes longer is told of: when it passes that, with where its task stands, and at its end. "
+        "None: none is.",
+        "seconds",
+    )
+    log_loop_lag: float | None = logs(
+        None,
+        POSITIVE_SECONDS.or_none(),
+        "Where the event loop stands still for longer, the log says who holds it, with the stack. None: it is not "
+        "looked at.",
+        "seconds",
+    )
     access_log_format: str | None = logs(
         None, OPTIONAL_TEXT, "The form of an access line, of Gunicorn's atoms; None: the form that uvicorn gives it."
     )

@@ -114,10 +114,13 @@ class End:
     def __str__(self) -> str:
         lines = [
             f"Worker {self.pid} has ended: {self.reason}.",
-            f"It lived for {self.lived:.1f} s, served {self.served} requests, and had {self.rss >> 20} MiB of memory.",
+            (
+                f"It lived for {self.lived:.1f} s, served {_count(self.served, 'request')}, "
+                f"and had {self.rss >> 20} MiB of memory."
+            ),
         ]
         if self.requests or self.websockets:
-            lines.append(f"In flight: {self.requests} requests, {self.websockets} WebSockets.")
+            lines.append(f"In flight: {_count(self.requests, 'request')}, {_count(self.websockets, 'WebSocket')}.")
         if self.oldest:
             lines.append(f"The longest: {self.oldest} for {self.oldest_age:.1f} s.")
         return "\n  ".join(lines)
@@ -207,6 +210,10 @@ def _reason(cause: int, detail: int) -> str:
     if cause == EXIT:
         return f"its process has exited with code {detail}"
     return _WORDS.get(cause, CAUSES[cause])
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def _signal_name(number: int) -> str:

@@ -40,6 +40,7 @@ from uvicorn_worker.server.binding import Bound, bind, url_of
 from uvicorn_worker.server.drain import Drain, Schedule
 from uvicorn_worker.server.lifespan import Lifespan
 from uvicorn_worker.server.loading import loop_factory
+from uvicorn_worker.server.loop_watch import LoopWatch
 from uvicorn_worker.server.memory import HeapTrim, MemoryWatch
 from uvicorn_worker.server.neighbours import Neighbours
 from uvicorn_worker.server.reporter import Reporter
@@ -116,6 +117,7 @@ class Server:
         self._memory: MemoryWatch | None = None
         self._tls: TlsContexts | None = None
         self._ticker: Ticker | None = None
+        self._watch: LoopWatch | None = None
         self._heap: HeapTrim
         # When the end was asked for, and whether by a signal.
         self._exit_time = 0.0
@@ -319,14 +321,29 @@ class Server:
                 raise BindError(f"{url_of(sock, secure=False)} can't be listened on: {exc.strerror or exc}") from None
             self.servers.append(Listening(sock, self._is_accepting))
         self.started = True
-        if self.reporter is not None:
-            self.reporter.begin(runtime, self.acceptor)
+        self._begin_to_report()
         if self._bound is not None:
             for sock in sockets:
                 self.log.info(
                     "Uvicorn running on %s (Press CTRL+C to quit)", url_of(sock, secure=self._tls is not None)
                 )
         self.surroundings.started(self)
+
+    def _begin_to_report(self) -> None:
+        """What the board says, and what it could not say while the loop stands still."""
+        reporter, runtime, config = self.reporter, self.runtime, self.config
+        if reporter is not None:
+            reporter.begin(runtime, self.acceptor)
+        if reporter is not None or config.log_loop_lag is not None:
+            on_silence = _nothing if reporter is None else reporter.on_silence
+            self._watch = LoopWatch(
+                runtime.loop, self.log, lambda: list(runtime.cycles), on_silence, config.log_loop_lag
+            )
+
+    def pause_threads(self) -> None:
+        """This process is about to fork: it has no threads of the server until the next tick."""
+        if self._watch is not None:
+            self._watch.stop()
 
     def _is_accepting(self) -> bool:
         return self.started and not self.runtime.draining
@@ -378,6 +395,8 @@ class Server:
             self.neighbours.on_tick(self.acceptor.load)
         if self.reporter is not None and self._ticker is not None:
             self.reporter.on_tick(self._ticker.lag)
+        if self._watch is not None:
+            self._watch.start()
         if self._tls is not None:
             self._tls.on_tick(self.runtime.tick)
 
@@ -461,6 +480,7 @@ class Server:
 
     def _close(self) -> None:
         """Give back what is not the application's."""
+        self.pause_threads()
         if self.reporter is not None:
             self.reporter.end()
         if self._ticker is not None:
@@ -472,6 +492,10 @@ class Server:
             self._memory.stop()
         if self._bound is not None:
             self._bound.close()
+
+
+def _nothing() -> None:
+    """There is no board to be told."""
 
 
 def _limit_requests(config: Config) -> int | None:

@@ -32,6 +32,7 @@ from uvicorn_worker.core.forked import is_forked, leave
 from uvicorn_worker.logs.guards import keep_files_open
 from uvicorn_worker.server import Server
 from uvicorn_worker.server.failures import failure_app, files_of
+from uvicorn_worker.server.in_flight import describe_flight
 from uvicorn_worker.server.loading import load_env_file
 from uvicorn_worker.worker.base import BaseWorker
 from uvicorn_worker.worker.exit import leave_in_time
@@ -274,7 +275,7 @@ class UvicornWorker(BaseWorker):
             self._listening,
             lambda: self.server.runtime.connections if self.server.started else (),
             lambda handler: getattr(handler, "__self__", None) in (self, self.server),
-            lambda: None if self._stall_watch is None else self._stall_watch.stop(),
+            self._pause_threads,
         )
         # The loop watches for signals by itself; Gunicorn's pipe has no reader.
         signal.set_wakeup_fd(-1)
@@ -303,6 +304,12 @@ class UvicornWorker(BaseWorker):
             server = self.server
             exit_by = time.monotonic() + _QUICK_EXIT if server.force_exit else server.exit_by
             leave_in_time(self.log, exit_by, 1 if self._aborted else 0)
+
+    def _pause_threads(self) -> None:
+        """The application forks: it is to find no threads of ours, which come back with the next beat."""
+        if self._stall_watch is not None:
+            self._stall_watch.stop()
+        self.server.pause_threads()
 
     async def _run(self) -> None:
         self.begin()
@@ -482,7 +489,7 @@ class UvicornWorker(BaseWorker):
             signal.SIGABRT: self.handle_abort,
             # A handler rather than SIG_IGN, which the programs that the application starts would inherit.
             signal.SIGHUP: self.handle_ignored,
-            signal.SIGUSR2: self.handle_ignored,
+            signal.SIGUSR2: self.handle_usr2,
             signal.SIGWINCH: self.handle_ignored,
             signal.SIGCHLD: signal.SIG_DFL,
         }
@@ -551,8 +558,12 @@ class UvicornWorker(BaseWorker):
             self.server.log.error("%s", line)
         enable_trace(self.log.error_log)
 
+    def handle_usr2(self, sig: int, frame: FrameType | None) -> None:
+        """USR2 to a worker: say what is in flight, and where the task of each request stands."""
+        self.log.warning("%s", describe_flight(self.server))
+
     def handle_ignored(self, sig: int, frame: FrameType | None) -> None:
-        """HUP, USR2 and WINCH are the master's."""
+        """HUP and WINCH are the master's."""
 
 
 class UvicornH11Worker(UvicornWorker):

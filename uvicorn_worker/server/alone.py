@@ -1,0 +1,39 @@
+"""A server that has no master: it has a board of its own, and hears SIGUSR2 as a worker does."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from typing import Any
+
+from uvicorn_worker.core.board import Board
+from uvicorn_worker.server.in_flight import describe_flight
+from uvicorn_worker.server.reporter import Reporter
+from uvicorn_worker.server.server import Server
+
+__all__ = ["report_alone"]
+
+
+def report_alone(server: Server) -> None:
+    """Let others see how the server is; called in its process, before it starts."""
+    board = Board.of_master()
+    board.wanted = 1
+    slot = board.add(1)
+    if slot is not None:
+        slot.pid = os.getpid()
+        server.reporter = Reporter(slot)
+    owner = os.getpid()
+
+    def before_fork() -> None:
+        if os.getpid() == owner:
+            server.pause_threads()
+
+    def tell(sig: int, frame: Any) -> None:
+        server.log.warning("%s", describe_flight(server))
+
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(before=before_fork)
+    if hasattr(signal, "SIGUSR2") and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGUSR2, tell)
+        signal.siginterrupt(signal.SIGUSR2, False)
