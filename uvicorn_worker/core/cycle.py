@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from bisect import bisect_left
 from collections.abc import Iterable
 from typing import Any, ClassVar
 
 from uvicorn_worker.core.address import peer_name
 from uvicorn_worker.core.asgi import Event
 from uvicorn_worker.core.errors import ApplicationError, ClientDisconnected, comes_from_disconnect, ends_process
-from uvicorn_worker.core.figures import BOUNDS, FIRST_BOUND, SECOND_BOUND, Tally
+from uvicorn_worker.core.figures import BOUNDS, Tally
 from uvicorn_worker.core.log import Losses
 from uvicorn_worker.core.runtime import Runtime, end_loop
 
@@ -247,12 +246,11 @@ class Cycle:
         spent = time.monotonic() - self.started
         tally.responses[self.counted_at + self.status // 100] += 1
         tally.spent += spent
-        if spent < FIRST_BOUND:
-            tally.durations[0] += 1
-        elif spent < SECOND_BOUND:
-            tally.durations[1] += 1
-        else:
-            tally.durations[bisect_left(BOUNDS, spent)] += 1
+        # Most are short: the bucket is found without a call.
+        bucket = 0
+        while spent > BOUNDS[bucket]:
+            bucket += 1
+        tally.durations[bucket] += 1
         runtime.requests = requests = runtime.requests + 1
         if requests >= runtime.limit_requests:
             runtime.on_limit()

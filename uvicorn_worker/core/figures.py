@@ -18,11 +18,9 @@ __all__ = [
     "CLASSES",
     "COUNTERS",
     "FIGURES",
-    "FIRST_BOUND",
     "GAUGES",
     "PROTOCOLS",
     "REFUSALS",
-    "SECOND_BOUND",
     "Figure",
     "Tally",
     "quantile",
@@ -33,12 +31,11 @@ PROTOCOLS = ("http/1.1", "http/2", "websocket")
 """What a response was sent by; a WebSocket is one response, that to its handshake."""
 CLASSES = ("1xx", "2xx", "3xx", "4xx", "5xx")
 
-# The upper bounds of the buckets of durations, in seconds; the last bucket has none.
+# The upper bounds of the buckets of durations, in seconds; that of the last is infinite.
 BOUNDS = (
     0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0,
+    float("inf"),
 )  # fmt: skip
-# The buckets of the short ones, most of all, are found without a call.
-FIRST_BOUND, SECOND_BOUND = BOUNDS[:2]
 
 REFUSALS = {
     400: "malformed",
@@ -99,7 +96,7 @@ def _counters() -> Iterator[Figure]:
             yield Figure(
                 f"{word}_{row}", "counter", f"responses {row} over {protocol}", metric="responses", labels=labels
             )
-    for bound in (*BOUNDS, float("inf")):
+    for bound in BOUNDS:
         yield Figure(_bucket(bound), "counter", f"responses that took up to {bound:g} seconds, and no less than before")
     yield Figure("spent", "counter", "the sum of the durations of responses", "ns")
     for cause in (*REFUSALS.values(), *_OTHER_REFUSALS):
@@ -118,7 +115,7 @@ def _bucket(bound: float) -> str:
 GAUGES = tuple(_gauges())
 COUNTERS = tuple(_counters())
 FIGURES = (*GAUGES, *COUNTERS)
-BUCKETS = tuple(_bucket(bound) for bound in (*BOUNDS, float("inf")))
+BUCKETS = tuple(_bucket(bound) for bound in BOUNDS)
 
 
 def words_of(figures: Mapping[str, int]) -> list[int]:
@@ -149,8 +146,8 @@ class Tally:
     def __init__(self) -> None:
         self.accepted = self.bytes_in = self.bytes_out = 0
         self.responses = [0] * (len(PROTOCOLS) * _ROW)
-        # The bucket of a duration is bisect_left(BOUNDS, seconds).
-        self.durations = [0] * (len(BOUNDS) + 1)
+        # That of a duration is the first whose bound is not below it.
+        self.durations = [0] * len(BOUNDS)
         # The sum of all durations, in seconds.
         self.spent = 0.0
         self.refusals = dict.fromkeys((*REFUSALS.values(), *_OTHER_REFUSALS), 0)
@@ -192,7 +189,7 @@ def quantile(figures: Mapping[str, int], part: float) -> float:
     if not rank:
         return 0.0
     below = 0.0
-    for number, bound in zip(numbers, (*BOUNDS, BOUNDS[-1]), strict=True):
+    for number, bound in zip(numbers, (*BOUNDS[:-1], BOUNDS[-2]), strict=True):
         if number and rank <= number:
             return below + (bound - below) * rank / number
         rank -= number
