@@ -63,6 +63,8 @@ VALUES: dict[str, tuple[list[Any], list[Any]]] = {
     "timeout_drain_delay": ([0, 0.5, 30], [-1, "five", True]),
     "timeout_notify": ([None, 0.5, 30], [0, -1, "five", True]),
     "timeout_startup": ([None, 0.5, 300], [0, -1, "five", True, math.nan, math.inf]),
+    "log_slow_requests": ([None, 0.5, 75], [0, -1, "five", True]),
+    "log_loop_lag": ([None, 0.5, 75], [0, -1, "five", True]),
     "log_level": (["info", "trace"], ["verbose", "", 1.5, True, object()]),
     "log_config": ([None, {"version": 1}, "log.yaml"], ["", 5, True, [1]]),
     "use_colors": ([None, True, False], [2, "perhaps"]),
