@@ -7,11 +7,12 @@ import importlib
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
 
 import pytest
 
 from tests.scripted import ScriptedTransport
-from uvicorn_worker.core.kernel import is_uvloop, unread_in_kernel, unsent_by_kernel, writelines_pauses
+from uvicorn_worker.core.kernel import is_uvloop, send_end, unread_in_kernel, unsent_by_kernel, writelines_pauses
 
 
 @pytest.mark.parametrize(
@@ -69,3 +70,45 @@ def test_which_loop_it_is(loop: asyncio.AbstractEventLoop) -> None:
     other = importlib.import_module("uvloop").new_event_loop()
     assert is_uvloop(other)
     other.close()
+
+
+class TestTheEnd:
+    """What is sent of a connection's end before the event loop has turned."""
+
+    @pytest.fixture
+    def uvloop_loop(self) -> Iterator[asyncio.AbstractEventLoop]:
+        loop = pytest.importorskip("uvloop").new_event_loop()
+        yield loop
+        loop.close()
+
+    def test_uvloop_sends_it_at_once(self, uvloop_loop: asyncio.AbstractEventLoop) -> None:
+        ours, theirs = socket.socketpair()
+        theirs.setblocking(False)
+        loop = uvloop_loop
+        with theirs:
+            transport, _ = loop.run_until_complete(loop.create_connection(asyncio.Protocol, sock=ours))
+            with pytest.raises(BlockingIOError):
+                theirs.recv(1)
+            send_end(transport, loop)
+            assert theirs.recv(1) == b""
+            # What the transport does afterwards finds it done.
+            transport.write_eof()
+            loop.run_until_complete(asyncio.sleep(0))
+            theirs.send(b"late")
+            transport.abort()
+            loop.run_until_complete(asyncio.sleep(0))
+            send_end(transport, loop)
+
+    def test_not_before_what_waits_to_be_sent(self, uvloop_loop: asyncio.AbstractEventLoop) -> None:
+        ours, theirs = socket.socketpair()
+        theirs.setblocking(False)
+        transport = ScriptedTransport(uvloop_loop)
+        transport.get_extra_info = lambda name, default=None: ours  # type: ignore[method-assign]
+        with ours, theirs:
+            transport.get_write_buffer_size = lambda: 1  # type: ignore[method-assign]
+            send_end(transport, uvloop_loop)
+            with pytest.raises(BlockingIOError):
+                theirs.recv(1)
+
+    def test_asyncio_does_it_by_itself(self, loop: asyncio.AbstractEventLoop) -> None:
+        send_end(ScriptedTransport(loop), loop)

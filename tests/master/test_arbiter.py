@@ -123,6 +123,39 @@ def test_one_that_can_not_boot_is_not_taken_for_one_that_serves(master: Master) 
     assert sorted(master.WORKERS) == [100, 200, 400, 500]
 
 
+def test_those_that_serve_stay_when_a_reload_follows_one_that_has_failed(master: Master) -> None:
+    master.hup()
+    master.slot(300).state = master.slot(400).state = FAILED
+    master.hup()
+    # The failed ones are of no use; the first ones are what serves.
+    assert master.left == [300, 400]
+    assert sorted(master.WORKERS) == [100, 200, 300, 400, 500, 600]
+    master.serve(500, 600)
+    assert master.left == [300, 400, 100, 200]
+
+
+def test_a_reload_while_the_workers_of_another_one_boot(master: Master) -> None:
+    master.hup()
+    master.serve(300)
+    assert master.left == [100]
+    master.hup()
+    assert master.left == [100, 400]
+    master.serve(500)
+    assert master.left == [100, 400, 200]
+    master.serve(600)
+    assert master.left == [100, 400, 200, 300]
+
+
+def test_fewer_while_one_boots(master: Master) -> None:
+    """TTIN and TTOU at once: who serves is not told to leave for one that does not yet."""
+    master.num_workers = 3
+    master.manage_workers()
+    assert sorted(master.WORKERS) == [100, 200, 300]
+    master.num_workers = 2
+    master.manage_workers()
+    assert master.left == [300]
+
+
 def test_one_that_asks_to_go_is_replaced_first(master: Master) -> None:
     master.slot(100).asks_to_go = True
     master.manage_workers()

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import importlib
 import importlib.util
+import os
+import socket
 import sys
 from collections.abc import Callable
 from typing import Any
 
-__all__ = ["is_uvloop", "unread_in_kernel", "unsent_by_kernel", "writelines_pauses"]
+__all__ = ["is_uvloop", "send_end", "unread_in_kernel", "unsent_by_kernel", "writelines_pauses"]
 
 
 def _make_queue_size(name: str) -> Callable[[asyncio.BaseTransport], int]:
@@ -44,6 +46,22 @@ def unsent_by_kernel(transport: asyncio.BaseTransport) -> int:
 def unread_in_kernel(transport: asyncio.BaseTransport) -> int:
     """How many bytes have come on a connection that were not read yet; 0 where the kernel won't say."""
     return _input_size(transport)
+
+
+def send_end(transport: asyncio.WriteTransport, loop: asyncio.AbstractEventLoop) -> None:
+    """Tell the peer of a plain connection that nothing more is sent: now, and not at the end of uvloop's turn.
+
+    What the peer sends until then is lost to it. Does nothing where something waits to be sent.
+    """
+    if not is_uvloop(loop) or transport.get_write_buffer_size():
+        return
+    try:
+        # uvloop gives no socket that can be shut down, only its descriptor.
+        with socket.socket(fileno=os.dup(transport.get_extra_info("socket").fileno())) as sock:
+            sock.shutdown(socket.SHUT_WR)
+    except (AttributeError, OSError, ValueError):
+        # It has ended already, or there is no descriptor left: the transport sees to it.
+        return
 
 
 def is_uvloop(loop: asyncio.AbstractEventLoop) -> bool:

@@ -13,7 +13,7 @@ from typing import ClassVar
 
 from uvicorn_worker.core.address import client_address, peer_name
 from uvicorn_worker.core.clock import ticks
-from uvicorn_worker.core.kernel import unread_in_kernel, unsent_by_kernel
+from uvicorn_worker.core.kernel import send_end, unread_in_kernel, unsent_by_kernel
 from uvicorn_worker.core.runtime import Runtime
 
 __all__ = ["ALLOWED_BYTES", "ANSWERED", "CLOSING_TICKS", "Output"]
@@ -277,6 +277,12 @@ class Output(asyncio.Protocol):
         self.deadline = tick + LINGER_TICKS
         self.linger_end = tick + LINGER_TOTAL_TICKS
         self.dropped_before = self.dropped
+
+    def close_idle(self) -> None:
+        """Close a connection on which nothing has come, as was seen right before: from then on each moment counts."""
+        if not self.tls_overhead and self.gathered is None:
+            send_end(self.transport, self.runtime.loop)
+        self.close_in_order()
 
     def close_in_order(self) -> None:
         """Close where the client may send a next request in the same moment: it sees an end, and no reset."""

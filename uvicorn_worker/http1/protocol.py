@@ -430,7 +430,7 @@ class Http1Protocol(Output):
         elif self.reader.state is HEAD:
             self.refuse(RequestRefused(408, "the request head did not arrive in time"))
         elif self.is_idle_indeed():
-            self.close_in_order()
+            self.close_idle()
 
     def on_slow_client(self, tick: int) -> None:
         """The client is still taking the last response: it is not idle yet."""
@@ -445,7 +445,7 @@ class Http1Protocol(Output):
         if self.closing:
             self.hasten()
         elif self.idle and not unread_in_kernel(self.transport):
-            self.close_in_order()
+            self.close_idle()
 
     def cut(self, cycle: RequestCycle) -> None:
         """End a response that can't be completed in a way that the client can see."""

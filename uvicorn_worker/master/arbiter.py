@@ -105,12 +105,18 @@ class Arbiter(GunicornArbiter):
                 slot = slots.get(pid)
                 leaves = worker.age <= self._old_age or (slot is not None and slot.asks_to_go)
                 (going if leaves else staying).append(pid)
-        for pid in staying[: max(len(staying) - self.num_workers, 0)]:
+        serving = [pid for pid in staying if _serves(slots.get(pid))]
+        # The youngest of those that do not serve yet go before the oldest that does.
+        spare = [pid for pid in reversed(staying) if pid not in serving] + serving
+        for pid in spare[: max(len(staying) - self.num_workers, 0)]:
             self._tell(pid, slots.get(pid), SURPLUS)
         self._start(self.num_workers - len(staying), sum(_boots(slots.get(pid)) for pid in staying))
-        serving = sum(_serves(slots.get(pid)) for pid in staying)
-        for pid in going[: max(serving + len(going) - self.num_workers, 0)]:
-            self._tell(pid, slots.get(pid), RELOAD)
+        # Nobody waits for one of before that does not serve: it boots, or could not.
+        useful = [pid for pid in going if _serves(slots.get(pid))]
+        too_many = max(len(serving) + len(useful) - self.num_workers, 0)
+        for pid in going:
+            if pid not in useful or pid in useful[:too_many]:
+                self._tell(pid, slots.get(pid), RELOAD)
         self._report()
 
     def _start(self, missing: int, booting: int) -> None:
