@@ -34,6 +34,12 @@ def test_it_is_this(serve: Serve) -> None:
         "client": ("192.0.2.7", 50123),
         "server": ("127.0.0.1", 8000),
         "state": {},
+        "extensions": {
+            "http.response.trailers": {},
+            "http.response.early_hint": {},
+            "http.response.pathsend": {},
+            "http.response.zerocopysend": {},
+        },
     }
 
 

@@ -198,6 +198,11 @@ class TestTrailers:
                 body(b"x"),
                 {"type": "http.response.trailers", "headers": [(b"content-length", b"5")]},
             ],
+            [
+                {**start(), "trailers": True},
+                body(b"x"),
+                {"type": "http.response.trailers", "headers": [(b"content-type", b"a/b")]},
+            ],
         ],
     )
     def test_out_of_order(self, talk: Converse, messages: list[Any]) -> None:

@@ -31,7 +31,12 @@ class TestScope:
             "client": ("192.0.2.7", 50123),
             "server": ("127.0.0.1", 8000),
             "state": {},
-            "extensions": {"http.response.trailers": {}, "http.response.early_hint": {}},
+            "extensions": {
+                "http.response.trailers": {},
+                "http.response.early_hint": {},
+                "http.response.pathsend": {},
+                "http.response.zerocopysend": {},
+            },
         }
 
     def test_root_path(self, talk: Converse) -> None:
@@ -77,7 +82,7 @@ class TestScope:
             connection.get(b"/same")
         assert [scope["headers"] for scope in app.scopes] == [[(b"host", b"example.org"), (b"added", b"later")]] * 3
         assert [scope["path"] for scope in app.scopes] == ["/changed"] * 3
-        assert [len(scope["extensions"]) for scope in app.scopes] == [3] * 3
+        assert [len(scope["extensions"]) for scope in app.scopes] == [5] * 3
         assert connection.harness.runtime.state == {}
 
     def test_the_state_of_the_lifespan(self, serve: Serve) -> None:

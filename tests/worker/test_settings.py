@@ -30,6 +30,7 @@ from uvicorn_worker.worker.settings import (
 # A value of each setting that is not its default, and what it becomes.
 VALUES: dict[str, list[tuple[Any, Any]]] = {
     "backlog": [(64, 64)],
+    "sendfile": [(False, False), (True, True), (None, True)],
     "keepalive": [(75, 75), (0, 0)],
     "worker_connections": [(10, 10), (1001, 1001), (1000, None)],
     "graceful_timeout": [(7, 7)],

@@ -245,6 +245,9 @@ class Config:
     )
 
     server_header: bool = responses(True, FLAG, "Add `server: uvicorn` to responses that have no server field.")
+    sendfile: bool = responses(
+        True, FLAG, "Let the kernel send the files that an application names (`http.response.pathsend`) where it can."
+    )
     date_header: bool = responses(True, FLAG, "Add the date to responses that have no date field.")
     headers: Iterable[tuple[str | bytes, str | bytes]] = responses(
         [], HEADERS, "Fields added to every response; one of the same name set by the application wins."

@@ -140,6 +140,11 @@ class Output(asyncio.Protocol):
         else:
             self.transport.write(gathered[0] if len(gathered) == 1 else b"".join(gathered))
 
+    def take_gathered(self) -> bytes:
+        """What was gathered and has not left, which is now the caller's to send."""
+        gathered, self.gathered = self.gathered, None
+        return b"".join(gathered) if gathered else b""
+
     def write_pieces(self, pieces: list[bytes]) -> None:
         """Write at once pieces that are too large to be joined."""
         if self.gathered is not None:

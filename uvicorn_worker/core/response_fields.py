@@ -2,16 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from uvicorn_worker.core.errors import ApplicationError
 from uvicorn_worker.core.grammar import find_control, is_token, parse_length
 
-__all__ = ["HOP_BY_HOP", "as_pair", "check_field", "check_status", "read_length"]
+__all__ = ["HOP_BY_HOP", "as_pair", "check_field", "check_status", "check_trailers", "read_length"]
 
 # Fields of the message's framing and of the connection are the server's, not the application's
 # (RFC 9110, 7.6.1).
 HOP_BY_HOP = frozenset([b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding"])
+
+
+# RFC 9110, 6.5.1: what is needed to read a message, to route it, or to make sense of its content does not come last.
+_NO_TRAILERS = frozenset(
+    [b"content-encoding", b"content-length", b"content-range", b"content-type", b"host", b"te", b"trailer"]
+)
+
+
+def check_trailers(headers: Iterable[tuple[bytes, bytes]]) -> None:
+    """Raise `ApplicationError` for a field that has no place in trailers."""
+    for field in headers:
+        name = as_pair(field)[0]
+        if name.lower() in _NO_TRAILERS:
+            raise ApplicationError(f"{name.decode('latin-1')} is no field of trailers")
 
 
 def check_status(status: Any) -> int:

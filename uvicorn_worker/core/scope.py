@@ -14,7 +14,7 @@ from uvicorn_worker.core.address import Endpoints, ServerAddress, server_address
 from uvicorn_worker.core.asgi import raw_path_of
 from uvicorn_worker.core.config import Config
 
-__all__ = ["Field", "Origin", "Scopes", "TlsExtension"]
+__all__ = ["Field", "Origin", "Scopes", "TlsExtension", "without_newer"]
 
 Field = tuple[bytes, bytes]
 """Name and value of a header field."""
@@ -22,8 +22,22 @@ Field = tuple[bytes, bytes]
 TlsExtension = Callable[[Any], dict[str, Any]]
 """What the `tls` extension says of a connection, by its ssl_object."""
 
+# The extensions of ASGI HTTP that are announced, and those of them that HTTP/1.0 has not.
+_EXTENSIONS: dict[str, dict[str, Any]] = {
+    "http.response.trailers": {},
+    "http.response.early_hint": {},
+    "http.response.pathsend": {},
+    "http.response.zerocopysend": {},
+}
+_NEWER = frozenset(["http.response.trailers", "http.response.early_hint"])
+
 # A proxy may serve, and tell of, more addresses than a host has.
 _MOST_SCOPES = 256
+
+
+def without_newer(extensions: dict[str, Any]) -> dict[str, Any]:
+    """The extensions that there are for a client of HTTP/1.0."""
+    return {name: value for name, value in extensions.items() if name not in _NEWER}
 
 
 class Origin:
@@ -81,11 +95,13 @@ class Scopes:
                 "headers": [],
                 "client": None,
                 "state": {},
+                # Each request has a copy of its own, as of the state.
+                "extensions": _EXTENSIONS.copy(),
             }
         # A proxy may have ended the TLS that makes the scheme https.
         if self._tls_extension is not None and transport.get_extra_info("sslcontext"):
             extension = self._tls_extension(transport.get_extra_info("ssl_object"))
-            return {**scope, "extensions": {**scope.get("extensions", {}), "tls": extension}}
+            return {**scope, "extensions": {**scope["extensions"], "tls": extension}}
         return scope
 
     def locate(self, scope: dict[str, Any], target: bytes, origin: Origin | None) -> None:
@@ -100,7 +116,8 @@ class Scopes:
         if self._raw_root_path:
             path = self._root_path + path
             raw_path = self._raw_root_path + raw_path
-        # Its own: applications may change it.
+        # Its own: applications may change them.
+        scope["extensions"] = {**scope["extensions"]}
         scope["asgi"] = {"version": "3.0", "spec_version": self._spec_version}
         scope["path"] = path
         scope["raw_path"] = raw_path

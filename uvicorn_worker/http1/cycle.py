@@ -7,7 +7,8 @@
         ▼                ▼                                     more_body  └ a last body message
 
 The head is held until the first body message, so that a small response is one write. The way in which
-the body is delimited (RFC 9112, 6.3) is chosen then, once for the message.
+the body is delimited (RFC 9112, 6.3) is chosen then, once for the message. What only few applications send
+(extended.py) is told apart by its type, or by `special`.
 """
 
 from __future__ import annotations
@@ -23,26 +24,18 @@ from uvicorn_worker.core.cycle import (
     BODILESS,
     BODY,
     DONE,
-    EXPECTED,
     HEAD_HELD,
     WAITING,
-    Cycle,
     as_bytes,
     flush_heads,
     wrong_length,
 )
 from uvicorn_worker.core.errors import ClientDisconnected
 from uvicorn_worker.core.runtime import Runtime
+from uvicorn_worker.http1.extended import CHUNKED, COPY_LIMIT, NO_BODY, SIZED, UNTIL_CLOSE, ExtendedCycle
 from uvicorn_worker.http1.response_head import CLOSES, STATUS_LINES, FieldMemo, encode_fields, status_line
 
 __all__ = ["Connection", "RequestCycle"]
-
-# How the body of the response is delimited.
-NO_BODY, SIZED, CHUNKED, UNTIL_CLOSE = range(4)
-
-# Up to this size a chunk is copied into one piece with its framing; above, the copy costs more than a
-# second piece in the write.
-COPY_LIMIT = 16384
 
 # The Content-Length lines of small bodies, which need not be formatted anew.
 LENGTHS = 1024
@@ -85,6 +78,9 @@ class Connection(Protocol):
     def gather(self, data: bytes) -> None:
         """Send `data`; what is sent in one turn of the loop leaves in one write."""
 
+    def take_gathered(self) -> bytes:
+        """What was gathered and has not left, which is now the caller's to send."""
+
     def write_pieces(self, pieces: list[bytes]) -> None:
         """Send at once pieces that are too large to be joined."""
 
@@ -104,23 +100,12 @@ class Connection(Protocol):
         """Leave the transport to another protocol; gives the bytes that were read for it already."""
 
 
-class RequestCycle(Cycle):
+class RequestCycle(ExtendedCycle):
     """Holds the request; its bound `receive` and `send` are what the application is called with."""
 
-    __slots__ = (
-        "conn",
-        "framing",
-        "http10",
-        "keep_alive",
-        "length",
-        "lines",
-        "persistent",
-        "remaining",
-    )
+    __slots__ = ("conn", "keep_alive", "persistent")
 
     conn: Connection
-    # What remains of a body of declared length.
-    remaining: int
 
     def __init__(self, conn: Connection, runtime: Runtime, scope: dict[str, Any], persistent: bool) -> None:
         self.conn = conn
@@ -130,6 +115,7 @@ class RequestCycle(Cycle):
         self.persistent = persistent
         self.keep_alive = persistent and runtime.keep_alive_ticks > 0
         self.http10 = False
+        self.special = 0
         # The request target in origin-form, as it was sent: applications change what is in the scope.
         self.target = b""
         self.progress = WAITING
@@ -193,7 +179,9 @@ class RequestCycle(Cycle):
             body, more = message.get("body", b""), message.get("more_body", False)
             if type(body) is not bytes:
                 body = as_bytes(body)
-            if stage == HEAD_HELD:
+            if self.special:
+                more = self.send_special(body, more)
+            elif stage == HEAD_HELD:
                 self._send_first(body, more)
             else:
                 self._send_more(body, more)
@@ -201,8 +189,10 @@ class RequestCycle(Cycle):
                 await self._wait_for_client()
         elif kind == "http.response.start" and stage == AWAIT_START:
             self._start(message["status"], message.get("headers", ()))
+            if len(message) > 3 and message.get("trailers", False):
+                self.announce_trailers()
         else:
-            raise self.out_of_order(kind, EXPECTED[stage])
+            await self.send_other(message)
 
     def _start(self, status: int, headers: Any) -> None:
         """Encode and check the head, and hold it."""

@@ -5,12 +5,13 @@ The parsers check the syntax; what they leave to the server is decided here, the
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from uvicorn_worker.core.errors import RequestRefused
 from uvicorn_worker.core.grammar import parse_length
 
-__all__ = ["OWN_FIELDS", "Framing", "effective_version", "read_framing"]
+__all__ = ["OWN_FIELDS", "Framing", "effective_version", "read_framing", "takes_trailers"]
 
 # Fields that mean something to the server itself; all others only pass through.
 OWN_FIELDS = frozenset([b"host", b"expect", b"transfer-encoding", b"content-length"])
@@ -78,3 +79,9 @@ def _content_length(lengths: list[bytes]) -> int:
     if len(lengths) > 1 or length is None:
         raise RequestRefused(400, "Content-Length is not one number")
     return length
+
+
+def takes_trailers(headers: Iterable[tuple[bytes, bytes]]) -> bool:
+    """Whether the client says that it, and all on the way to it, will not drop trailers (RFC 9110, 10.1.4)."""
+    values = [value for name, value in headers if name == b"te"]
+    return any(member.strip(b" \t").lower() == b"trailers" for value in values for member in value.split(b","))

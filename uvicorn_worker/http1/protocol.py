@@ -20,7 +20,8 @@ from uvicorn_worker.core.figures import Tally
 from uvicorn_worker.core.kernel import unread_in_kernel
 from uvicorn_worker.core.output import ALLOWED_BYTES, ANSWERED, Output
 from uvicorn_worker.core.runtime import Runtime
-from uvicorn_worker.http1.cycle import UNTIL_CLOSE, RequestCycle
+from uvicorn_worker.http1.cycle import RequestCycle
+from uvicorn_worker.http1.extended import UNTIL_CLOSE
 from uvicorn_worker.http1.reader import BODY_HIGH_WATER, HEAD, HELD, START, STOPPED, MessageReader
 from uvicorn_worker.http1.refused import describe_refused
 from uvicorn_worker.http1.response_head import encode_field, status_line

@@ -26,7 +26,7 @@ from typing import Any, Protocol
 from uvicorn_worker.core.cycle import DONE
 from uvicorn_worker.core.errors import RequestRefused
 from uvicorn_worker.core.runtime import Runtime
-from uvicorn_worker.core.scope import Field, Origin
+from uvicorn_worker.core.scope import Field, Origin, without_newer
 from uvicorn_worker.core.target import METHODS, check_target, to_origin_form
 from uvicorn_worker.http1.cycle import Connection, RequestCycle
 from uvicorn_worker.http1.framing import OWN_FIELDS, effective_version, read_framing
@@ -494,7 +494,7 @@ class MessageReader:
             version = parser.get_http_version()
             if version == "1.0":
                 cycle.http10 = True
-                scope["http_version"] = "1.0"
+                scope["http_version"], scope["extensions"] = "1.0", without_newer(scope["extensions"])
             elif version != "1.1" and runtime.config.permit_unconventional_http_version:
                 # What the client makes of the connection is anyone's guess: it ends with this request.
                 version = effective_version(version)

@@ -36,7 +36,8 @@ from uvicorn_worker.core.cycle import (
 )
 from uvicorn_worker.core.errors import ApplicationError, ClientDisconnected
 from uvicorn_worker.core.figures import Tally
-from uvicorn_worker.core.response_fields import check_status
+from uvicorn_worker.core.files import FilePart, file_of, opened_path, read_piece
+from uvicorn_worker.core.response_fields import check_status, check_trailers
 from uvicorn_worker.core.runtime import Runtime
 from uvicorn_worker.http2.engine.codes import ErrorCode
 from uvicorn_worker.http2.engine.events import RequestHead
@@ -207,6 +208,12 @@ class StreamCycle(Cycle):
         elif kind == "http.response.early_hint" and stage == AWAIT_START:
             links = [(b"link", as_bytes(link) if type(link) is not bytes else link) for link in message["links"]]
             self.conn.send_informational(self, 103, self.conn.prepared.informational(links))
+        elif kind == "http.response.pathsend" and HEAD_HELD <= stage <= BODY and not self.ending:
+            with opened_path(message) as part:
+                await self._send_file(part, False)
+        elif kind == "http.response.zerocopysend" and HEAD_HELD <= stage <= BODY and not self.ending:
+            with file_of(message) as part:
+                await self._send_file(part, bool(message.get("more_body", False)))
         else:
             expected = "http.response.trailers" if self.ending else EXPECTED[stage]
             raise self.out_of_order(kind, expected)
@@ -281,10 +288,40 @@ class StreamCycle(Cycle):
     def _send_trailers(self, message: Event) -> None:
         """Take trailers; the last of them end the response."""
         trailers = self.trailers = self.trailers or []
-        trailers += self.conn.prepared.informational(message.get("headers", ()))
+        headers = list(message.get("headers", ()))
+        check_trailers(headers)
+        trailers += self.conn.prepared.informational(headers)
         if not message.get("more_trailers", False):
             self.stage = DONE
             self.conn.end_with_trailers(self)
+
+    async def _send_file(self, part: FilePart, more: bool) -> None:
+        """Send a part of a file as a piece of the body, in pieces that are read as the client takes them."""
+        size, at = part.size, part.offset
+        if self.stage == HEAD_HELD:
+            if self.length is None and not more and self.status not in BODILESS:
+                # The head says it also where it leaves before the first piece was read.
+                self.length = size
+            declared, sent = self.length, 0
+        else:
+            declared, sent = self.remaining, self.body_sent
+        if self.status in BODILESS or self.scope["method"] == "HEAD":
+            await self.send({"type": "http.response.body", "more_body": more})
+            return
+        if declared is not None and (size > declared or (size < declared and not more)):
+            raise wrong_length(sent + declared, sent + size)
+        end = at + size
+        while True:
+            piece = await read_piece(self.runtime.loop, part.fd, end - at, at) if size else b""
+            if size and not piece:
+                raise part.shrunk()
+            at += len(piece)
+            await self.send({"type": "http.response.body", "body": piece, "more_body": more or at < end})
+            if self.pending:
+                # Not more of the file in memory than one piece.
+                await self._wait_for_client()
+            if at >= end or self.lost:
+                return
 
     async def _wait_for_client(self) -> None:
         while self.pending:

@@ -74,12 +74,9 @@ class Shared:
         scope = self.runtime.scopes.of_connection(transport, endpoints).copy()
         scope["http_version"] = "2"
         scope["client"] = client
-        scope["extensions"] = {
-            **scope.get("extensions", {}),
-            "http.response.trailers": {},
-        }
-        if self.early_hints:
-            scope["extensions"]["http.response.early_hint"] = {}
+        if not self.early_hints:
+            scope["extensions"] = scope["extensions"].copy()
+            del scope["extensions"]["http.response.early_hint"]
         return scope
 
 

@@ -455,5 +455,8 @@ def _websocket_scope(http: dict[str, Any]) -> dict[str, Any]:
     scope["asgi"] = {"version": "3.0", "spec_version": "2.5"}
     scope["scheme"] = "wss" if http["scheme"] == "https" else "ws"
     scope["subprotocols"] = offered_subprotocols(http["headers"])
-    scope["extensions"] = {**scope.get("extensions", {}), "websocket.http.response": {}}
+    # The others are for responses of HTTP.
+    scope["extensions"] = {"websocket.http.response": {}}
+    if "tls" in http["extensions"]:
+        scope["extensions"]["tls"] = http["extensions"]["tls"]
     return scope

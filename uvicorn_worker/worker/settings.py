@@ -141,6 +141,7 @@ ROWS = (
     Row("casefold_http_method", "casefold_http_method"),
     Row("permit_unconventional_http_version", "permit_unconventional_http_version"),
     Row("permit_obsolete_folding", "permit_obsolete_folding"),
+    Row("sendfile", "sendfile", note="also by the environment variable `SENDFILE`, as in Gunicorn"),
 )
 
 # What the worker does itself with a setting that is no option.
@@ -157,7 +158,6 @@ HONOURED = {
     "raw_env": "also a place for `UVICORN_*` options: `--env UVICORN_WS=none`",
     "chdir": "also where pyproject.toml is looked for",
     "worker_tmp_dir": "where the heartbeat file lives",
-    "sendfile": "no effect: ASGI applications hand over bytes",
     "accesslog": "access lines are written for each request and each WebSocket",
     "errorlog": "what the server core logs on `uvicorn.error` goes here",
     "logger_class": "its `access()` is called with objects that give every atom",
@@ -252,7 +252,7 @@ def config_from_settings(
     for row in ROWS:
         if row.setting in cfg.settings and (not row.by_hand or _set_by_hand(cfg, row.setting)):
             words[row.option] = row.setting
-            value = getattr(cfg, row.setting)
+            value = _value_of(cfg, row.setting)
             is_default = row.option in defaults and value == type(cfg.settings[row.setting])().get()
             if value is not None and not is_default:
                 options[row.option] = row.convert(value)
@@ -284,6 +284,13 @@ def config_from_settings(
                 f"a heartbeat every {config.timeout_notify:g} seconds",
             )
     return config
+
+
+def _value_of(cfg: GunicornConfig, setting: str) -> Any:
+    """The value of a setting; Gunicorn's own word for `sendfile` is no wherever it was set, be it to True."""
+    if setting == "sendfile" and cfg.settings[setting].get():
+        return True
+    return getattr(cfg, setting)
 
 
 def _within_timeout(cfg: GunicornConfig, config: Config) -> Config:

@@ -1,0 +1,164 @@
+"""Trailers and early hints on HTTP/1.1."""
+
+from __future__ import annotations
+
+import logging
+from typing import ClassVar
+
+import pytest
+
+from tests.http1.apps import Recorder, body, respond, start
+from tests.http1.conftest import Connect
+from tests.scripted import get
+from uvicorn_worker.core.asgi import Event, Receive, Scope, Send
+
+TE = ("TE: trailers", "Connection: TE")
+CHECKSUM = (b"x-checksum", b"12")
+
+
+def trailed(status: int = 200, headers: list[tuple[bytes, bytes]] | None = None) -> Event:
+    """The start of a response with trailers."""
+    return {**start(status, [(b"trailer", b"x-checksum"), *(headers or [])]), "trailers": True}
+
+
+def trailers(*headers: tuple[bytes, bytes], more: bool = False) -> Event:
+    return {"type": "http.response.trailers", "headers": list(headers), "more_trailers": more}
+
+
+class TestTrailers:
+    """ASGI, "Response Start": "If True, the server must wait until it receives a http.response.trailers message after
+    the Response Body event".
+
+    RFC 9110, 6.5.1: "a server SHOULD NOT generate trailer fields that it believes are necessary for the user agent to
+    receive"; 10.1.4: by TE, "trailers" the client "will not discard trailer fields".
+    """
+
+    @pytest.mark.parametrize("pieces", [(b"hello",), (b"he", b"llo"), (b"", b"hello", b"")])
+    def test_they_come_behind_the_last_chunk(self, connect: Connect, pieces: tuple[bytes, ...]) -> None:
+        messages = [body(piece, more=at + 1 < len(pieces)) for at, piece in enumerate(pieces)]
+        client = connect(respond(trailed(), *messages, trailers(CHECKSUM))).send(get("/", *TE) * 2)
+        output = client.transport.output
+        assert output.count(b"0\r\nx-checksum: 12\r\n\r\n") == 2
+        first, second = output.split(b"0\r\nx-checksum: 12\r\n\r\n")[:2]
+        assert b"trailer: x-checksum\r\n" in first
+        assert b"transfer-encoding: chunked\r\n" in second
+        assert b"content-length" not in output
+        assert output.endswith(b"0\r\nx-checksum: 12\r\n\r\n")
+
+    def test_more_of_them_may_come(self, connect: Connect) -> None:
+        app = respond(trailed(), body(b"x"), trailers(CHECKSUM, more=True), trailers((b"b", b"2"), more=False))
+        client = connect(app).send(get("/", *TE))
+        assert client.transport.output.endswith(b"1\r\nx\r\n0\r\nx-checksum: 12\r\nb: 2\r\n\r\n")
+
+    @pytest.mark.parametrize("fields", [(), ("TE: gzip",), ("TE: trailers;q=x",), ("X-TE: trailers",)])
+    def test_a_client_that_does_not_take_them_gets_none(self, connect: Connect, fields: tuple[str, ...]) -> None:
+        app = respond(trailed(), body(b"hello"), trailers(CHECKSUM, more=True), trailers((b"b", b"2")))
+        first, second = connect(app).send(get("/", *fields) * 2).responses()
+        assert (first.body, first.framing, first.get("trailer")) == (b"hello", "length", None)
+        assert second == first
+
+    @pytest.mark.parametrize("value", ["trailers", "gzip, Trailers", "deflate;q=0.5 ,\ttrailers"])
+    def test_a_list_may_say_that_it_does(self, connect: Connect, value: str) -> None:
+        client = connect(respond(trailed(), body(b"x"), trailers(CHECKSUM))).send(get("/", f"TE: {value}"))
+        assert client.transport.output.endswith(b"x-checksum: 12\r\n\r\n")
+
+    def test_http10_gets_none(self, connect: Connect) -> None:
+        client = connect(respond(trailed(), body(b"x"), trailers(CHECKSUM))).send(get("/", *TE, version="1.0"))
+        assert client.response().framing == "length"
+
+    @pytest.mark.parametrize(("method", "status"), [("HEAD", 200), ("GET", 204), ("GET", 304)])
+    def test_a_response_without_a_body_has_none(self, connect: Connect, method: str, status: int) -> None:
+        client = connect(respond(trailed(status), body(b"x"), trailers(CHECKSUM))).send(get("/", *TE, method=method))
+        assert client.response(method).body == b""
+        assert client.open
+
+    def test_the_applications_length_is_enforced(self, connect: Connect, caplog: pytest.LogCaptureFixture) -> None:
+        app = respond(trailed(headers=[(b"content-length", b"5")]), body(b"toolong"), trailers(CHECKSUM))
+        assert connect(app).send(get("/", *TE)).response().status == 500
+        assert "longer (7 bytes) than its content-length (5)" in caplog.text
+
+    def test_the_applications_length_is_not_sent_beside_chunks(self, connect: Connect) -> None:
+        """RFC 9112, 6.2: a sender MUST NOT send a Content-Length in any message that contains Transfer-Encoding."""
+        app = respond(trailed(headers=[(b"content-length", b"5")]), body(b"he", more=True), body(b"llo"), trailers())
+        client = connect(app).send(get("/", *TE))
+        assert client.response().body == b"hello"
+        assert client.response().get("content-length") is None
+
+    @pytest.mark.parametrize("name", [b"content-length", b"Transfer-Encoding", b"host", b"trailer", b"content-type"])
+    def test_what_frames_a_message_is_no_trailer(
+        self, connect: Connect, caplog: pytest.LogCaptureFixture, name: bytes
+    ) -> None:
+        """RFC 9110, 6.5.1: fields for framing, routing and content are needed before it."""
+        client = connect(respond(trailed(), body(b"x"), trailers((name, b"1")))).send(get("/", *TE))
+        assert name + b": 1" not in client.transport.output
+        if name != b"Transfer-Encoding":
+            # As in a head, where it is the server's to say.
+            assert client.closed
+            assert "is no field of trailers" in caplog.text
+
+    def test_a_body_behind_the_body_is_out_of_order(self, connect: Connect, caplog: pytest.LogCaptureFixture) -> None:
+        client = connect(respond(trailed(), body(b"x"), body(b"y"))).send(get("/", *TE))
+        assert client.closed
+        assert "where the server expects http.response.trailers" in caplog.text
+
+    def test_an_application_that_does_not_send_them_is_cut(self, connect: Connect) -> None:
+        client = connect(respond(trailed(), body(b"x"))).send(get("/", *TE))
+        assert client.closed
+        assert b"0\r\n" not in client.transport.output
+
+    def test_they_must_be_announced(self, connect: Connect, caplog: pytest.LogCaptureFixture) -> None:
+        client = connect(respond(start(), body(b"x"), trailers(CHECKSUM))).send(get("/", *TE))
+        assert client.response().body == b"x"
+        assert "got the ASGI message 'http.response.trailers'" in caplog.text
+
+
+class TestEarlyHints:
+    """ASGI extension http.response.early_hint; RFC 8297, 2: "a server can send 103 before the final response"."""
+
+    HINT: ClassVar[Event] = {
+        "type": "http.response.early_hint",
+        "links": [b"</a.css>; rel=preload", b"</b.js>; rel=preload"],
+    }
+
+    def test_they_leave_before_the_response(self, connect: Connect) -> None:
+        client = connect(respond(self.HINT, start(), body(b"x"))).send(get())
+        hint, response = client.responses()
+        assert (hint.status, hint.get_all("link")) == (103, ["</a.css>", "</b.js>"])
+        assert (response.status, response.body) == (200, b"x")
+
+    def test_http10_would_take_them_for_the_response(self, connect: Connect) -> None:
+        """RFC 9110, 15.2: "A server MUST NOT send a 1xx response to an HTTP/1.0 client"."""
+        assert connect(respond(self.HINT, start(), body(b"x"))).send(get(version="1.0")).response().status == 200
+
+    def test_a_link_is_checked(self, connect: Connect) -> None:
+        hint: Event = {"type": "http.response.early_hint", "links": [b"x\r\nset-cookie: a"]}
+        response = connect(respond(hint, start(), body())).send(get()).response()
+        assert (response.status, response.get("set-cookie")) == (500, None)
+
+    def test_not_behind_the_head(self, connect: Connect, caplog: pytest.LogCaptureFixture) -> None:
+        assert connect(respond(start(), self.HINT, body())).send(get()).response().status == 500
+        assert "'http.response.early_hint' where the server expects http.response.body" in caplog.text
+
+
+class TestScope:
+    def test_extensions_are_announced_where_they_work(self, connect: Connect) -> None:
+        app = Recorder()
+        connect(app).send(get() + get(version="1.0"))
+        newer, older = (set(scope["extensions"]) for scope in app.scopes)
+        files = {"http.response.pathsend", "http.response.zerocopysend"}
+        assert newer == files | {"http.response.trailers", "http.response.early_hint"}
+        assert older == files
+
+    def test_each_request_has_its_own(self, connect: Connect, caplog: pytest.LogCaptureFixture) -> None:
+        seen = []
+
+        async def app(scope: Scope, receive: Receive, send: Send) -> None:
+            seen.append(dict(scope["extensions"]))
+            scope["extensions"]["own"] = {}
+            await send(start())
+            await send(body())
+
+        caplog.set_level(logging.ERROR)
+        connect(app).send(get(), get(), get(version="1.0"))
+        assert all("own" not in extensions for extensions in seen)
+        assert len(seen) == 3

@@ -1,0 +1,181 @@
+"""Files that the kernel sends: from its memory to the socket, past the transport.
+
+    what was written before ─► the transport has sent it ─► head, by send() ─► file, by sendfile() ─► done
+                                                             └── the socket is full: the loop's writer ──┘
+
+Event loops have a sendfile() of their own, for transports that nobody else writes to. Here the socket is the
+transport's, and what it has taken must have left before. The loop lets nobody wait for a socket that belongs to a
+transport, so a copy of its descriptor is waited for. That copy is also what is written to from then on: the transport
+may have closed its own meanwhile, and the number may be somebody else's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import socket
+from typing import Any, Protocol
+
+from uvicorn_worker.core.files import FilePart
+
+__all__ = ["KernelSending", "sending_socket"]
+
+# How much is sent in one turn of the loop, so that others get theirs.
+TURN_LIMIT = 1048576
+# More comes: the head is to leave in one segment with what there is of the file. 0 where there is no such flag.
+MORE: int = getattr(socket, "MSG_MORE", 0)
+_sendfile: Any = getattr(os, "sendfile", None)
+# What the kernel says where it can't send of such a file.
+_UNABLE = frozenset([errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP])
+
+
+class Connection(Protocol):
+    """What is needed of a connection."""
+
+    transport: asyncio.Transport
+    sent: int
+
+    def flush(self) -> None:
+        """Hand what was gathered to the transport."""
+
+    def take_gathered(self) -> bytes:
+        """What was gathered and not handed to the transport, which is now the caller's to send."""
+
+
+class Waiting(Protocol):
+    """What is needed of a cycle."""
+
+    conn: Any
+    lost: bool
+    body_sent: int
+
+    async def wait(self) -> None:
+        """Wait until something changes."""
+
+    def wake(self) -> None:
+        """Let everything that waits look again."""
+
+
+def sending_socket(transport: asyncio.Transport) -> Any:
+    """The socket that the kernel may send files by; None where there is none, or TLS is in between."""
+    if _sendfile is None or transport.get_extra_info("sslcontext") is not None:
+        return None
+    sock = transport.get_extra_info("socket")
+    return sock if sock is not None and sock.fileno() >= 0 else None
+
+
+class KernelSending:
+    """One part of a file on its way; `run` sends it.
+
+    `left` is how much of it was not sent yet. It remains above 0 where the client has left (the cycle is lost then),
+    and where the kernel can't send such a file: nothing of it was sent then.
+    """
+
+    __slots__ = ("_cycle", "_done", "_error", "_head", "_sock", "left", "offset", "part")
+
+    def __init__(self, cycle: Waiting, part: FilePart) -> None:
+        self._cycle = cycle
+        self.part = part
+        self.offset = part.offset
+        self.left = part.size
+        self._head: bytes | memoryview = b""
+        self._sock: socket.socket | None = None
+        self._done = False
+        self._error: OSError | None = None
+
+    async def run(self, loop: asyncio.AbstractEventLoop, sock: Any) -> None:
+        """Send the part behind what was gathered, by the socket of the transport.
+
+        Raises `OSError` where the file can't be read, and `ApplicationError` where it has become shorter.
+        """
+        cycle = self._cycle
+        conn = cycle.conn
+        await self._clear_transport(conn)
+        if cycle.lost or conn.transport.is_closing():
+            return
+        own = socket.socket(sock.family, socket.SOCK_STREAM, 0, fileno=sock.fileno())
+        try:
+            # No turn of the loop passes meanwhile, so the descriptor is the transport's for sure.
+            self._sock = own
+            self._head = conn.take_gathered()
+            self._step()
+        finally:
+            self._sock = None
+            own.detach()
+        if not self._done:
+            await self._wait(loop, socket.socket(sock.family, socket.SOCK_STREAM, 0, fileno=os.dup(sock.fileno())))
+        self._end(conn)
+
+    async def _clear_transport(self, conn: Connection) -> None:
+        """Wait until the transport has sent all that it was given; what is gathered goes with the file where it can."""
+        transport = conn.transport
+        if not transport.get_write_buffer_size():
+            return
+        conn.flush()
+        # It says so when its buffer is empty, and not when there is room again.
+        transport.set_write_buffer_limits(high=0)
+        try:
+            while transport.get_write_buffer_size() and not self._cycle.lost:
+                await self._cycle.wait()
+        finally:
+            if not transport.is_closing():
+                transport.set_write_buffer_limits()
+
+    async def _wait(self, loop: asyncio.AbstractEventLoop, copy: socket.socket) -> None:
+        """Send the rest as the socket takes it."""
+        cycle = self._cycle
+        try:
+            copy.setblocking(False)
+            self._sock = copy
+            loop.add_writer(copy.fileno(), self._step)
+            try:
+                while not self._done and not cycle.lost:
+                    await cycle.wait()
+            finally:
+                loop.remove_writer(copy.fileno())
+        finally:
+            self._sock = None
+            copy.close()
+
+    def _step(self) -> None:
+        """Send as much as the socket takes and one turn may; the loop calls it as long as it is to go on."""
+        cycle, sock = self._cycle, self._sock
+        if sock is None:
+            return
+        conn = cycle.conn
+        try:
+            while self._head:
+                sent = sock.send(self._head, MORE if self.left else 0)
+                conn.sent += sent
+                self._head = memoryview(self._head)[sent:]
+            if self.left:
+                sent = _sendfile(sock.fileno(), self.part.fd, self.offset, min(self.left, TURN_LIMIT))
+                self.offset += sent
+                self.left -= sent
+                conn.sent += sent
+                cycle.body_sent += sent
+                # At the end of the file sooner than at that of the part: it has become shorter.
+                if sent and self.left:
+                    return
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError as exc:
+            self._error = exc
+        self._done = True
+        cycle.wake()
+
+    def _end(self, conn: Connection) -> None:
+        """What has become of it."""
+        if self._cycle.lost:
+            return
+        error = self._error
+        if isinstance(error, ConnectionError):
+            # The transport does not know yet where it is not reading.
+            conn.transport.abort()
+            self._cycle.lost = True
+        elif error is not None:
+            if error.errno not in _UNABLE or self.left != self.part.size:
+                raise error
+        elif self.left:
+            raise self.part.shrunk()
