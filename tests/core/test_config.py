@@ -63,6 +63,10 @@ VALUES: dict[str, tuple[list[Any], list[Any]]] = {
     "timeout_drain_delay": ([0, 0.5, 30], [-1, "five", True]),
     "timeout_notify": ([None, 0.5, 30], [0, -1, "five", True]),
     "timeout_startup": ([None, 0.5, 300], [0, -1, "five", True, math.nan, math.inf]),
+    "metrics_bind": (
+        [None, "127.0.0.1:9100", ":9100", "[::1]:0", "unix:/run/x.sock"],
+        ["9100", "unix:", "x:y", "a:99999", 9100, True],
+    ),
     "log_slow_requests": ([None, 0.5, 75], [0, -1, "five", True]),
     "log_loop_lag": ([None, 0.5, 75], [0, -1, "five", True]),
     "log_level": (["info", "trace"], ["verbose", "", 1.5, True, object()]),

@@ -12,6 +12,7 @@ import pytest
 from tests.core.test_ends import gone
 from uvicorn_worker.core import board as boards
 from uvicorn_worker.core.board import BOOTING, FAILED, SERVING, TOLD, Board, Slot, find_boards
+from uvicorn_worker.core.ends import bury
 from uvicorn_worker.core.figures import words_of
 from uvicorn_worker.core.reading import read_board
 
@@ -80,6 +81,7 @@ def test_totals_do_not_fall_when_a_worker_goes_or_its_slot_is_used_again(
 def test_it_is_json(board: Board) -> None:
     there(board)
     gone(board)
+    bury(board)
     text = json.loads(json.dumps(read_board(board).as_dict()))
     assert text["ready"] is True
     assert text["ended"] == {"killed": 1}

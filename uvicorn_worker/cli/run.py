@@ -87,8 +87,8 @@ def _serve(config: Config, began: float) -> None:
         sys.exit(FAILURE)
     log.info("Started server process [%d]", os.getpid())
     server = Server(config)
-    report_alone(server)
     try:
+        report_alone(server)
         server.run()
     except KeyboardInterrupt:
         pass

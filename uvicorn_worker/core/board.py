@@ -69,6 +69,8 @@ _SLOT_WORDS = _TEXT + _TEXT_WORDS
 
 _HEADER_WORDS = 64
 _FAILURES, _MANAGED, _LAYOUT, _OWNER, _BEGUN, _FOLDS, _ENDS, _WANTED = range(8)
+# How many ends there were of each cause: more causes than there are (core/ends.py).
+_BY_CAUSE = 32
 
 _GONE = _HEADER_WORDS
 _RECORDS = _GONE + len(COUNTERS)
@@ -432,12 +434,19 @@ class Board:
         return ended
 
     def keep_end(self, words: Sequence[int], text: str) -> None:
-        """Keep what is known of a worker that has gone; called in the master."""
+        """Keep what is known of a worker that has gone, the cause in the third word; called in the master."""
         at = _RECORDS + self.ended % MOST_ENDS * END_WORDS
         _write_text(self._words, self._bytes, at + END_WORDS - _TEXT_WORDS, text)
         for number, word in enumerate(words, at):
             self._words[number] = word
+        self._words[_BY_CAUSE + words[2]] += 1
         self._words[_ENDS] += 1
+
+    @property
+    def ended_by_cause(self) -> list[int]:
+        """How many ends were ever kept of each cause, by the numbers of core/ends.py."""
+        found: list[int] = self._words[_BY_CAUSE:_HEADER_WORDS].tolist()
+        return found
 
     def kept_ends(self) -> Iterator[tuple[list[int], str]]:
         """Words and text of each, the last one first."""

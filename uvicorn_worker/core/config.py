@@ -32,6 +32,7 @@ from uvicorn_worker.core.rules import (
     SECONDS,
     TEXT,
     TEXT_TABLE,
+    WHERE,
     Rule,
     int_between,
     is_int,
@@ -91,6 +92,7 @@ tls = section("TLS")
 limits = section("Limits")
 timeouts = section("Timeouts")
 logs = section("Logs")
+watching = section("Metrics")
 
 
 @dataclass(frozen=True)
@@ -469,6 +471,13 @@ class Config:
     )
     access_log_format: str | None = logs(
         None, OPTIONAL_TEXT, "The form of an access line, of Gunicorn's atoms; None: the form that uvicorn gives it."
+    )
+
+    metrics_bind: str | None = watching(
+        None,
+        WHERE.or_none(),
+        "Where Prometheus is told the metrics of all workers, and Kubernetes whether the service is ready. None: "
+        "nowhere.",
     )
 
     def __post_init__(self) -> None:

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from uvicorn_worker.core.board import BEAT_SECONDS, BOOTING, ENDED, FAILED, SERVING, TOLD, Board, Slot
-from uvicorn_worker.core.ends import End, ends_of, requests_served
+from uvicorn_worker.core.ends import CAUSES, End, ends_of, requests_served
 from uvicorn_worker.core.figures import COUNTERS, GAUGES, quantile
 
 __all__ = ["BoardReading", "WorkerReading", "read_board"]
@@ -67,7 +67,7 @@ class BoardReading:
     ends: list[End] = field(default_factory=list)
     """The last one first."""
     ended: dict[str, int] = field(default_factory=dict)
-    """How many of the ends that are kept had which cause."""
+    """How many workers have ended by which cause; those the master has not looked at yet are not among them."""
 
     @property
     def gauges(self) -> dict[str, int]:
@@ -92,10 +92,6 @@ def read_board(board: Board) -> BoardReading:
     """What stands on it now."""
     now = time.monotonic()
     totals = board.totals()
-    ends = list(ends_of(board))
-    causes: dict[str, int] = {}
-    for end in ends:
-        causes[end.cause] = causes.get(end.cause, 0) + 1
     return BoardReading(
         master=board.owner,
         up=now - board.begun,
@@ -106,8 +102,8 @@ def read_board(board: Board) -> BoardReading:
         p50=quantile(totals, 0.5),
         p90=quantile(totals, 0.9),
         p99=quantile(totals, 0.99),
-        ends=ends,
-        ended=causes,
+        ends=list(ends_of(board)),
+        ended={cause: number for cause, number in zip(CAUSES, board.ended_by_cause, strict=False) if number},
     )
 
 

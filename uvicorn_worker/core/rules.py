@@ -30,6 +30,7 @@ __all__ = [
     "SECONDS",
     "TEXT",
     "TEXT_TABLE",
+    "WHERE",
     "Rule",
     "int_between",
     "list_of",
@@ -231,4 +232,13 @@ HEADERS = Rule(
 )
 NAMES = Rule("a list of names, or a string with commas", _is_list)
 ADDRESSES = Rule("a list, or a string with commas, of addresses, networks (CIDR), unix or *", _is_list)
+_WHERE = re.compile(r"unix:.+|(\[[0-9A-Fa-f:.]+\]|[^:\[\]/]*):(?P<port>[0-9]{1,5})", re.DOTALL)
+
+
+def _is_where(value: Any) -> bool:
+    found = _WHERE.fullmatch(value) if isinstance(value, str) else None
+    return found is not None and int(found["port"] or 0) <= 65535
+
+
+WHERE = Rule("host:port or unix:path", _is_where)
 TEXT_TABLE = Rule("a table from strings to strings", _is_text_table, json.loads)

@@ -8,7 +8,9 @@ import threading
 from typing import Any
 
 from uvicorn_worker.core.board import Board
+from uvicorn_worker.server.exposition import check_metrics
 from uvicorn_worker.server.in_flight import describe_flight
+from uvicorn_worker.server.metrics import MetricsSocket, MetricsThread
 from uvicorn_worker.server.reporter import Reporter
 from uvicorn_worker.server.server import Server
 
@@ -16,13 +18,17 @@ __all__ = ["report_alone"]
 
 
 def report_alone(server: Server) -> None:
-    """Let others see how the server is; called in its process, before it starts."""
+    """Let others see how the server is; called in its process, before it starts. Raises `ConfigError`."""
     board = Board.of_master()
     board.wanted = 1
     slot = board.add(1)
     if slot is not None:
         slot.pid = os.getpid()
         server.reporter = Reporter(slot)
+    if server.config.metrics_bind is not None:
+        check_metrics()
+        sock = MetricsSocket().at(server.config.metrics_bind)
+        server.metrics = None if sock is None else MetricsThread(sock, board)
     owner = os.getpid()
 
     def before_fork() -> None:

@@ -42,6 +42,7 @@ from uvicorn_worker.server.lifespan import Lifespan
 from uvicorn_worker.server.loading import loop_factory
 from uvicorn_worker.server.loop_watch import LoopWatch
 from uvicorn_worker.server.memory import HeapTrim, MemoryWatch
+from uvicorn_worker.server.metrics import MetricsThread
 from uvicorn_worker.server.neighbours import Neighbours
 from uvicorn_worker.server.reporter import Reporter
 from uvicorn_worker.server.running import run_in
@@ -99,6 +100,8 @@ class Server:
         """Other processes that accept from the same sockets; None: nobody is known of."""
         self.reporter: Reporter | None = None
         """Says on the board how the server is; None: there is none."""
+        self.metrics: MetricsThread | None = None
+        """Tells the metrics of all workers; None: nobody is told."""
         self.runtime: Runtime
         self.acceptor: Acceptor
         self._should_exit = False
@@ -342,8 +345,9 @@ class Server:
 
     def pause_threads(self) -> None:
         """This process is about to fork: it has no threads of the server until the next tick."""
-        if self._watch is not None:
-            self._watch.stop()
+        for thread in (self._watch, self.metrics):
+            if thread is not None:
+                thread.stop()
 
     def _is_accepting(self) -> bool:
         return self.started and not self.runtime.draining
@@ -395,8 +399,9 @@ class Server:
             self.neighbours.on_tick(self.acceptor.load)
         if self.reporter is not None and self._ticker is not None:
             self.reporter.on_tick(self._ticker.lag)
-        if self._watch is not None:
-            self._watch.start()
+        for thread in (self._watch, self.metrics):
+            if thread is not None:
+                thread.start()
         if self._tls is not None:
             self._tls.on_tick(self.runtime.tick)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 import sys
 import time
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
@@ -15,7 +16,9 @@ from uvicorn_worker.core.config import Config
 from uvicorn_worker.core.errors import ConfigError
 from uvicorn_worker.http1.parsers import check_parser
 from uvicorn_worker.server.deaths import tell_deaths
+from uvicorn_worker.server.exposition import check_metrics
 from uvicorn_worker.server.loading import load_env_file, loop_factory
+from uvicorn_worker.server.metrics import MetricsSocket
 from uvicorn_worker.tls.contexts import check_tls, tls_is_on
 from uvicorn_worker.worker.config import WorkerConfig, differences
 from uvicorn_worker.worker.config_kwargs import AUTO, options_in_code
@@ -67,6 +70,9 @@ class BaseWorker(Worker):
     _early_signals: list[int]
     _surroundings: Surroundings
     _beaten: float
+    # What the metrics are told on.
+    _metrics: socket.socket | None
+    _metrics_socket: ClassVar[MetricsSocket | None] = None
 
     @classmethod
     def setup(cls) -> None:
@@ -89,6 +95,8 @@ class BaseWorker(Worker):
             loop_factory(config)
             check_tls(config)
             check_parser(config)
+            if config.metrics_bind is not None:
+                check_metrics()
             if (method := foreign_server(cls, _PACKAGE)) is not None:
                 raise ConfigError(
                     f"{method} of the worker class uses the uvicorn package's Server, which can't serve here: "
@@ -140,6 +148,7 @@ class BaseWorker(Worker):
         # Before there is a slot for the one that takes the place of those that are gone.
         tell_deaths(named["log"], cfg.timeout)
         Board.of_master().wanted = cfg.workers
+        worker._metrics = cls._bind_metrics(cfg)
         worker._succession = Succession(named["age"], cfg.workers)
         # Where Gunicorn opens sockets for each worker (reuse_port), it puts them in the place of these after the fork.
         worker._shared = named["sockets"]
@@ -149,6 +158,17 @@ class BaseWorker(Worker):
             BaseWorker._token = FailureToken()
         BaseWorker._token.worker_made()
         return worker
+
+    @classmethod
+    def _bind_metrics(cls, cfg: GunicornConfig) -> socket.socket | None:
+        """The socket for metrics_bind, which all workers of the master have; called in the master."""
+        if BaseWorker._metrics_socket is None or BaseWorker._metrics_socket.owner != os.getpid():
+            BaseWorker._metrics_socket = MetricsSocket()
+        try:
+            return BaseWorker._metrics_socket.at(cls.config_for(cfg).metrics_bind)
+        except ConfigError:
+            # The worker says so.
+            return None
 
     def _make_surroundings(self) -> Surroundings:
         """What a server that is made of `self.config` finds around it."""

@@ -53,6 +53,11 @@ class Succession:
         return None if self._slot is None else Neighbours(self._others, self._slot)
 
     @property
+    def board(self) -> Board:
+        """The board of the master."""
+        return self._others
+
+    @property
     def reporter(self) -> Reporter | None:
         """What writes the figures of this worker; None where there was no room on the board."""
         return None if self._slot is None else Reporter(self._slot)

@@ -34,6 +34,7 @@ from uvicorn_worker.server import Server
 from uvicorn_worker.server.failures import failure_app, files_of
 from uvicorn_worker.server.in_flight import describe_flight
 from uvicorn_worker.server.loading import load_env_file
+from uvicorn_worker.server.metrics import MetricsThread
 from uvicorn_worker.worker.base import BaseWorker
 from uvicorn_worker.worker.exit import leave_in_time
 from uvicorn_worker.worker.forked import keep_from_children, let_children_go
@@ -328,7 +329,8 @@ class UvicornWorker(BaseWorker):
     def _listening(self) -> list[Any]:
         """The sockets that wait for connections, and the duplicates that are accepted from."""
         acceptor = getattr(self.server, "acceptor", None)
-        return [*self.sockets, *self._shared, *(acceptor.listeners if acceptor is not None else ())]
+        metrics = () if self._metrics is None else (self._metrics,)
+        return [*self.sockets, *self._shared, *metrics, *(acceptor.listeners if acceptor is not None else ())]
 
     async def _serve(self) -> None:
         """Serve on Gunicorn's sockets until the end; subclasses do something before, or make a `Server` themselves."""
@@ -346,6 +348,7 @@ class UvicornWorker(BaseWorker):
         server.asks_to_go = self._succession.asks_to_go
         server.neighbours = self._succession.neighbours
         server.reporter = self._succession.reporter
+        server.metrics = None if self._metrics is None else MetricsThread(self._metrics, self._succession.board)
         # Gunicorn says itself when a worker boots and exits: a reload of many would be many words.
         server.startup_level = logging.INFO if self.age <= self.cfg.workers else logging.DEBUG
         server.shutdown_level = logging.DEBUG

@@ -1,0 +1,207 @@
+"""The metrics, and what answers for them."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import re
+import socket
+import stat
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.records import records_of
+from uvicorn_worker.core.board import SERVING, Board, Slot
+from uvicorn_worker.core.errors import ConfigError
+from uvicorn_worker.core.figures import words_of
+from uvicorn_worker.core.reading import read_board
+from uvicorn_worker.server import exposition
+from uvicorn_worker.server import metrics as module
+from uvicorn_worker.server.exposition import METRICS, check_metrics, expose, samples
+from uvicorn_worker.server.metrics import MetricsSocket, MetricsThread
+
+prometheus = pytest.importorskip("prometheus_client.parser")
+
+
+def add(board: Board, **figures: int) -> Slot:
+    slot = board.add(1)
+    assert slot is not None
+    slot.pid = os.getpid()
+    slot.state = SERVING
+    slot.write(words_of(figures))
+    slot.beat = time.monotonic_ns()
+    return slot
+
+
+@pytest.fixture
+def board() -> Board:
+    board = Board()
+    board.wanted = 2
+    return board
+
+
+def values(text: str) -> dict[str, float]:
+    """Every sample of an exposition, by its name and labels."""
+    return {
+        sample.name + "".join(f"|{value}" for value in sample.labels.values()): sample.value
+        for family in prometheus.text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+
+
+class TestExposition:
+    def test_values(self, board: Board) -> None:
+        add(
+            board, http11_2xx=3, requests=2, lag=5 * 10**8, rss=1 << 20, spent=2 * 10**9, refused_flood=1,
+            oldest_since=time.monotonic_ns() - 10**9, **{"took_0.001": 1, "took_0.5": 2},
+        )  # fmt: skip
+        add(board, http11_2xx=4, requests=1, rss=1 << 20)
+        board.keep_end([99, 1, 2, 0, *[0] * 7], "")
+        body, content_type = expose(read_board(board), "")
+        found = values(body.decode())
+        assert content_type.startswith("text/plain")
+        assert found["uvicorn_worker_responses_total|http/1.1|2xx"] == 7
+        assert found["uvicorn_worker_requests_in_flight"] == 3
+        assert found["uvicorn_worker_loop_lag_seconds"] == 0.5
+        assert found["uvicorn_worker_resident_memory_bytes"] == 2 << 20
+        assert found["uvicorn_worker_refused_total|flood"] == 1
+        assert found["uvicorn_worker_ended_total|memory"] == 1
+        assert found["uvicorn_worker_workers|serving"] == 2
+        assert found["uvicorn_worker_workers_wanted"] == 2
+        assert found["uvicorn_worker_ready"] == 1
+        assert found["uvicorn_worker_oldest_request_seconds"] >= 1
+        assert found["uvicorn_worker_request_duration_seconds_bucket|0.25"] == 1
+        assert found["uvicorn_worker_request_duration_seconds_bucket|+Inf"] == 3
+        assert found["uvicorn_worker_request_duration_seconds_count"] == 3
+        assert found["uvicorn_worker_request_duration_seconds_sum"] == 2
+
+    def test_openmetrics_where_it_is_asked_for(self, board: Board) -> None:
+        parser = pytest.importorskip("prometheus_client.openmetrics.parser")
+        body, content_type = expose(read_board(board), "application/openmetrics-text; version=1.0.0")
+        assert content_type.startswith("application/openmetrics-text")
+        assert {family.name for family in parser.text_string_to_metric_families(body.decode())} >= {
+            "uvicorn_worker_responses", "uvicorn_worker_ready",
+        }  # fmt: skip
+
+    def test_names_are_those_of_the_table_and_keep_to_the_rules(self, board: Board) -> None:
+        names = [metric.name for metric in METRICS]
+        assert len(set(names)) == len(names)
+        for metric in METRICS:
+            assert re.fullmatch(r"[a-z][a-z0-9_]*", metric.name)
+            assert not metric.name.endswith(("_total", "_count", "_sum", "_bucket"))
+        assert [metric for metric, _ in samples(read_board(board))] == list(METRICS)
+        assert METRICS[0].full_name == "uvicorn_worker_ready"
+
+    def test_without_the_package(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        def missing(name: str) -> object:
+            raise ModuleNotFoundError(name=name)
+
+        check_metrics()
+        monkeypatch.setattr("importlib.import_module", missing)
+        with pytest.raises(ConfigError, match="extra `metrics`"):
+            check_metrics()
+
+
+class TestSockets:
+    def test_the_same_one_as_long_as_the_option_is_the_same(self) -> None:
+        sockets = MetricsSocket()
+        first = sockets.at("127.0.0.1:0")
+        assert first is sockets.at("127.0.0.1:0")
+        assert first is not None
+        assert not first.get_inheritable()
+        second = sockets.at("[::1]:0")
+        assert first.fileno() == -1
+        assert sockets.at(None) is None
+        assert second is None or second.fileno() == -1
+
+    def test_unix(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        removed: list[object] = []
+        monkeypatch.setattr("atexit.register", removed.append)
+        path = tmp_path / "m.sock"
+        sockets = MetricsSocket()
+        for _ in range(2):
+            # The second time it is there already.
+            assert sockets.at(f"unix:{path}") is not None
+            assert sockets.at(None) is None
+        assert stat.S_ISSOCK(path.stat().st_mode)
+        for remove in removed[::-1]:
+            assert callable(remove)
+            remove()
+        assert not path.exists()
+
+    def test_what_cannot_be_bound_is_told(self, tmp_path: Path) -> None:
+        (tmp_path / "file").write_text("")
+        with records_of("uvicorn.error") as records:
+            assert MetricsSocket().at(f"unix:{tmp_path / 'file'}") is None
+            assert MetricsSocket().at("192.0.2.1:1") is None
+        assert len(records.lines) == 2
+        assert "is no socket" in records.lines[0]
+
+
+class TestAnswers:
+    @pytest.fixture
+    def port(self, board: Board) -> Iterator[int]:
+        sockets = MetricsSocket()
+        sock = sockets.at("127.0.0.1:0")
+        assert sock is not None
+        thread = MetricsThread(sock, board)
+        thread.start()
+        thread.start()
+        yield sock.getsockname()[1]
+        thread.stop()
+        thread.stop()
+        sockets.at(None)
+        assert not [each for each in threading.enumerate() if each.name == "uvicorn-worker-metrics"]
+
+    def get(self, port: int, path: str, method: str = "GET") -> tuple[int, bytes]:
+        client = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+        client.request(method, path)
+        answer = client.getresponse()
+        found = answer.status, answer.read()
+        client.close()
+        return found
+
+    def test_paths(self, port: int, board: Board) -> None:
+        assert self.get(port, "/live") == (200, b"live\n")
+        assert self.get(port, "/ready?x=1") == (503, b"not ready\n")
+        slot = add(board)
+        assert self.get(port, "/ready") == (200, b"ready\n")
+        assert self.get(port, "/ready", "HEAD") == (200, b"")
+        slot.state = 4  # told to leave
+        assert self.get(port, "/ready")[0] == 503
+        assert self.get(port, "/other")[0] == 404
+        assert self.get(port, "/metrics", "POST")[0] == 405
+        status, body = self.get(port, "/metrics")
+        assert status == 200
+        assert b"uvicorn_worker_workers_wanted 2.0" in body
+
+    def test_what_is_no_http(self, port: int) -> None:
+        with socket.create_connection(("127.0.0.1", port), 20) as client:
+            client.sendall(b"hello\r\n\r\n")
+            assert client.recv(100).startswith(b"HTTP/1.1 400 ")
+        with socket.create_connection(("127.0.0.1", port), 20) as client:
+            client.shutdown(socket.SHUT_WR)
+            assert client.recv(100).startswith(b"HTTP/1.1 400 ")
+
+    def test_one_that_says_nothing_does_not_hold_up_the_next_for_long(
+        self, port: int, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(module, "_SECONDS", 0.05)
+        with socket.create_connection(("127.0.0.1", port), 20):
+            assert self.get(port, "/live")[0] == 200
+
+    def test_an_error_is_logged_and_the_next_is_answered(self, port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+        with records_of("uvicorn.error") as records:
+            monkeypatch.setattr(module, "expose", lambda reading, accept: 1 / 0)
+            with pytest.raises((http.client.HTTPException, OSError)):
+                self.get(port, "/metrics")
+            assert self.get(port, "/live")[0] == 200
+        assert any("metrics could not be told" in line for line in records.lines)
+
+
+def test_the_prefix_is_that_of_the_package() -> None:
+    assert exposition.PREFIX == "uvicorn_worker_"
