@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import signal
@@ -43,9 +44,10 @@ class TlsConnection(Connection):
 
     socket: ssl.SSLSocket
 
-    def __init__(self, server: Gunicorn, context: ssl.SSLContext | None = None) -> None:
+    def __init__(self, server: Gunicorn, context: ssl.SSLContext | None = None, session: Any = None) -> None:
         super().__init__(("127.0.0.1", server.port), PATIENCE)
-        self.socket = (context or client_context()).wrap_socket(self.socket, server_hostname="localhost")
+        context = context or client_context()
+        self.socket = context.wrap_socket(self.socket, server_hostname="localhost", session=session)
 
     @property
     def certificate(self) -> bytes | None:
@@ -295,3 +297,47 @@ def test_handshake_has_a_deadline(serve: Serve, worker: str, site: Site) -> None
     with socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE) as silent:
         assert silent.recv(1000) == b""
     assert ask(server)["scheme"] == "https"
+
+
+@pytest.mark.parametrize("version", [TLS12, TLS13])
+def test_a_client_that_comes_back_resumes_whichever_worker_answers(
+    serve: Serve, site: Site, version: ssl.TLSVersion
+) -> None:
+    """RFC 8446, 2.2: a ticket that one worker gave is taken by the others, also after the certificate has changed."""
+    server = serve(APP, *files(site), "--workers", "4", "--keep-alive", "60", worker=HTTPTOOLS)
+    context = client_context(maximum_version=version)
+    with contextlib.ExitStack() as stack:
+        session, pids, resumed = None, set(), 0
+
+        def come() -> TlsConnection:
+            nonlocal session, resumed
+            connection = stack.enter_context(TlsConnection(server, context, session))
+            pids.add(json.loads(connection.get("/").body)["pid"])
+            resumed += bool(connection.socket.session_reused)
+            session = connection.socket.session
+            return connection
+
+        for _ in range(30):
+            come()
+        assert resumed == 29
+        assert len(pids) > 1
+        site.renew()
+        until(lambda: server.log.count("The TLS files have changed") == 4 or None, "the new certificate in all workers")
+        for _ in range(8):
+            come()
+        assert resumed == 37
+        with TlsConnection(server) as fresh:
+            assert fresh.certificate == site.certificate
+
+
+def test_hup_brings_other_ticket_keys(serve: Serve, site: Site) -> None:
+    server = serve(APP, *files(site), worker=HTTPTOOLS)
+    context = client_context(maximum_version=TLS12)
+    with TlsConnection(server, context) as connection:
+        old = json.loads(connection.get("/").body)["pid"]
+        session = connection.socket.session
+    server.signal(signal.SIGHUP)
+    until(lambda: ask(server)["pid"] != old or None, "a new worker")
+    with TlsConnection(server, context, session) as connection:
+        assert json.loads(connection.get("/").body)["pid"] != old
+        assert not connection.socket.session_reused

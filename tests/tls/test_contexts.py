@@ -12,19 +12,23 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trustme
 from cryptography.hazmat.primitives import serialization
 
 from tests.certificates import Site, authority, client_context, new_authority
 from tests.http1.apps import hello
 from uvicorn_worker.core.config import Config
 from uvicorn_worker.core.errors import ConfigError
+from uvicorn_worker.tls import contexts as contexts_module
 from uvicorn_worker.tls.contexts import (
+    HTTP1_ONLY,
     LOOK_TICKS,
     TlsContexts,
     check_tls,
     handshake_options,
     make_context,
     set_alpn,
+    share_context,
     tls_is_on,
 )
 
@@ -313,6 +317,7 @@ class TestChangedFiles:
         before = contexts.context
         contexts.look()
         contexts.look()
+        contexts.take()
         assert contexts.context is before
         assert log() == []
 
@@ -321,23 +326,28 @@ class TestChangedFiles:
         before, old = contexts.context, site.certificate
         new = site.renew()
         contexts.look()
+        contexts.take()
         # Not yet: it may not be complete.
-        assert contexts.context is before
+        assert shown(contexts.context) == old
         contexts.look()
+        contexts.take()
         assert shown(contexts.context) == new
-        assert shown(before) == old
+        # The same one, so that sessions are resumed.
+        assert contexts.context is before
         assert log() == ["The TLS files have changed: new connections use them."]
         contexts.look()
         assert len(log()) == 1
 
     def test_a_change_is_waited_for_until_it_is_over(self, site: Site) -> None:
         contexts = self.contexts(site)
-        before = contexts.context
+        before = site.certificate
         for _ in range(3):
             site.renew()
             contexts.look()
-            assert contexts.context is before
+            contexts.take()
+            assert shown(contexts.context) == before
         contexts.look()
+        contexts.take()
         assert shown(contexts.context) == site.certificate
 
     def test_a_change_that_was_taken_back_is_none(self, site: Site) -> None:
@@ -364,6 +374,7 @@ class TestChangedFiles:
         site.renew()
         contexts.look()
         contexts.look()
+        contexts.take()
         assert shown(contexts.context) == site.certificate
 
     def test_so_is_a_file_that_is_gone(self, site: Site, log: Log) -> None:
@@ -378,7 +389,7 @@ class TestChangedFiles:
         site.key.write_bytes(key)
         contexts.look()
         contexts.look()
-        assert contexts.context is not before
+        assert contexts._fresh is not None
 
     def test_links_that_are_switched(self, site: Site) -> None:
         # As Kubernetes does it: the names are links into a folder that is a link itself.
@@ -392,6 +403,7 @@ class TestChangedFiles:
         os.replace(current, data)
         contexts.look()
         contexts.look()
+        contexts.take()
         assert shown(contexts.context) == new
 
     def test_other_authorities(self, site: Site) -> None:
@@ -402,6 +414,7 @@ class TestChangedFiles:
         site.trust(stranger)
         contexts.look()
         contexts.look()
+        contexts.take()
         handshake(contexts.context, client_context(stranger.issue_cert("jane@example.org")))
         with pytest.raises(ssl.SSLError):
             handshake(contexts.context, client_context(authority().issue_cert("jane@example.org")))
@@ -417,6 +430,7 @@ class TestChangedFiles:
         site.renew()
         contexts.look()
         contexts.look()
+        contexts.take()
         assert len(made) == 2
         assert contexts.context is made[1]
 
@@ -484,7 +498,7 @@ class TestLooking:
     def test_in_a_real_thread(self, site: Site) -> None:
         contexts = TlsContexts(config(site))
         site.renew()
-        for tick in (LOOK_TICKS, 2 * LOOK_TICKS):
+        for tick in (LOOK_TICKS, 2 * LOOK_TICKS, 2 * LOOK_TICKS + 1):
             contexts.on_tick(tick)
             for thread in threading.enumerate():
                 if thread.name == "tls-files":
@@ -518,3 +532,79 @@ class TestHandshakeOptions:
         monkeypatch.undo()
         loop.close()
         assert "ssl_shutdown_timeout" in options
+
+
+class TestSharedContexts:
+    """Made before the fork, so that each process takes the session tickets of the others."""
+
+    @pytest.fixture(autouse=True)
+    def forget(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(contexts_module, "_shared", None)
+
+    def test_all_have_the_same_one(self, site: Site) -> None:
+        generation = object()
+        for _ in range(2):
+            share_context(config(site), HTTP1_ONLY, generation)
+        first, second = TlsContexts(config(site)), TlsContexts(config(site))
+        assert first.context is second.context
+
+    def test_another_generation_has_another(self, site: Site) -> None:
+        share_context(config(site), HTTP1_ONLY, object())
+        first = TlsContexts(config(site)).context
+        share_context(config(site), HTTP1_ONLY, object())
+        assert TlsContexts(config(site)).context is not first
+
+    def test_other_options_mean_another_context(self, site: Site) -> None:
+        share_context(config(site), HTTP1_ONLY, object())
+        shared = TlsContexts(config(site)).context
+        assert TlsContexts(config(site), ["h2"]).context is not shared
+        assert TlsContexts(config(site, ssl_ciphers="ECDHE+AESGCM")).context is not shared
+
+    def test_a_function_of_the_operators_is_called_in_each_process(self, site: Site) -> None:
+        calls: list[int] = []
+
+        def factory(config: Config, default: Callable[[], ssl.SSLContext]) -> ssl.SSLContext:
+            calls.append(1)
+            return default()
+
+        share_context(config(site, ssl_context_factory=factory), HTTP1_ONLY, object())
+        assert calls == []
+        first = TlsContexts(config(site, ssl_context_factory=factory)).context
+        assert TlsContexts(config(site, ssl_context_factory=factory)).context is not first
+
+    def test_one_that_is_forked_after_a_change_has_the_new_certificate(self, site: Site) -> None:
+        share_context(config(site), HTTP1_ONLY, object())
+        before = TlsContexts(config(site)).context
+        new = site.renew()
+        later = TlsContexts(config(site))
+        assert later.context is before
+        assert shown(later.context) == new
+
+    def test_where_the_change_is_broken_the_old_one_stays(self, site: Site, log: Log) -> None:
+        share_context(config(site), HTTP1_ONLY, object())
+        old = site.certificate
+        site.key.write_text("nonsense")
+        assert shown(TlsContexts(config(site)).context) == old
+        assert "the old ones stay in use" in log()[0]
+
+    def test_a_key_of_another_kind_means_another_context(self, site: Site) -> None:
+        """A context would go on showing the certificate of the first kind, too."""
+        contexts = TlsContexts(config(site))
+        before = contexts.context
+        issued = authority().issue_cert("localhost", key_type=trustme.KeyType.RSA)
+        site.cert.write_bytes(b"".join(pem.bytes() for pem in issued.cert_chain_pems))
+        site.key.write_bytes(issued.private_key_pem.bytes())
+        for _ in range(2):
+            contexts.look()
+        contexts.take()
+        assert contexts.context is not before
+        assert shown(contexts.context) == ssl.PEM_cert_to_DER_cert(issued.cert_chain_pems[0].bytes().decode())
+
+    def test_files_that_change_between_look_and_use(self, site: Site) -> None:
+        contexts = TlsContexts(config(site))
+        new = site.renew()
+        for _ in range(2):
+            contexts.look()
+        site.key.write_text("nonsense")
+        contexts.take()
+        assert shown(contexts.context) == new

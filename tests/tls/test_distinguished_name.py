@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.name import _ASN1Type
 from cryptography.x509.oid import NameOID, ObjectIdentifier
 
-from uvicorn_worker.tls.distinguished_name import subject_name
+from uvicorn_worker.tls.distinguished_name import key_algorithm, subject_name
 
 KEY = ec.generate_private_key(ec.SECP256R1())
 
@@ -113,3 +113,12 @@ class TestNonsense:
             changed[at] ^= 0xFF
             # Whatever comes of it, it is no exception.
             subject_name(bytes(changed))
+
+
+class TestKeyAlgorithm:
+    def test_an_elliptic_curve(self) -> None:
+        assert key_algorithm(certificate(name())) == "1.2.840.10045.2.1"
+
+    @pytest.mark.parametrize("data", [b"", b"\x30", b"\x30\x02\x30\x00", b"nonsense"])
+    def test_what_is_no_certificate(self, data: bytes) -> None:
+        assert key_algorithm(data) is None

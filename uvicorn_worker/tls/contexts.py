@@ -4,6 +4,10 @@
                          ▲                    │
                          └── files changed ◄──┘ every few seconds, in a thread of its own
 
+A context has the keys of the session tickets that it gives (RFC 5077; RFC 8446, 4.6.1). One that is made before the
+fork (`share_context`) gives tickets that any of the processes takes, so that a client that comes back resumes its
+session whichever answers. So it stays the same one when its certificate changes.
+
 A mistake of the operator is a `ConfigError` of one line. At the start it ends the server, which so never speaks
 plain text where TLS was asked for; later it is logged, and the context that works stays.
 """
@@ -16,7 +20,7 @@ import ssl
 import sys
 import threading
 from collections.abc import Sequence
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 from weakref import WeakKeyDictionary
 
 from uvicorn_worker.core.clock import TICK
@@ -24,6 +28,7 @@ from uvicorn_worker.core.config import Config
 from uvicorn_worker.core.errors import ConfigError
 from uvicorn_worker.core.kernel import is_uvloop
 from uvicorn_worker.core.log import OwnLog
+from uvicorn_worker.tls.distinguished_name import key_algorithm
 
 __all__ = [
     "HTTP1_ONLY",
@@ -33,6 +38,7 @@ __all__ = [
     "make_context",
     "server_certificates",
     "set_alpn",
+    "share_context",
     "tls_is_on",
 ]
 
@@ -60,6 +66,9 @@ _PARTS = {
 }
 _VERSIONS = {"TLSv1.2": ssl.TLSVersion.TLSv1_2, "TLSv1.3": ssl.TLSVersion.TLSv1_3}
 _MISMATCHES = ("KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH")
+
+# Device, inode, time of the last change and size of a file; None where there is none.
+_FileState = tuple[int, int, int, int] | None
 
 # The certificate (PEM) that the connections of a context show, where it is known: a context can't be asked for it.
 server_certificates: WeakKeyDictionary[ssl.SSLContext, str] = WeakKeyDictionary()
@@ -250,32 +259,100 @@ def _first_certificate(path: str | None) -> str | None:
         return None
 
 
+# Before the fork ---------------------------------------------------------------------------------------------
+
+
+class _Shared(NamedTuple):
+    """A context that the processes of one generation have in common, and the state of its files when it was made."""
+
+    generation: object
+    key: tuple[Any, ...]
+    context: ssl.SSLContext
+    state: list[_FileState]
+
+
+_shared: _Shared | None = None
+
+
+def share_context(config: Config, protocols: Sequence[str], generation: object) -> None:
+    """Make the context that the processes take that are forked from this one; called before each fork.
+
+    It is made once for each `generation` (any object), so that HUP brings new ticket keys. A context that a function of
+    the operator's makes is left to be made in each process, as it always was. Raises `ConfigError`.
+    """
+    global _shared  # noqa: PLW0603 - what is forked is the module
+    if config.ssl_context_factory is not None:
+        _shared = None
+        return
+    key = _key_of(config, protocols)
+    if _shared is not None and _shared.generation is generation and _shared.key == key:
+        return
+    state = _state_of(_paths_of(config))
+    _shared = _Shared(generation, key, make_context(config, protocols), state)
+
+
+def _key_of(config: Config, protocols: Sequence[str]) -> tuple[Any, ...]:
+    return (tuple(protocols), config.ssl_certfile, *(getattr(config, name) for name in _PARTS))
+
+
+def _paths_of(config: Config) -> list[str]:
+    return [path for path in (config.ssl_certfile, config.ssl_keyfile, config.ssl_ca_certs) if path]
+
+
+def _state_of(paths: Sequence[str]) -> list[_FileState]:
+    """What tells a file from the one that it replaces; symbolic links are followed."""
+    state: list[_FileState] = []
+    for path in paths:
+        try:
+            stat = os.stat(path)
+        except (OSError, ValueError):
+            state.append(None)
+        else:
+            state.append((stat.st_dev, stat.st_ino, stat.st_mtime_ns, stat.st_size))
+    return state
+
+
 # Changed files -----------------------------------------------------------------------------------------------
 
 
 class TlsContexts:
-    """The context of new connections: `context`, which is another one after the files have changed.
+    """The context of new connections: `context`, which shows other certificates after its files have changed.
 
-    Raises `ConfigError` when the first one can't be made. A connection keeps the context that it began with.
+    It is the same one, so that sessions are still resumed, unless the authorities have changed too or the new key is of
+    another kind: a context keeps a certificate of each kind. Raises `ConfigError` when the first one can't be made. A
+    connection keeps what it began with.
     """
 
     def __init__(self, config: Config, protocols: Sequence[str] = HTTP1_ONLY) -> None:
         self._config = config
         self._protocols = protocols
         self._log = OwnLog()
-        paths = (config.ssl_certfile, config.ssl_keyfile, config.ssl_ca_certs)
-        self._paths = [path for path in paths if path]
+        self._paths = _paths_of(config)
         self._looking = False
+        # A context of what the files hold now, which a look has found good; whether it can be loaded into the other.
+        self._fresh: ssl.SSLContext | None = None
+        self._in_place = False
         # The state of the files that was acted upon last, and the one that was seen last.
-        self._used = self._seen = self._state()
-        self.context = make_context(config, protocols)
+        self._used = self._seen = _state_of(self._paths)
+        shared = _shared
+        if shared is None or config.ssl_context_factory is not None or shared.key != _key_of(config, protocols):
+            self.context = make_context(config, protocols)
+            return
+        self.context = shared.context
+        if shared.state != self._used:
+            # They were changed since the first of the generation was forked.
+            self._used = shared.state
+            self.look()
+            self.take()
 
     def on_tick(self, tick: int) -> None:
-        """Called twice a second: look at the files every few seconds.
+        """Called twice a second, in the loop: look at the files every few seconds, and use what was found.
 
-        In a thread, since the files may be on a file system that does not answer, and a key may take long to decrypt.
-        It is no thread of a pool: one that hangs must not keep the process from ending.
+        The look is taken in a thread, since the files may be on a file system that does not answer, and a key may take
+        long to decrypt. It is no thread of a pool: one that hangs must not keep the process from ending.
         """
+        if self._fresh is not None:
+            self.take()
         if tick % LOOK_TICKS or self._looking or not self._paths:
             return
         self._looking = True
@@ -292,30 +369,45 @@ class TlsContexts:
             self._looking = False
 
     def look(self) -> None:
-        """Make a new context if the files have changed and are not still changing; blocks."""
-        state, seen = self._state(), self._seen
+        """Look whether the files have changed, are good, and are not still changing; blocks."""
+        state, seen = _state_of(self._paths), self._seen
         self._seen = state
         if state == self._used or state != seen:
             return
+        in_place = self._config.ssl_context_factory is None and self._same_authorities(state)
         self._used = state
         try:
-            self.context = make_context(self._config, self._protocols)
+            fresh = make_context(self._config, self._protocols)
         except ConfigError as exc:
             self._log.error("The TLS files have changed and can't be used, so the old ones stay in use: %s", exc)
-        else:
-            self._log.info("The TLS files have changed: new connections use them.")
+            return
+        self._in_place = in_place and _kind_of_key(fresh) == _kind_of_key(self.context) is not None
+        self._fresh = fresh
 
-    def _state(self) -> list[tuple[int, int, int, int] | None]:
-        """What tells a file from the one that it replaces; symbolic links are followed."""
-        state: list[tuple[int, int, int, int] | None] = []
-        for path in self._paths:
+    def take(self) -> None:
+        """Use what a look has found; in the thread that begins the handshakes, or one may see half of it."""
+        fresh, self._fresh = self._fresh, None
+        if fresh is None:
+            return
+        if self._in_place:
             try:
-                stat = os.stat(path)
-            except (OSError, ValueError):
-                state.append(None)
-            else:
-                state.append((stat.st_dev, stat.st_ino, stat.st_mtime_ns, stat.st_size))
-        return state
+                _load_certificate(self.context, self._config)
+                server_certificates[self.context] = server_certificates[fresh]
+            except ConfigError:
+                # They have changed again: what was found good is used.
+                self.context = fresh
+        else:
+            self.context = fresh
+        self._log.info("The TLS files have changed: new connections use them.")
+
+    def _same_authorities(self, state: Sequence[_FileState]) -> bool:
+        """Whether ssl_ca_certs is as it was: a context forgets nobody whom it was told to trust."""
+        return not self._config.ssl_ca_certs or state[-1] == self._used[-1]
+
+
+def _kind_of_key(context: ssl.SSLContext) -> str | None:
+    certificate = server_certificates.get(context)
+    return None if certificate is None else key_algorithm(ssl.PEM_cert_to_DER_cert(certificate))
 
 
 # For the loop ------------------------------------------------------------------------------------------------

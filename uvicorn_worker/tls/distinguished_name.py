@@ -1,10 +1,11 @@
-"""The subject of an X.509 certificate as the string of RFC 4514.
+"""The subject of an X.509 certificate as the string of RFC 4514, and of which kind its key is.
 
 Python's `getpeercert()` has lost what the string needs: the object identifier of an attribute that OpenSSL has a
 name for, and the encoding of a value that is shown as hexadecimal digits. So the name is read from the certificate.
 
     Certificate ::= SEQUENCE { tbsCertificate, ... }                                        RFC 5280, 4.1
     TBSCertificate ::= SEQUENCE { [0] version OPTIONAL, serialNumber, signature, issuer, validity, subject, ... }
+    SubjectPublicKeyInfo ::= SEQUENCE { SEQUENCE { algorithm OBJECT IDENTIFIER, ... }, ... }      (behind the subject)
     Name ::= SEQUENCE OF SET OF SEQUENCE { type OBJECT IDENTIFIER, value ANY }
 """
 
@@ -12,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-__all__ = ["subject_name"]
+__all__ = ["key_algorithm", "subject_name"]
 
 # RFC 4514, section 3, and the descriptors that RFC 4519 and RFC 2985 register (RFC 4520) for what else is common.
 _DESCRIPTORS = {
@@ -54,19 +55,34 @@ _BEFORE_SUBJECT = 4
 def subject_name(certificate: bytes) -> str | None:
     """The subject of a certificate (DER); None where it can't be read. An empty subject is an empty string."""
     try:
-        whole = _value(certificate)
-        elements = _elements(_value(whole))
-        tag, _, _ = next(elements)
-        if tag == _VERSION:
-            next(elements)
-        for _ in range(_BEFORE_SUBJECT - 1):
-            next(elements)
-        subject = next(elements)[1]
+        subject = next(_from_subject_on(certificate))[1]
         # RFC 4514, 2.1: from the last part to the first.
         parts = [_relative_name(content) for _, content, _ in _elements(subject)]
     except (IndexError, ValueError, StopIteration):
         return None
     return ",".join(reversed(parts))
+
+
+def key_algorithm(certificate: bytes) -> str | None:
+    """The algorithm of the public key of a certificate (DER) by its object identifier; None where it can't be read."""
+    try:
+        elements = _from_subject_on(certificate)
+        next(elements)
+        algorithm = _value(next(elements)[1])
+        return _object_identifier(_value(algorithm))
+    except (IndexError, ValueError, StopIteration):
+        return None
+
+
+def _from_subject_on(certificate: bytes) -> Iterator[tuple[int, bytes, bytes]]:
+    """The elements of the TBSCertificate, from the subject on."""
+    elements = _elements(_value(_value(certificate)))
+    tag, _, _ = next(elements)
+    if tag == _VERSION:
+        next(elements)
+    for _ in range(_BEFORE_SUBJECT - 1):
+        next(elements)
+    return elements
 
 
 def _relative_name(content: bytes) -> str:

@@ -19,7 +19,8 @@ from uvicorn_worker.server.deaths import tell_deaths
 from uvicorn_worker.server.exposition import check_metrics
 from uvicorn_worker.server.loading import load_env_file, loop_factory
 from uvicorn_worker.server.metrics import MetricsSocket
-from uvicorn_worker.tls.contexts import check_tls, tls_is_on
+from uvicorn_worker.switching.dispatch import alpn_protocols
+from uvicorn_worker.tls.contexts import check_tls, share_context, tls_is_on
 from uvicorn_worker.worker.config import WorkerConfig, differences
 from uvicorn_worker.worker.config_kwargs import AUTO, options_in_code
 from uvicorn_worker.worker.failure_token import FailureToken
@@ -63,6 +64,7 @@ class BaseWorker(Worker):
 
     _token: ClassVar[FailureToken | None] = None
     _was_set_up: ClassVar[bool] = False
+    _shares: ClassVar[Any] = None
 
     _shared: list[Any]
     _succession: Succession
@@ -154,6 +156,7 @@ class BaseWorker(Worker):
         worker._shared = named["sockets"]
         keep_listening(worker._shared, cfg, named["log"])
         adopt_loggers(named["log"], cfg)
+        worker._share_tls(cfg)
         if BaseWorker._token is None or BaseWorker._token.owner != os.getpid():
             BaseWorker._token = FailureToken()
         BaseWorker._token.worker_made()
@@ -169,6 +172,19 @@ class BaseWorker(Worker):
         except ConfigError:
             # The worker says so.
             return None
+
+    def _share_tls(self, cfg: GunicornConfig) -> None:
+        """Make the TLS context before the fork, once for the settings of the start and of each HUP."""
+        if BaseWorker._shares is cfg:
+            return
+        BaseWorker._shares = cfg
+        try:
+            config = self.config_for(cfg)
+            if tls_is_on(config):
+                share_context(config, alpn_protocols(config), cfg)
+        except ConfigError:
+            # The worker says so.
+            pass
 
     def _make_surroundings(self) -> Surroundings:
         """What a server that is made of `self.config` finds around it."""
