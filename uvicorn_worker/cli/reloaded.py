@@ -17,6 +17,7 @@ import os
 import signal
 import socket
 import sys
+import time
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 from types import FrameType
@@ -26,6 +27,7 @@ from uvicorn_worker.core.errors import AppLoadError, ConfigError, LifespanError,
 from uvicorn_worker.core.runtime import CycleView
 from uvicorn_worker.server import Config, Server
 from uvicorn_worker.server.failures import failure_app, users_traceback
+from uvicorn_worker.server.readiness import ready_of
 from uvicorn_worker.server.surroundings import Handler, Stoppable, Surroundings
 
 __all__ = ["FAILED", "SERVES", "serve_until_told"]
@@ -122,6 +124,7 @@ class _ReloadSurroundings(Surroundings):
 
     def __init__(self, pipe: Connection) -> None:
         self.word = SERVES
+        self._began = time.monotonic()
         self._pipe = pipe
         self._server: Any = None
         self._is_replaced = False
@@ -159,8 +162,10 @@ class _ReloadSurroundings(Surroundings):
         # After "go" nothing comes but its end.
         loop.add_reader(fd, ended)
 
-    def started(self, server: Stoppable) -> None:
+    def started(self, server: Any) -> None:
         """Tell that connections are accepted."""
+        if self.word == SERVES:
+            server.log.info("%s", ready_of(server, time.monotonic() - self._began))
         with contextlib.suppress(OSError):
             self._pipe.send_bytes(self.word)
 

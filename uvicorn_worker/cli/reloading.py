@@ -45,8 +45,9 @@ _IMPATIENT = 2
 class Reloader:
     """Watches, and keeps one process that serves."""
 
-    def __init__(self, config: Config, set_up: Callable[[Config], None]) -> None:
+    def __init__(self, config: Config, set_up: Callable[[Config], None], uds_mode: int | None = None) -> None:
         """`set_up` is called in a new interpreter before it loads the application, for its logging."""
+        self._uds_mode = uds_mode
         self._config = config
         self._set_up = set_up
         self._log = logging.getLogger("uvicorn.error")
@@ -61,7 +62,7 @@ class Reloader:
     def run(self) -> int:
         """Until a signal; gives the exit code. Raises `BindError` and `ConfigError`."""
         config, secure = self._config, tls_is_on(self._config)
-        bound = bind(config.host, config.port, config.uds, config.fd)
+        bound = bind(config.host, config.port, config.uds, config.fd, self._uds_mode)
         self._sockets = bound.sockets
         try:
             for sock in bound.sockets:

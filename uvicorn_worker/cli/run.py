@@ -7,23 +7,34 @@ workers > 1                  Gunicorn with our worker and our master
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
+import signal
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator
 from typing import Any
 
+from uvicorn_worker.cli.masters import Master, needs_master, run_master
 from uvicorn_worker.core.errors import AppLoadError, BindError, ConfigError, LifespanError
+from uvicorn_worker.http1.parsers import check_parser
 from uvicorn_worker.logs.formatters import LOGGING_CONFIG
 from uvicorn_worker.logs.levels import set_levels
 from uvicorn_worker.logs.log_config import apply_log_config
 from uvicorn_worker.server import Config, Server
 from uvicorn_worker.server.alone import report_alone
+from uvicorn_worker.server.binding import bind
 from uvicorn_worker.server.failures import users_traceback
-from uvicorn_worker.server.surroundings import Stoppable, Surroundings
+from uvicorn_worker.server.readiness import ready_of
+from uvicorn_worker.server.surroundings import Surroundings
+from uvicorn_worker.tls.contexts import check_tls
 
-__all__ = ["FAILURE", "STARTUP_FAILURE", "launch", "run"]
+__all__ = ["FAILURE", "STARTUP_FAILURE", "check", "launch", "run"]
+
+# Where --port auto begins, and how many it looks at.
+_USUAL_PORT = 8000
+_PORTS = 100
 
 STARTUP_FAILURE = 3
 """The exit code where the application or its address can't be served; uvicorn has the same."""
@@ -40,28 +51,69 @@ def run(app: Any, **options: Any) -> None:
     launch(app, options)
 
 
-def launch(
-    app: Any, options: dict[str, Any], settings: Mapping[str, Any] | None = None, config_file: str | None = None
-) -> None:
-    """The same, under Gunicorn where there are `settings` of it, or a `config_file`."""
+def launch(app: Any, options: dict[str, Any], master: Master | None = None, said: Collection[str] = ()) -> None:
+    """The same, under Gunicorn where `master` asks for it; of its configuration file those in `said` win."""
     began = time.monotonic()
+    master = master or Master()
+    config = prepare(app, options)
+    if needs_master(config, master):
+        run_master(config, said, master)
+    set_up_logging(config)
+    with pid_file(master.pid_file):
+        if config.reload:
+            _reload(config, master.uds_mode)
+        else:
+            _serve(config, began, master.uds_mode)
+
+
+def prepare(app: Any, options: dict[str, Any]) -> Config:
+    """The configuration, with what the command has beside its options; raises `ConfigError`."""
     app_dir = options.get("app_dir")
     # Before the module: a file of the environment is read by what imports it.
-    sys.path.insert(0, os.fspath(app_dir) if app_dir else os.getcwd())
+    sys.path.insert(0, os.path.abspath(app_dir) if app_dir else os.getcwd())
     if options.get("workers") is None and os.environ.get("WEB_CONCURRENCY", "").isdigit():
         options["workers"] = int(os.environ["WEB_CONCURRENCY"]) or 1
-    given = {**options}
-    options.setdefault("log_config", LOGGING_CONFIG)
-    config = Config(app, **options)
-    if settings or config_file is not None or (config.workers > 1 and not config.reload):
-        from uvicorn_worker.cli.masters import run_master
+    if options.get("port") == "auto":
+        options["port"] = free_port(options.get("host", "127.0.0.1"))
+    return Config(app, **{"log_config": LOGGING_CONFIG, **options})
 
-        run_master(config, given, settings or {}, config_file)
-    set_up_logging(config)
-    if config.reload:
-        _reload(config)
-    else:
-        _serve(config, began)
+
+def check(app: Any, options: dict[str, Any]) -> None:
+    """Whether it could be served: raises `ConfigError`, `AppLoadError`, and what the import of the application does."""
+    config = prepare(app, options)
+    check_tls(config)
+    check_parser(config)
+    config.get_loop_factory()
+    config.load()
+
+
+def free_port(host: str | None) -> int:
+    """The usual port, or the first one after it that is free; 0 where none is."""
+    for port in range(_USUAL_PORT, _USUAL_PORT + _PORTS):
+        try:
+            bind(host, port, None, None).close()
+        except BindError:
+            continue
+        return port
+    return 0
+
+
+@contextlib.contextmanager
+def pid_file(path: str | None) -> Iterator[None]:
+    """Write the process id to a file, which is taken away at the end; raises `ConfigError`."""
+    if path is None:
+        yield
+        return
+    try:
+        with open(path, "w", encoding="ascii") as file:
+            file.write(f"{os.getpid()}\n")
+    except OSError as exc:
+        raise ConfigError(f"option pid = {path!r}: can't be written: {exc.strerror}") from None
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):
+            os.unlink(path)
 
 
 def set_up_logging(config: Config) -> None:
@@ -73,9 +125,9 @@ def set_up_logging(config: Config) -> None:
         access.handlers, access.propagate = [], False
 
 
-def _serve(config: Config, began: float) -> None:
+def _serve(config: Config, began: float, uds_mode: int | None) -> None:
     log = logging.getLogger("uvicorn.error")
-    surroundings: Any = _CommandSurroundings(began)
+    surroundings: Any = _CommandSurroundings(began, uds_mode)
     config.surroundings = surroundings
     try:
         config.load()
@@ -102,22 +154,38 @@ def _serve(config: Config, began: float) -> None:
         # The server has said it.
         sys.exit(STARTUP_FAILURE)
     log.info("Finished server process [%d]", os.getpid())
+    if surroundings.terminated:
+        sys.exit(0)
 
 
 class _CommandSurroundings(Surroundings):
     """Logging was set up before the application was loaded; what is ready is said."""
 
-    def __init__(self, began: float) -> None:
+    def __init__(self, began: float, uds_mode: int | None) -> None:
         self._began = began
+        self._uds_mode = uds_mode
+        self.terminated = False
 
     def set_up_logging(self, config: Any) -> None:
         """See above."""
 
-    def started(self, server: Stoppable) -> None:
+    def raise_again(self, sig: int) -> None:
+        """After TERM the process comes to its end by itself, and does what is to be done then."""
+        if sig == signal.SIGTERM and signal.getsignal(sig) is signal.SIG_DFL:
+            self.terminated = True
+        else:
+            super().raise_again(sig)
+
+    def begins(self, server: Any) -> None:
+        """The path is bound next."""
+        server.uds_mode = self._uds_mode
+
+    def started(self, server: Any) -> None:
         """It accepts connections."""
+        server.log.info("%s", ready_of(server, time.monotonic() - self._began))
 
 
-def _reload(config: Config) -> None:
+def _reload(config: Config, uds_mode: int | None) -> None:
     from uvicorn_worker.cli.reloading import Reloader
 
     log = logging.getLogger("uvicorn.error")
@@ -129,7 +197,7 @@ def _reload(config: Config) -> None:
     if config.workers > 1:
         log.warning("One process serves, since --reload is on: --workers = %d has no effect.", config.workers)
     try:
-        code = Reloader(config, set_up_logging).run()
+        code = Reloader(config, set_up_logging, uds_mode).run()
     except (BindError, ConfigError, OSError) as exc:
         log.error("%s", exc)
         sys.exit(FAILURE)

@@ -10,7 +10,10 @@ from uvicorn_worker.core.address import peer_name
 from uvicorn_worker.core.log import escaped
 from uvicorn_worker.core.runtime import Connection, CycleView
 
-__all__ = ["Census", "census", "count", "describe_cycles", "running_task"]
+__all__ = ["Census", "census", "count", "describe_cycles", "named_cycles", "running_task"]
+
+# How many requests one line names.
+_NAMED = 3
 
 
 def describe_cycles(
@@ -32,6 +35,19 @@ def describe_cycles(
             line += " (it has the event loop)"
         lines.append(line)
     return lines
+
+
+def named_cycles(cycles: Collection[CycleView], now: float) -> str:
+    """`GET /slow, 4.1 s; WebSocket /chat, 2.0 s`: the oldest of them, and how many others there are."""
+    oldest = sorted(cycles, key=lambda cycle: cycle.started)
+    parts = []
+    for cycle in oldest[:_NAMED]:
+        kind = "WebSocket" if is_websocket(cycle) else cycle.scope["method"]
+        target = escaped(cycle.target.decode("latin-1"))
+        parts.append(f"{kind} {target}, {max(now - cycle.started, 0.0):.1f} s")
+    if len(oldest) > _NAMED:
+        parts.append(f"and {len(oldest) - _NAMED} more")
+    return "; ".join(parts)
 
 
 def running_task(loop: asyncio.AbstractEventLoop) -> asyncio.Task[object] | None:

@@ -27,6 +27,9 @@ class Application(WSGIApplication):
 
     cfg: Any
 
+    drains_on_int = False
+    """Whether INT, as of Ctrl+C, is a graceful stop."""
+
     def __init__(self, app: Any = None, settings: Mapping[str, Any] | None = None, config: str | None = None) -> None:
         self._app = app
         self._settings = settings

@@ -35,6 +35,7 @@ class Arbiter(GunicornArbiter):
     _num_workers: int
 
     def __init__(self, app: Any) -> None:
+        self._stopping = False
         # Inside of Gunicorn's reload(), and at its end, where it waits for the old workers.
         self._reloading = self._forked = False
         # Workers up to this age are to go.
@@ -51,6 +52,22 @@ class Arbiter(GunicornArbiter):
         super().setup(app)
         options = getattr(self.worker_class, "config_for", None)
         self._surge = None if options is None else options(self.cfg).reload_surge
+
+    # Ctrl+C ------------------------------------------------------------------------------------------
+
+    def handle_int(self) -> None:
+        """INT: a quick stop, as Gunicorn has it; of the command, a graceful one, which a second INT makes quick."""
+        if not getattr(self.app, "drains_on_int", False):
+            super().handle_int()
+        self._stopping = True
+        self.stop()
+        raise StopIteration
+
+    def signal(self, sig: int, frame: Any) -> None:
+        """A signal has come; while Gunicorn waits for its workers, older versions look at none."""
+        if self._stopping and sig in (signal.SIGINT, signal.SIGQUIT):
+            self.kill_workers(signal.SIGQUIT)
+        super().signal(sig, frame)
 
     # HUP ---------------------------------------------------------------------------------------------
 

@@ -40,15 +40,16 @@ class Bound:
         self._path = None
 
 
-def bind(host: str | None, port: int, uds: str | None, fd: int | None) -> Bound:
+def bind(host: str | None, port: int, uds: str | None, fd: int | None, uds_mode: int | None = None) -> Bound:
     """Sockets for one of these: the descriptor before the path, and the path before the address.
 
-    Raises `BindError`, whose one line says what could not be bound, and why.
+    `uds_mode` are the permissions of the path. Raises `BindError`, whose one line says what could not be bound, and
+    why.
     """
     if fd is not None:
         return Bound([_inherited(fd)])
     if uds is not None:
-        return Bound([bind_path(uds)], uds)
+        return Bound([bind_path(uds, uds_mode)], uds)
     return Bound(list(_bind_address(host, port)))
 
 
@@ -122,8 +123,8 @@ def _shown(host: str | None) -> str:
 # Paths ----------------------------------------------------------------------------------------------------------
 
 
-def bind_path(path: str) -> socket.socket:
-    """A unix socket at `path`, with the permissions that a socket had there before; raises `BindError`.
+def bind_path(path: str, permissions: int | None = None) -> socket.socket:
+    """A unix socket at `path`, with these permissions, or those that a socket had there before; raises `BindError`.
 
     One that nobody listens on any more is taken away; one that answers, and what is no socket, is left alone.
     """
@@ -145,7 +146,7 @@ def bind_path(path: str) -> socket.socket:
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         sock.bind(path)
-        os.chmod(path, mode)
+        os.chmod(path, mode if permissions is None else permissions)
     except OSError as exc:
         sock.close()
         raise BindError(f"uds {path} can't be bound: {exc.strerror or exc}") from None

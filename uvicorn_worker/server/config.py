@@ -17,7 +17,7 @@ from uvicorn_worker.core import config as core
 from uvicorn_worker.core.asgi import ASGIApp
 from uvicorn_worker.core.config import RULES, check_value, is_given, unknown_option
 from uvicorn_worker.core.errors import ConfigError
-from uvicorn_worker.core.rules import FLAG, OPTIONAL_COUNT, OPTIONAL_TEXT, POSITIVE, Rule, int_between
+from uvicorn_worker.core.rules import FLAG, OPTIONAL_COUNT, OPTIONAL_TEXT, POSITIVE, SECONDS, Rule, int_between
 from uvicorn_worker.core.uvicorn_names import ALIASES
 from uvicorn_worker.server.binding import Bound, bind
 from uvicorn_worker.server.loading import load_app, loop_factory
@@ -37,6 +37,7 @@ PLACES: dict[str, tuple[Any, Rule]] = {
 _UNUSED = (
     "app_dir", "reload_dirs", "reload_delay", "reload_includes", "reload_excludes", "timeout_worker_healthcheck",
 )  # fmt: skip
+_DURATIONS = ("reload_delay", "timeout_worker_healthcheck")
 
 # In which order uvicorn's Config takes them.
 _ORDER = (
@@ -83,6 +84,8 @@ class Config(core.Config):
             if name in options:
                 raise TypeError(f"Config got two values for {name}")
         given.update(options)
+        # The command line's word for it.
+        given = {ALIASES.get(name, name): value for name, value in given.items()}
         given["app"] = _no_app if app is None else app
         ours, places = {}, {name: default for name, (default, _) in PLACES.items()}
         for written, value in given.items():
@@ -100,7 +103,13 @@ class Config(core.Config):
         for name, value in places.items():
             object.__setattr__(self, name, value)
         for name in _UNUSED:
-            object.__setattr__(self, name, given.get(name))
+            value = given.get(name)
+            if name in _DURATIONS and value is not None:
+                try:
+                    value = SECONDS.take(value)
+                except (ValueError, TypeError):
+                    raise ConfigError(f"option {name} = {value!r}: must be {SECONDS.allowed}") from None
+            object.__setattr__(self, name, value)
         object.__setattr__(self, "loaded_app", None)
         if app is None:
             object.__setattr__(self, "app", None)

@@ -23,7 +23,7 @@ from collections.abc import Callable
 from uvicorn_worker.core.config import Config
 from uvicorn_worker.core.log import OwnLog
 from uvicorn_worker.core.runtime import Connection, CycleView, Runtime
-from uvicorn_worker.logs.in_flight import census, count, describe_cycles
+from uvicorn_worker.logs.in_flight import census, count, describe_cycles, named_cycles
 from uvicorn_worker.server.acceptor import Acceptor
 
 __all__ = ["Drain", "Schedule"]
@@ -92,12 +92,15 @@ class Drain:
         schedule: Schedule,
         changed: asyncio.Event,
         forced: Callable[[], bool],
+        by_hand: bool = False,
     ) -> None:
+        """`by_hand`: by Ctrl+C, so that somebody looks at the log."""
         self._runtime = runtime
         self._acceptor = acceptor
         self._schedule = schedule
         self._changed = changed
         self._forced = forced
+        self._by_hand = by_hand
         self._log = OwnLog()
         self._begun = time.monotonic()
         self._next_report = math.inf
@@ -260,6 +263,15 @@ class Drain:
         self._next_report = now + _REPORT_SECONDS
         left = self._schedule.cut - now
         time_left = "no time limit" if left == math.inf else f"{max(left, 0.0):.1f} s left"
+        cycles = self._runtime.cycles
+        if self._by_hand and cycles:
+            self._log.log(
+                self._level,
+                "Waiting for %s (%s), Ctrl+C again ends at once.",
+                count(len(cycles), "request"),
+                named_cycles(cycles, now),
+            )
+            return
         self._log.log(self._level, "%s: %s; %s.", what, self._census(), time_left)
 
     def _say_what_is_cut(self) -> None:

@@ -102,6 +102,8 @@ class Server:
         """Says on the board how the server is; None: there is none."""
         self.metrics: MetricsThread | None = None
         """Tells the metrics of all workers; None: nobody is told."""
+        self.uds_mode: int | None = None
+        """The permissions of a unix socket that it binds."""
         self.runtime: Runtime
         self.acceptor: Acceptor
         self._should_exit = False
@@ -270,6 +272,7 @@ class Server:
             getattr(config, "port", 8000),
             getattr(config, "uds", None),
             getattr(config, "fd", None),
+            self.uds_mode,
         )
         return self._bound.sockets
 
@@ -446,7 +449,8 @@ class Server:
         schedule = self._schedule()
         self.exit_by = schedule.end
         try:
-            drain = Drain(self.runtime, self.acceptor, schedule, self._changed, lambda: self._force_exit)
+            by_hand = signal.SIGINT in self.captured
+            drain = Drain(self.runtime, self.acceptor, schedule, self._changed, lambda: self._force_exit, by_hand)
             if self._signalled:
                 await drain.delay(self.config.timeout_drain_delay)
             await drain.run(replaced_later=self._only_own and not self._signalled)

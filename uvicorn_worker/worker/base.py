@@ -62,6 +62,9 @@ class BaseWorker(Worker):
     _DEFAULTS: ClassVar[dict[str, Any]] = {}
     """Options whose defaults are others under this class; Gunicorn's settings win over them."""
 
+    DRAINS_ON_INT: ClassVar[bool] = False
+    """Whether the first INT, as of Ctrl+C, is a graceful stop."""
+
     _token: ClassVar[FailureToken | None] = None
     _was_set_up: ClassVar[bool] = False
     _shares: ClassVar[Any] = None

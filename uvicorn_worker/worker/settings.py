@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from gunicorn.config import KNOWN_SETTINGS, AccessLogFormat
+from gunicorn.config import Config as Settings
 
 from uvicorn_worker.core.config import RULES, Config, check_options, is_given
 from uvicorn_worker.core.errors import ConfigError
@@ -40,6 +41,7 @@ __all__ = [
     "config_from_settings",
     "log_level",
     "refuse_unsupported",
+    "usual_values",
 ]
 
 # What Gunicorn has chosen for workers that hold a thread or more for each connection.
@@ -143,6 +145,13 @@ ROWS = (
     Row("permit_obsolete_folding", "permit_obsolete_folding"),
     Row("sendfile", "sendfile", note="also by the environment variable `SENDFILE`, as in Gunicorn"),
 )
+
+
+def usual_values() -> dict[str, Any]:
+    """The options that Gunicorn's defaults become."""
+    settings = Settings().settings
+    return {row.option: row.convert(settings[row.setting].get()) for row in ROWS if row.setting in settings}
+
 
 # What the worker does itself with a setting that is no option.
 HONOURED = {

@@ -89,6 +89,16 @@ class Succession:
         self._others.failures = 0
         self._enter(SERVING)
 
+    def completes(self, workers: int) -> bool:
+        """Whether it is the last of the first workers to serve: one of them says that all of them do."""
+        slot = self._slot
+        if slot is None or not self._first:
+            return False
+        first = [
+            (other.started, other.age) for other in self._others if other.state == SERVING and other.age <= workers
+        ]
+        return len(first) == workers and max(first) == (slot.started, slot.age)
+
     def told(self) -> None:
         """It leaves, since it was told to."""
         self._enter(TOLD)

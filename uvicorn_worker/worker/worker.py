@@ -41,6 +41,7 @@ from uvicorn_worker.worker.forked import keep_from_children, let_children_go
 from uvicorn_worker.worker.loggers import set_up_logging
 from uvicorn_worker.worker.loops import LoopChoice
 from uvicorn_worker.worker.notify_callback import NotifyCallback
+from uvicorn_worker.worker.ready import ready
 from uvicorn_worker.worker.stall_watch import StallWatch, describe_stall, enable_trace
 from uvicorn_worker.worker.surroundings import WorkerSurroundings
 
@@ -376,6 +377,8 @@ class UvicornWorker(BaseWorker):
         if self._served_since is None:
             self._served_since = time.monotonic()
         self._succession.serving()
+        if self._succession.completes(self.cfg.workers):
+            self.log.info("%s", ready(self.config, self.cfg, self._shared))
 
     def on_stop(self) -> None:
         """Its stop begins."""
@@ -522,6 +525,9 @@ class UvicornWorker(BaseWorker):
     def handle_quit(self, sig: int, frame: FrameType | None) -> None:
         """INT and QUIT: cut what is under way and leave."""
         if self.server.force_exit:
+            return
+        if sig == signal.SIGINT and self.DRAINS_ON_INT and not self.server.should_exit and self.loop.is_running():
+            self.server.handle_exit(sig, frame)
             return
         self.server.captured.append(sig)
         self._succession.leaves(ends.TOLD_TO)

@@ -1,0 +1,62 @@
+"""What the command passes on to Gunicorn."""
+
+from __future__ import annotations
+
+import json
+import signal
+
+import pytest
+
+from tests.e2e.command.harness import APP, Command
+
+CONF = """
+import os
+bind = "127.0.0.1:0"
+workers = 2
+wsgi_app = "app:app"
+worker_class = "mine.Mine"
+def when_ready(server):
+    print("timeout", server.cfg.timeout, flush=True)
+"""
+MINE = """
+from uvicorn_worker import UvicornH11Worker
+class Mine(UvicornH11Worker):
+    CONFIG_KWARGS = {"server_header": False}
+"""
+
+
+def test_a_configuration_file_under_the_command_line() -> None:
+    files = {"g.py": CONF, "mine.py": MINE, "app.py": APP}
+    line = ["-c", "g.py", "--gunicorn", "timeout=77", "--header", "x-a: b", "--workers", "1", "--preload"]
+    with Command(*line, files=files) as server:
+        ready = server.wait_log(r"Ready in .*")
+        assert "1 process, loop asyncio, HTTP/1.1 (h11)" in ready
+        assert "timeout 77" in server.out
+        answer = server.get()
+        assert answer.headers["x-a"] == "b"
+        assert "server" not in answer.headers
+        server.signal(signal.SIGTERM)
+        assert server.wait_exit() == 0
+
+
+def test_lines_of_json_and_a_worker_class() -> None:
+    with Command("app:app", "--port", "0", "--worker-class", "h11", "--log-format", "json") as server:
+        server.wait_log(r"Ready in .*")
+        assert server.get("/a?b").status_code == 200
+        server.signal(signal.SIGTERM)
+        assert server.wait_exit() == 0
+        lines = [json.loads(line) for line in server.log.splitlines()]
+        assert any("h11" in line["message"] for line in lines)
+        (access,) = [json.loads(line) for line in server.out.splitlines() if line.startswith("{")]
+        assert (access["method"], access["path"], access["status_code"]) == ("GET", "/a", 200)
+
+
+@pytest.mark.parametrize(
+    ("setting", "says"),
+    [("timeot=3", "did you mean timeout?"), ("timeout=x", "--gunicorn timeout=x: "), ("timeout", "must be NAME=VALUE")],
+)
+def test_a_mistake_is_one_line(setting: str, says: str) -> None:
+    with Command("app:app", "--gunicorn", setting) as server:
+        assert server.wait_exit() in (1, 2)
+        assert says in server.log
+        assert "Traceback" not in server.log

@@ -1,0 +1,124 @@
+"""What somebody sees who starts the command, and stops it with Ctrl+C."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import ssl
+import stat
+import threading
+from collections.abc import Iterator
+
+import httpx
+import pytest
+
+from tests.e2e.command.harness import APP, Command
+from tests.e2e.harness import PATIENCE, until
+
+SLOW = APP.replace(
+    '        await send({"type": "http.response.start"',
+    '        if scope["path"] == "/slow":\n            print("slow", flush=True)\n            await asyncio.sleep(60)\n'
+    '        await send({"type": "http.response.start"',
+    1,
+)
+
+
+@pytest.fixture(scope="module", params=[1, 2], ids=["one", "two"])
+def server(request: pytest.FixtureRequest) -> Iterator[Command]:
+    options = ["--workers", "2", "--gunicorn", "control_socket_disable=true"] if request.param == 2 else []
+    if options and not has_control_socket():
+        options = options[:2]
+    with Command("app:app", "--port", "0", *options, "--header", "x-a:b", "--ws-max-size", "1000000") as command:
+        command.wait_log("Ready in")
+        yield command
+        command.signal(signal.SIGINT)
+        assert command.wait_exit() == 0
+        assert command.out.count("shutdown") == request.param
+        assert "Traceback" not in command.log
+
+
+def has_control_socket() -> bool:
+    from gunicorn.config import KNOWN_SETTINGS
+
+    return any(setting.name == "control_socket_disable" for setting in KNOWN_SETTINGS)
+
+
+def test_it_says_once_what_serves(server: Command) -> None:
+    assert server.get().text == "version VERSION"
+    (line,) = re.findall(r".*Ready in.*", server.log)
+    assert re.search(rf"Ready in \d+\.\d s on http://127\.0\.0\.1:{server.port}: (1 process|2 workers), loop ", line)
+    assert re.search(r"HTTP/1\.1 \(\w+\), WebSocket, no TLS; not by default: ws_max_size = 1000000, headers = ", line)
+    assert line.startswith("INFO:     ")
+
+
+def test_options_have_their_effect(server: Command) -> None:
+    assert server.get().headers["x-a"] == "b"
+    until(lambda: re.search(r'INFO:     127\.0\.0\.1:\d+ - "GET / HTTP/1\.1" 200 OK', server.out), "the access line")
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_ctrl_c_says_what_is_waited_for_and_a_second_one_ends_it(workers: int) -> None:
+    options = ["--workers", "2"] if workers == 2 else []
+    with Command("app:app", "--port", "0", *options, files={"app.py": SLOW}) as server:
+        server.wait_log("Ready in")
+        answers: list[int] = []
+        url = f"{server.url}/slow"
+        thread = threading.Thread(target=lambda: answers.append(httpx.get(url, timeout=PATIENCE).status_code))
+        thread.start()
+        until(lambda: "slow" in server.out, "the request")
+        group = os.getpgid(server.pid)
+        os.killpg(group, signal.SIGINT)
+        server.wait_log(r"Waiting for 1 request \(GET /slow, \d+\.\d s\), Ctrl\+C again ends at once\.")
+        os.killpg(group, signal.SIGINT)
+        assert server.wait_exit() == 0
+        thread.join(PATIENCE)
+        assert answers == [503]
+        assert server.out.count("startup") == server.out.count("shutdown") == workers
+        assert "Traceback" not in server.log
+
+
+def test_a_taken_port_is_told_with_who_has_it() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        with Command("app:app", "--port", port) as server:
+            assert server.wait_exit() == 3
+            assert f"127.0.0.1:{port} can't be bound: process {os.getpid()} (" in server.log
+            assert "startup" not in server.out
+        with Command("app:app", "--port", port, "--reload") as server:
+            assert server.wait_exit() == 1
+            assert f"process {os.getpid()} (" in server.log
+
+
+def test_a_unix_socket_has_its_permissions_and_is_taken_away() -> None:
+    for more in ([], ["--workers", "2"], ["--reload"]):
+        with Command("app:app", "--uds", "s", "--uds-permissions", "600", "--pid", "p", *more) as server:
+            path = server.dir / "s"
+            with socket.socket(socket.AF_UNIX) as stale:
+                stale.bind(str(path))
+            server.wait_log("Ready in")
+            assert stat.S_IMODE(path.stat().st_mode) == 0o600
+            assert (server.dir / "p").read_text().strip() == str(server.pid)
+            transport = httpx.HTTPTransport(uds=str(path))
+            with httpx.Client(transport=transport, timeout=PATIENCE) as client:
+                assert client.get("http://a/").text == "version VERSION"
+            server.signal(signal.SIGTERM)
+            assert server.wait_exit() == 0
+            assert not path.exists()
+            assert not (server.dir / "p").exists()
+
+
+def test_a_certificate_for_localhost() -> None:
+    pytest.importorskip("cryptography")
+    with Command("--dev-cert", "--port", "0", env={"XDG_CACHE_HOME": "cache"}) as server:
+        server.wait_log("Ready in")
+        assert "Serving app:app, found in app.py." in server.log
+        pem = server.dir / "cache" / "uvicorn-worker" / "localhost.pem"
+        assert stat.S_IMODE(pem.stat().st_mode) == 0o600
+        port = int(server.wait_log(r"(?<=https://127\.0\.0\.1:)\d+"))
+        with httpx.Client(
+            http2=True, verify=ssl.create_default_context(cafile=pem), timeout=PATIENCE, trust_env=False
+        ) as client:
+            answer = client.get(f"https://localhost:{port}/")
+        assert (answer.status_code, answer.http_version) == (200, "HTTP/2")

@@ -1,0 +1,169 @@
+"""The options of the command line, in groups; those of the server core are made of their definitions in `Config`."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterator
+from dataclasses import Field, dataclass, fields
+from typing import Any
+
+from uvicorn_worker.core import config as core
+from uvicorn_worker.core.rules import FLAG
+
+__all__ = ["ACTIONS", "COMMANDS_OWN", "GROUPS", "Own", "make_command", "options_of"]
+
+
+@dataclass(frozen=True)
+class Own:
+    """An option that is none of the core's. `kind` is flag, text, many (may be given several times) or int."""
+
+    words: str
+    meaning: str
+    kind: str = "text"
+    metavar: str | None = None
+    name: str | None = None
+
+    @property
+    def key(self) -> str:
+        """Its name in Python."""
+        return self.name or self.words.split("/")[0].split()[-1].lstrip("-").replace("-", "_")
+
+
+# What is no option of the core: where it listens, how many processes there are, and what is printed instead of serving.
+GROUPS: dict[str, tuple[Own, ...]] = {
+    "Where it listens": (
+        Own("--host", "Bind to this host, which may have several addresses; 127.0.0.1 unless it is given."),
+        Own("--port", "Bind to this port, 8000 unless it is given; 0: a free one; auto: 8000, or the next free one."),
+        Own("--uds", "Bind to a unix socket at this path.", metavar="PATH"),
+        Own("--uds-permissions", "The permissions of that socket, 666 unless they are given.", metavar="MODE"),
+        Own("--fd", "Listen on this file descriptor.", "int"),
+        Own("--dev-cert", "Speak TLS and HTTP/2 with a certificate for localhost, which is made and kept.", "flag"),
+    ),
+    "Processes": (
+        Own("--workers", "How many processes serve; several have Gunicorn's master. [processes]", "int"),
+        Own(
+            "--worker-class",
+            "Their class: uvicorn, h11, h2c, or where to import it from.",
+            metavar="CLASS",
+        ),
+        Own("--preload", "Load the application before the workers are forked.", "flag"),
+        Own("--pid", "Write the process id to this file.", metavar="PATH", name="pid_file"),
+        Own("-c --config", "A configuration file of Gunicorn's; Gunicorn's master is started.", metavar="PATH"),
+        Own("--gunicorn", "A setting of Gunicorn's; its master is started.", "many", "NAME=VALUE"),
+        Own(
+            "--app-dir",
+            "Where APP is looked for; the working directory unless it is given.",
+            metavar="PATH",
+        ),
+        Own("--timeout-worker-healthcheck", "Gunicorn's timeout: how long a worker may be silent. [seconds]"),
+    ),
+    "Reload": (
+        Own("--reload", "Serve the new code when a file has changed.", "flag"),
+        Own("--reload-dir", "Watch this folder, not the working directory.", "many", "PATH", "reload_dirs"),
+        Own("--reload-include", "Watch files like this one, too, or a folder.", "many", "PATTERN", "reload_includes"),
+        Own("--reload-exclude", "Don't watch files like this one, or a folder.", "many", "PATTERN", "reload_excludes"),
+        Own("--reload-delay", "How long it must be quiet after a change; or from one look to the next. [seconds]"),
+    ),
+    "Instead of serving": (
+        Own("--check-config", "Check the options, load the application, and end.", "flag"),
+        Own("--print-config", "Print each option with its value and where that comes from.", "flag"),
+        Own("--print-systemd", "Print a unit of systemd for this command line.", "flag"),
+        Own("--print-nginx", "Print a server of nginx in front of this one.", "flag"),
+        Own("--show-completion", "Print the completion script of a shell: bash, zsh or fish.", metavar="SHELL"),
+    ),
+}
+ACTIONS = tuple(own.key for own in GROUPS["Instead of serving"])
+COMMANDS_OWN = frozenset({"uds_permissions", "dev_cert", "worker_class", "preload", "pid_file", "config", "gunicorn"})
+
+_NOT_ON_THE_LINE = frozenset({"app", "callback_notify", "ssl_context_factory"})
+# uvicorn's command has a value for this flag.
+_WITH_VALUE = frozenset({"ws_per_message_deflate"})
+# Spellings of others for what is ours.
+_ALSO = {
+    "worker_lifetime": ["--workers-lifetime"],
+    "worker_lifetime_jitter": ["--workers-lifetime-jitter"],
+    "limit_max_memory": ["--workers-max-rss"],
+}
+_MANY = {"headers": ("--header", "NAME:VALUE"), "env_file": ("--env-file", "PATH")}
+
+
+def options_of(click: Any) -> Iterator[tuple[str, Any]]:
+    """The group of each option, and the option."""
+    for title, group in GROUPS.items():
+        if title != "Instead of serving":
+            for own in group:
+                yield title, _own(click, own)
+    for item in fields(core.Config):
+        if item.name not in _NOT_ON_THE_LINE:
+            yield item.metadata["section"], _option(click, item)
+            if item.name == "log_level":
+                words = "The lines of the log: text, or a JSON object for each."
+                yield "Logs", click.Option(["--log-format"], type=click.Choice(["text", "json"]), help=words)
+    for own in GROUPS["Instead of serving"]:
+        yield "Instead of serving", _own(click, own)
+
+
+def _own(click: Any, own: Own) -> Any:
+    words = [*own.words.split(), own.key]
+    if own.kind == "flag":
+        return click.Option(words, is_flag=True, default=None, help=own.meaning)
+    if own.kind == "many":
+        return click.Option(words, multiple=True, default=None, help=own.meaning, metavar=own.metavar)
+    kind = int if own.kind == "int" else str
+    return click.Option(words, type=kind, default=None, help=own.meaning, metavar=own.metavar)
+
+
+def _option(click: Any, item: Field[Any]) -> Any:
+    """One option of the core; values are read as those of the environment are."""
+    word = item.name.replace("_", "-")
+    unit = item.metadata["unit"]
+    words = item.metadata["meaning"] + (f" [{unit}]" if unit else "")
+    if item.name in _MANY:
+        name, metavar = _MANY[item.name]
+        return click.Option([name, item.name], multiple=True, default=None, help=words, metavar=metavar)
+    if item.name == "http2":
+        return click.Option(["--http2/--no-http2"], default=None, help=words)
+    is_flag = item.metadata["rule"].allowed == FLAG.allowed or item.name == "use_colors"
+    if is_flag and item.name not in _WITH_VALUE:
+        return click.Option([f"--{word}/--no-{word}"], default=None, help=words)
+    metavar = "DURATION" if unit == "seconds" else "NUMBER" if unit else "TEXT"
+    names = [f"--{word}", *_ALSO.get(item.name, ()), item.name]
+    return click.Option(names, type=str, default=None, help=words, metavar=metavar)
+
+
+def make_command(callback: Any, version: Any) -> Any:
+    """The command, a `click.Command`, whose help is in groups; raises ModuleNotFoundError where there is no click."""
+    click: Any = importlib.import_module("click")
+    grouped = list(options_of(click))
+    titles = {id(option): title for title, option in grouped}
+
+    class Command(click.Command):  # type: ignore[misc]
+        def format_options(self, ctx: Any, formatter: Any) -> None:
+            groups: dict[str, list[tuple[str, str]]] = {}
+            for option in self.get_params(ctx):
+                record = option.get_help_record(ctx)
+                if record is not None and option.param_type_name == "option":
+                    groups.setdefault(titles.get(id(option), "Instead of serving"), []).append(record)
+            for title, records in groups.items():
+                with formatter.section(title):
+                    formatter.write_dl(records)
+
+    parameters = [click.Argument(["app"], required=False), *(option for _, option in grouped)]
+    parameters.append(
+        click.Option(
+            ["--version"],
+            is_flag=True,
+            is_eager=True,
+            expose_value=False,
+            callback=version,
+            help="Print the version and end.",
+        )
+    )
+    return Command(
+        "uvicorn-worker",
+        params=parameters,
+        callback=callback,
+        help="Serve APP, an application as 'module:attribute'. Where it is left out, main.py, app.py and the like are "
+        "looked at. What is not given here comes from UVICORN_* and from [tool.uvicorn] in pyproject.toml. Seconds may "
+        "be a duration, as in 1h30m.",
+    )
