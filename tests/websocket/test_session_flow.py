@@ -7,6 +7,7 @@ import tracemalloc
 
 import pytest
 
+from tests.memory import SLACK, held_after
 from tests.websocket.conftest import Open, deflate
 from tests.websocket.scripted_socket import Socket, echo, hold
 from tests.websocket.wire import BINARY, PONG, Deflater, binary, close, cont, ping, text
@@ -104,6 +105,37 @@ class TestReading:
         socket = connect(hold, extensions=[deflate()]).send(data)
         assert [len(taken(socket)) for _ in range(10)] == [1_000_000] * 10
         assert socket.take() == {"type": "websocket.disconnect", "code": 4000, "reason": ""}
+        assert socket.ended == "close_gently"
+
+    def test_a_read_full_of_small_messages(self, connect: Open) -> None:
+        """They are made as there is room for them, and none is lost."""
+        count = 5000
+        socket = connect(hold).send(text("xy") * count + close(4000))
+        assert not socket.carrier.reading
+        assert [taken(socket) for _ in range(count)] == ["xy"] * count
+        assert (socket.take() or {})["code"] == 4000
+        assert socket.ended == "close_gently"
+
+    def test_one_whose_application_is_fast(self, connect: Open) -> None:
+        socket = connect(echo).send(text("xy") * 5000)
+        assert socket.texts == ["xy"] * 5000
+        assert socket.carrier.reading
+        socket.send(text("last"))
+        assert socket.texts[-1] == "last"
+
+    def test_an_end_of_ours_in_the_middle_of_it(self, connect: Open) -> None:
+        """The client's reply is behind messages that nobody wants any more."""
+        socket = connect(hold).send(text("xy") * 5000 + close(1000))
+        assert socket.tell("close") is None
+        socket.settle()
+        assert socket.ended == "close_gently"
+
+    def test_a_flood_after_our_end(self, connect: Open) -> None:
+        socket = connect(hold)
+        assert socket.tell("close") is None
+        for _ in range(3):
+            assert held_after(lambda: socket.send(text("xy") * 5000)) <= SLACK
+        socket.send(close(1000))
         assert socket.ended == "close_gently"
 
     def test_fragments_do_not_count(self, connect: Open) -> None:

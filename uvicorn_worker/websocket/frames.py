@@ -46,6 +46,11 @@ _pack_large = struct.Struct(">BBQ").pack
 # So much may come of compressed messages before those that follow in the same read are decompressed.
 UNPACKED_BYTES = 1048576
 
+# So many messages may be made of one read before there is room for more: small ones take ten times what they hold;
+# reads of a usual size are not counted.
+MOST_MESSAGES = 1000
+_MUCH = 8192
+
 # So many pieces of a message are kept before they are joined.
 _SMALL_PIECES = 256
 
@@ -218,6 +223,11 @@ class FrameConnection:
         if self._left:
             at = self._read_payload(data, 0, end, events)
         while end - at >= 2:
+            if (at > _MUCH and len(events) >= MOST_MESSAGES) or self._unpacked > UNPACKED_BYTES:
+                # Little has become much: the rest is for when this has found room.
+                self._pending = data[at:]
+                self.deferred = self.crowded = True
+                return
             self._at = at
             start, length = data[at], data[at + 1]
             if _PLAIN_TEXT <= start <= _PLAIN_BINARY and length >= _MASKED and not self._opcode:
@@ -257,11 +267,6 @@ class FrameConnection:
             if payload_at_or_none is None:
                 break
             at = self._read_payload(data, payload_at_or_none, end, events)
-            if self._unpacked > UNPACKED_BYTES:
-                # Little has become much: the rest is for when this has found room.
-                self._pending = data[at:]
-                self.deferred = self.crowded = True
-                return
         if at < end:
             self._pending = data[at:]
 

@@ -56,6 +56,7 @@ class WebSocketSession:
         "_connected",
         "_disconnect",
         "_frames",
+        "_goes_on",
         "_handshake",
         "_messages",
         "_ping_payload",
@@ -80,6 +81,8 @@ class WebSocketSession:
         self._messages: deque[str | bytes] = deque()
         self._bytes = 0
         self._read_paused = False
+        # Whether what the frames have deferred is read in the next turn of the loop.
+        self._goes_on = False
         # What websocket.disconnect says once the messages before it are taken.
         self._disconnect: Closed | None = None
         # The task in receive(), and all others that wait: more of these, and those in send().
@@ -167,17 +170,30 @@ class WebSocketSession:
         return message
 
     def _resume_if_possible(self) -> None:
-        carrier = self._carrier
+        carrier, frames = self._carrier, self._frames
         if self._read_paused and carrier is not None and not carrier.write_paused and not self._queue_is_full():
+            if frames is not None and frames.deferred:
+                self._go_on_soon()
+                if frames.crowded:
+                    return
             self._read_paused = False
             if self._pong_deadline:
                 # The pong may have been there for long.
                 self._pong_deadline = self._runtime.tick + ticks(self._runtime.config.ws_ping_timeout or 0)
             else:
                 self._schedule_ping()
-            if self._frames is not None and self._frames.deferred:
-                self._runtime.loop.call_soon(self.receive_data, b"")
             carrier.resume_reading()
+
+    def _go_on_soon(self) -> None:
+        """Read what the frames have deferred, behind the application's turn, in which it may take what was before."""
+        if not self._goes_on:
+            self._goes_on = True
+            self._runtime.loop.call_soon(self._go_on)
+
+    def _go_on(self) -> None:
+        self._goes_on = False
+        self.receive_data(b"")
+        self._resume_if_possible()
 
     def _queue_is_full(self) -> bool:
         return len(self._messages) >= self._runtime.config.ws_max_queue or self._bytes > QUEUE_BYTES
@@ -316,14 +332,10 @@ class WebSocketSession:
         if frames is None or carrier is None:
             return False
         events = frames.receive_part(data)
-        for event in events:
-            if isinstance(event, Closed):
-                self._stage = CLOSED if self._stage == CLOSED else CLOSING
-                carrier.allow_dropping(frames.excess)
-                self.end(event.code, event.reason)
-            elif self._stage == OPEN:
-                self._messages.append(event)
-                self._bytes += len(event)
+        self._take_events(events, frames, carrier)
+        while frames.deferred and self._stage != OPEN:
+            # Nobody wants the messages any more.
+            self._take_events(frames.receive_part(b""), frames, carrier)
         if frames.answered:
             if self._pong_deadline and frames.pong == self._ping_payload:
                 self._pong_deadline = 0
@@ -333,15 +345,28 @@ class WebSocketSession:
                 self._pause_reading()
         return bool(events)
 
+    def _take_events(self, events: list[str | bytes | Closed], frames: FrameConnection, carrier: Carrier) -> None:
+        for event in events:
+            if isinstance(event, Closed):
+                self._stage = CLOSED if self._stage == CLOSED else CLOSING
+                carrier.allow_dropping(frames.excess)
+                self.end(event.code, event.reason)
+            elif self._stage == OPEN:
+                self._messages.append(event)
+                self._bytes += len(event)
+
     def _look_after_reading(self) -> None:
         """Pause if more waits than should; go on with what was deferred if there is room."""
         full = False
         if self._messages and (full := self._queue_is_full()):
             self._pause_reading()
         frames = self._frames
-        if frames is not None and frames.deferred and not (frames.crowded and full):
-            # After the application's turn, in which it may take or answer the messages before.
-            self._runtime.loop.call_soon(self.receive_data, b"")
+        if frames is not None and frames.deferred:
+            if frames.crowded:
+                # What comes would only wait behind this.
+                self._pause_reading()
+            if not (frames.crowded and full):
+                self._go_on_soon()
 
     def _pause_reading(self) -> None:
         if self._stage == OPEN and not self._read_paused and self._carrier is not None:
@@ -413,6 +438,9 @@ class WebSocketSession:
         self._messages.clear()
         self._bytes = 0
         self._flush_core()
+        if frames.deferred:
+            # The reply may be there already.
+            self._go_on_soon()
 
     def _schedule_ping(self) -> None:
         interval = self._runtime.config.ws_ping_interval
