@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from tests.e2e.harness import Gunicorn
+from tests.e2e.harness import PATIENCE, Gunicorn, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,8 +19,9 @@ def test_workers_recycle_without_an_error_for_a_keep_alive_client(serve: Serve, 
     server = serve("probe:app", *options, worker=worker)
     answered: Counter[str] = Counter()
     connection = server.connect()
+    deadline = time.monotonic() + PATIENCE
     try:
-        for _ in range(60):
+        while len(answered) < 4 and time.monotonic() < deadline:
             response = connection.get("/")
             assert response.body == b"Hello, world!"
             answered[response.headers["x-pid"]] += 1
@@ -31,8 +33,8 @@ def test_workers_recycle_without_an_error_for_a_keep_alive_client(serve: Serve, 
         connection.close()
     *recycled, _last = answered.values()
     assert len(recycled) >= 3
-    # 10 to 15, and what came while the worker closed its doors
-    assert all(10 <= count <= 20 for count in recycled), answered
+    # 10 to 15, and what came while its replacement has started.
+    assert all(count >= 10 for count in recycled), answered
     exits = [str(event.pid) for event in server.wait_events("worker_exit", len(recycled))]
     assert exits[: len(recycled)] == list(answered)[: len(recycled)]
     assert len(server.events("shutdown")) >= len(recycled)
@@ -41,5 +43,10 @@ def test_workers_recycle_without_an_error_for_a_keep_alive_client(serve: Serve, 
 
 def test_fresh_connections_see_no_error_either(serve: Serve, worker: str) -> None:
     server = serve("probe:app", "--max-requests", "10", worker=worker, workers=2)
-    pids = {server.get().headers["x-pid"] for _ in range(80)}
-    assert len(pids) >= 3
+    pids = set()
+
+    def several() -> bool:
+        pids.add(server.get().headers["x-pid"])
+        return len(pids) >= 4
+
+    until(several, "workers that were replaced")

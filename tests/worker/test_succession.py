@@ -11,6 +11,7 @@ import pytest
 
 from uvicorn_worker.core import board as module
 from uvicorn_worker.core.board import BOOTING, ENDED, FAILED, SERVING, TOLD, Board, Slot
+from uvicorn_worker.worker.relief import Relief
 from uvicorn_worker.worker.succession import FIRST_PAUSE, LONGEST_PAUSE, Succession
 
 LOG = logging.getLogger("tests.succession")
@@ -23,6 +24,9 @@ class Later:
         self.calls: list[tuple[Callable[..., None], tuple[Any, ...]]] = []
 
     def call_later(self, delay: float, callback: Callable[..., None], *args: Any) -> None:
+        self.calls.append((callback, args))
+
+    def call_soon(self, callback: Callable[..., None], *args: Any) -> None:
         self.calls.append((callback, args))
 
     def look(self) -> None:
@@ -86,11 +90,22 @@ class TestHolding:
     def test_not_where_the_master_sees_to_it(self, board: Board) -> None:
         old = worker(1, SERVING)
         worker(2)
-        assert not old.asks_to_go()
         board.managed = True
         assert not old.holds()
-        assert old.asks_to_go()
+        assert old.asks_to_go(cast("Any", None), list)
         assert slot_of(board, 1).asks_to_go
+
+    def test_gunicorns_own_master_is_asked(self, board: Board, monkeypatch: pytest.MonkeyPatch) -> None:
+        old, later = worker(1, SERVING), Later()
+        old.look_after()
+        # This process has no master that heeds signals.
+        assert not old.asks_to_go(cast("Any", later), list)
+        monkeypatch.setattr(Relief, "available", True)
+        sought: list[Any] = []
+        monkeypatch.setattr(Relief, "seek", lambda self, *args: sought.append(args[1:]))
+        assert old.asks_to_go(cast("Any", later), list)
+        later.look()
+        assert sought == [(board, slot_of(board, 1), list)]
 
 
 class TestWatching:
@@ -190,7 +205,7 @@ class TestStates:
         one.told()
         one.ends()
         assert not one.holds()
-        assert not one.asks_to_go()
+        assert not one.asks_to_go(cast("Any", None), list)
         assert not one.spares_the_master()
         assert one.failed(reports=False) == FIRST_PAUSE
         assert FAILED not in {slot.state for slot in board}

@@ -28,6 +28,7 @@ from uvicorn_worker.worker.installed import mixture
 from uvicorn_worker.worker.kept_listener import keep_listening
 from uvicorn_worker.worker.loggers import adopt_loggers
 from uvicorn_worker.worker.own_server import foreign_server
+from uvicorn_worker.worker.relief import Relief
 from uvicorn_worker.worker.settings import check_overrides, config_from_settings, outer_options
 from uvicorn_worker.worker.ssl_context import context_factory
 from uvicorn_worker.worker.succession import Succession
@@ -90,6 +91,7 @@ class BaseWorker(Worker):
             if not BaseWorker._was_set_up:
                 raise RuntimeError(str(exc)) from None
         BaseWorker._was_set_up = True
+        Relief.settings_read()
 
     @classmethod
     def check_config(cls, cfg: GunicornConfig, log: Any) -> None:

@@ -24,6 +24,7 @@ from typing import Any
 
 from uvicorn_worker.core.board import BOOTING, ENDED, FAILED, SERVING, TOLD, Board, Slot
 from uvicorn_worker.server.neighbours import Neighbours
+from uvicorn_worker.worker.relief import Relief
 from uvicorn_worker.server.reporter import Reporter
 
 __all__ = ["Succession"]
@@ -43,6 +44,8 @@ class Succession:
         """`age` is Gunicorn's number of the worker; those up to `first` are the first ones of the master."""
         self._others = Board.of_master()
         self._slot: Slot | None = self._others.add(age)
+        self._relief = Relief.of_master()
+        self._relief.worker_made()
         self._age = age
         self._first = age <= first
         self._told_at = 0.0
@@ -102,18 +105,28 @@ class Succession:
     def told(self) -> None:
         """It leaves, since it was told to."""
         self._enter(TOLD)
+        self._relief.told()
 
     def ends(self) -> None:
         """It leaves by itself, unless it was told to before."""
         if self._slot is not None and self._slot.state == SERVING:
             self._enter(ENDED)
 
-    def asks_to_go(self) -> bool:
-        """Ask to be replaced; False where the master does not see to that before this one has left."""
-        if self._slot is None or not self._others.managed:
+    def asks_to_go(self, loop: asyncio.AbstractEventLoop, leave: Callable[[], None]) -> bool:
+        """Ask to be replaced; False where the master does not see to that before this one has left.
+
+        `leave` is called where it can't be seen to any more.
+        """
+        if self._slot is None or not (self._others.managed or self._relief.available):
             return False
         self._slot.asks_to_go = True
+        if not self._others.managed:
+            loop.call_soon(self._relief.seek, loop, self._others, self._slot, leave)
         return True
+
+    def look_after(self) -> None:
+        """Called with each look at the master."""
+        self._relief.look_after()
 
     def _enter(self, state: int) -> None:
         if self._slot is not None:

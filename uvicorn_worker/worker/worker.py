@@ -346,7 +346,7 @@ class UvicornWorker(BaseWorker):
             return
         self.server = server
         server.holds_exit = self._holds_exit
-        server.asks_to_go = self._succession.asks_to_go
+        server.asks_to_go = self._asks_to_go
         server.neighbours = self._succession.neighbours
         server.reporter = self._succession.reporter
         server.metrics = None if self._metrics is None else MetricsThread(self._metrics, self._succession.board)
@@ -416,6 +416,13 @@ class UvicornWorker(BaseWorker):
             self.loop.call_soon_threadsafe(self._succession.watch, self.loop, self._let_go, self.log)
         return True
 
+    def _asks_to_go(self) -> bool:
+        """Whether the master asks for the end of this worker once another one serves in its place."""
+        return self._succession.asks_to_go(self.loop, self._leave)
+
+    def _leave(self) -> None:
+        self.server.should_exit = True
+
     def _let_go(self, stays: bool) -> None:
         """What TERM asked for is done, or not at all."""
         self._held = False
@@ -457,6 +464,7 @@ class UvicornWorker(BaseWorker):
             self.alive = False
             self._succession.leaves(ends.ORPHANED)
             self.log.info("Parent changed, shutting down: %s", self)
+        self._succession.look_after()
         if not self.alive and not self.server.should_exit:
             # By the application or a hook, which have no other word for it.
             self.reloading = bool(self.cfg.reload)

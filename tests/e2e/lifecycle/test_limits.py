@@ -81,7 +81,7 @@ def test_limit_max_memory(serve: Serve) -> None:
     with server.connect() as connection:
         connection.request("/hold?mb=250")
         assert connection.response().status == 200
-    server.wait_log("MiB of memory, more than limit_max_memory = 200, stopping gracefully.")
-    server.wait_events("startup", 2)
+    server.wait_log("MiB of memory, more than limit_max_memory = 200, serving on until a replacement has started.")
+    server.wait_events("shutdown", 1)
     assert server.get().headers["x-pid"] != first
     assert "exited with code" not in server.log

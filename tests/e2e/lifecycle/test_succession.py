@@ -33,6 +33,16 @@ async def app(scope, receive, send):
 BROKEN = "raise RuntimeError('broken on purpose')\n"
 
 
+def starts_before_ends(server: Gunicorn, workers: int) -> bool:
+    """Whether at each moment at least as many workers as there should be had started and not ended."""
+    serving = 0
+    for event in server.events():
+        serving += {"startup": 1, "shutdown": -1}.get(event.name, 0)
+        if event.name == "shutdown" and serving < workers:
+            return False
+    return True
+
+
 def write(server: Gunicorn, text: str) -> None:
     (server.dir / "reloaded.py").write_text(text)
 
@@ -139,3 +149,40 @@ def test_a_worker_that_dies_is_replaced_again_and_again_while_others_serve(serve
 def test_the_first_boot_ends_with_its_code(serve: Serve) -> None:
     server = serve("reloaded:app", worker=HTTPTOOLS, workers=2, files={"reloaded.py": BROKEN})
     assert server.wait_exit() == 3
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_worker_at_max_requests_leaves_after_its_replacement_has_started(serve: Serve, workers: int) -> None:
+    server = serve(
+        "lifecycle_app:app",
+        "--max-requests",
+        "200",
+        "--max-requests-jitter",
+        "50",
+        worker=HTTPTOOLS,
+        workers=workers,
+    )
+    server.wait_events("startup", workers)
+    with Load(("127.0.0.1", server.port)) as load:
+        until(lambda: len(server.events("shutdown")) >= 3 or load.failed, "three recycled workers")
+        load.stop()
+    assert starts_before_ends(server, workers)
+    assert "serving on until a replacement has started" in server.log
+    assert server.stop_gracefully() == 0
+
+
+def test_a_worker_that_dies_while_it_is_replaced_leaves_no_other_too_many(serve: Serve) -> None:
+    """The master was asked for one more, and nobody is left who would ask for one less."""
+    options = ("--max-requests", "20")
+    server = serve("reloaded:app", *options, worker=HTTPTOOLS, workers=1, files={"reloaded.py": WAITING})
+    server.wait_events("startup", 1)
+    (old,) = server.workers()
+    (server.dir / "wait").touch()
+    for _ in range(20):
+        server.get()
+    server.wait_events("waiting", 1)
+    os.kill(old, signal.SIGKILL)
+    (server.dir / "wait").unlink()
+    server.wait_log("Handling signal: ttou")
+    until(lambda: len(server.workers()) == 1, "one worker")
+    assert server.get().status_code == 200
