@@ -1,7 +1,7 @@
 """Under Gunicorn's own master: a worker that is to be replaced leaves after the one that takes its place serves.
 
-Gunicorn replaces a worker when it is gone. So the worker asks the master for one more (TTIN), and when that serves for one
-less (TTOU): the master tells the oldest to leave, and the worker says by its age that this is itself.
+Gunicorn replaces a worker when it is gone. So the worker asks the master for one more (TTIN), and when that serves for
+one less (TTOU): the master tells the oldest to leave, and the worker says by its age that this is itself.
 
     NOBODY ─► ASKED      TTIN was sent
               GRANTED    the master has made a worker
@@ -9,8 +9,8 @@ less (TTOU): the master tells the oldest to leave, and the worker says by its ag
 
 One worker at a time does this, who has the lock; it falls free with a process that dies. What the master counts must be
 right in the end, whatever comes between. A reload (HUP) counts anew, and a worker that was told to leave meanwhile, or
-has died, leaves behind one too many, of which somebody tells the master. In doubt there is one worker too many until the
-next reload, and never one too few.
+has died, leaves behind one too many, of which somebody tells the master. In doubt there is one worker too many until
+the next reload, and never one too few.
 """
 
 from __future__ import annotations

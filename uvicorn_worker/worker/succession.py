@@ -24,8 +24,8 @@ from typing import Any
 
 from uvicorn_worker.core.board import BOOTING, ENDED, FAILED, SERVING, TOLD, Board, Slot
 from uvicorn_worker.server.neighbours import Neighbours
-from uvicorn_worker.worker.relief import Relief
 from uvicorn_worker.server.reporter import Reporter
+from uvicorn_worker.worker.relief import Relief
 
 __all__ = ["Succession"]
 
