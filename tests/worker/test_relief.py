@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Callable, Iterator
 from typing import Any, cast
 
 import pytest
 
 from uvicorn_worker.core.board import SERVING, TOLD, Board, Slot
-from uvicorn_worker.worker import relief as module
 from uvicorn_worker.worker.relief import ASKED, GRANTED, HEARD_SECONDS, NOBODY, THANKED, Relief
 
 
@@ -71,9 +71,9 @@ def master(monkeypatch: pytest.MonkeyPatch) -> Iterator[Master]:
     before = {sig: signal.signal(sig, lambda *args: None) for sig in (signal.SIGTTIN, signal.SIGTTOU)}
     found = Master()
     monkeypatch.setattr(Relief, "_of_master", found.relief)
-    monkeypatch.setattr(module.os, "getppid", os.getpid)
-    monkeypatch.setattr(module.os, "kill", lambda pid, sig: found.signals.append(sig))
-    monkeypatch.setattr(module.time, "monotonic", lambda: found.now)
+    monkeypatch.setattr(os, "getppid", os.getpid)
+    monkeypatch.setattr(os, "kill", lambda pid, sig: found.signals.append(sig))
+    monkeypatch.setattr(time, "monotonic", lambda: found.now)
     # What the board says of processes and times is its own affair.
     monkeypatch.setattr(Slot, "alive", True)
     monkeypatch.setattr(Slot, "started", property(lambda slot: 1001.0 if slot.age > 1 else 999.0))
@@ -215,7 +215,7 @@ def test_a_master_that_does_not_hear(master: Master, heard: bool) -> None:
 
 
 def test_a_master_that_is_gone(master: Master, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module.os, "getppid", lambda: 1)
+    monkeypatch.setattr(os, "getppid", lambda: 1)
     assert not master.relief.available
     assert master.seek(master.serves()) == ["left"]
     master.relief.look_after()

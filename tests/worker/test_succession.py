@@ -35,6 +35,10 @@ class Later:
             callback(*args)
 
 
+def leave() -> None:
+    """What a worker does that is not replaced."""
+
+
 @pytest.fixture
 def board(monkeypatch: pytest.MonkeyPatch) -> Board:
     """A board of one's own in the place of that of this process."""
@@ -92,20 +96,20 @@ class TestHolding:
         worker(2)
         board.managed = True
         assert not old.holds()
-        assert old.asks_to_go(cast("Any", None), list)
+        assert old.asks_to_go(cast("Any", None), leave)
         assert slot_of(board, 1).asks_to_go
 
     def test_gunicorns_own_master_is_asked(self, board: Board, monkeypatch: pytest.MonkeyPatch) -> None:
         old, later = worker(1, SERVING), Later()
         old.look_after()
         # This process has no master that heeds signals.
-        assert not old.asks_to_go(cast("Any", later), list)
+        assert not old.asks_to_go(cast("Any", later), leave)
         monkeypatch.setattr(Relief, "available", True)
         sought: list[Any] = []
         monkeypatch.setattr(Relief, "seek", lambda self, *args: sought.append(args[1:]))
-        assert old.asks_to_go(cast("Any", later), list)
+        assert old.asks_to_go(cast("Any", later), leave)
         later.look()
-        assert sought == [(board, slot_of(board, 1), list)]
+        assert sought == [(board, slot_of(board, 1), leave)]
 
 
 class TestWatching:
@@ -205,7 +209,7 @@ class TestStates:
         one.told()
         one.ends()
         assert not one.holds()
-        assert not one.asks_to_go(cast("Any", None), list)
+        assert not one.asks_to_go(cast("Any", None), leave)
         assert not one.spares_the_master()
         assert one.failed(reports=False) == FIRST_PAUSE
         assert FAILED not in {slot.state for slot in board}
