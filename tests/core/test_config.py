@@ -67,6 +67,11 @@ VALUES: dict[str, tuple[list[Any], list[Any]]] = {
         [None, "127.0.0.1:9100", ":9100", "[::1]:0", "unix:/run/x.sock"],
         ["9100", "unix:", "x:y", "a:99999", 9100, True],
     ),
+    "request_id_header": ([None, "X-Request-ID"], ["", "x y", 5, True]),
+    "paths": (
+        [{}, {"/a": {}}, {"/a": {"access_log": False, "timeout_request": None, "limit_request_body": 5}}],
+        [[], "x", {"a": {}}, {"/a": 5}, {"/a": {"backlog": 5}}, {5: {}}],
+    ),
     "log_slow_requests": ([None, 0.5, 75], [0, -1, "five", True]),
     "log_loop_lag": ([None, 0.5, 75], [0, -1, "five", True]),
     "log_level": (["info", "trace"], ["verbose", "", 1.5, True, object()]),

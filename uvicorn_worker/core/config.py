@@ -9,7 +9,6 @@ are turned into a `Config` by `uvicorn_worker.worker.settings`, the environment 
 from __future__ import annotations
 
 import difflib
-import os
 import ssl
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from configparser import RawConfigParser
@@ -18,6 +17,8 @@ from typing import Any
 
 from uvicorn_worker.core.asgi import ASGIApp
 from uvicorn_worker.core.errors import ConfigError
+from uvicorn_worker.core.option_rules import APP, CALLABLE, CERT_REQS, ENV_FILES, FIELD_NAME, LOG_CONFIG, PATHS
+from uvicorn_worker.core.paths import check_paths
 from uvicorn_worker.core.rules import (
     ADDRESSES,
     COUNT,
@@ -35,7 +36,6 @@ from uvicorn_worker.core.rules import (
     WHERE,
     Rule,
     int_between,
-    is_int,
     list_of,
     one_of,
 )
@@ -45,29 +45,6 @@ __all__ = ["DOCS", "RULES", "Config", "check_options", "check_value", "is_given"
 
 # Where an error sends those whose name it has no guess for.
 DOCS = "see docs/settings.md"
-
-
-APP = Rule(
-    "an ASGI application, or 'module:attribute'",
-    lambda value: callable(value) or (isinstance(value, str) and bool(value)),
-)
-CALLABLE = Rule("None or something to call", lambda value: value is None or callable(value))
-CERT_REQS = Rule("0 (none), 1 (optional) or 2 (required)", lambda value: is_int(value) and int(value) in (0, 1, 2), int)
-ENV_FILES = Rule(
-    "None, the path of a file, or a list of them",
-    lambda value: (
-        value is None
-        or (isinstance(value, str) and bool(value))
-        or (isinstance(value, (list, tuple)) and all(isinstance(each, str) and each for each in value))
-    ),
-    spell=lambda value: [os.fspath(each) for each in value] if isinstance(value, (list, tuple)) else value,
-)
-LOG_CONFIG = Rule(
-    "None, a dictionary for logging.config, or the path of a JSON, YAML or ini file",
-    lambda value: (
-        value is None or (isinstance(value, str) and bool(value)) or isinstance(value, (Mapping, RawConfigParser))
-    ),
-)
 
 
 def section(title: str) -> Callable[..., Any]:
@@ -469,6 +446,17 @@ class Config:
         "looked at.",
         "seconds",
     )
+    request_id_header: str | None = logs(
+        None,
+        FIELD_NAME.or_none(),
+        "A header field with an id of the request: taken from the client, or made (a UUID of version 7), for the "
+        "application (`state`), the response and the log. None: there is none.",
+    )
+    paths: dict[str, dict[str, Any]] = logs(
+        {},
+        PATHS,
+        "Other values of some options where the target of a request begins with a prefix; the longest wins.",
+    )
     access_log_format: str | None = logs(
         None, OPTIONAL_TEXT, "The form of an access line, of Gunicorn's atoms; None: the form that uvicorn gives it."
     )
@@ -486,6 +474,7 @@ class Config:
             taken = _take(item, value)
             if taken is not value:
                 object.__setattr__(self, item.name, taken)
+        object.__setattr__(self, "paths", check_paths(self.paths, check_value))
         if self.http == "h2":
             object.__setattr__(self, "http", "auto")
             object.__setattr__(self, "http2", "on")

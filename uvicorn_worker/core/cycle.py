@@ -267,10 +267,17 @@ class Cycle:
             return
         self.runtime.tally.failed += 1
         try:
-            log.error("Exception in ASGI application: %s %s", scope["method"], scope["path"], exc_info=exc)
+            log.error("Exception in ASGI application: %s %s", scope["method"], self.label, exc_info=exc)
         finally:
             # A log that can't be written must not cost the client its answer.
             self.fail_with(500, b"Internal Server Error")
+
+    @property
+    def label(self) -> str:
+        """The path for the log, with the id of the request where it has one."""
+        scope = self.scope
+        value = scope.get("state", {}).get("request_id") if self.runtime.config.request_id_header else None
+        return f"{scope['path']} [{value}]" if value else str(scope["path"])
 
     def _application_returned_early(self) -> None:
         scope = self.scope
@@ -279,7 +286,7 @@ class Cycle:
             return
         self.runtime.tally.failed += 1
         self.runtime.log.error(
-            "ASGI application returned without completing the response: %s %s", scope["method"], scope["path"]
+            "ASGI application returned without completing the response: %s %s", scope["method"], self.label
         )
         self.fail_with(500, b"Internal Server Error")
 
@@ -329,6 +336,9 @@ class Cycle:
         if self.stage == BODY:
             self.cut()
             return
+        header = self.runtime.config.request_id_header
+        if header is not None and (value := self.scope.get("state", {}).get("request_id")):
+            headers = [*headers, (header.lower().encode("latin-1"), value.encode("latin-1"))]
         self.answer(status, text, [PLAIN_TEXT, *headers])
 
     # The request -------------------------------------------------------------------------------------
@@ -385,7 +395,9 @@ class Cycle:
 
         What it does after the response is complete has no limit.
         """
-        limit = self.runtime.config.timeout_request
+        runtime = self.runtime
+        paths = runtime.paths
+        limit = runtime.config.timeout_request if paths is None else paths.of(self.target, "timeout_request")
         if limit is not None and self.progress == BEGUN and self.stage != DONE and now - self.started >= limit:
             self.runtime.tally.timed_out += 1
             self._cancel("took longer than timeout_request", now)

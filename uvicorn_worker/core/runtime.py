@@ -22,6 +22,7 @@ from uvicorn_worker.core.default_lines import DefaultLines
 from uvicorn_worker.core.figures import Tally
 from uvicorn_worker.core.kernel import is_uvloop, writelines_pauses
 from uvicorn_worker.core.log import ErrorLog
+from uvicorn_worker.core.paths import Paths
 from uvicorn_worker.core.scope import Scopes, TlsExtension
 from uvicorn_worker.core.watched import watched
 
@@ -128,6 +129,7 @@ class Runtime:
         "make_task",
         "now",
         "on_limit",
+        "paths",
         "read_buffer",
         "request_body_ticks",
         "request_head_ticks",
@@ -186,7 +188,11 @@ class Runtime:
 
         # 0: no limit.
         self.limit_cycles = config.limit_concurrency or 0
+        # Paths with options of their own; None: there are none. The lowest limit of bodies is that of all of them.
+        self.paths = Paths(config) if config.paths else None
         self.limit_body = sys.maxsize if config.limit_request_body is None else config.limit_request_body
+        if self.paths is not None:
+            self.limit_body = min(self.limit_body, self.paths.least_body)
         self.tick = 0
         # time.monotonic() at the last tick: a time of day for what needs no better one.
         self.now = time.monotonic()
@@ -198,6 +204,12 @@ class Runtime:
         self.write_ticks = ticks(config.timeout_write) if config.timeout_write else 0
         # Whether each tick looks at the time that the requests have taken.
         self.times_requests = config.timeout_request is not None or config.timeout_disconnect is not None
+        if self.paths is not None and self.paths.limits_time:
+            self.times_requests = True
+
+    def body_limit(self, target: bytes) -> int:
+        """The longest body that a request may have; `limit_body` is the lowest of all such limits."""
+        return self.limit_body if self.paths is None else self.paths.body_limit(target)
 
     def count_tick(self) -> None:
         """Half a second has passed."""

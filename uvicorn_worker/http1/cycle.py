@@ -151,8 +151,9 @@ class RequestCycle(ExtendedCycle):
     async def wait_for_body(self) -> None:
         """Wait for more of the body, for as long as timeout_request_body lets the client take."""
         conn, runtime = self.conn, self.runtime
-        if runtime.request_body_ticks:
-            conn.deadline = runtime.tick + runtime.request_body_ticks
+        ticks = runtime.request_body_ticks if runtime.paths is None else runtime.paths.body_ticks(self.target)
+        if ticks:
+            conn.deadline = runtime.tick + ticks
         try:
             await self.wait()
         finally:

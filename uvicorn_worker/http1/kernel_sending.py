@@ -18,6 +18,7 @@ import socket
 from typing import Any, Protocol
 
 from uvicorn_worker.core.files import FilePart
+from uvicorn_worker.core.runtime import Runtime
 
 __all__ = ["KernelSending", "sending_socket"]
 
@@ -47,6 +48,7 @@ class Waiting(Protocol):
     """What is needed of a cycle."""
 
     conn: Any
+    runtime: Runtime
     lost: bool
     body_sent: int
 
@@ -147,6 +149,7 @@ class KernelSending:
         try:
             while self._head:
                 sent = sock.send(self._head, MORE if self.left else 0)
+                cycle.runtime.tally.bytes_out += sent
                 conn.sent += sent
                 self._head = memoryview(self._head)[sent:]
             if self.left:
@@ -154,6 +157,7 @@ class KernelSending:
                 self.offset += sent
                 self.left -= sent
                 conn.sent += sent
+                cycle.runtime.tally.bytes_out += sent
                 cycle.body_sent += sent
                 # At the end of the file sooner than at that of the part: it has become shorter.
                 if sent and self.left:

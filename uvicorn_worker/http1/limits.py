@@ -71,9 +71,9 @@ def too_many_fields(config: Config) -> RequestRefused:
     return RequestRefused(431, f"the head has more than {config.limit_request_fields} fields")
 
 
-def body_too_long(config: Config) -> RequestRefused:
+def body_too_long(limit: int) -> RequestRefused:
     """A longer body than limit_request_body."""
-    return RequestRefused(413, f"the request body is longer than {config.limit_request_body} bytes")
+    return RequestRefused(413, f"the request body is longer than {limit} bytes")
 
 
 def _line_too_long(config: Config) -> RequestRefused:

@@ -505,9 +505,9 @@ class MessageReader:
                 self.body_declared = length = framing.length
                 cycle.expect_continue = framing.expects_continue
                 if length is None:
-                    self.body_allowed = runtime.limit_body
-                elif length > runtime.limit_body:
-                    raise body_too_long(runtime.config)
+                    self.body_allowed = runtime.body_limit(url)
+                elif length > runtime.limit_body and length > (limit := runtime.body_limit(url)):
+                    raise body_too_long(limit)
             if method is None:
                 raise unknown_method(raw_method)
             own.clear()
@@ -566,7 +566,7 @@ class MessageReader:
         if self.body_declared is None:
             self.body_allowed -= size
             if self.body_allowed < 0:
-                conn.refuse(body_too_long(self.runtime.config))
+                conn.refuse(body_too_long(self.runtime.body_limit(cycle.target)))
                 return
         cycle.expect_continue = False
         (cycle.keep_chunk if cycle.chunks else cycle.chunks.append)(body)

@@ -166,8 +166,9 @@ class StreamCycle(Cycle):
     async def wait_for_body(self) -> None:
         """Wait for more of the body, for as long as timeout_request_body lets the client take."""
         runtime = self.runtime
-        if runtime.request_body_ticks and not self.pending:
-            self.deadline = runtime.tick + runtime.request_body_ticks
+        ticks = runtime.request_body_ticks if runtime.paths is None else runtime.paths.body_ticks(self.target)
+        if ticks and not self.pending:
+            self.deadline = runtime.tick + ticks
         try:
             await self.wait()
         finally:
@@ -351,10 +352,9 @@ class StreamCycle(Cycle):
         self.runtime.tally.refused(status)
         self.fail_with(status, reason.encode("ascii", "replace") + b"\n")
 
-    def refuse_body(self) -> None:
+    def refuse_body(self, limit: int) -> None:
         """The body has become larger than limit_request_body: 413, or http.disconnect once the response has begun."""
         if self.stage < BODY:
-            limit = self.runtime.limit_body
             self.runtime.tally.refused(413)
             self.fail_with(413, f"the request body is longer than {limit} bytes\n".encode())
         self.disconnect()

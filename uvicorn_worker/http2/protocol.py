@@ -235,8 +235,9 @@ class Http2Protocol(Sending):
             self._discard(cycle, size, event.end_stream)
         else:
             cycle.receive_data(event.data, event.end_stream)
-            if cycle.received > self.runtime.limit_body:
-                cycle.refuse_body()
+            runtime = self.runtime
+            if cycle.received > runtime.limit_body and cycle.received > (limit := runtime.body_limit(cycle.target)):
+                cycle.refuse_body(limit)
 
     def _trailers_received(self, event: TrailersReceived) -> None:
         """Read, checked, and never mixed into the headers (RFC 9110, 6.5.1)."""

@@ -9,6 +9,7 @@ from typing import Any
 
 from uvicorn_worker.core.config import Config
 from uvicorn_worker.core.errors import RequestRefused
+from uvicorn_worker.core.runtime import Runtime
 from uvicorn_worker.core.scope import Field, Origin
 from uvicorn_worker.core.target import METHODS, check_target, printable_target
 from uvicorn_worker.http2.engine.events import RequestHead
@@ -47,7 +48,7 @@ def make_template(shared: Shared, scope_base: dict[str, Any], head: RequestHead,
     template = Template(scope, head)
     scope["method"] = head.method
     try:
-        check_head(runtime.config, shared.limits, head)
+        check_head(runtime, shared.limits, head)
         headers = head.headers
         if check_fields(runtime.config, headers) and shared.proxies.screens:
             headers = shared.proxies.screen(headers, trusted)
@@ -70,9 +71,9 @@ def read_origin(shared: Shared, headers: list[Field]) -> Origin | None:
     return (proxies.origins.get(fields) or proxies.read(fields)) if fields else None
 
 
-def check_head(config: Config, limits: Limits, head: RequestHead) -> None:
+def check_head(runtime: Runtime, limits: Limits, head: RequestHead) -> None:
     """Raise `RequestRefused` for what is valid HTTP/2 and still not to be served."""
-    method, target = head.method, head.target
+    config, method, target = runtime.config, head.method, head.target
     if config.limit_request_line and len(method) + len(target) + _LINE_REST > config.limit_request_line:
         raise RequestRefused(414, f"the request line is longer than {config.limit_request_line} bytes")
     if len(head.headers) > config.limit_request_fields:
@@ -86,8 +87,9 @@ def check_head(config: Config, limits: Limits, head: RequestHead) -> None:
     if target[0] != SLASH and (target != b"*" or method != "OPTIONS"):
         raise RequestRefused(400, "the request target is not a path")
     check_target(target)
-    if config.limit_request_body is not None and (head.content_length or 0) > config.limit_request_body:
-        raise RequestRefused(413, f"the body is larger than {config.limit_request_body} bytes")
+    length = head.content_length or 0
+    if length > runtime.limit_body and length > (limit := runtime.body_limit(target)):
+        raise RequestRefused(413, f"the body is larger than {limit} bytes")
 
 
 def check_fields(config: Config, headers: list[Field]) -> bool:

@@ -16,6 +16,7 @@ from uvicorn_worker.core.address import peer_name
 from uvicorn_worker.core.asgi import raw_path_of
 from uvicorn_worker.core.config import Config
 from uvicorn_worker.core.log import escaped
+from uvicorn_worker.core.paths import Paths
 from uvicorn_worker.core.runtime import AccessHook, CycleView
 from uvicorn_worker.logs.atoms import Atoms, compile_format
 from uvicorn_worker.logs.guards import guard_handlers
@@ -23,6 +24,7 @@ from uvicorn_worker.logs.guards import guard_handlers
 __all__ = [
     "AccessRecord",
     "client_addr_of",
+    "quiet_paths",
     "record_maker",
     "standalone_access",
     "uvicorn_hook",
@@ -80,7 +82,20 @@ def standalone_access(config: Config) -> AccessHook | None:
     guard_handlers()
     if not config.access_log or not logger.isEnabledFor(logging.INFO):
         return None
-    return uvicorn_hook(logger, config)
+    return quiet_paths(uvicorn_hook(logger, config), config)
+
+
+def quiet_paths(hook: AccessHook, config: Config) -> AccessHook:
+    """The same, but for requests to paths that have `access_log` off."""
+    if not any("access_log" in options for options in config.paths.values()):
+        return hook
+    paths = Paths(config)
+
+    def log_access(cycle: CycleView) -> None:
+        if paths.of(cycle.target, "access_log"):
+            hook(cycle)
+
+    return log_access
 
 
 def uvicorn_hook(logger: logging.Logger, config: Config) -> AccessHook:

@@ -33,7 +33,9 @@ from uvicorn_worker.core.config import Config
 from uvicorn_worker.core.ends import LIFETIME, MAX_REQUESTS, MEMORY
 from uvicorn_worker.core.errors import BindError, ConfigError, LifespanError
 from uvicorn_worker.core.log import OwnLog
+from uvicorn_worker.core.paths import Paths
 from uvicorn_worker.core.runtime import Runtime
+from uvicorn_worker.interfaces.request_ids import with_request_ids
 from uvicorn_worker.logs.levels import log_messages
 from uvicorn_worker.server.acceptor import Acceptor
 from uvicorn_worker.server.binding import Bound, bind, url_of
@@ -46,6 +48,7 @@ from uvicorn_worker.server.metrics import MetricsThread
 from uvicorn_worker.server.neighbours import Neighbours
 from uvicorn_worker.server.reporter import Reporter
 from uvicorn_worker.server.running import run_in
+from uvicorn_worker.server.slow_requests import SlowRequests, watch_slow_requests
 from uvicorn_worker.server.state import Listening, ServerState
 from uvicorn_worker.server.surroundings import Surroundings
 from uvicorn_worker.switching.dispatch import alpn_protocols, check_protocols, protocol_factory
@@ -123,6 +126,7 @@ class Server:
         self._tls: TlsContexts | None = None
         self._ticker: Ticker | None = None
         self._watch: LoopWatch | None = None
+        self._slow: SlowRequests | None = None
         self._heap: HeapTrim
         # When the end was asked for, and whether by a signal.
         self._exit_time = 0.0
@@ -291,12 +295,14 @@ class Server:
         await self._start_lifespan(lifespan)
         if self._exit.is_set():
             return
+        # Not earlier: applications change loggers.
+        access = self.surroundings.access(config)
+        self._slow = watch_slow_requests(config, Paths(config) if config.paths else None)
         runtime = self.runtime = Runtime(
             config,
-            app,
+            app if config.request_id_header is None else with_request_ids(app, config.request_id_header),
             loop,
-            # Not earlier: applications change loggers.
-            access=self.surroundings.access(config),
+            access=access if self._slow is None else self._slow.hook(access),
             state=lifespan.state,
             context=lifespan.context if config.lifespan_contextvars else None,
             limit_requests=_limit_requests(config),
@@ -396,7 +402,10 @@ class Server:
     def _on_tick(self) -> None:
         """Twice a second for the whole server: deadlines of connections and requests, the Date line."""
         runtime = self.runtime
-        runtime.on_tick(time.monotonic())
+        now = time.monotonic()
+        runtime.on_tick(now)
+        if self._slow is not None:
+            self._slow.on_tick(runtime.cycles, now)
         self._heap.on_tick(len(runtime.connections) + len(runtime.cycles))
         if self.neighbours is not None:
             self.neighbours.on_tick(self.acceptor.load)

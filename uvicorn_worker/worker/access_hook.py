@@ -18,7 +18,7 @@ from gunicorn.instrument.statsd import Statsd
 from uvicorn_worker.core.config import Config
 from uvicorn_worker.core.log import escaped
 from uvicorn_worker.core.runtime import AccessHook, CycleView
-from uvicorn_worker.logs.access_log import record_maker, uvicorn_hook, uvicorn_record_maker
+from uvicorn_worker.logs.access_log import quiet_paths, record_maker, uvicorn_hook, uvicorn_record_maker
 from uvicorn_worker.logs.atoms import Atoms, compile_format, make_environ
 from uvicorn_worker.logs.guards import guard_handlers
 from uvicorn_worker.logs.line_writer import LineWriter
@@ -47,6 +47,8 @@ def access_hook(log: Any, cfg: GunicornConfig, config: Config) -> AccessHook | N
     elif access is not Logger.access and config.access_log:
         others = _calls_with_objects(log.access)
     lines = _lines_hook(log, cfg, config, access in (Logger.access, Statsd.access)) if config.access_log else None
+    if lines is not None:
+        lines = quiet_paths(lines, config)
     return _all_of([each for each in (lines, others) if each is not None])
 
 

@@ -1,0 +1,41 @@
+"""Rules of single options, which no other has."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Mapping
+from configparser import RawConfigParser
+
+from uvicorn_worker.core.paths import ALLOWED, is_path_table
+from uvicorn_worker.core.rules import Rule, is_int
+
+__all__ = ["APP", "CALLABLE", "CERT_REQS", "ENV_FILES", "FIELD_NAME", "LOG_CONFIG", "PATHS"]
+
+APP = Rule(
+    "an ASGI application, or 'module:attribute'",
+    lambda value: callable(value) or (isinstance(value, str) and bool(value)),
+)
+CALLABLE = Rule("None or something to call", lambda value: value is None or callable(value))
+CERT_REQS = Rule("0 (none), 1 (optional) or 2 (required)", lambda value: is_int(value) and int(value) in (0, 1, 2), int)
+ENV_FILES = Rule(
+    "None, the path of a file, or a list of them",
+    lambda value: (
+        value is None
+        or (isinstance(value, str) and bool(value))
+        or (isinstance(value, (list, tuple)) and all(isinstance(each, str) and each for each in value))
+    ),
+    spell=lambda value: [os.fspath(each) for each in value] if isinstance(value, (list, tuple)) else value,
+)
+LOG_CONFIG = Rule(
+    "None, a dictionary for logging.config, or the path of a JSON, YAML or ini file",
+    lambda value: (
+        value is None or (isinstance(value, str) and bool(value)) or isinstance(value, (Mapping, RawConfigParser))
+    ),
+)
+PATHS = Rule(f"a table from prefixes of paths to tables of {', '.join(ALLOWED)}", is_path_table, json.loads)
+FIELD_NAME = Rule(
+    "the name of a header field",
+    lambda value: isinstance(value, str) and re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}", value) is not None,
+)
