@@ -43,6 +43,7 @@ NAMES = [
     "UvicornH11Worker",
     "UvicornWorker",
     "UvicornWorkerError",
+    "main",
     "run",
 ]
 
@@ -78,9 +79,10 @@ def test_they_are_these() -> None:
     assert uvicorn_worker.__all__ == NAMES
 
 
-def test_each_of_them_is_a_class_but_for_run() -> None:
-    assert [name for name in NAMES if not isinstance(getattr(uvicorn_worker, name), type)] == ["run"]
+def test_each_of_them_is_a_class_but_for_two() -> None:
+    assert [name for name in NAMES if not isinstance(getattr(uvicorn_worker, name), type)] == ["main", "run"]
     assert callable(uvicorn_worker.run)
+    assert callable(uvicorn_worker.main)
 
 
 def test_another_name_is_an_attribute_error() -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import uvicorn_worker
-from tests.rooms import LEVELS, above
+from tests.rooms import LEVELS, PARALLELS, above
 
 PACKAGE = Path(uvicorn_worker.__file__).parent
 HOME = PACKAGE.parent
@@ -61,4 +61,5 @@ def test_above() -> None:
         "http2",
         "websocket",
         "interfaces",
+        *PARALLELS,
     }

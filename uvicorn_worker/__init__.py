@@ -6,12 +6,14 @@ The server and the workers are resolved on first use, so that `Config` and `Serv
 
 from __future__ import annotations
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 from uvicorn_worker.core.errors import AppLoadError, BindError, ConfigError, LifespanError, UvicornWorkerError
 
 if TYPE_CHECKING:
     from uvicorn_worker.cli import run
+    from uvicorn_worker.cli.command import main
     from uvicorn_worker.server import Config, Server, ServerState
     from uvicorn_worker.worker import UvicornH2CWorker, UvicornH11Worker, UvicornWorker
 
@@ -29,8 +31,12 @@ __all__ = [
     "UvicornH11Worker",
     "UvicornWorker",
     "UvicornWorkerError",
+    "main",
     "run",
 ]
+
+# Modules that are where uvicorn has them: `import uvicorn_worker as uvicorn` has uvicorn.config.LOGGING_CONFIG.
+_PARALLELS = ("config", "importer", "logging", "main", "middleware", "server", "types", "workers")
 
 
 def __getattr__(name: str) -> Any:
@@ -46,4 +52,6 @@ def __getattr__(name: str) -> Any:
         from uvicorn_worker import worker
 
         return getattr(worker, name)
+    if name in _PARALLELS:
+        return importlib.import_module(f"{__name__}.{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

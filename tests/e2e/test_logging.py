@@ -215,6 +215,7 @@ def test_captured_output(serve: Serve) -> None:
 def test_a_reload_of_idle_workers_is_two_lines_for_each(serve: Serve) -> None:
     server = serve("probe:app", "--access-logfile", "-", worker=WORKER, workers=4)
     server.wait_events("startup", 4)
+    server.wait_log("Ready in")
     before = len(server.log.splitlines())
     server.signal(signal.SIGHUP)
     server.wait_events("shutdown", 4)

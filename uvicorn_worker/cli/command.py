@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from uvicorn_worker.cli.dev_cert import dev_certificate
@@ -173,12 +173,16 @@ def _completion(shell: str) -> str:
     return source + "\n"
 
 
-def main() -> None:
-    """The command line: an application to be served, or one of the words for what is served already."""
-    if sys.argv[1:2] and sys.argv[1] in LOOKS:
-        sys.exit(look(sys.argv[1], sys.argv[2:]))
+def main(args: Sequence[str] | None = None) -> None:
+    """The command line: an application to be served, or one of the words for what is served already.
+
+    `args` are its words, those of the process where they are None. Does not return: raises SystemExit.
+    """
+    words = list(sys.argv[1:] if args is None else args)
+    if words[:1] and words[0] in LOOKS:
+        sys.exit(look(words[0], words[1:]))
     try:
         made = command()
     except ModuleNotFoundError as exc:
         sys.exit(f"The command needs the package {exc.name}: install the extra `cli` with this package.")
-    made(prog_name="uvicorn-worker", complete_var="_UVICORN_WORKER_COMPLETE")
+    made(words, prog_name="uvicorn-worker", complete_var="_UVICORN_WORKER_COMPLETE")

@@ -21,6 +21,7 @@ from uvicorn_worker.core.rules import FLAG, OPTIONAL_COUNT, OPTIONAL_TEXT, POSIT
 from uvicorn_worker.core.uvicorn_names import ALIASES
 from uvicorn_worker.server.binding import Bound, bind
 from uvicorn_worker.server.loading import load_app, loop_factory
+from uvicorn_worker.server.surroundings import Surroundings
 
 __all__ = ["PLACES", "Config"]
 
@@ -75,6 +76,8 @@ class Config(core.Config):
     timeout_worker_healthcheck: float | None
     loaded_app: ASGIApp | None
     """The application, once `load()` has imported it."""
+    log_config_left: bool
+    """Whether nothing was said of log_config, which None says, too."""
 
     def __init__(self, app: Any = None, *args: Any, **options: Any) -> None:
         if len(args) >= len(_ORDER):
@@ -111,6 +114,7 @@ class Config(core.Config):
                     raise ConfigError(f"option {name} = {value!r}: must be {SECONDS.allowed}") from None
             object.__setattr__(self, name, value)
         object.__setattr__(self, "loaded_app", None)
+        object.__setattr__(self, "log_config_left", "log_config" not in given)
         if app is None:
             object.__setattr__(self, "app", None)
 
@@ -165,6 +169,14 @@ class Config(core.Config):
     def load(self) -> None:
         """Import the application, as `Server` does it otherwise; raises `AppLoadError` and what the import raises."""
         self.loaded_app = load_app(self)
+
+    def load_app(self) -> ASGIApp:
+        """Import the application again, and give it; raises as `load()` does."""
+        return load_app(self)
+
+    def configure_logging(self) -> None:
+        """What a server does at its start: uvicorn's lines, or those of log_config. Raises `ConfigError`."""
+        Surroundings().set_up_logging(self)
 
     def get_loop_factory(self) -> Callable[[], Any]:
         """What makes the event loop; raises `ConfigError`."""

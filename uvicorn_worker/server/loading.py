@@ -20,7 +20,7 @@ from uvicorn_worker.core.config import Config
 from uvicorn_worker.core.errors import AppLoadError, ConfigError
 from uvicorn_worker.interfaces import Asgi2Adapter, Kind, WsgiAdapter, detect, needs_arguments
 
-__all__ = ["adapt", "load_app", "load_env_file", "loop_factory"]
+__all__ = ["adapt", "import_name", "load_app", "load_env_file", "loop_factory"]
 
 # What the environment file has set in this process: reading it again takes back what it says no longer.
 _set_by_file: dict[str, str] = {}

@@ -13,6 +13,7 @@ from uvicorn_worker.core.config import Config
 from uvicorn_worker.core.errors import LifespanError
 from uvicorn_worker.core.runtime import AccessHook
 from uvicorn_worker.logs.access_log import standalone_access
+from uvicorn_worker.logs.formatters import LOGGING_CONFIG
 from uvicorn_worker.logs.levels import set_levels
 from uvicorn_worker.logs.log_config import apply_log_config
 from uvicorn_worker.server.loading import load_app
@@ -45,8 +46,11 @@ class Surroundings:
         return list(sockets), []
 
     def set_up_logging(self, config: Config) -> None:
-        """Logging as the configuration has it; raises `ConfigError`."""
-        apply_log_config(config.log_config, config.use_colors)
+        """Logging as the configuration has it; uvicorn's where nobody has said anything. Raises `ConfigError`."""
+        log_config = config.log_config
+        if log_config is None and getattr(config, "log_config_left", False):
+            log_config = None if logging.getLogger("uvicorn.error").hasHandlers() else LOGGING_CONFIG
+        apply_log_config(log_config, config.use_colors)
         set_levels(config)
 
     def signal_handlers(self, server: Stoppable) -> dict[signal.Signals, Handler]:

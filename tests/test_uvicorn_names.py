@@ -1,0 +1,139 @@
+"""`import uvicorn_worker as uvicorn`: what handbooks and applications import of uvicorn is there."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+NAMES = {
+    "": ["Config", "Server", "main", "run"],
+    "config": ["Config", "LOGGING_CONFIG", "LOG_LEVELS", "TRACE_LOG_LEVEL"],
+    "importer": ["ImportFromStringError", "import_from_string"],
+    "logging": ["AccessFormatter", "ColourizedFormatter", "DefaultFormatter", "TRACE_LOG_LEVEL"],
+    "main": ["STARTUP_FAILURE", "main", "run"],
+    "middleware.asgi2": ["ASGI2Middleware"],
+    "middleware.message_logger": ["MessageLoggerMiddleware"],
+    "middleware.proxy_headers": ["ProxyHeadersMiddleware"],
+    "middleware.wsgi": ["WSGIMiddleware"],
+    "server": ["Server", "ServerState"],
+    "workers": ["UvicornH11Worker", "UvicornWorker"],
+}
+TYPES = [
+    "ASGI2Application", "ASGI2Protocol", "ASGI3Application", "ASGIApplication", "ASGIReceiveCallable",
+    "ASGISendCallable", "HTTPScope", "LifespanScope", "Scope", "StartResponse", "WSGIApp", "WWWScope", "WebSocketScope",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("module", NAMES)
+def test_a_name_is_where_uvicorn_has_it(module: str) -> None:
+    theirs: Any = None
+    if module != "workers":
+        theirs = importlib.import_module(f"uvicorn.{module}".rstrip("."))
+    ours = importlib.import_module(f"uvicorn_worker.{module}".rstrip("."))
+    for name in NAMES[module]:
+        assert hasattr(ours, name)
+        assert theirs is None or hasattr(theirs, name)
+
+
+def test_types() -> None:
+    types = importlib.import_module("uvicorn_worker.types")
+    theirs = importlib.import_module("uvicorn._types")
+    for name in TYPES:
+        assert hasattr(types, name)
+        assert hasattr(theirs, name)
+
+
+def run_python(code: str, folder: Path) -> str:
+    env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=folder, env=env, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout + done.stderr
+
+
+def test_modules_are_attributes_of_the_package(tmp_path: Path) -> None:
+    code = (
+        "import uvicorn_worker as uvicorn\n"
+        "assert uvicorn.config.LOGGING_CONFIG is uvicorn.main.LOGGING_CONFIG\n"
+        "assert uvicorn.logging.DefaultFormatter and uvicorn.server.Server is uvicorn.Server\n"
+        "from uvicorn_worker.main import run\n"
+        "assert callable(uvicorn.main) and run is uvicorn.run\n"
+        "try:\n    uvicorn.main(['--version'])\nexcept SystemExit as exc:\n    assert exc.code == 0\n"
+    )
+    assert "uvicorn-worker" in run_python(code, tmp_path)
+
+
+def test_run_takes_every_parameter_of_uvicorns() -> None:
+    theirs = importlib.import_module("uvicorn")
+    config: Any = importlib.import_module("uvicorn_worker").Config
+    parameters = inspect.signature(theirs.run).parameters
+    given = {name: item.default for name, item in parameters.items() if item.default is not inspect.Parameter.empty}
+    assert config("main:app", **given).port == 8000
+
+
+# The examples of handbooks: a server in a running loop, one in a thread, and one whose lines of the log are changed.
+EXAMPLES = [
+    """
+import asyncio
+import uvicorn_worker as uvicorn
+async def app(scope, receive, send):
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/plain")]})
+    await send({"type": "http.response.body", "body": b"Hello, world!"})
+async def main():
+    config = uvicorn.Config(app, port=0, log_level="info", lifespan="off")
+    server = uvicorn.Server(config)
+    task = asyncio.create_task(server.serve())
+    while not server.started:
+        await asyncio.sleep(0.01)
+    host, port = server.servers[0].sockets[0].getsockname()[:2]
+    reader, writer = await asyncio.open_connection(host, port)
+    writer.write(b"GET / HTTP/1.0\\r\\nHost: a\\r\\n\\r\\n")
+    print((await reader.read()).decode())
+    writer.close()
+    server.should_exit = True
+    await task
+asyncio.run(main())
+""",
+    """
+import contextlib, threading, time, urllib.request
+import uvicorn_worker as uvicorn
+class Server(uvicorn.Server):
+    @contextlib.contextmanager
+    def run_in_thread(self):
+        thread = threading.Thread(target=self.run)
+        thread.start()
+        try:
+            while not self.started:
+                time.sleep(1e-3)
+            yield
+        finally:
+            self.should_exit = True
+            thread.join()
+async def app(scope, receive, send):
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": b"Hello, world!"})
+log_config = uvicorn.config.LOGGING_CONFIG
+log_config["formatters"]["access"]["fmt"] = "mine %(status_code)s"
+server = Server(uvicorn.Config(app, host="127.0.0.1", port=0, lifespan="off", log_config=log_config))
+with server.run_in_thread():
+    port = server.servers[0].sockets[0].getsockname()[1]
+    print(urllib.request.urlopen(f"http://127.0.0.1:{port}/").read().decode())
+    print("mine 200")
+""",
+]
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=["in a loop", "in a thread"])
+def test_an_example_of_the_handbooks(example: str, tmp_path: Path) -> None:
+    out = run_python(example, tmp_path)
+    assert "Hello, world!" in out
+    assert "Uvicorn running on http://127.0.0.1:" in out
+    assert "mine 200" in out or "Hello" in out
