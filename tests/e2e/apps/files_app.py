@@ -1,0 +1,62 @@
+"""Files as frameworks send them; `/calls` says how often the kernel has sent one, and how much, since the last time."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import django
+from django.conf import settings
+from django.core.asgi import get_asgi_application
+from django.http import FileResponse as DjangoFileResponse
+from django.urls import path
+from starlette.applications import Starlette
+from starlette.responses import FileResponse, JSONResponse
+from starlette.routing import Mount, Route
+from starlette.staticfiles import StaticFiles
+
+from uvicorn_worker.http1 import kernel_sending
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+
+FOLDER = Path(os.environ["E2E_DIR"])
+sent: list[int] = []
+
+
+def counted(out: int, file: int, offset: int, count: int) -> int:
+    number = os.sendfile(out, file, offset, count)
+    sent.append(number)
+    return number
+
+
+kernel_sending._sendfile = counted
+
+
+async def calls(request: Request) -> JSONResponse:
+    seen = [len(sent), sum(sent)]
+    sent.clear()
+    return JSONResponse(seen)
+
+
+async def file(request: Request) -> FileResponse:
+    return FileResponse(FOLDER / "download.bin")
+
+
+def of_django(request: Any) -> DjangoFileResponse:
+    return DjangoFileResponse((FOLDER / "download.bin").open("rb"))
+
+
+settings.configure(ROOT_URLCONF=__name__, ALLOWED_HOSTS=["*"], SECRET_KEY="none")
+urlpatterns = [path("file", of_django)]
+django.setup()
+
+app = Starlette(
+    routes=[
+        Route("/calls", calls),
+        Route("/file", file),
+        Mount("/static", StaticFiles(directory=FOLDER)),
+        Mount("/django", get_asgi_application()),
+    ]
+)
