@@ -41,7 +41,7 @@ MALFORMED: dict[str, list[tuple[bytes, bytes]]] = {
     "no :path": without(b":path"),
     "empty :path": replaced(b":path", b""),
     "empty :method": replaced(b":method", b""),
-    "no authority at all": without(b":authority"),
+    "an empty host": [*without(b":authority"), (b"host", b"")],
     "empty :authority": replaced(b":authority", b""),
     "user information in :authority": replaced(b":authority", b"user@example.org"),
     "a path in :authority": replaced(b":authority", b"example.org/x"),

@@ -100,6 +100,14 @@ class TestHead:
         assert head.authority == b"a:8"
         assert head.headers == [(b"host", b"a:8"), (b"accept", b"x")]
 
+    def test_no_authority_at_all(self, pair: Connect) -> None:
+        """RFC 9113, 8.3.1: not generated where there is none to convey. So are HAProxy's health checks over HTTP/2."""
+        side = pair()
+        fields = [(b":method", b"OPTIONS"), (b":scheme", b"http"), (b":path", b"/"), (b"accept", b"x")]
+        head = head_of(side.deliver(side.client.headers(1, fields)))
+        assert head.authority == b""
+        assert head.headers == [(b"accept", b"x")]
+
     def test_the_same_host_beside_authority(self, pair: Connect) -> None:
         side = pair()
         head = head_of(side.deliver(side.client.request(b"/", (b"host", b"Example.org"))))

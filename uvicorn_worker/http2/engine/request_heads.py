@@ -120,8 +120,9 @@ def _head_of(pseudo: dict[bytes, bytes], hosts: list[bytes]) -> RequestHead:
     if not _is_authority(authority):
         raise Malformed(":authority, or host, is not host and port")
     raw_scheme = (scheme or b"").lower()
-    if raw_scheme in (b"http", b"https") and not authority:
-        raise Malformed("neither :authority nor host")
+    if raw_scheme in (b"http", b"https") and not authority and (hosts or b":authority" in pseudo):
+        # RFC 9110, 4.2.1. Where neither is there, there is no more to be said of it (8.3.1): HAProxy's health checks.
+        raise Malformed(":authority, or host, is empty")
     if scheme is not None and not _is_target(raw_scheme):
         raise Malformed(":scheme is not valid")
     head = RequestHead(method.decode("ascii"), target or b"", raw_scheme.decode("latin-1"), authority)
