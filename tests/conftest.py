@@ -14,6 +14,15 @@ from typing import Any
 import pytest
 
 from tests.sockets import PATIENCE, Peer, Run
+from uvicorn_worker.core.cycle import Cycle
+from uvicorn_worker.core.log import Losses, OwnLog
+
+
+@pytest.fixture(autouse=True)
+def fresh_logs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A log that failed in the test before, and is told of once, is a new one."""
+    monkeypatch.setattr(Cycle, "_losses", Losses(Cycle._losses.name))
+    monkeypatch.setattr(OwnLog, "_losses", Losses(OwnLog._losses.name))
 
 
 @pytest.fixture

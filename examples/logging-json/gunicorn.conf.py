@@ -6,11 +6,6 @@ bind = "127.0.0.1:8000"
 workers = 2
 
 accesslog = "-"
-# The line of a request is JSON already; each value is escaped for a string of JSON.
-access_log_format = (
-    '{"time": "%({iso}t)s", "client": "%(h)s", "method": "%(m)s", "path": "%(U)s", "status": %(s)s, "us": %(D)s}'
-)
-
 logconfig_dict = {
     "version": 1,
     "disable_existing_loggers": False,
@@ -19,7 +14,7 @@ logconfig_dict = {
             "()": "pythonjsonlogger.json.JsonFormatter",
             "fmt": "%(asctime)s %(levelname)s %(name)s %(process)d %(message)s",
         },
-        "access": {"format": "%(message)s"},
+        "access": {"()": "json_lines.AccessJson"},
     },
     "handlers": {
         "console": {"class": "logging.StreamHandler", "formatter": "json", "stream": "ext://sys.stderr"},
