@@ -169,7 +169,7 @@ def ends_of(board: Board) -> Iterator[End]:
 def _cause_of(slot: Slot, timeout: float, status: int | None) -> tuple[int, int]:
     """Why a worker has gone, and the number that belongs to it: what it said, or what can be seen."""
     cause, detail = slot.cause
-    if slot.state == TOLD or cause in _WISHED:
+    if cause not in _OF_ITSELF and (slot.state == TOLD or cause in _WISHED):
         cause = slot.wish or cause or TOLD_TO
     if slot.left and cause:
         return cause, detail
