@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 import tracemalloc
 from collections.abc import Callable
 
 import pytest
 
 from tests.http1.apps import Gate, Recorder, echo, hello, read_body
-from tests.http1.conftest import Connect
+from tests.http1.conftest import Connect, Serve
 from tests.scripted import Client, get, post
 from uvicorn_worker.core.asgi import Receive, Scope, Send
+from uvicorn_worker.logs import spell
+from uvicorn_worker.logs.spell import REFUSALS_SAID
 
 Log = Callable[..., list[str]]
 
@@ -200,6 +203,24 @@ class TestChunks:
     def test_a_flood_of_zeros_before_sizes_is_not(self, connect: Connect) -> None:
         client = connect(discard).send(CHUNKED)
         assert flood(client, (b"0" * 250 + b"1\r\nx\r\n") * 10, 2 * MEBIBYTE) <= MEBIBYTE
+
+
+class TestTheLog:
+    @pytest.mark.parametrize(
+        "piece",
+        [b"NO\x00\r\n\r\n", CHUNKED + b"0" * 300_000, b"\r\n" * 5000, get()[:-2] + b"x" * 100_000],
+        ids=["refused", "chunks", "empty lines", "field"],
+    )
+    def test_a_flood_is_one_line(self, serve: Serve, piece: bytes, log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
+        # The test may be slow.
+        monkeypatch.setattr(spell, "REFUSALS_PER_SECOND", 0)
+        harness = serve(hello)
+        for _ in range(REFUSALS_SAID + 100):
+            assert harness.connect().send(piece).closed
+        lines = log(logging.WARNING)
+        assert len(lines) == REFUSALS_SAID + 1
+        assert all(line.startswith("Invalid request from 192.0.2.7:50123: ") for line in lines[:REFUSALS_SAID])
+        assert lines[-1].startswith("HTTP/1.1: so many invalid requests that they are counted from now on")
 
 
 class TestMemory:

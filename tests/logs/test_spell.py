@@ -10,7 +10,7 @@ import pytest
 
 from tests.sockets import Run
 from uvicorn_worker.logs import spell
-from uvicorn_worker.logs.spell import Spell
+from uvicorn_worker.logs.spell import Refusals, Spell
 
 Log = Callable[..., list[str]]
 
@@ -68,3 +68,39 @@ def test_at_the_end_of_the_process_nothing_is_said(run: Run, log: Log) -> None:
 
     run(main())
     assert log() == ["flood"]
+
+
+class TestRefusals:
+    def test_a_few_have_a_line_each_and_a_flood_has_two(
+        self, run: Run, log: Log, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        async def main() -> None:
+            monkeypatch.setattr(spell, "REFUSALS_PER_SECOND", 0)
+            refusals = Refusals(asyncio.get_running_loop(), "HTTP/1.1")
+            for number in range(1000):
+                refusals.add(f"no {number}")
+            await said(log, spell.REFUSALS_SAID + 2)
+
+        run(main())
+        lines = log()
+        assert lines[: spell.REFUSALS_SAID] == [f"no {number}" for number in range(spell.REFUSALS_SAID)]
+        first, last = lines[spell.REFUSALS_SAID :]
+        assert first == (
+            "HTTP/1.1: so many invalid requests that they are counted from now on; the last of them: no 50"
+        )
+        assert last.startswith("HTTP/1.1: invalid requests have ceased: 950 more in ")
+
+    def test_one_now_and_then_is_no_flood(self, run: Run, log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
+        now = 100.0
+
+        async def main() -> None:
+            nonlocal now
+            monkeypatch.setattr("uvicorn_worker.logs.spell.time.monotonic", lambda: now)
+            refusals = Refusals(asyncio.get_running_loop(), "HTTP/2")
+            for number in range(200):
+                refusals.add(f"no {number}")
+                now += 0.25
+            monkeypatch.undo()
+
+        run(main())
+        assert log() == [f"no {number}" for number in range(200)]

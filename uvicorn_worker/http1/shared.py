@@ -9,6 +9,7 @@ from uvicorn_worker.http1.cycle import RequestCycle
 from uvicorn_worker.http1.framing import OWN_FIELDS
 from uvicorn_worker.http1.parsers import parser_factory
 from uvicorn_worker.http1.response_head import FieldMemo
+from uvicorn_worker.logs.spell import Refusals
 from uvicorn_worker.proxies.believed_fields import Proxies
 
 __all__ = ["Shared", "Upgrade"]
@@ -35,6 +36,7 @@ class Shared:
         "names",
         "noted",
         "proxies",
+        "refusals",
         "upgrade",
     )
 
@@ -42,6 +44,7 @@ class Shared:
         config = runtime.config
         self.make_parser = parser_factory(config)
         self.proxies = proxies
+        self.refusals = Refusals(runtime.loop, "HTTP/1.1")
         self.upgrade = upgrade
         # The request fields that are noted as they are read, where the peer is trusted.
         self.noted = OWN_FIELDS | proxies.names

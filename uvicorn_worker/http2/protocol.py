@@ -249,7 +249,7 @@ class Http2Protocol(Sending):
 
     def _stream_reset(self, event: StreamReset) -> None:
         if event.reason:
-            self.runtime.log.warning("Invalid request from %s: %s", self.peer, event.reason)
+            self.shared.refusals.add(f"Invalid request from {self.peer}: {escaped(event.reason)}")
         self.scheduler.early.pop(event.stream_id, None)
         cycle = self.streams.pop(event.stream_id, None)
         if cycle is not None:
@@ -285,7 +285,7 @@ class Http2Protocol(Sending):
             self.shared.floods.happens(f"Invalid HTTP/2 from {self.peer}: {escaped(event.reason)} ({name})")
         else:
             self.runtime.tally.refused(400)
-            self.runtime.log.warning("Invalid HTTP/2 from %s: %s (%s)", self.peer, event.reason, name)
+            self.shared.refusals.add(f"Invalid HTTP/2 from {self.peer}: {escaped(event.reason)} ({name})")
         streams, self.streams = self.streams, {}
         for cycle in streams.values():
             self._forget(cycle)
@@ -300,10 +300,9 @@ class Http2Protocol(Sending):
             return
         if cycle.lost:
             return
-        runtime = self.runtime
         refusal = cycle.head.derived.refusal
         if refusal is not None:
-            runtime.log.warning("Invalid request from %s: %s", self.peer, refusal.reason)
+            self.shared.refusals.add(f"Invalid request from {self.peer}: {escaped(refusal.reason)}")
             cycle.refuse(refusal.status, refusal.reason)
             return
         if cycle.head.protocol is not None:

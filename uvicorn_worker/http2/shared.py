@@ -14,7 +14,7 @@ from uvicorn_worker.http2.cycle import StreamCycle
 from uvicorn_worker.http2.engine.interface import Engine
 from uvicorn_worker.http2.engine.limits import Limits
 from uvicorn_worker.http2.prepared_fields import PreparedFields
-from uvicorn_worker.logs.spell import Spell
+from uvicorn_worker.logs.spell import Refusals, Spell
 from uvicorn_worker.proxies.believed_fields import Proxies
 
 __all__ = ["ExtendedConnect", "Shared", "engine_class"]
@@ -41,6 +41,7 @@ class Shared:
         "ping_ticks",
         "ping_timeout_ticks",
         "proxies",
+        "refusals",
         "runtime",
     )
 
@@ -62,6 +63,7 @@ class Shared:
             runtime.loop,
             lambda count, seconds: f"HTTP/2 floods are over: {count} connections were ended in {seconds:.1f} s.",
         )
+        self.refusals = Refusals(runtime.loop, "HTTP/2")
         config = runtime.config
         self.early_hints = config.http2_early_hints == "on"
         self.ping_ticks = ticks(config.http2_ping_interval) if config.http2_ping_interval else 0

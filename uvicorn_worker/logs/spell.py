@@ -9,7 +9,11 @@ from collections.abc import Callable
 
 from uvicorn_worker.core.log import QUIET_SECONDS, OwnLog
 
-__all__ = ["Spell"]
+__all__ = ["Refusals", "Spell"]
+
+# So many refusals have a line each at once, and so many more with each second; of a flood there is a count.
+REFUSALS_SAID = 50
+REFUSALS_PER_SECOND = 5
 
 
 class Spell:
@@ -54,8 +58,45 @@ class Spell:
         if line := self._over(count, self._last - self._first):
             self._log.info("%s", line)
 
+    @property
+    def active(self) -> bool:
+        """Whether the beginning was said, and the end was not."""
+        return self._timer is not None
+
     def stop(self) -> None:
         """The process ends: nothing more is said."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+
+class Refusals:
+    """What is said of clients that are refused: a line for each of a few, and of a flood that there is one.
+
+    It is of `protocol`, a word for the lines. A flood begins where so many are refused that a line for each would
+    fill the log, be it one client or thousands, and is over when nobody was refused for a while.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, protocol: str) -> None:
+        self._protocol = protocol
+        self._log = OwnLog()
+        self._left = float(REFUSALS_SAID)
+        self._last = time.monotonic()
+        self._flood = Spell(
+            loop,
+            lambda count, seconds: (
+                f"{protocol}: invalid requests have ceased: {count} more in {seconds:.1f} s, each of them refused."
+            ),
+        )
+
+    def add(self, line: str) -> None:
+        """A client was refused; `line` says who and why."""
+        now = time.monotonic()
+        self._left = min(REFUSALS_SAID, self._left + (now - self._last) * REFUSALS_PER_SECOND)
+        self._last = now
+        if self._left >= 1 and not self._flood.active:
+            self._left -= 1
+            self._log.warning("%s", line)
+        else:
+            many = "so many invalid requests that they are counted from now on"
+            self._flood.happens(f"{self._protocol}: {many}; the last of them: {line}")
