@@ -162,7 +162,7 @@ class TestAdmit:
 
     @pytest.mark.parametrize("raised", [ProcessExit(3), KeyboardInterrupt()])
     def test_the_same_where_tasks_start_at_once(self, loop: asyncio.AbstractEventLoop, raised: BaseException) -> None:
-        def make_task(coroutine: Any, **options: Any) -> Any:
+        def make_task(coroutine: Any, name: str, context: Any) -> Any:
             coroutine.close()
             raise raised
 

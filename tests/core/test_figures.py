@@ -3,10 +3,23 @@
 from __future__ import annotations
 
 from bisect import bisect_left
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
-from uvicorn_worker.core.figures import BOUNDS, BUCKETS, COUNTERS, FIGURES, GAUGES, Tally, quantile, words_of
+from uvicorn_worker.core.cycle import Cycle
+from uvicorn_worker.core.figures import (
+    BOUNDS,
+    BUCKETS,
+    COUNTERS,
+    FIGURES,
+    GAUGES,
+    MOST_SPANS,
+    Tally,
+    quantile,
+    words_of,
+)
 
 
 def test_each_figure_has_a_name_of_its_own_and_gauges_come_first() -> None:
@@ -53,3 +66,29 @@ class TestQuantile:
 
     def test_above_the_last_bound_is_the_last_bound(self) -> None:
         assert quantile({BUCKETS[-1]: 1}, 0.99) == BOUNDS[-2]
+
+
+def test_durations_are_put_into_their_buckets_when_they_are_asked_for() -> None:
+    tally = Tally()
+    spans = [0.3, 0.0001, 60.0, 0.0005, 0.00051, 3600.0, 0.3]
+    tally.spans.extend(spans)
+    tally.fold()
+    tally.spans.append(0.0002)
+    found = tally.figures()
+    expected = dict.fromkeys(BUCKETS, 0)
+    for span in (*spans, 0.0002):
+        expected[BUCKETS[bisect_left(BOUNDS, span)]] += 1
+    assert {name: found[name] for name in BUCKETS} == expected
+    assert found["spent"] == pytest.approx((sum(spans) + 0.0002) * 1e9, abs=2)
+    assert tally.figures() == found
+
+
+def test_a_tally_keeps_few_durations() -> None:
+    cycle = SimpleNamespace(
+        runtime=SimpleNamespace(tally=Tally(), requests=0, limit_requests=9999, access=None),
+        status=200, started=0.0, counted_at=0, waiters=None,
+    )  # fmt: skip
+    for _ in range(3 * MOST_SPANS):
+        Cycle.finish(cast("Cycle", cycle))
+        assert len(cycle.runtime.tally.spans) < MOST_SPANS
+    assert sum(cycle.runtime.tally.durations) == 3 * MOST_SPANS

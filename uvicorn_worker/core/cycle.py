@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 from uvicorn_worker.core.address import peer_name
 from uvicorn_worker.core.asgi import Event
 from uvicorn_worker.core.errors import ApplicationError, ClientDisconnected, comes_from_disconnect, ends_process
-from uvicorn_worker.core.figures import BOUNDS, Tally
+from uvicorn_worker.core.figures import MOST_SPANS, Tally
 from uvicorn_worker.core.log import Losses
 from uvicorn_worker.core.runtime import Runtime, end_loop
 
@@ -53,8 +53,8 @@ EXPECTED = {
 # Statuses whose responses have no body whatever the application sends; and all 1xx (RFC 9110, 6.4.1).
 BODILESS = frozenset([204, 304])
 
-# How much of its path the name of a request's task has.
-NAMED = 60
+# How long the name of a request's task may be: its method and its path.
+NAMED = 64
 
 # Pieces of a body that wait are joined up to this size each, where more than a few wait.
 SMALL_CHUNK = 4096
@@ -177,9 +177,11 @@ class Cycle:
             self.overload()
             return
         cycles.add(self)
-        name = f"{scope['method']} {scope['path'][:NAMED]}"
+        name = f"{scope['method']} {scope['path']}"
+        if len(name) > NAMED:
+            name = name[:NAMED]
         try:
-            task = runtime.make_task(self.run(), name=name, context=runtime.context.copy())
+            task = runtime.make_task(self.run(), name, runtime.context.copy())
         except (SystemExit, KeyboardInterrupt) as exc:
             # Where tasks start at once, this is called by a transport.
             end_loop(runtime.loop, exc)
@@ -243,14 +245,11 @@ class Cycle:
         """The response is complete, or the WebSocket is open: it counts, and is in the access log."""
         runtime = self.runtime
         tally = runtime.tally
-        spent = time.monotonic() - self.started
         tally.responses[self.counted_at + self.status // 100] += 1
-        tally.spent += spent
-        # Most are short: the bucket is found without a call.
-        bucket = 0
-        while spent > BOUNDS[bucket]:
-            bucket += 1
-        tally.durations[bucket] += 1
+        spans = tally.spans
+        spans.append(time.monotonic() - self.started)
+        if len(spans) >= MOST_SPANS:
+            tally.fold()
         runtime.requests = requests = runtime.requests + 1
         if requests >= runtime.limit_requests:
             runtime.on_limit()

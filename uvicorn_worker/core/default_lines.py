@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 from uvicorn_worker.core.clock import date_line
 from uvicorn_worker.core.config import Config
@@ -13,7 +14,7 @@ __all__ = ["DefaultLines"]
 class DefaultLines:
     """`lines` as HTTP/1.1 writes them, names in lower case; a new object each time that they change."""
 
-    __slots__ = ("_extra", "_sends_date", "_server", "lines", "names")
+    __slots__ = ("_extra", "_sends_date", "_server", "heads", "lines", "names")
 
     def __init__(self, config: Config) -> None:
         self._extra, names = _extra_lines(config)
@@ -22,12 +23,17 @@ class DefaultLines:
         # The names of which the application's own field takes the place of ours.
         self.names = names | {b"date", b"server"}
         self.lines = b""
+        # Whole heads that a protocol has made with these lines; they are good for as long as the lines are.
+        self.heads: dict[tuple[Any, ...], Any] = {}
         self.refresh()
 
     def refresh(self) -> None:
         """Make the lines anew; called each second, for the date."""
         date = date_line(time.time()) if self._sends_date else b""
-        self.lines = date + self._server + self._extra
+        lines = date + self._server + self._extra
+        if lines != self.lines:
+            self.lines = lines
+            self.heads.clear()
 
     def without(self, names: set[bytes]) -> bytes:
         """The lines but for those whose names the application has set itself."""

@@ -9,6 +9,7 @@ A gauge says how it is, a counter only grows. All of them are whole numbers: sec
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
@@ -19,6 +20,7 @@ __all__ = [
     "COUNTERS",
     "FIGURES",
     "GAUGES",
+    "MOST_SPANS",
     "PROTOCOLS",
     "REFUSALS",
     "Figure",
@@ -46,6 +48,9 @@ REFUSALS = {
 }
 """Why a request was refused by the server itself, by the status of the answer; see also `Tally.refused`."""
 _OTHER_REFUSALS = ("flood", "other")
+
+MOST_SPANS = 256
+"""How many durations wait to be put into their buckets: some kilobytes."""
 
 # Statuses have three digits: by tens of classes, so that one number says protocol and class.
 _ROW = 10
@@ -136,6 +141,7 @@ class Tally:
         "failed",
         "refusals",
         "responses",
+        "spans",
         "spent",
         "timed_out",
     )
@@ -150,6 +156,8 @@ class Tally:
         self.durations = [0] * len(BOUNDS)
         # The sum of all durations, in seconds.
         self.spent = 0.0
+        # Durations that are in neither yet: to sort many at once takes less than to find the bucket of each.
+        self.spans: list[float] = []
         self.refusals = dict.fromkeys((*REFUSALS.values(), *_OTHER_REFUSALS), 0)
         self.failed = self.timed_out = self.cancelled = self.cut = 0
 
@@ -161,8 +169,22 @@ class Tally:
         """Count a connection that was ended since it was used for a flood."""
         self.refusals["flood"] += 1
 
+    def fold(self) -> None:
+        """Put the durations that wait into their buckets."""
+        spans, self.spans = self.spans, []
+        spans.sort()
+        self.spent += sum(spans)
+        below = 0
+        for bucket, bound in enumerate(BOUNDS):
+            if below == len(spans):
+                break
+            upto = bisect_right(spans, bound, below)
+            self.durations[bucket] += upto - below
+            below = upto
+
     def figures(self) -> dict[str, int]:
         """All counters, by their names on the board."""
+        self.fold()
         found = {
             "accepted": self.accepted,
             "bytes_in": self.bytes_in,

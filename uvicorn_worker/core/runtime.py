@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-import functools
 import sys
 import time
 from collections.abc import Callable
@@ -240,7 +239,7 @@ class Runtime:
 
 
 def _task_maker(loop: asyncio.AbstractEventLoop) -> Callable[..., asyncio.Task[None]]:
-    """The cheapest way that this Python has to make a task: called with a coroutine, `name` and `context`.
+    """The cheapest way that this Python has to make a task: called with a coroutine, a name and a context.
 
     From Python 3.12 on the task runs at once, up to where it first has to wait, and may be done when it is made. It
     enters the context, which is to be its own.
@@ -248,7 +247,7 @@ def _task_maker(loop: asyncio.AbstractEventLoop) -> Callable[..., asyncio.Task[N
     version = tuple(sys.version_info)
     if loop.get_task_factory() is not None:
         # It is the operator's own choice, and is asked.
-        def make(coroutine: Any, *, name: str, context: contextvars.Context) -> asyncio.Task[None]:
+        def make(coroutine: Any, name: str, context: contextvars.Context) -> asyncio.Task[None]:
             task: asyncio.Task[None] = context.run(loop.create_task, coroutine)
             # A factory may give something else that can be awaited.
             if isinstance(task, asyncio.Task):
@@ -258,14 +257,13 @@ def _task_maker(loop: asyncio.AbstractEventLoop) -> Callable[..., asyncio.Task[N
         return make
     if version < (3, 11):
         # A task copies the context that it is made in.
-        return lambda coroutine, *, name, context: context.run(asyncio.Task, coroutine, loop=loop, name=name)
+        return lambda coroutine, name, context: context.run(asyncio.Task, coroutine, loop=loop, name=name)
     # Typed as Any: `eager_start` is not known to every Python that is supported.
     task: Any = asyncio.Task
-    return (
-        functools.partial(task, loop=loop)
-        if version < (3, 12)
-        else functools.partial(task, loop=loop, eager_start=True)
-    )
+    # A function for each, since a partial() makes one dictionary of its options and those of the call each time.
+    if version < (3, 12):
+        return lambda coroutine, name, context: task(coroutine, loop=loop, name=name, context=context)
+    return lambda coroutine, name, context: task(coroutine, loop=loop, name=name, context=context, eager_start=True)
 
 
 def end_loop(loop: asyncio.AbstractEventLoop, exc: BaseException) -> None:

@@ -57,11 +57,11 @@ class Origin:
 class Scopes:
     """Makes the scopes of one server's connections and requests."""
 
-    __slots__ = ("_known", "_raw_root_path", "_root_path", "_spec_version", "_tls_extension")
+    __slots__ = ("_asgi", "_known", "_raw_root_path", "_root_path", "_tls_extension")
 
     def __init__(self, config: Config, tls_extension: TlsExtension | None = None) -> None:
         self._root_path = config.root_path
-        self._spec_version = config.asgi_spec_version
+        self._asgi = {"version": "3.0", "spec_version": config.asgi_spec_version}
         self._raw_root_path = raw_path_of(config.root_path)
         # None leaves the extension out.
         self._tls_extension = tls_extension
@@ -82,7 +82,7 @@ class Scopes:
                 self._known.clear()
             scope = self._known[address, scheme] = {
                 "type": "http",
-                "asgi": {"version": "3.0", "spec_version": self._spec_version},
+                "asgi": self._asgi,
                 "http_version": "1.1",
                 "server": address,
                 "scheme": scheme,
@@ -117,8 +117,8 @@ class Scopes:
             path = self._root_path + path
             raw_path = self._raw_root_path + raw_path
         # Its own: applications may change them.
-        scope["extensions"] = {**scope["extensions"]}
-        scope["asgi"] = {"version": "3.0", "spec_version": self._spec_version}
+        scope["extensions"] = scope["extensions"].copy()
+        scope["asgi"] = self._asgi.copy()
         scope["path"] = path
         scope["raw_path"] = raw_path
         scope["query_string"] = query

@@ -42,6 +42,12 @@ LENGTHS = 1024
 LENGTH_LINES = [b"content-length: %d\r\n" % length for length in range(LENGTHS)]
 
 
+# How many whole heads are made in advance between two changes of the Date line, and how long they may be. Where
+# applications make up a field for each response, no more than these are made in vain.
+MOST_HEADS = 128
+LONGEST_HEAD = 1024
+
+
 class Connection(Protocol):
     """What a cycle, and one that asks for another protocol, needs of its connection."""
 
@@ -103,9 +109,11 @@ class Connection(Protocol):
 class RequestCycle(ExtendedCycle):
     """Holds the request; its bound `receive` and `send` are what the application is called with."""
 
-    __slots__ = ("conn", "keep_alive", "persistent")
+    __slots__ = ("conn", "keep_alive", "made_head", "persistent")
 
     conn: Connection
+    # The whole head, where it was made for an equal response (`_know_head`).
+    made_head: bytes | None
 
     def __init__(self, conn: Connection, runtime: Runtime, scope: dict[str, Any], persistent: bool) -> None:
         self.conn = conn
@@ -183,7 +191,23 @@ class RequestCycle(ExtendedCycle):
             if self.special:
                 more = self.send_special(body, more)
             elif stage == HEAD_HELD:
-                self._send_first(body, more)
+                head = self.made_head
+                if (
+                    head is None
+                    or more
+                    or len(body) != self.length
+                    or not (self.keep_alive and self.complete)
+                    or self.runtime.draining
+                    or self.http10
+                    or self.scope["method"] == "HEAD"
+                ):
+                    self._send_first(body, more)
+                else:
+                    # As `_send_first` would, with the head as it was made for an equal response.
+                    self.body_sent = len(body)
+                    self.lines = []
+                    self.stage = DONE
+                    self.conn.response_complete(self, head + body)
             else:
                 self._send_more(body, more)
             if more and self.conn.write_paused:
@@ -199,24 +223,47 @@ class RequestCycle(ExtendedCycle):
         """Encode and check the head, and hold it."""
         runtime = self.runtime
         defaults = runtime.defaults
-        lines = [STATUS_LINES.get(status) or status_line(status), defaults.lines]
         if runtime.access is not None:
             headers = self.response_headers = list(headers)
             self.body_sent = 0
-        self.length, flags, present = encode_fields(headers, lines, self.conn.field_memo, defaults.names)
-        if present is not None:
-            lines[1] = defaults.without(present)
-        if flags & CLOSES:
-            self.keep_alive = False
-        self.lines = lines
+        known = key = None
+        if type(headers) is list:
+            try:
+                key = (status, *headers)
+                known = defaults.heads.get(key)
+            except TypeError:
+                # A field that is a list, which ASGI allows, has no hash.
+                key = None
+        if known is not None:
+            self.made_head, self.length, self.lines = known
+        else:
+            self.made_head = None
+            lines = [STATUS_LINES.get(status) or status_line(status), defaults.lines]
+            self.length, flags, present = encode_fields(headers, lines, self.conn.field_memo, defaults.names)
+            if present is not None:
+                lines[1] = defaults.without(present)
+            if flags & CLOSES:
+                self.keep_alive = False
+            elif key is not None and len(defaults.heads) < MOST_HEADS:
+                self._know_head(key, status, lines)
+            self.lines = lines
         self.status = status
         self.stage = HEAD_HELD
         if self.task is not None:
             # As `watch_head`, without the call.
-            held = self.runtime.held
+            held = runtime.held
             if not held:
-                self.runtime.loop.call_soon(flush_heads, self.runtime)
+                runtime.loop.call_soon(flush_heads, runtime)
             held.append(self)
+
+    def _know_head(self, key: tuple[Any, ...], status: int, lines: list[bytes]) -> None:
+        """Keep the head of a small response whose length was told, for those that have the same one."""
+        length = self.length
+        if length is None or length > COPY_LIMIT or status in BODILESS or status < 200:
+            return
+        head = b"".join([*lines, b"content-length: %d\r\n\r\n" % length])
+        if len(head) <= LONGEST_HEAD:
+            self.runtime.defaults.heads[key] = head, length, lines.copy()
 
     def flush_head(self) -> None:
         """Send the head alone, unless the connection would have to end with the body for it."""
@@ -226,6 +273,9 @@ class RequestCycle(ExtendedCycle):
     def _send_first(self, body: bytes, more: bool) -> None:
         """Choose how the body is delimited, and send the head together with what there is of the body."""
         lines, length, size, status = self.lines, self.length, len(body), self.status
+        if self.made_head is not None:
+            # They are those of others, too.
+            lines = lines.copy()
         if status in BODILESS or status < 200 or self.scope["method"] == "HEAD":
             self._end_bodiless_head(lines, size, more)
             body, size = b"", 0

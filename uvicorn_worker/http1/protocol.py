@@ -123,10 +123,12 @@ class Http1Protocol(Output):
                 self.feed_slowly(rest)
         cycle = self.cycle
         if cycle is not None and cycle.progress == WAITING:
-            if self.write_paused or self.pumping:
+            if self.write_paused or self.pumping or self.gathered is not None:
                 self.pump()
             else:
-                self.begin(cycle)
+                # As `begin`, without the call.
+                self.deadline = 0
+                cycle.admit()
 
     def feed_slowly(self, data: bytes) -> None:
         """Any read but that of one whole small request."""
