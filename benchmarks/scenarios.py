@@ -11,6 +11,7 @@ from .wire import VARIED, Request
 # Names of the applications in benchmarks/apps, as every server takes them.
 RAW = "raw:app"
 FASTAPI = "fastapi_app:app"
+FILE = "file_app:app"
 WEBSOCKET = "ws_echo:app"
 # The same as RAW, where the servers speak HTTP/2.
 HTTP2 = "raw:http2"
@@ -34,6 +35,10 @@ class Scenario:
 
 HELLO = b"Hello, World!"
 ONE_KILOBYTE = b"0123456789abcdef" * 64
+TEN_KILOBYTES = ONE_KILOBYTE * 10
+MEGABYTE = b"0123456789abcdef" * 65536
+# What is answered where the body is not sent back.
+RECEIVED = b"%d bytes"
 
 # With Host, the eleven headers of a Chromium browser's navigation.
 BROWSER_HEADERS = (
@@ -100,7 +105,53 @@ SCENARIOS = (
         "download-1m",
         "GET, 1 MiB in one body message",
         RAW,
-        Wrk(Request("/download"), b"0123456789abcdef" * 65536),
+        Wrk(Request("/download"), MEGABYTE),
+    ),
+    Scenario(
+        "download-16x64k",
+        "GET, 1 MiB in sixteen body messages",
+        RAW,
+        Wrk(Request("/pieces"), MEGABYTE),
+    ),
+    Scenario(
+        "file-1m",
+        "GET, a file of 1 MiB by http.response.pathsend, or read by the application where there is no such extension",
+        RAW,
+        Wrk(Request("/file"), MEGABYTE),
+    ),
+    Scenario(
+        "file-starlette",
+        "GET, a file of 1 MiB by Starlette's FileResponse",
+        FILE,
+        Wrk(_HELLO, MEGABYTE),
+    ),
+    Scenario(
+        "post-64k",
+        "POST of 64 KiB, read and counted",
+        RAW,
+        Wrk(Request("/count", "POST", (), ONE_KILOBYTE * 64), RECEIVED % 65536),
+        connections=16,
+    ),
+    Scenario(
+        "post-1m",
+        "POST of 1 MiB, read and counted",
+        RAW,
+        Wrk(Request("/count", "POST", (), MEGABYTE), RECEIVED % len(MEGABYTE)),
+        connections=8,
+    ),
+    Scenario(
+        "get-10k",
+        "GET, 10 KB, 128 connections (of Granian's published scenarios)",
+        RAW,
+        Wrk(Request("/10k"), TEN_KILOBYTES),
+        connections=128,
+    ),
+    Scenario(
+        "echo-10k",
+        "POST of 10 KB, echoed, 128 connections (of Granian's published scenarios)",
+        RAW,
+        Wrk(Request("/echo", "POST", (("content-type", "text/plain"),), TEN_KILOBYTES), TEN_KILOBYTES),
+        connections=128,
     ),
     Scenario(
         "fastapi",
@@ -135,6 +186,15 @@ SCENARIOS = (
         connections=32,
     ),
     Scenario(
+        "ws-echo-64k-8",
+        "WebSocket, 64 KiB of binary data echoed, one in flight, 8 connections",
+        WEBSOCKET,
+        WebSocketEcho(Message(65536, BINARY)),
+        floor=True,
+        unit="message",
+        connections=8,
+    ),
+    Scenario(
         "ws-echo-64-deflate",
         "as ws-echo-64, with permessage-deflate",
         WEBSOCKET,
@@ -160,7 +220,21 @@ SCENARIOS = (
         "h2-download-1m",
         "HTTP/2, GET, 1 MiB in one body message, 8 connections with 4 streams each",
         HTTP2,
-        H2load("/download", b"0123456789abcdef" * 65536, streams=4),
+        H2load("/download", MEGABYTE, streams=4),
+        connections=8,
+    ),
+    Scenario(
+        "h2-download-16x64k",
+        "HTTP/2, GET, 1 MiB in sixteen body messages, 8 connections with 4 streams each",
+        HTTP2,
+        H2load("/pieces", MEGABYTE, streams=4),
+        connections=8,
+    ),
+    Scenario(
+        "h2-post-64k",
+        "HTTP/2, POST of 64 KiB, read and counted, 8 connections with 4 streams each",
+        HTTP2,
+        H2load("/count", RECEIVED % 65536, ONE_KILOBYTE * 64, streams=4),
         connections=8,
     ),
 )

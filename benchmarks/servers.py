@@ -95,6 +95,13 @@ def _zttp(*options: str) -> tuple[str, ...]:
     )
 
 
+def _h2corn(*options: str) -> tuple[str, ...]:
+    return (
+        *("{bin}/h2corn", "--loop", "uvloop", "--no-access-log", "--timeout-keep-alive", "75", "--workers", "1"),
+        *("--bind", "127.0.0.1:{port}", *options, "{app}"),
+    )
+
+
 _HYPERCORN = (
     *("{bin}/hypercorn", "-k", "uvloop", "--workers", "1", "--keep-alive", "75", "--log-level", "warning"),
     *("--bind", "127.0.0.1:{port}", "{app}"),
@@ -182,11 +189,39 @@ SERVERS = (
     ),
     Server(
         "granian",
-        "Granian 2.8.7",
-        ("granian==2.8.7", _UVLOOP, *_APPS),
+        "Granian 2.8.9",
+        ("granian==2.8.9", _UVLOOP, *_APPS),
         _granian("--no-ws"),
         websocket_command=_granian("--ws"),
         http2_command=_granian("--no-ws", "2"),
+    ),
+    Server(
+        "h2corn",
+        "h2corn 2.0.0, uvloop",
+        ("h2corn[uvloop]==2.0.0", _UVLOOP, *_APPS),
+        _h2corn(),
+        http2_command=_h2corn(),
+    ),
+    Server(
+        "fastpysgi",
+        "FastPySGI 0.6",
+        ("fastpysgi==0.6", _UVLOOP, *_APPS),
+        ("{bin}/python", "fastpysgi_server.py", "{app}", "{port}"),
+    ),
+    Server(
+        "uvicorn-worker-uvloop22",
+        "uvicorn-worker 0.4.0 with uvloop 0.22.1",
+        tuple("uvloop==0.22.1" if each == _UVLOOP else each for each in _UVICORN_WORKER),
+        _gunicorn("uvicorn_worker.UvicornWorker"),
+        default=False,
+    ),
+    Server(
+        "h2corn-uvloop22",
+        "h2corn 2.0.0 with uvloop 0.22.1",
+        ("h2corn[uvloop]==2.0.0", "uvloop==0.22.1", *_APPS),
+        _h2corn(),
+        default=False,
+        http2_command=_h2corn(),
     ),
     Server(
         "hypercorn",
