@@ -319,9 +319,8 @@ async def broken(server: Running) -> None:
     server.signal(signal.SIGHUP)
     await asyncio.sleep(4)
     server.serve(GOOD)
-    if server.is_there:
-        server.signal(signal.SIGHUP)
-        await asyncio.sleep(START_SECONDS + 5)
+    server.signal(signal.SIGHUP)
+    await asyncio.sleep(START_SECONDS + 5)
 
 
 async def recycle(server: Running) -> None:

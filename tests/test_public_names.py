@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 NAMES = [
     "AppLoadError",
+    "Application",
     "BindError",
     "Config",
     "ConfigError",

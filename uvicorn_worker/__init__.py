@@ -14,6 +14,7 @@ from uvicorn_worker.core.errors import AppLoadError, BindError, ConfigError, Lif
 if TYPE_CHECKING:
     from uvicorn_worker.cli import run
     from uvicorn_worker.cli.command import main
+    from uvicorn_worker.master import Application
     from uvicorn_worker.server import Config, Server, ServerState
     from uvicorn_worker.worker import UvicornH2CWorker, UvicornH11Worker, UvicornWorker
 
@@ -21,6 +22,7 @@ __version__ = "1.0.0"
 
 __all__ = [
     "AppLoadError",
+    "Application",
     "BindError",
     "Config",
     "ConfigError",
@@ -44,6 +46,10 @@ def __getattr__(name: str) -> Any:
         from uvicorn_worker import server
 
         return getattr(server, name)
+    if name == "Application":
+        from uvicorn_worker.master import Application
+
+        return Application
     if name == "run":
         from uvicorn_worker.cli import run
 

@@ -119,6 +119,7 @@ VALUES: dict[str, tuple[list[Any], list[Any]]] = {
     "limit_max_requests_jitter": ([0, 5], [-1, 1.0, "five", True]),
     "worker_lifetime": ([None, 0.5, 86400], [0, -1, "five", True]),
     "worker_lifetime_jitter": ([0, 0.5, 3600], [-1, "five", True]),
+    "block_repeat_offenders": ([None, 0.5, 600], [0, -1, "no"]),
     "reload_surge": ([None, 1, 4], [0, -1, 1.0, "five", True]),
     "timeout_keep_alive": ([0, 0.5, 75], [-1, "five", True]),
     "timeout_request_head": ([0, 0.5, 75], [-1, "five", True]),

@@ -141,6 +141,36 @@ class TestStallWatch:
         assert len(reports) == 2
         assert len(set(reports)) == 2
 
+    def test_a_moment_later_it_is_stuck(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("uvicorn_worker.worker.stall_watch._STUCK_SECONDS", 0.01)
+        steps: list[str] = []
+        stuck = threading.Event()
+
+        def is_stuck() -> None:
+            steps.append("stuck")
+            stuck.set()
+
+        watch = StallWatch(0.02, lambda: 0.0, lambda: steps.append("stalled"), is_stuck)
+        watch.start()
+        assert stuck.wait(10)
+        watch.stop()
+        assert steps == ["stalled", "stuck"]
+
+    def test_a_heartbeat_in_the_last_moment(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("uvicorn_worker.worker.stall_watch._STUCK_SECONDS", 0.01)
+        beat, reported, stuck = [0.0], threading.Semaphore(0), list[int]()
+
+        def report() -> None:
+            beat[0] += 1.0
+            reported.release()
+
+        watch = StallWatch(0.01, lambda: beat[0], report, lambda: stuck.append(1))
+        watch.start()
+        for _ in range(3):
+            assert reported.acquire(timeout=10)
+        watch.stop()
+        assert stuck == []
+
     def test_it_can_be_started_again(self) -> None:
         def threads() -> list[threading.Thread]:
             return [thread for thread in threading.enumerate() if thread.name == "uvicorn-worker-stall"]

@@ -324,6 +324,12 @@ class Config:
         "With the master of this package: how many new workers boot at the same time at HUP. None: all of them.",
         "workers",
     )
+    block_repeat_offenders: float | None = limits(
+        None,
+        POSITIVE_SECONDS.or_none(),
+        "For how long a path is refused with 503 whose requests have blocked and cost two workers within that time.",
+        "seconds",
+    )
     limit_request_line: int = limits(8190, COUNT, "The longest request line; 414 above. 0: no limit.", "bytes")
     limit_request_fields: int = limits(100, POSITIVE, "How many header fields a request may have; 431 above.", "fields")
     limit_request_field_size: int = limits(

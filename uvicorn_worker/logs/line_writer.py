@@ -14,13 +14,14 @@ import os
 import select
 import stat
 import time
+import weakref
 from collections import deque
 from collections.abc import Callable
 from typing import Any
 
 from uvicorn_worker.core.log import Losses
 
-__all__ = ["LineWriter", "plain_handler"]
+__all__ = ["LineWriter", "flush_lines", "plain_handler"]
 
 # A write of so much to a pipe is not mixed with those of others (POSIX; Linux has no less).
 _PIPE_BYTES = select.PIPE_BUF
@@ -32,6 +33,15 @@ _PAUSE = 0.05
 _LAST_WAIT = 0.5
 
 _PROBE = "%(x)s {} $y \u20ac"
+
+
+_writers: weakref.WeakSet[LineWriter] = weakref.WeakSet()
+
+
+def flush_lines() -> None:
+    """Write what was taken, where no turn of the loop may come that does."""
+    for writer in list(_writers):
+        writer.flush()
 
 
 def plain_handler(logger: logging.Logger) -> logging.StreamHandler[Any] | None:
@@ -61,7 +71,7 @@ def _gives_the_message(formatter: logging.Formatter | None) -> bool:
 class LineWriter:
     """Writes lines to the plain handler of a logger; `add` refuses a line where there is none."""
 
-    __slots__ = ("_call_soon", "_formatter", "_handler", "_lines", "_logger", "_pipe")
+    __slots__ = ("__weakref__", "_call_soon", "_formatter", "_handler", "_lines", "_logger", "_pipe")
 
     def __init__(self, logger: logging.Logger, loop: asyncio.AbstractEventLoop) -> None:
         self._logger = logger
@@ -71,6 +81,7 @@ class LineWriter:
         self._handler: logging.StreamHandler[Any] | None = None
         # The formatter that was found to give the message as it is.
         self._formatter: Any = self
+        _writers.add(self)
         # What a loop that is ended by a signal has no turn for any more.
         atexit.register(self._flush_at_exit, os.getpid())
 

@@ -27,6 +27,7 @@ from uvicorn_worker.worker.failure_token import FailureToken
 from uvicorn_worker.worker.installed import mixture
 from uvicorn_worker.worker.kept_listener import keep_listening
 from uvicorn_worker.worker.loggers import adopt_loggers
+from uvicorn_worker.worker.offenders import Offenders
 from uvicorn_worker.worker.own_server import foreign_server
 from uvicorn_worker.worker.relief import Relief
 from uvicorn_worker.worker.settings import check_overrides, config_from_settings, outer_options
@@ -162,6 +163,7 @@ class BaseWorker(Worker):
         keep_listening(worker._shared, cfg, named["log"])
         adopt_loggers(named["log"], cfg)
         worker._share_tls(cfg)
+        Offenders.of_master()
         if BaseWorker._token is None or BaseWorker._token.owner != os.getpid():
             BaseWorker._token = FailureToken()
         BaseWorker._token.worker_made()

@@ -26,6 +26,9 @@ __all__ = ["StallWatch", "describe_stall", "enable_trace"]
 
 # How many requests are named.
 _NAMED = 50
+# How long after the heartbeat was overdue the loop is taken for stuck: the master sends ABRT within a second, and KILL
+# a second after that.
+_STUCK_SECONDS = 0.5
 # How long the end of the thread is waited for: it may be held up by the log.
 _JOIN_SECONDS = 1.0
 
@@ -67,7 +70,9 @@ def describe_stall(server: Server, seconds: float) -> str:
 
 
 class StallWatch:
-    """Calls `on_stall` once for each time that the last heartbeat is `timeout` seconds ago.
+    """Calls `on_stall` once for each time that the last heartbeat is `timeout` seconds ago, then `on_stuck`.
+
+    That is a moment later: the handler of ABRT would have run by then, if the loop's thread came back to Python at all.
 
     `last_beat` gives its `time.monotonic()`. A thread wakes once in `timeout` seconds.
 
@@ -75,14 +80,22 @@ class StallWatch:
     before, and is started again with the next heartbeat. Until then there is the handler of the signal alone.
     """
 
-    def __init__(self, timeout: float, last_beat: Callable[[], float], on_stall: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        timeout: float,
+        last_beat: Callable[[], float],
+        on_stall: Callable[[], None],
+        on_stuck: Callable[[], None] = lambda: None,
+    ) -> None:
         self._timeout = timeout
         self._last_beat = last_beat
         self._on_stall = on_stall
+        self._on_stuck = on_stuck
         self._thread: threading.Thread | None = None
         self._end = threading.Event()
         # The heartbeat after which the loop stood still, as it was reported.
         self._reported: float | None = None
+        self._stuck: float | None = None
 
     def start(self) -> None:
         """Watch, unless this is done already; called with each heartbeat."""
@@ -96,7 +109,13 @@ class StallWatch:
         while True:
             overdue = self._last_beat() + self._timeout - time.monotonic()
             if overdue <= 0:
+                beat = self._last_beat()
                 self.report()
+                if end.wait(_STUCK_SECONDS):
+                    return
+                if self._last_beat() == beat != self._stuck:
+                    self._stuck = beat
+                    self._on_stuck()
                 overdue = self._timeout
             if end.wait(overdue):
                 return

@@ -14,6 +14,7 @@ from uvicorn_worker.server.loading import adapt
 from uvicorn_worker.server.surroundings import Handler, Stoppable, Surroundings
 from uvicorn_worker.worker.access_hook import access_hook
 from uvicorn_worker.worker.hooks import with_hooks
+from uvicorn_worker.worker.offenders import Offenders, refusing
 
 __all__ = ["WorkerSurroundings"]
 
@@ -76,6 +77,8 @@ class WorkerSurroundings(Surroundings):
         if self._adapted is None:
             # A subclass has loaded it by itself.
             app = self.adapt(app, config)
+        if (seconds := config.block_repeat_offenders) is not None:
+            app = refusing(app, Offenders.of_master(), seconds, worker.log.warning)
         return with_hooks(app, worker)
 
     def access(self, config: Config) -> AccessHook | None:

@@ -38,6 +38,7 @@ from uvicorn_worker.server.metrics import MetricsThread
 from uvicorn_worker.worker.base import BaseWorker
 from uvicorn_worker.worker.exit import leave_in_time
 from uvicorn_worker.worker.forked import keep_from_children, let_children_go
+from uvicorn_worker.worker.last_words import answer_holder, answer_past_the_loop
 from uvicorn_worker.worker.loggers import set_up_logging
 from uvicorn_worker.worker.loops import LoopChoice
 from uvicorn_worker.worker.notify_callback import NotifyCallback
@@ -366,7 +367,9 @@ class UvicornWorker(BaseWorker):
             return
         self._beating_on = self.loop = loop
         if self.cfg.timeout and self._stall_watch is None:
-            self._stall_watch = StallWatch(self.cfg.timeout, lambda: self._beaten, self._report_stall)
+            self._stall_watch = StallWatch(
+                self.cfg.timeout, lambda: self._beaten, self._report_stall, lambda: answer_past_the_loop(self.server)
+            )
         self._beat()
         # Gunicorn's reloader writes to this pipe from a thread of its own.
         loop.add_reader(self.PIPE[0], self._reload_asked)
@@ -556,6 +559,7 @@ class UvicornWorker(BaseWorker):
             self._stall_watch.report()
         else:
             self._report_stall()
+        answer_holder(self.server, frame)
         code: Any = 1
         try:
             self.cfg.worker_abort(self)

@@ -1,0 +1,91 @@
+"""A request that blocks its worker is answered before the worker is aborted, and does not cost another one."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.e2e.frontends import nginx, tool
+from tests.e2e.harness import HTTPTOOLS, PATIENCE, Gunicorn, until
+from tests.e2e.raw import Connection
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    Serve = Callable[..., Gunicorn]
+
+NGINX = """
+upstream app {{
+    server 127.0.0.1:{port} fail_timeout=0;
+    keepalive 16;
+}}
+server {{
+    listen unix:{dir}/front.sock;
+    location / {{
+        proxy_pass http://app;
+        proxy_http_version 1.1;
+        proxy_set_header Connection "";
+    }}
+}}
+"""
+OPTIONS = ("--timeout", "1", "--access-logfile", "-", "--access-logformat", "%(m)s %(U)s %(s)s")
+
+
+def answer(server: Gunicorn, target: str) -> tuple[int, bool]:
+    with server.connect() as connection:
+        response = connection.get(target)
+        assert response.body == b"Service Unavailable"
+        return response.status, response.closes
+
+
+@pytest.mark.parametrize("target", ["/block", "/c", "/inner"])
+def test_it_is_answered_and_logged(serve: Serve, worker: str, target: str) -> None:
+    server = serve("blocking_app:app", *OPTIONS, worker=worker)
+    (old,) = until(server.workers, "a worker")
+    assert answer(server, target) == (503, True)
+    until(lambda: f"GET {target} 503" in server.out, "the access line")
+    until(lambda: old not in server.workers(), "its end")
+    assert server.get().status_code == 200
+    assert server.out.count(f"GET {target} ") == 1
+
+
+def test_a_proxy_does_not_ask_one_worker_after_the_other(serve: Serve) -> None:
+    tool("nginx")
+    server = serve("blocking_app:app", *OPTIONS, worker=HTTPTOOLS, workers=4)
+    until(lambda: len(server.workers()) == 4, "four workers")
+    with nginx(server.dir, NGINX, port=server.port):
+        front = str(server.dir / "front.sock")
+
+        def ask(target: str) -> tuple[int, str]:
+            with Connection(front, PATIENCE) as connection:
+                response = connection.get(target)
+                return response.status, response.headers.get("x-pid", "")
+
+        # At the same time, so that nginx opens connections to several workers, and keeps them.
+        with ThreadPoolExecutor(12) as pool:
+            asked = {pid for _, pid in pool.map(ask, ["/wait"] * 12)}
+        assert len(asked) > 1
+        before = set(server.workers())
+        assert ask("/block")[0] == 503
+        until(lambda: len(before - set(server.workers())) == 1, "the end of the one that was blocked")
+        assert ask("/")[0] == 200
+    assert [event.detail for event in server.events("blocks")] == ["/block"]
+    assert len(before & set(server.workers())) == 3
+
+
+def test_a_path_that_does_so_again_is_refused(serve: Serve) -> None:
+    server = serve(
+        "blocking_app:app", *OPTIONS, worker=HTTPTOOLS, workers=2, env={"UVICORN_BLOCK_REPEAT_OFFENDERS": "600"}
+    )
+    until(lambda: len(server.workers()) == 2, "two workers")
+    for _ in range(2):
+        assert answer(server, "/block") == (503, True)
+    until(lambda: server.log.count("Fatal Python error") == 2, "the end of both")
+    # All workers know of it, those that have come since included.
+    for _ in range(4):
+        assert answer(server, "/block") == (503, False)
+        assert server.get("/").status_code == 200
+    assert len(server.events("blocks")) == 2
+    assert "/block is refused" in server.log
