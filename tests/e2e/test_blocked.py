@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 NGINX = """
 upstream app {{
     server 127.0.0.1:{port} fail_timeout=0;
-    keepalive 16;
+    keepalive 64;
 }}
 server {{
     listen unix:{dir}/front.sock;
@@ -63,10 +63,15 @@ def test_a_proxy_does_not_ask_one_worker_after_the_other(serve: Serve) -> None:
                 response = connection.get(target)
                 return response.status, response.headers.get("x-pid", "")
 
-        # At the same time, so that nginx opens connections to several workers, and keeps them.
-        with ThreadPoolExecutor(12) as pool:
-            asked = {pid for _, pid in pool.map(ask, ["/wait"] * 12)}
-        assert len(asked) > 1
+        # More at the same time in each round, so that nginx opens connections to several workers, and keeps them.
+        rounds = iter(range(8, 60, 8))
+
+        def several() -> bool:
+            count = next(rounds)
+            with ThreadPoolExecutor(count) as pool:
+                return len({pid for _, pid in pool.map(ask, ["/wait"] * count)}) > 1
+
+        until(several, "connections to several workers")
         before = set(server.workers())
         assert ask("/block")[0] == 503
         until(lambda: len(before - set(server.workers())) == 1, "the end of the one that was blocked")

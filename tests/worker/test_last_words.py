@@ -42,7 +42,9 @@ class Case:
         self.logged: list[int] = []
         self.later: list[Any] = []
         self.loop = SimpleNamespace(call_soon_threadsafe=self.later.append)
+        config = Config(app=app, **options)
         self.runtime = SimpleNamespace(
+            config=config,
             cycles=set(),
             loop=self.loop,
             now=0.0,
@@ -57,7 +59,13 @@ class Case:
         self.cycle: Any = RequestCycle(self.conn, self.runtime, self.scope, True)  # type: ignore[arg-type]
         self.conn.cycle = self.cycle
         self.runtime.cycles.add(self.cycle)
-        self.server: Any = SimpleNamespace(started=True, runtime=self.runtime, config=Config(app=app, **options))
+        self.closed: list[int] = []
+        self.server: Any = SimpleNamespace(
+            started=True,
+            runtime=self.runtime,
+            config=config,
+            acceptor=SimpleNamespace(close=lambda: self.closed.append(1)),
+        )
 
     def got(self) -> bytes:
         try:
@@ -90,6 +98,8 @@ class TestWhoHasTheLoop:
     def test_before_the_start_nobody(self, case: Case) -> None:
         case.server.started = False
         assert holder_of_loop(case.server, None) is None
+        answer_holder(case.server, None)
+        assert case.closed == []
 
     def test_by_its_task(self, case: Case, running: list[Any]) -> None:
         case.cycle.task = running[0]
@@ -181,6 +191,8 @@ class TestOnTheLoop:
         case.cycle.stage = 1
         answer_holder(case.server, None)
         assert answered == [(False, 503)]
+        # Whoever comes now is for other workers.
+        assert case.closed == [1]
 
     @pytest.mark.parametrize("stage", [2, 3])
     def test_not_where_the_response_has_begun(self, case: Case, monkeypatch: pytest.MonkeyPatch, stage: int) -> None:

@@ -62,7 +62,10 @@ def _found_in_frames(cycles: Collection[Any], frame: FrameType | None) -> Any:
 
 
 def answer_holder(server: Server, frame: FrameType | None) -> None:
-    """Answer the request that has the loop, on the loop's thread."""
+    """Answer the request that has the loop, on the loop's thread; who comes from now on is for other workers."""
+    if server.started:
+        # The turns of the loop in which the tasks end would accept connections, only to cut them.
+        server.acceptor.close()
     cycle = holder_of_loop(server, frame)
     if cycle is None:
         return
