@@ -139,6 +139,7 @@ class Socket:
             "method": "GET",
             "scheme": "http",
             "path": "/",
+            "extensions": {},
             "headers": headers or [],
             **(scope or {}),
         }

@@ -480,6 +480,10 @@ class FrameConnection:
         """Whether the closing handshake is over, and the server is to close its side."""
         return self._core.eof_sent
 
+    def end(self) -> None:
+        """The connection is gone: the core lets go of itself, which its parser holds."""
+        self._core.parser.close()
+
     def data_to_send(self) -> bytes:
         """What the core wants to have sent: pings, pongs and close frames."""
         writes = self._core.data_to_send()

@@ -112,6 +112,9 @@ class WebSocketSession:
                 self._close(NORMAL, "")
             elif self._stage in (CONNECTING, DENYING):
                 self._returned_early()
+        finally:
+            # It knows this object: only the garbage collector would end the two, and what they hold of TLS and zlib.
+            del self._handshake
 
     def _returned_early(self) -> None:
         if self._disconnect is not None:
@@ -399,6 +402,11 @@ class WebSocketSession:
         self._stage = CLOSED
         self._close_deadline = self._pong_deadline = 0
         self.end(ABNORMAL, "")
+        # As the handshake.
+        self._carrier = None
+        frames, self._frames = self._frames, None
+        if frames is not None:
+            frames.end()
 
     def disconnect(self) -> None:
         """The client won't send any more; or the server stops, and won't wait much longer."""
