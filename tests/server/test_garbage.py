@@ -27,7 +27,7 @@ EXTENSION = "Sec-WebSocket-Extensions: permessage-deflate"
 @pytest.fixture(autouse=True)
 def _without_the_collector(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     # pytest keeps records, and with them the frames of what was raised.
-    monkeypatch.setattr(logging.getLogger("uvicorn.error"), "propagate", False)
+    monkeypatch.setattr(logging.getLogger("uvicorn.error"), "disabled", True)
     gc.collect()
     gc.disable()
     yield
