@@ -190,7 +190,7 @@ class MessageReader:
         self.repeated: bytes | None = None
         self.repeated_fields: list[Field] = []
         self.repeated_origin: Origin | None = None
-        self.repeats = REPEATS
+        self.repeats = REPEATS + 1  # Nothing of the first: many connections are opened for a single request.
 
     def trust_peer(self) -> None:
         """The peer is a proxy whose word is taken for where the requests come from."""
@@ -409,9 +409,9 @@ class MessageReader:
     def _remember(self, data: bytes) -> None:
         """Keep the fields of a request that came alone in one read and has no body."""
         self.repeats -= 1
-        self.repeated = None
-        conn = self.conn
-        cycle = conn.cycle
+        if self.repeats >= REPEATS:
+            return
+        conn, cycle, self.repeated = self.conn, self.conn.cycle, None
         start, end = data.find(b"\r\n") + 2, data.find(b"\r\n\r\n") + 4
         if (
             end == len(data)
