@@ -71,12 +71,13 @@ def _gives_the_message(formatter: logging.Formatter | None) -> bool:
 class LineWriter:
     """Writes lines to the plain handler of a logger; `add` refuses a line where there is none."""
 
-    __slots__ = ("__weakref__", "_call_soon", "_formatter", "_handler", "_lines", "_logger", "_pipe")
+    __slots__ = ("__weakref__", "_call_soon", "_formatter", "_handler", "_logger", "_pipe", "lines")
 
     def __init__(self, logger: logging.Logger, loop: asyncio.AbstractEventLoop) -> None:
         self._logger = logger
         self._call_soon: Callable[..., Any] = loop.call_soon
-        self._lines: list[str] = []
+        # What was taken in this turn; where there is some, more may be put to it.
+        self.lines: list[str] = []
         self._pipe = _Pipe(loop, f"The log of {logger.name}")
         self._handler: logging.StreamHandler[Any] | None = None
         # The formatter that was found to give the message as it is.
@@ -97,7 +98,7 @@ class LineWriter:
 
     def add(self, line: str) -> bool:
         """Take a line; False where it is to be logged as a record."""
-        lines = self._lines
+        lines = self.lines
         if not lines:
             handler = plain_handler(self._logger)
             if handler is None:
@@ -117,7 +118,7 @@ class LineWriter:
 
     def flush(self) -> None:
         """Write what was taken."""
-        lines, self._lines = self._lines, []
+        lines, self.lines = self.lines, []
         handler = self._handler
         if not lines or handler is None:
             return

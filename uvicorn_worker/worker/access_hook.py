@@ -19,7 +19,7 @@ from uvicorn_worker.core.config import Config
 from uvicorn_worker.core.log import escaped
 from uvicorn_worker.core.runtime import AccessHook, CycleView
 from uvicorn_worker.logs.access_log import quiet_paths, record_maker, uvicorn_hook, uvicorn_record_maker
-from uvicorn_worker.logs.atoms import Atoms, compile_format, make_environ
+from uvicorn_worker.logs.atoms import Atoms, compile_line, make_environ
 from uvicorn_worker.logs.guards import guard_handlers
 from uvicorn_worker.logs.line_writer import LineWriter
 from uvicorn_worker.worker.loggers import adopt_loggers, configured_loggers, follows_gunicorn, handlers_of
@@ -132,25 +132,25 @@ def _line_hook(log: Any, access_log_format: str) -> AccessHook:
     return _calls_with_objects(lambda *objects: Logger.access(log, *objects), for_lines=True)
 
 
-def _take_none(line: str) -> bool:
-    return False
-
-
 def _compiled_hook(logger: logging.Logger, access_log_format: str) -> AccessHook:
-    make_line = compile_format(access_log_format)
+    make_line = compile_line(access_log_format)
     make_record = record_maker(logger.name, access_log_format)
     try:
         loop = asyncio.get_running_loop()
     except RuntimeError:
         loop = None
-    add = LineWriter(logger, loop).add if loop is not None else _take_none
+    writer = LineWriter(logger, loop) if loop is not None else None
+    monotonic = time.monotonic
 
     def log_access(cycle: CycleView) -> None:
-        if logger.isEnabledFor(logging.INFO):
-            atoms = Atoms(cycle)
-            line = make_line(atoms)
-            if not add(line):
-                logger.handle(make_record(line, atoms))
+        if writer is not None and writer.lines:
+            # The logger was looked at in this turn of the loop already.
+            writer.lines.append(make_line(cycle, monotonic() - cycle.started))
+        elif logger.isEnabledFor(logging.INFO):
+            elapsed = monotonic() - cycle.started
+            line = make_line(cycle, elapsed)
+            if writer is None or not writer.add(line):
+                logger.handle(make_record(line, Atoms(cycle, elapsed)))
 
     return log_access
 
