@@ -123,7 +123,7 @@ class TestEarlyHints:
     def test_they_leave_before_the_response(self, connect: Connect) -> None:
         client = connect(respond(self.HINT, start(), body(b"x"))).send(get())
         hint, response = client.responses()
-        assert (hint.status, hint.get_all("link")) == (103, ["</a.css>", "</b.js>"])
+        assert (hint.status, hint.get_all("link")) == (103, ["</a.css>; rel=preload", "</b.js>; rel=preload"])
         assert (response.status, response.body) == (200, b"x")
 
     def test_http10_would_take_them_for_the_response(self, connect: Connect) -> None:

@@ -18,7 +18,7 @@ from uvicorn_worker.core.runtime import Runtime
 
 __all__ = ["ALLOWED_BYTES", "ANSWERED", "CLOSING_TICKS", "Output"]
 
-# Gathered output leaves at once above this size, so that the transport's own limits see it.
+# Gathered output leaves at once from this size on, so that the transport's own limits see it.
 GATHER_LIMIT = 65536
 # How much is read and dropped after an answer that closes the connection, so that the client can read it: a close
 # with unread bytes in the socket becomes a reset (RFC 9112, 9.6). More is allowed of what the client is known to send.
@@ -110,7 +110,7 @@ class Output(asyncio.Protocol):
         else:
             gathered.append(data)
             self.gathered_size += len(data)
-        if self.gathered_size > GATHER_LIMIT:
+        if self.gathered_size >= GATHER_LIMIT:
             self.flush()
 
     def _flush_turn(self) -> None:

@@ -30,6 +30,7 @@ from uvicorn_worker.core.scope import Field, Origin, without_newer
 from uvicorn_worker.core.target import METHODS, check_target, to_origin_form
 from uvicorn_worker.http1.cycle import Connection, RequestCycle
 from uvicorn_worker.http1.framing import OWN_FIELDS, effective_version, read_framing
+from uvicorn_worker.http1.known_length import cut_body
 from uvicorn_worker.http1.limits import (
     body_too_long,
     check_head,
@@ -182,9 +183,7 @@ class MessageReader:
         # Of BODY: its request, and the size that was told, has come, and may come where none was told.
         self.incoming: RequestCycle | None = None
         self.body_declared: int | None = None
-        self.body_bytes = 0
-        self.body_allowed = 0
-        self.overhead = 0
+        self.body_bytes = self.body_allowed = self.overhead = 0
 
         # The bytes of the fields of an earlier request, what they mean, and how often to remember others.
         self.repeated: bytes | None = None
@@ -256,7 +255,7 @@ class MessageReader:
                 self.hold(bytes(view[at:]))
                 conn.pause_reading()
                 return
-            at += self._feed(view[at : at + self._slice_size()])
+            at += (state is BODY and cut_body(self, data, at)) or self._feed(view[at : at + self._slice_size()])
 
     def _slice_size(self) -> int:
         """How much may be fed at once: all of a body whose length is known, little where heads may follow."""

@@ -1,0 +1,73 @@
+"""Bodies of known length, past the parser: what is left of one after a read is only to be counted.
+
+The parser would copy each piece of it once more. It can't be told that its message is over, so that another one takes
+its place at the end; behind a request that ends the connection there is none, as nothing behind it is looked at.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from uvicorn_worker.core.cycle import Cycle
+
+__all__ = ["CUT_FROM", "cut_body"]
+
+# What must be missing of a body: for less, another parser costs more than the copies.
+CUT_FROM = 16384
+
+
+class _SpentParser:
+    """In the place of the parser while a body is cut, and behind the last request of a connection."""
+
+    def feed_data(self, data: bytes | memoryview) -> None:
+        """Refuse it; the reader knows what is behind a last request."""
+        raise ValueError("the last request of the connection is over")
+
+
+_SPENT = _SpentParser()
+
+
+class Reader(Protocol):
+    """What is needed of the reader, which is in a body."""
+
+    parser: Any
+    shared: Any
+    conn: Any
+    body_declared: int | None
+    body_bytes: int
+
+    @property
+    def incoming(self) -> Cycle | None:
+        """The request whose body it is."""
+
+    def on_body(self, body: bytes) -> None:
+        """A piece of the body."""
+
+    def on_message_complete(self) -> None:
+        """The body is over."""
+
+
+def cut_body(reader: Reader, data: bytes, at: int) -> int:
+    """Take what of `data` from `at` on is of the body; gives how much that was, and 0 where it is the parser's."""
+    cycle, declared = reader.incoming, reader.body_declared
+    if cycle is None or declared is None:
+        return 0
+    missing = declared - reader.body_bytes
+    if reader.parser is not _SPENT:
+        if missing < CUT_FROM:
+            return 0
+        reader.parser = _SPENT
+    size = min(missing, len(data) - at)
+    start = at
+    if at and len(cycle.chunks) == 1 and reader.body_bytes == len(cycle.chunks[0]) <= at:
+        # Its beginning came with the head, in the same read: in one piece with the rest it is copied once.
+        begun = len(cycle.chunks.pop())
+        reader.body_bytes -= begun
+        reader.conn.buffered -= begun
+        start -= begun
+    reader.on_body(data if start == 0 and at + size == len(data) else data[start : at + size])
+    if size == missing:
+        if cycle.persistent:  # type: ignore[attr-defined]  # a cycle of HTTP/1.1
+            reader.parser = reader.shared.make_parser(reader)
+        reader.on_message_complete()
+    return size
