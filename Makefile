@@ -6,6 +6,8 @@ BIN := $(VENV)/bin
 BENCH ?=
 # Options for the soak, for instance SOAK="--seconds 120"; SOAK=--help lists them.
 SOAK ?=
+# Options for the fuzzer, for instance FUZZ="--seconds 60 --only http1-h11"; FUZZ=--help lists them.
+FUZZ ?=
 # How many test files run side by side: most of them wait for servers most of the time. 0: one after the other.
 TESTS_AT_ONCE ?= 3
 # Which rooms make coverage-rooms looks at; none: all of them.
@@ -19,7 +21,7 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help serve test coverage-rooms check docs bench bench-idle-websockets conformance-websocket soak test-matrix test-newest dist findings clean
+.PHONY: help serve test coverage-rooms check docs bench bench-idle-websockets conformance-websocket soak fuzz test-matrix test-newest dist findings clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-22s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -56,6 +58,10 @@ conformance-websocket: $(VENV)/.installed ## the Autobahn testsuite against both
 
 soak: $(VENV)/.installed-test ## ten minutes of load with everything that can happen to workers; options in SOAK
 	$(BIN)/python -m tests.e2e.lifecycle.soak $(SOAK)
+
+fuzz: $(VENV)/.installed-test ## ten minutes of fuzzing over all that reads client bytes; options in FUZZ
+	@$(PIP_INSTALL) --only-binary atheris --editable '.[fuzz]' || echo "atheris has no wheel here: mutations at random" >&2
+	$(BIN)/python -m tests.fuzz $(FUZZ)
 
 test-matrix: $(BIN)/python ## end-to-end tests over oldest and newest Python and Gunicorn; CORNERS=all or extreme
 	$(BIN)/python .ci/matrix.py $(CORNERS)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from tests.e2e.harness import H11, PATIENCE, Gunicorn, until
+from tests.e2e.harness import H11, HTTPTOOLS, PATIENCE, Gunicorn, until
 from tests.e2e.websocket.client import HANDSHAKE, PYTHONPATH, end, headers, open_socket
 
 if TYPE_CHECKING:
@@ -209,3 +209,28 @@ class TestOptions:
             response = connection.response()
             assert (response.status, response.body) == (200, b"Hello, world!")
             assert re.fullmatch(r"\d+", connection.get("/").headers["x-pid"])
+
+
+def test_a_stop_does_not_close_them_all_at_once(serve: Serve) -> None:
+    """Their clients come back at once: two hundred are told one after the other, by the time that the server takes."""
+    count = 200
+    server = serve("socket_probe:app", *PYTHONPATH, "--graceful-timeout", "20", worker=HTTPTOOLS)
+    with ExitStack() as stack:
+        connections = [stack.enter_context(server.connect()) for _ in range(count)]
+        for connection in connections:
+            connection.request("/hold", *HANDSHAKE)
+            assert connection.head().status == 101
+        server.wait_events("open", count)
+        server.signal(signal.SIGTERM)
+        told = server.wait_events("disconnect", count)
+        assert {event.detail for event in told} == {"1012 "}
+        # A hundred a second, or all of them in a fifth of the time, whichever is sooner; a slow machine takes longer.
+        assert told[-1].time - told[0].time > 1.5
+        # In as many turns of the loop: those of one turn would not be 10 milliseconds apart. A late turn catches up.
+        assert len({round(event.time, 3) for event in told}) > count // 10
+        for connection in connections:
+            # 1012, and the end of the connection when the client has answered.
+            assert connection.socket.recv(4) == b"\x88\x02\x03\xf4"
+            connection.send(b"\x88\x82\0\0\0\0\x03\xf4")
+    assert server.wait_exit() == 0
+    assert "SIGKILL" not in server.log
