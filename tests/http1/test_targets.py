@@ -33,7 +33,6 @@ from tests.scripted import get
         ("HTTP://example.com:8000/x", "/x", b"/x", b""),
         ("https://example.com/x", "/x", b"/x", b""),
         ("http://example.com?q=1/2", "/", b"/", b"q=1/2"),
-        ("http://user@example.com/x", "/x", b"/x", b""),
         ("http://[2001:db8::1]:80/x", "/x", b"/x", b""),
     ],
 )
@@ -66,6 +65,10 @@ def test_asterisk_form(connect: Connect) -> None:
         ("http://", "GET"),
         ("http:///x", "GET"),
         ("http://?q", "GET"),
+        ("http://user@example.com/x", "GET"),
+        ("http://user:word@example.com/x", "GET"),
+        ("http://example.com:port/x", "GET"),
+        ("http://example.com:80:90/x", "GET"),
         ("ftp://example.com/x", "GET"),
         ("mailto:someone@example.com", "GET"),
         ("/\xe9", "GET"),
@@ -93,6 +96,59 @@ def test_connect_is_501(connect: Connect, target: str) -> None:
 
 
 class TestHost:
+    @pytest.mark.parametrize(
+        "value",
+        [
+            "a b",
+            "a/b",
+            "user@host",
+            "host:port",
+            "a, b",
+            "a,b",
+            "a?b",
+            "a#b",
+            "[::1",
+            "::1",
+            "a:1:2",
+            "a\\b",
+            "a\xe9",
+            '"a"',
+            "%zz",
+        ],
+    )
+    def test_one_that_is_not_host_and_port_is_400(self, connect: Connect, value: str) -> None:
+        """RFC 9112, 3.2."""
+        app = Recorder()
+        client = connect(app).send(b"GET / HTTP/1.1\r\nHost: " + value.encode("latin-1") + b"\r\n\r\n")
+        assert client.response().status == 400
+        assert client.closed
+        assert app.scopes == []
+
+    @pytest.mark.parametrize(
+        "value",
+        [
+            "",
+            "a",
+            "a:",
+            "a:80",
+            "A.Example",
+            "my_service:8000",
+            "127.0.0.1",
+            "[::1]:80",
+            "[fe80::1%25eth0]",
+            "a.",
+            "%41",
+            "x~y",
+        ],
+    )
+    def test_one_that_is(self, connect: Connect, value: str) -> None:
+        app = Recorder()
+        request = b"GET / HTTP/1.1\r\nHost: " + value.encode() + b"\r\n\r\n"
+        # The second is known already.
+        first, second = connect(app).send(request + request).responses()
+        assert first.status == second.status == 200
+        assert [scope["headers"] for scope in app.scopes] == [[(b"host", value.encode())]] * 2
+
     def test_the_authority_of_the_target_takes_its_place(self, connect: Connect) -> None:
         app = Recorder()
         request = b"GET http://target.example:81/ HTTP/1.1\r\nA: b\r\nHost: field.example\r\nC: d\r\n\r\n"

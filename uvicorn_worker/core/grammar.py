@@ -8,6 +8,7 @@ __all__ = [
     "LENGTH_DIGITS",
     "TCHAR",
     "find_control",
+    "is_host",
     "is_lowercase_token",
     "is_stripped_value",
     "is_token",
@@ -27,6 +28,12 @@ is_lowercase_token = re.compile(rf"[{TCHAR.replace('A-Z', '')}]+".encode()).full
 find_control = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]").search
 # The same, and neither SP nor HTAB at the ends.
 is_stripped_value = re.compile(rb"(?:[^\x00-\x20\x7f](?:[^\x00-\x08\x0a-\x1f\x7f]*[^\x00-\x20\x7f])?)?").fullmatch
+
+# Host and :authority (RFC 9110, 7.2): a name, an IPv4 address or an IP-literal (RFC 3986, 3.2.2), and a port. Of the
+# sub-delims, a comma is left out: it is how two lines become one.
+is_host = re.compile(
+    rb"(?:[0-9A-Za-z._~!$&'()*+;=-]|%[0-9A-Fa-f]{2})*(?::[0-9]*)?|\[[0-9A-Za-z:._~!$&'()*+;=%-]+\](?::[0-9]*)?"
+).fullmatch
 
 
 def parse_length(value: bytes) -> int | None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 
 from uvicorn_worker.core.errors import RequestRefused
+from uvicorn_worker.core.grammar import is_host
 
 __all__ = ["METHODS", "check_target", "printable_target", "to_origin_form"]
 
@@ -57,6 +58,8 @@ def to_origin_form(target: bytes, method: str) -> tuple[bytes, bytes | None]:
         ends = [at for at in (rest.find(b"/"), rest.find(b"?"), rest.find(b"#")) if at >= 0]
         authority_end = min(ends, default=len(rest))
         if authority_end:
+            if not is_host(rest[:authority_end]):
+                raise RequestRefused(400, "the authority of the request target is not host and port")
             remainder = rest[authority_end:]
             return remainder if remainder[:1] == b"/" else b"/" + remainder, rest[:authority_end]
     raise RequestRefused(400, "the request target is not a path")

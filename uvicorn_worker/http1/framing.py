@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from uvicorn_worker.core.errors import RequestRefused
-from uvicorn_worker.core.grammar import parse_length
+from uvicorn_worker.core.grammar import is_host, parse_length
 
 __all__ = ["OWN_FIELDS", "Framing", "effective_version", "read_framing", "takes_trailers"]
 
@@ -37,6 +37,9 @@ def read_framing(version: str, method: str | None, own: list[tuple[bytes, bytes]
     if len(hosts) > 1 or (not hosts and version == "1.1"):
         # RFC 9112, 3.2: a server MUST answer 400 to both.
         raise RequestRefused(400, "more than one Host field" if hosts else "no Host field")
+    if hosts and not is_host(hosts[0]):
+        # The same clause.
+        raise RequestRefused(400, "the Host field is not host and port")
     lengths = [value for name, value in own if name == b"content-length"]
     encodings = [value for name, value in own if name == b"transfer-encoding"]
     length = None

@@ -2,7 +2,8 @@
 
 h11 reads messages; what it would write is left to the protocol, so a connection object is used for one
 request and the bytes after it go to the next one. Where h11 is more lenient than llhttp about a head (bare LF,
-folded field lines, control characters, the same Content-Length twice) it is refused here.
+folded field lines, control characters, the same Content-Length twice) it is refused here; chunked bodies, about which
+it is more lenient too, are read by `ChunkedBody`.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import h11
 
 from uvicorn_worker.core.config import Config
 from uvicorn_worker.core.errors import RequestRefused
+from uvicorn_worker.http1.chunked import ChunkedBody
 
 __all__ = ["H11Parser", "HttpParserUpgrade"]
 
@@ -33,6 +35,7 @@ class H11Parser:
 
     __slots__ = (
         "_callbacks",
+        "_chunked",
         "_connection",
         "_failed",
         "_folding",
@@ -49,6 +52,8 @@ class H11Parser:
         line, fields, field = config.limit_request_line, config.limit_request_fields, config.limit_request_field_size
         self._max_head = line + fields * (field + 4) + 65536 if line and field else sys.maxsize
         self._connection = self._new_connection()
+        # The body that is being read, where it is a chunked one.
+        self._chunked: ChunkedBody | None = None
         self._folding = config.permit_obsolete_folding
         self._failed = b""
         self._method = b""
@@ -84,6 +89,11 @@ class H11Parser:
     def feed_data(self, data: bytes | memoryview) -> None:
         """Take bytes and call back for each part of a message in them; raises h11.RemoteProtocolError."""
         data = bytes(data)
+        if self._chunked is not None:
+            rest = self._feed_chunked(data)
+            if not rest:
+                return
+            data = rest
         connection = self._connection
         if connection.their_state is h11.IDLE and not connection.trailing_data[0]:
             # RFC 9112, 2.2: an empty line before the request line is ignored.
@@ -112,8 +122,14 @@ class H11Parser:
             exc.__context__ = None
             raise
         if isinstance(event, h11.Request):
-            head = before[: len(before) - len(connection.trailing_data[0])]
-            self._on_request(event, head)
+            rest = connection.trailing_data[0]
+            self._on_request(event, before[: len(before) - len(rest)])
+            if self._chunked is not None:
+                self._connection = self._new_connection()
+                rest = self._feed_chunked(rest)
+                if not rest:
+                    return False
+                self._connection.receive_data(rest)
         elif isinstance(event, h11.Data):
             self._callbacks.on_body(bytes(event.data))
         elif isinstance(event, h11.EndOfMessage):
@@ -132,6 +148,19 @@ class H11Parser:
         else:
             return False
         return True
+
+    def _feed_chunked(self, data: bytes) -> bytes:
+        """Read on in a chunked body; gives what comes after it and is to be read too."""
+        assert self._chunked is not None  # noqa: S101 - the callers have looked
+        content, rest = self._chunked.feed(data)
+        for piece in content:
+            self._callbacks.on_body(piece)
+        if rest is None:
+            return b""
+        self._chunked = None
+        self._callbacks.on_message_complete()
+        # RFC 9112, 2.2: an empty line before the request line is ignored.
+        return rest.lstrip(b"\r\n") if self._keep_alive else b""
 
     def _on_request(self, request: h11.Request, head: bytes) -> None:
         # What h11 lets pass.
@@ -163,7 +192,10 @@ class H11Parser:
                 options.update(option.strip().lower() for option in value.split(b","))
             elif name == b"upgrade":
                 protocols.update(protocol.strip().lower() for protocol in value.split(b","))
-            elif name == b"transfer-encoding" or (name == b"content-length" and value.strip(b"0")):
+            elif name == b"transfer-encoding":
+                # Another coding than this one is refused by the framing.
+                has_body, self._chunked = True, ChunkedBody()
+            elif name == b"content-length" and value.strip(b"0"):
                 has_body = True
             callbacks.on_header(name, value)
         if self._http_version == "1.1":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from uvicorn_worker.core.grammar import is_host
 from uvicorn_worker.core.runtime import Runtime
 from uvicorn_worker.http1.cycle import RequestCycle
 from uvicorn_worker.http1.framing import OWN_FIELDS
@@ -22,6 +23,11 @@ def decline(cycle: RequestCycle) -> None:
     """No other protocol is spoken here."""
 
 
+# How many Host fields are remembered, and how long they may be.
+MOST_HOSTS = 256
+LONGEST_HOST = 256
+
+
 class Shared:
     """The parser, the proxies that are believed, and what is remembered of fields.
 
@@ -31,6 +37,7 @@ class Shared:
     __slots__ = (
         "fast_size",
         "field_memo",
+        "hosts",
         "limit_fields",
         "make_parser",
         "names",
@@ -50,9 +57,21 @@ class Shared:
         self.noted = OWN_FIELDS | proxies.names
         # Names of request fields, and what they are in lower case.
         self.names: dict[bytes, bytes] = {}
+        # Host fields that were found valid, as name and value: few, and mostly one.
+        self.hosts: set[tuple[bytes, bytes]] = set()
         # Response field lines that were checked and encoded before (response_head.py).
         self.field_memo: FieldMemo = {}
         self.limit_fields = config.limit_request_fields
         # A head that arrived whole in one read of this size at most can't exceed a size limit.
         limits = (config.limit_request_line, config.limit_request_field_size)
         self.fast_size = min([4096, *(limit for limit in limits if limit)])
+
+    def remember_host(self, field: tuple[bytes, bytes]) -> bool:
+        """Whether a field is a valid Host, which is remembered."""
+        name, value = field
+        if name != b"host" or len(value) > LONGEST_HOST or is_host(value) is None:
+            return False
+        if len(self.hosts) >= MOST_HOSTS:
+            self.hosts.clear()
+        self.hosts.add(field)
+        return True

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from uvicorn_worker.core.grammar import is_lowercase_token, is_stripped_value, is_token, parse_length
+from uvicorn_worker.core.grammar import is_host, is_lowercase_token, is_stripped_value, is_token, parse_length
 from uvicorn_worker.http2.engine.events import RequestHead
 
 __all__ = ["FIELD_OVERHEAD", "Malformed", "check_trailers", "request_head"]
@@ -18,7 +18,6 @@ __all__ = ["FIELD_OVERHEAD", "Malformed", "check_trailers", "request_head"]
 FIELD_OVERHEAD = 32
 
 _is_target = re.compile(rb"[^\x00-\x20\x7f]+").fullmatch
-_is_authority = re.compile(rb"[^\x00-\x20\x7f/?#@]*").fullmatch
 
 # 8.2.2: fields of a connection, which HTTP/2 says in other ways.
 _CONNECTION_FIELDS = frozenset([b"connection", b"proxy-connection", b"keep-alive", b"transfer-encoding", b"upgrade"])
@@ -117,7 +116,7 @@ def _head_of(pseudo: dict[bytes, bytes], hosts: list[bytes]) -> RequestHead:
         authority = hosts[0] if hosts else b""
     elif hosts and hosts[0].lower() != authority.lower():
         raise Malformed("host differs from :authority")
-    if not _is_authority(authority):
+    if not is_host(authority):
         raise Malformed(":authority, or host, is not host and port")
     raw_scheme = (scheme or b"").lower()
     if raw_scheme in (b"http", b"https") and not authority and (hosts or b":authority" in pseudo):
