@@ -123,6 +123,8 @@ class RequestCycle(ExtendedCycle):
         self.persistent = persistent
         self.keep_alive = persistent and runtime.keep_alive_ticks > 0
         self.http10 = False
+        # Whether it is a HEAD, as it was sent: applications change what is in the scope.
+        self.head_only = False
         self.special = 0
         # The request target in origin-form, as it was sent: applications change what is in the scope.
         self.target = b""
@@ -199,7 +201,7 @@ class RequestCycle(ExtendedCycle):
                     or not (self.keep_alive and self.complete)
                     or self.runtime.draining
                     or self.http10
-                    or self.scope["method"] == "HEAD"
+                    or self.head_only
                 ):
                     self._send_first(body, more)
                 else:
@@ -276,7 +278,7 @@ class RequestCycle(ExtendedCycle):
         if self.made_head is not None:
             # They are those of others, too.
             lines = lines.copy()
-        if status in BODILESS or status < 200 or self.scope["method"] == "HEAD":
+        if status in BODILESS or status < 200 or self.head_only:
             self._end_bodiless_head(lines, size, more)
             body, size = b"", 0
         elif length is not None or not more:

@@ -45,9 +45,10 @@ TRAILED, UNTRAILED, ENDED, SENDING_FILE = 1, 2, 4, 8
 class ExtendedCycle(Cycle):
     """The messages of extensions, on top of those for head and body."""
 
-    __slots__ = ("framing", "http10", "length", "lines", "remaining", "special")
+    __slots__ = ("framing", "head_only", "http10", "length", "lines", "remaining", "special")
 
     framing: int
+    head_only: bool
     http10: bool
     # The length that the application has told; the lines of the head while it is held, and of trailers after it.
     length: int | None
@@ -102,7 +103,7 @@ class ExtendedCycle(Cycle):
     @property
     def _is_bodiless(self) -> bool:
         """Whether the response has no body on the wire, whatever the application sends."""
-        return self.status in BODILESS or self.status < 200 or self.scope["method"] == "HEAD"
+        return self.status in BODILESS or self.status < 200 or self.head_only
 
     def _send_hint(self, links: Iterable[Any]) -> None:
         """Send 103 (RFC 8297), which a client of HTTP/1.0 would take for the response."""

@@ -11,10 +11,13 @@ from dataclasses import dataclass
 from uvicorn_worker.core.errors import RequestRefused
 from uvicorn_worker.core.grammar import is_host, parse_length
 
-__all__ = ["OWN_FIELDS", "Framing", "effective_version", "read_framing", "takes_trailers"]
+__all__ = ["NO_HTTP2", "OWN_FIELDS", "Framing", "effective_version", "read_framing", "takes_trailers"]
 
 # Fields that mean something to the server itself; all others only pass through.
 OWN_FIELDS = frozenset([b"host", b"expect", b"transfer-encoding", b"content-length"])
+
+# What the log says of a client that speaks HTTP/2 without having asked.
+NO_HTTP2 = "HTTP/2 is not spoken here; UvicornH2CWorker does"
 
 
 @dataclass(frozen=True)
@@ -56,6 +59,8 @@ def read_framing(version: str, method: str | None, own: list[tuple[bytes, bytes]
 def _check_request_line(version: str, method: str | None) -> None:
     if version == "0.9":
         raise RequestRefused(400, "the request line has no HTTP version")
+    if version.startswith("2."):
+        raise RequestRefused(505, NO_HTTP2)
     if version not in ("1.0", "1.1"):
         raise RequestRefused(505, f"HTTP version {version} is not supported here")
     if method == "CONNECT":

@@ -9,15 +9,20 @@ from typing import Any, Protocol
 
 from uvicorn_worker.core.config import Config
 from uvicorn_worker.core.errors import ConfigError, RequestRefused
-from uvicorn_worker.core.grammar import TCHAR
+from uvicorn_worker.core.grammar import TCHAR, is_token
 from uvicorn_worker.core.target import METHODS
+from uvicorn_worker.http1.framing import NO_HTTP2
 
 __all__ = [
+    "LONGEST_WORD",
     "Callbacks",
     "SkipFirstHead",
+    "UnknownMethodLine",
     "check_parser",
     "explain",
+    "explain_start",
     "ignore_connection_trailer",
+    "parser_behind_head",
     "parser_factory",
     "unconventional_method",
     "unknown_method",
@@ -25,6 +30,11 @@ __all__ = [
 
 # What is for h11 alone. llhttp has a table of methods, and takes folded fields only together with control characters.
 _H11_ALONE = ("permit_unconventional_http_method", "casefold_http_method", "permit_obsolete_folding")
+
+# How long a word is read that may be a method.
+LONGEST_WORD = 64
+# How a TLS record begins that is a handshake.
+TLS_HANDSHAKE = b"\x16"
 
 _starts_with_method = re.compile(rf"[{TCHAR}]+ ".encode()).match
 
@@ -125,6 +135,39 @@ class SkipFirstHead:
         self._skipping = False
 
 
+def parser_behind_head(make_parser: Callable[[Callbacks], Any], callbacks: Callbacks, length: int | None) -> Any:
+    """A parser that is at the beginning of a body: of `length` bytes, or a chunked one (None).
+
+    It is told so by a head made for the purpose.
+    """
+    framing = b"Transfer-Encoding: chunked" if length is None else b"Content-Length: %d" % length
+    parser = make_parser(SkipFirstHead(callbacks))
+    parser.feed_data(b"POST / HTTP/1.1\r\nHost: x\r\n" + framing + b"\r\n\r\n")
+    return parser
+
+
+class UnknownMethodLine:
+    """In the place of a parser that has stopped within a word that may be a method: reads on, to tell what it is."""
+
+    def __init__(self, start: bytes) -> None:
+        self._start = start
+
+    def get_method(self) -> bytes:
+        """None is known."""
+        return b""
+
+    def feed_data(self, data: bytes | memoryview) -> None:
+        """Raises `RequestRefused` when the word has ended."""
+        self._start += bytes(data[:LONGEST_WORD])
+        if not self.is_open(self._start):
+            raise explain_start(self._start)
+
+    @staticmethod
+    def is_open(start: bytes) -> bool:
+        """Whether what has come may still become a method."""
+        return len(start) < LONGEST_WORD and is_token(start) is not None
+
+
 def unconventional_method(config: Config, method: bytes) -> str | None:
     """The name of a method that is not registered, where it may be used; None where it may not."""
     if config.casefold_http_method:
@@ -141,13 +184,23 @@ def unknown_method(method: bytes) -> RequestRefused:
 
 def explain(error: Exception, start: bytes) -> RequestRefused:
     """What to answer for an error of a parser; `start` is how the message began, where that is known."""
+    if type(error).__name__ == "HttpParserInvalidMethodError" or start[:1] == TLS_HANDSHAKE:
+        return explain_start(start)
     reason = str(error) or type(error).__name__
-    if type(error).__name__ == "HttpParserInvalidMethodError":
-        if _starts_with_method(start):
-            return unknown_method(start.split(b" ", 1)[0])
-        return RequestRefused(400, "not an HTTP request")
-    if "HTTP version" in reason:
+    if reason == "Pause on PRI/Upgrade":
+        # The preface of HTTP/2 (RFC 9113, 3.4).
+        return RequestRefused(505, NO_HTTP2)
+    if reason == "Invalid HTTP version":
         return RequestRefused(505, "an HTTP version that is not supported here")
     # h11 says 501 for a transfer coding that it does not know.
     status = getattr(error, "error_status_hint", 400)
     return RequestRefused(status if status in (400, 414, 417, 431, 501) else 400, reason)
+
+
+def explain_start(start: bytes) -> RequestRefused:
+    """What to answer for a message that does not begin with a method that is known."""
+    if start[:1] == TLS_HANDSHAKE:
+        return RequestRefused(400, "TLS, to a port that has no certificate")
+    if _starts_with_method(start):
+        return unknown_method(start.split(b" ", 1)[0])
+    return RequestRefused(400, "not an HTTP request")

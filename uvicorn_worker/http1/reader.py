@@ -39,9 +39,11 @@ from uvicorn_worker.http1.limits import (
     too_many_fields,
 )
 from uvicorn_worker.http1.parsers import (
-    SkipFirstHead,
+    LONGEST_WORD,
+    UnknownMethodLine,
     explain,
     ignore_connection_trailer,
+    parser_behind_head,
     unconventional_method,
     unknown_method,
 )
@@ -124,6 +126,7 @@ class MessageReader:
     """Feeds the parser, and makes a `RequestCycle` of each head, for one connection."""
 
     __slots__ = (
+        "beginning",
         "body_allowed",
         "body_bytes",
         "body_declared",
@@ -163,19 +166,18 @@ class MessageReader:
         # The fields to be noted: our own, and those of proxies where the peer is one that is believed.
         self.noted = OWN_FIELDS
         self.forwarded: list[Field] | None = None
-
         self.state = START
         # Of HELD: the bytes that are kept, and where it came from.
         self.held: bytes | None = None
         self.interrupted = START
 
-        # Of HEAD: what the parser has told of it, and the size of what was fed in vain.
+        # Of HEAD: what the parser has told of it, and the size and the first bytes of what was fed in vain.
         self.url: bytes | None = None
         self.headers: list[Field] = []
         self.own: list[Field] = []
         self.origin: Origin | None = None
         self.underscored = False
-        self.head_bytes = 0
+        self.head_bytes, self.beginning = 0, b""
         self.careful = False
         # Whether the piece that is fed had the end of a head in it.
         self.head_done = False
@@ -295,6 +297,8 @@ class MessageReader:
             return
         if self.head_bytes == 0 and conn.cycle is None and runtime.request_head_ticks:
             conn.deadline = runtime.tick + runtime.request_head_ticks
+        if self.head_bytes < LONGEST_WORD:
+            self.beginning += bytes(piece[:LONGEST_WORD])
         self.head_bytes += len(piece)
         lines = getattr(self.parser, "partial_head", None)
         try:
@@ -340,8 +344,11 @@ class MessageReader:
         else:
             if exc.__context__ is not None:
                 self.runtime.log.error("Error in a callback of the HTTP parser", exc_info=exc.__context__)
-            start = bytes(data[:4096]) if self.url is None and self.head_bytes == 0 and not self.head_done else b""
-            conn.refuse(explain(exc, start), start)
+            start = self.beginning + bytes(data[:4096]) if self.url is None and not self.head_done else b""
+            if type(exc).__name__ == "HttpParserInvalidMethodError" and UnknownMethodLine.is_open(start):
+                self.parser = UnknownMethodLine(start)
+            else:
+                conn.refuse(explain(exc, start), start)
         return b""
 
     def _upgrade(self, rest: bytes) -> bool:
@@ -369,20 +376,13 @@ class MessageReader:
     def _decline_upgrade(self) -> None:
         """The protocol that is asked for is not spoken here: the request is served as the HTTP/1.1 that it is.
 
-        llhttp stops at the end of such a head. A body that follows is left to a new parser, which is told how
-        it is delimited by a head made for the purpose.
+        llhttp stops at the end of such a head. A body that follows is left to a new parser.
         """
-        conn = self.conn
-        cycle = conn.waiting[-1] if conn.waiting else conn.cycle
-        make_parser = self.shared.make_parser
+        cycle = self.conn.waiting[-1] if self.conn.waiting else self.conn.cycle
         if cycle is None or self.body_declared == 0:
-            self.parser = make_parser(self)
+            self.parser = self.shared.make_parser(self)
             return
-        framing = b"Transfer-Encoding: chunked"
-        if self.body_declared is not None:
-            framing = b"Content-Length: %d" % self.body_declared
-        self.parser = make_parser(SkipFirstHead(self))
-        self.parser.feed_data(b"POST / HTTP/1.1\r\nHost: x\r\n" + framing + b"\r\n\r\n")
+        self.parser = parser_behind_head(self.shared.make_parser, self, self.body_declared)
         cycle.complete = False
         self.incoming = cycle
         self.state = BODY
@@ -475,12 +475,10 @@ class MessageReader:
     def on_headers_complete(self) -> None:
         if self.state is STOPPED:
             return
-        runtime, conn, parser, own = self.runtime, self.conn, self.parser, self.own
+        runtime, conn, parser, own, shared = self.runtime, self.conn, self.parser, self.own, self.shared
         headers, self.headers = self.headers, []
         url, self.url = self.url or b"", None
-        self.head_done = True
-        self.head_bytes = 0
-        self.body_declared = 0
+        self.head_done, self.head_bytes, self.body_declared, self.beginning = True, 0, 0, b""
         scope = conn.scope_base.copy()
         cycle = RequestCycle(conn, runtime, scope, parser.should_keep_alive())
         raw_method = parser.get_method()
@@ -488,7 +486,7 @@ class MessageReader:
             method = METHODS.get(raw_method) or unconventional_method(runtime.config, raw_method)
             if self.careful:
                 check_head(runtime.config, raw_method, url, headers)
-            if len(headers) > self.shared.limit_fields:
+            if len(headers) > shared.limit_fields:
                 raise too_many_fields(runtime.config)
             version = parser.get_http_version()
             if version == "1.0":
@@ -498,7 +496,8 @@ class MessageReader:
                 # What the client makes of the connection is anyone's guess: it ends with this request.
                 version = effective_version(version)
                 cycle.persistent = cycle.keep_alive = False
-            if len(own) != 1 or own[0][0] != b"host" or version != "1.1" or method == "CONNECT":
+            alone = len(own) == 1 and (own[0] in shared.hosts or shared.remember_host(own[0]))
+            if not alone or version != "1.1" or method == "CONNECT":
                 framing = read_framing(version, method, own)
                 self.body_bytes = self.overhead = 0
                 self.body_declared = length = framing.length
@@ -518,7 +517,7 @@ class MessageReader:
             check_target(url)
             if self.underscored:
                 self.underscored = False
-                headers = self.shared.proxies.screen(headers, conn.trusted)
+                headers = shared.proxies.screen(headers, conn.trusted)
             if self.forwarded is not None:
                 self.origin = self._read_forwarded(self.forwarded) if self.forwarded else None
         except RequestRefused as exc:
@@ -541,6 +540,7 @@ class MessageReader:
         """Fill the scope of a request whose head is good, and put it in the row."""
         runtime, conn, scope = self.runtime, self.conn, cycle.scope
         cycle.target = url
+        cycle.head_only = method == "HEAD"
         scope["method"] = method
         scope["headers"] = headers
         scope["client"] = conn.client

@@ -244,7 +244,7 @@ class StreamCycle(Cycle):
         """Send the head together with what there is of the body."""
         fields, length, size, status = self.fields, self.length, len(body), self.status
         conn = self.conn
-        if status in BODILESS or self.scope["method"] == "HEAD":
+        if status in BODILESS or self.head.method == "HEAD":
             if length is None and not more and size and status not in BODILESS:
                 length = size
             # RFC 9110, 8.6: no length for 204.
@@ -306,7 +306,7 @@ class StreamCycle(Cycle):
             declared, sent = self.length, 0
         else:
             declared, sent = self.remaining, self.body_sent
-        if self.status in BODILESS or self.scope["method"] == "HEAD":
+        if self.status in BODILESS or self.head.method == "HEAD":
             await self.send({"type": "http.response.body", "more_body": more})
             return
         if declared is not None and (size > declared or (size < declared and not more)):
