@@ -119,6 +119,19 @@ class TestWithoutBody:
         assert client.transport.output.endswith(b"\r\n\r\n")
         assert client.open
 
+    @pytest.mark.parametrize("pieces", [[b"hello"], [b"he", b"llo"]])
+    def test_a_head_is_what_came_whatever_stands_in_the_scope(self, connect: Connect, pieces: list[bytes]) -> None:
+        """Middlewares that let GET's handlers answer a HEAD change it."""
+
+        async def app(scope: Scope, receive: Receive, send: Send) -> None:
+            scope["method"] = "GET"
+            await stream(*pieces)(scope, receive, send)
+
+        client = connect(app).send(get(method="HEAD"))
+        assert client.response("HEAD").status == 200
+        assert client.transport.output.endswith(b"\r\n\r\n")
+        assert client.open
+
     def test_head_has_the_length_of_a_get(self, connect: Connect) -> None:
         client = connect(hello).send(get(method="HEAD"))
         assert client.response("HEAD").get("content-length") == "13"
