@@ -1,11 +1,12 @@
 """Everything that can happen to workers, for minutes, under load: `make soak`.
 
-    python -m tests.e2e.lifecycle.soak [--seconds 600] [--workers 3] [--worker CLASS] [--seed N]
+    python -m tests.e2e.lifecycle.soak [--seconds 600] [--workers 3] [--worker CLASS] [--seed N] [--master]
 
 First a third of the time without any event: connections come and go, streams and uploads are cut by the client, and the
-memory of the workers must not grow. Then all events mixed: HUP, TTIN and TTOU, USR2 with TERM of the old
-master, TERM of one worker, and max_requests all the time. Half of the load comes directly, half through nginx where
-that is installed. The exit code is 0 when not one request was lost.
+memory of the workers must not grow. Then all events mixed: HUP, HUP to an application that is broken and back, TTIN and
+TTOU, USR2 with TERM of the old master, TERM of one worker, and max_requests and worker_lifetime all the time. With
+--master it is the master of this package, and Gunicorn's own without. Half of the load comes directly, half through
+nginx where that is installed. The exit code is 0 when not one request was lost.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests.e2e.frontends import find, nginx
-from tests.e2e.harness import HTTPTOOLS, Gunicorn, alive, until
+from tests.e2e.harness import HTTPTOOLS, Gunicorn, alive, control_socket_option, until
 from tests.e2e.lifecycle.load import Load
 
 if TYPE_CHECKING:
@@ -29,6 +30,10 @@ if TYPE_CHECKING:
 
 # How much a worker may grow in the quiet part, once it is warm: what the allocator has at its discretion.
 GROWTH_MIB = 4.0
+
+GOOD = "from lifecycle_app import app\n"
+# What a worker says that can't boot while others serve.
+CANT = "Other workers serve on"
 
 NGINX = """
 upstream app {{
@@ -116,6 +121,16 @@ class Soak:
         os.kill(self.master, signal.SIGHUP)
         until(lambda: not old & set(self.workers()), "the end of the old workers", 60)
 
+    def broken(self) -> None:
+        """An application that can't be imported, then the good one: nobody is to notice."""
+        application = self.server.dir / "soaked.py"
+        reports = self.server.log.count(CANT)
+        application.write_text("raise RuntimeError('broken on purpose')\n")
+        os.kill(self.master, signal.SIGHUP)
+        until(lambda: self.server.log.count(CANT) > reports, "a report", 60)
+        application.write_text(GOOD)
+        self.hup()
+
     def scale(self) -> None:
         """One more, one less."""
         os.kill(self.master, signal.SIGTTIN)
@@ -145,7 +160,7 @@ class Soak:
 
     def mixed(self, seconds: float) -> None:
         """One event after another."""
-        ways: list[Callable[[], None]] = [self.hup, self.scale, self.end_one, self.upgrade]
+        ways: list[Callable[[], None]] = [self.hup, self.broken, self.scale, self.end_one, self.upgrade]
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             # Each of them before one comes again.
@@ -162,16 +177,20 @@ def run(args: argparse.Namespace) -> int:
     """One run; the exit code."""
     choice = random.Random(args.seed)
     options = ("--pid", "gunicorn.pid", "--max-requests", "20000", "--max-requests-jitter", "10000")
+    lifetime = {"UVICORN_WORKER_LIFETIME": "20", "UVICORN_WORKER_LIFETIME_JITTER": "10"}
     quiet = args.seconds / 3
     has_nginx = find("nginx") is not None
     with ExitStack() as stack:
         for phase in ("quiet", "mixed"):
+            chosen = ["-w", str(args.workers), "-b", "127.0.0.1:0", "-k", args.worker, *control_socket_option()]
+            chosen += [*(options if phase == "mixed" else options[:2]), "--graceful-timeout", "20", "soaked:app"]
             server = Gunicorn(
-                "lifecycle_app:app",
-                *(options if phase == "mixed" else options[:2]),
-                "--graceful-timeout", "20",
-                worker=args.worker, workers=args.workers, script=True,
-            )  # fmt: skip
+                argv=chosen,
+                script=not args.master,
+                module="uvicorn_worker.master",
+                files={"soaked.py": GOOD},
+                env={"PYTHONDONTWRITEBYTECODE": "1", **(lifetime if phase == "mixed" else {})},
+            )
             with server, nginx(server.dir, NGINX, port=server.port) if has_nginx else nullcontext():
                 server.wait_events("startup", args.workers)
                 loads = [stack.enter_context(Load(("127.0.0.1", server.port)))]
@@ -190,7 +209,8 @@ def run(args: argparse.Namespace) -> int:
                     + (f"{sum(answered[1].values())} through nginx, " if has_nginx else "(no nginx here) ")
                     + f"{soak.events} events, {workers} workers, none lost"
                 )
-                if "Traceback" in server.log or "WORKER TIMEOUT" in server.log:
+                # Those of broken applications are reported with one.
+                if server.log.count("Traceback") > server.log.count(CANT) or "WORKER TIMEOUT" in server.log:
                     say(server.log[-5000:])
                     return 1
                 if not flat:
@@ -205,6 +225,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=600.0)
     parser.add_argument("--workers", type=int, default=3)
     parser.add_argument("--worker", default=HTTPTOOLS)
+    parser.add_argument("--master", action="store_true", help="with the master of this package")
     parser.add_argument("--seed", type=int, default=0)
     return run(parser.parse_args())
 
