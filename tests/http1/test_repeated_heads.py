@@ -140,3 +140,31 @@ def test_a_read_that_looks_like_a_request_belongs_to_what_began_before(
     before = [get(f"/{number}", f"X-{number}: y") for number in range(history)] + [get("/last")]
     pieces = [*before, behind + beginning, get("/2")]
     assert answers(serve, *pieces) == answers(serve, b"".join(pieces))
+
+
+@pytest.mark.parametrize("request_", LAST.values(), ids=LAST)
+def test_nothing_shows_of_a_time_of_idleness(serve: Serve, request_: bytes) -> None:
+    def served_after(idle: bool) -> tuple[Any, bytes]:
+        recorder = Recorder(echo)
+        harness = serve(recorder, date_header=False)
+        client = harness.connect().send(get("/1", *FIELDS), get("/2", *FIELDS))
+        reader = client.protocol.reader  # type: ignore[attr-defined]
+        parser = reader.parser
+        if idle:
+            # Half a second before the connection is too old for it.
+            client.protocol.on_tick(harness.runtime.tick)  # type: ignore[attr-defined]
+            assert reader.parser is not parser
+            assert reader.repeated is None
+        client.send(request_)
+        return [{name: scope[name] for name in scope if name != "state"} for scope in recorder.scopes], client.take()
+
+    assert served_after(True) == served_after(False)
+
+
+@pytest.mark.parametrize("begun", [b"G", b"FOO", b"GET /half", b"\r\n"])
+def test_what_has_begun_is_no_idleness(serve: Serve, begun: bytes) -> None:
+    harness = serve(Recorder(echo))
+    client = harness.connect().send(get(), begun)
+    parser = client.protocol.reader.parser  # type: ignore[attr-defined]
+    client.protocol.on_tick(harness.runtime.tick)  # type: ignore[attr-defined]
+    assert client.protocol.reader.parser is parser  # type: ignore[attr-defined]

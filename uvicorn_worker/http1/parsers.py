@@ -18,6 +18,7 @@ __all__ = [
     "Callbacks",
     "SkipFirstHead",
     "UnknownMethodLine",
+    "UnmadeParser",
     "check_parser",
     "explain",
     "explain_start",
@@ -106,6 +107,24 @@ def ignore_connection_trailer(parser: Any) -> None:
     """
     if hasattr(parser, "set_dangerous_leniencies"):
         parser.set_dangerous_leniencies(lenient_keep_alive=True)
+
+
+class UnmadeParser:
+    """Stands for the parser of a connection that is idle: one is made as soon as there is something to parse.
+
+    With its six callbacks a parser takes about as much memory as all else that we have of a connection.
+    """
+
+    __slots__ = ("_reader",)
+
+    def __init__(self, reader: Any) -> None:
+        self._reader = reader
+
+    def feed_data(self, data: Any) -> None:
+        """What comes first is for the parser that is made."""
+        reader = self._reader
+        reader.parser = parser = reader.shared.make_parser(reader)
+        parser.feed_data(data)
 
 
 class SkipFirstHead:

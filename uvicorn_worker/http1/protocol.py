@@ -23,6 +23,7 @@ from uvicorn_worker.core.output import ALLOWED_BYTES, ANSWERED, Output
 from uvicorn_worker.core.runtime import Runtime
 from uvicorn_worker.http1.cycle import RequestCycle
 from uvicorn_worker.http1.extended import UNTIL_CLOSE
+from uvicorn_worker.http1.parsers import UnmadeParser
 from uvicorn_worker.http1.reader import BODY_HIGH_WATER, HEAD, HELD, START, STOPPED, MessageReader
 from uvicorn_worker.http1.refused import describe_refused
 from uvicorn_worker.http1.response_head import encode_field, status_line
@@ -416,8 +417,14 @@ class Http1Protocol(Output):
 
     def on_tick(self, tick: int) -> None:
         """Look at the deadline; an idle connection holds no more than it must."""
-        if self.cycle is None and self.reader.repeated is not None:
-            self.reader.forget_repeated()
+        reader = self.reader
+        if (
+            self.cycle is None
+            and reader.state is START
+            and not (self.dropped or reader.head_bytes)
+            and type(reader.parser) is not UnmadeParser
+        ):
+            reader.forget()
         super().on_tick(tick)
 
     def on_deadline(self) -> None:

@@ -41,6 +41,7 @@ from uvicorn_worker.http1.limits import (
 from uvicorn_worker.http1.parsers import (
     LONGEST_WORD,
     UnknownMethodLine,
+    UnmadeParser,
     explain,
     ignore_connection_trailer,
     parser_behind_head,
@@ -92,6 +93,7 @@ _match_request_line = re.compile(rb"(GET|HEAD|DELETE|OPTIONS) (/[!$-~]*) HTTP/1\
 # How many names of fields are remembered, and how long they may be: clients make them up.
 MOST_NAMES = 512
 LONGEST_NAME = 40
+NO_FIELDS: list[Field] = []
 # How often the fields of a request are remembered on a connection where they turn out to be others each time.
 REPEATS = 3
 
@@ -189,7 +191,7 @@ class MessageReader:
 
         # The bytes of the fields of an earlier request, what they mean, and how often to remember others.
         self.repeated: bytes | None = None
-        self.repeated_fields: list[Field] = []
+        self.repeated_fields = NO_FIELDS
         self.repeated_origin: Origin | None = None
         self.repeats = REPEATS + 1  # Nothing of the first: many connections are opened for a single request.
 
@@ -395,8 +397,7 @@ class MessageReader:
 
     def take_repeated(self, data: bytes, end: int) -> bool:
         """Take a request whose fields, from `end` on, are those of an earlier one; False: it is for the parser."""
-        line = _match_request_line(data, 0, end)
-        if line is None:
+        if (line := _match_request_line(data, 0, end)) is None:
             return False
         method, url = line.groups()
         conn = self.conn
@@ -427,11 +428,11 @@ class MessageReader:
             self.repeated_fields = cycle.scope["headers"].copy()
             self.repeated_origin = self.origin
 
-    def forget_repeated(self) -> None:
+    def forget(self) -> None:
         """An idle connection holds no more than it must."""
-        self.repeated = None
-        self.repeated_fields = []
-        self.repeats += 1
+        self.parser = UnmadeParser(self)
+        self.repeats += self.repeated is not None
+        self.repeated, self.repeated_fields = None, NO_FIELDS
 
     # Parser callbacks --------------------------------------------------------------------------------
 
