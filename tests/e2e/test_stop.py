@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 from gunicorn.arbiter import Arbiter
 
-from tests.e2e.harness import Gunicorn, alive, until
+from tests.e2e.harness import HTTPTOOLS, Gunicorn, alive, control_socket_option, until
 from tests.e2e.raw import Connection, Truncated
 
 if TYPE_CHECKING:
@@ -115,9 +115,42 @@ def test_quit_and_int_are_quick(serve: Serve, worker: str, signum: signal.Signal
         server.signal(signum)
         assert server.wait_exit(QUICK) == 0
         assert all(gave_up(connection) for connection in connections)
-    for name in ("worker_int", "worker_exit", "atexit"):
+    for name in ("shutdown", "worker_int", "worker_exit", "atexit"):
         assert sorted(event.pid for event in server.events(name)) == workers, name
     assert server.leftovers() == []
+
+
+STARLETTE = """
+import contextlib
+from eventlog import event
+from starlette.applications import Starlette
+
+@contextlib.asynccontextmanager
+async def lifespan(app):
+    event("startup")
+    yield
+    event("shutdown")
+
+app = Starlette(lifespan=lifespan)
+"""
+
+
+@pytest.mark.parametrize("module", ["gunicorn", "uvicorn_worker.master"])
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGABRT], ids=lambda signum: signum.name)
+def test_a_lifespan_of_starlette_is_shut_down(serve: Serve, module: str, signum: signal.Signals) -> None:
+    """It says that its shutdown has failed where it is cancelled instead."""
+    argv = ["-b", "127.0.0.1:0", "-k", HTTPTOOLS, *control_socket_option(), "starlette_lifespan:app"]
+    server = serve(module=module, argv=argv, files={"starlette_lifespan.py": STARLETTE})
+    pid = server.wait_events("startup", 1)[0].pid
+    # ABRT is for a worker, INT for the master.
+    server.signal(signum, *([pid] if signum == signal.SIGABRT else []))
+    assert server.wait_events("shutdown", 1)[0].pid == pid
+    if signum == signal.SIGINT:
+        assert server.wait_exit(QUICK) == 0
+    else:
+        until(lambda: not alive(pid), "the end of the worker", QUICK)
+    assert "CancelledError" not in server.log
+    assert "shutdown failed" not in server.log
 
 
 @pytest.mark.parametrize("signum", [signal.SIGQUIT, signal.SIGINT], ids=lambda signum: signum.name)

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from uvicorn_worker.logs.line_writer import LineWriter, plain_handler
+from uvicorn_worker.logs.line_writer import LineWriter, flush_lines, plain_handler
 
 LINES = ["GET /", "with \u20ac and %s %(x)d", "", "x" * 9000, *(f"line {number}" for number in range(3000))]
 
@@ -65,6 +65,18 @@ def test_a_file_that_was_closed_is_opened(logger: logging.Logger, tmp_path: Path
     handler.close()
     assert all(write(logger, ["one", "two"]))
     assert (tmp_path / "log").read_text() == "one\ntwo\n"
+
+
+def test_where_the_loop_does_not_turn_any_more(logger: logging.Logger, tmp_path: Path) -> None:
+    logger.addHandler(file_handler(tmp_path / "log"))
+
+    async def main() -> str:
+        writer = LineWriter(logger, asyncio.get_running_loop())
+        assert writer.add("the last")
+        flush_lines()
+        return (tmp_path / "log").read_text()
+
+    assert asyncio.run(main()) == "the last\n"
 
 
 def test_a_pipe_gets_whole_lines(logger: logging.Logger, monkeypatch: pytest.MonkeyPatch) -> None:
