@@ -2,6 +2,8 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+# Where make serve listens.
+PORT ?= 8000
 # Options for the benchmarks, for instance BENCH="--quick --only get"; BENCH=--help lists them.
 BENCH ?=
 # Options for the soak, for instance SOAK="--seconds 120"; SOAK=--help lists them.
@@ -26,9 +28,9 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-22s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
-serve: $(VENV)/.installed ## set up and serve examples/hello under gunicorn on 127.0.0.1:8000
+serve: $(VENV)/.installed ## set up and serve examples/hello under gunicorn on 127.0.0.1:8000; another port: PORT=8001
 	@# From the folder itself, where Gunicorn finds gunicorn.conf.py also when it is told to reload (HUP).
-	cd examples/hello && exec $(abspath $(BIN))/gunicorn app:app
+	cd examples/hello && exec $(abspath $(BIN))/gunicorn --bind 127.0.0.1:$(PORT) app:app
 
 test: $(VENV)/.installed-test ## set up and run the tests, with the gate on branch coverage
 	$(BIN)/python -m pytest --cov --numprocesses $(TESTS_AT_ONCE) --dist loadfile
@@ -93,7 +95,8 @@ $(BIN)/python:
 REQUIREMENTS := pyproject.toml uvicorn_worker/__init__.py
 
 $(VENV)/.installed: $(REQUIREMENTS) | $(BIN)/python
-	$(PIP_INSTALL) --editable .
+	@echo "Installing the package and what it needs into $(VENV); this takes a moment, once."
+	$(BIN)/python -m pip install --disable-pip-version-check --editable .
 	@touch $@
 
 $(VENV)/.installed-test: $(REQUIREMENTS) | $(BIN)/python

@@ -1,4 +1,4 @@
-"""Write the tables of docs/settings.md from the definitions in the code.
+"""Write the tables of docs/settings.md and docs/command.md from the definitions in the code.
 
 Usage: python docs/generate.py [--check]
 
@@ -16,6 +16,7 @@ from dataclasses import MISSING, Field, fields
 from pathlib import Path
 from typing import Any
 
+from uvicorn_worker.cli.options import ALSO, GROUPS, MANY, NOT_ON_THE_LINE
 from uvicorn_worker.core.config import Config
 from uvicorn_worker.core.uvicorn_names import MASTERS as UVICORN_MASTERS
 from uvicorn_worker.worker.settings import HONOURED, MASTERS, NOT_OURS, REFUSED, ROWS
@@ -27,6 +28,7 @@ else:
 
 PAGE = Path(__file__).with_name("settings.md")
 WORDS = Path(__file__).with_name("words.md")
+COMMAND = Path(__file__).with_name("command.md")
 
 
 def options_tables() -> Iterator[str]:
@@ -51,6 +53,28 @@ def masters_table() -> Iterator[str]:
     yield "|---|---|"
     for name, setting in UVICORN_MASTERS.items():
         yield f"| `{name}` | {f'`{setting}`' if setting else 'none'} |"
+
+
+def command_table() -> Iterator[str]:
+    """The options of the command: its own, and then those of the server core by their sections."""
+    for title, group in GROUPS.items():
+        yield f"\n### {title}\n"
+        yield "| option | meaning |"
+        yield "|---|---|"
+        for own in group:
+            words = ", ".join(own.words.split())
+            value = "" if own.kind == "flag" else f" {own.metavar or ('NUMBER' if own.kind == 'int' else 'TEXT')}"
+            yield f"| `{words}{value}` | {cell(own.meaning)} |"
+    yield "\n### Of the server\n"
+    yield "| option | in [Settings](settings.md) |"
+    yield "|---|---|"
+    for item in fields(Config):
+        if item.name not in NOT_ON_THE_LINE:
+            name = MANY.get(item.name, (f"--{item.name.replace('_', '-')}", ""))[0]
+            also = "".join(f", `{other}`" for other in ALSO.get(item.name, ()))
+            yield f"| `{name}`{also} | `{item.name}` |"
+            if item.name == "log_level":
+                yield "| `--log-format text` or `json` | the lines of the log: text, or a JSON object for each |"
 
 
 def default_of(item: Field[Any]) -> str:
@@ -98,25 +122,30 @@ def cell(text: str) -> str:
     return text.replace("|", "\\|")
 
 
-def page_with(page: str, **tables: Iterator[str]) -> str:
+def page_with(page: str, path: Path, **tables: Iterator[str]) -> str:
     """The page with each table in its place."""
     for name, lines in tables.items():
         text = "\n".join(lines).strip("\n")
         pattern = rf"(<!-- {name}: made by docs/generate.py -->\n).*?(<!-- end of {name} -->)"
         page, found = re.subn(pattern, lambda match: f"{match[1]}\n{text}\n\n{match[2]}", page, flags=re.DOTALL)  # noqa: B023 - called at once
         if found != 1:
-            raise SystemExit(f"{PAGE} has no place for the table {name}")
+            raise SystemExit(f"{path} has no place for the table {name}")
     return page
 
 
 def main() -> None:
     page = PAGE.read_text("utf-8")
-    made = page_with(page, masters=masters_table(), options=options_tables(), settings=settings_table())
+    made = page_with(page, PAGE, masters=masters_table(), options=options_tables(), settings=settings_table())
+    command = COMMAND.read_text("utf-8")
+    made_command = page_with(command, COMMAND, command=command_table())
     if "--check" not in sys.argv[1:]:
         PAGE.write_text(made, "utf-8")
+        COMMAND.write_text(made_command, "utf-8")
         WORDS.write_text(words_page(), "utf-8")
     elif made != page:
         raise SystemExit(f"{PAGE} is stale: run 'make docs', and commit it")
+    elif made_command != command:
+        raise SystemExit(f"{COMMAND} is stale: run 'make docs', and commit it")
     elif WORDS.read_text("utf-8") != words_page():
         raise SystemExit(f"{WORDS} is stale: run 'make docs', and commit it")
 

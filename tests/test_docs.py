@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from uvicorn_worker.cli.options import GROUPS
 from uvicorn_worker.core.config import RULES
 from uvicorn_worker.worker.settings import HONOURED, MASTERS, ROWS
 
@@ -23,6 +24,8 @@ else:
 ROOT = Path(__file__).parent.parent
 WORDS: dict[str, Any] = tomllib.loads((ROOT / "docs" / "words.toml").read_text("utf-8"))
 OURS = {*RULES, *HONOURED, *MASTERS, *(row.setting for row in ROWS)}
+# Options of our command alone.
+OURS |= {own.word for group in GROUPS.values() for own in group} | {"log_format"}
 # Options that say nothing of how a server serves, and the other half of a flag.
 LEFT_OUT = re.compile(r"help|version|no-.*|install-completion|show-completion")
 
@@ -60,3 +63,15 @@ def test_no_line_installs_the_other_package_of_this_name() -> None:
         for line in page.read_text("utf-8").splitlines():
             if re.search(r"(pip install|uv add|poetry add)[^`]* uvicorn-worker", line):
                 assert "another project" in line, f"{page}: {line}"
+
+
+def test_each_option_of_our_command_is_in_its_page() -> None:
+    page = (ROOT / "docs" / "command.md").read_text("utf-8")
+    program = [sys.executable, "-m", "uvicorn_worker", "--help"]
+    env = {**os.environ, "COLUMNS": "300", "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(program, env=env, capture_output=True, text=True, timeout=60, check=True)
+    heads = [line.strip().split("  ")[0] for line in done.stdout.splitlines() if re.match(r" {1,8}-", line)]
+    options = {name for head in heads for name in re.findall(r"--[a-z0-9][a-z0-9-]*", head)} - {"--help", "--version"}
+    options = {name for name in options if not name.startswith("--no-")}
+    assert len(options) > 100
+    assert {name for name in options if f"`{name}" not in page and f" {name}" not in page} == set()

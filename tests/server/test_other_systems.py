@@ -55,7 +55,7 @@ async def ask(port):
 async def main():
     import uvicorn_worker
 
-    server = uvicorn_worker.Server(uvicorn_worker.Config(app, port=0, lifespan="on", limit_concurrency=None))
+    server = uvicorn_worker.Server(uvicorn_worker.Config(app, port=0, lifespan="on", log_config=None))
     serving = asyncio.create_task(server.serve())
     while not server.started:
         await asyncio.wait([serving], timeout=0.01)

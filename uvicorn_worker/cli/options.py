@@ -10,7 +10,7 @@ from typing import Any
 from uvicorn_worker.core import config as core
 from uvicorn_worker.core.rules import FLAG
 
-__all__ = ["ACTIONS", "COMMANDS_OWN", "GROUPS", "Own", "make_command", "options_of"]
+__all__ = ["ACTIONS", "ALSO", "GROUPS", "MANY", "NOT_ON_THE_LINE", "Own", "make_command", "options_of"]
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,12 @@ class Own:
     @property
     def key(self) -> str:
         """Its name in Python."""
-        return self.name or self.words.split("/")[0].split()[-1].lstrip("-").replace("-", "_")
+        return self.name or self.word
+
+    @property
+    def word(self) -> str:
+        """The same as it is written, with underscores."""
+        return self.words.split()[-1].lstrip("-").replace("-", "_")
 
 
 # What is no option of the core: where it listens, how many processes there are, and what is printed instead of serving.
@@ -73,18 +78,17 @@ GROUPS: dict[str, tuple[Own, ...]] = {
     ),
 }
 ACTIONS = tuple(own.key for own in GROUPS["Instead of serving"])
-COMMANDS_OWN = frozenset({"uds_permissions", "dev_cert", "worker_class", "preload", "pid_file", "config", "gunicorn"})
 
-_NOT_ON_THE_LINE = frozenset({"app", "callback_notify", "ssl_context_factory"})
+NOT_ON_THE_LINE = frozenset({"app", "callback_notify", "ssl_context_factory"})
 # uvicorn's command has a value for this flag.
 _WITH_VALUE = frozenset({"ws_per_message_deflate"})
 # Spellings of others for what is ours.
-_ALSO = {
+ALSO = {
     "worker_lifetime": ["--workers-lifetime"],
     "worker_lifetime_jitter": ["--workers-lifetime-jitter"],
     "limit_max_memory": ["--workers-max-rss"],
 }
-_MANY = {"headers": ("--header", "NAME:VALUE"), "env_file": ("--env-file", "PATH")}
+MANY = {"headers": ("--header", "NAME:VALUE"), "env_file": ("--env-file", "PATH")}
 
 
 def options_of(click: Any) -> Iterator[tuple[str, Any]]:
@@ -94,7 +98,7 @@ def options_of(click: Any) -> Iterator[tuple[str, Any]]:
             for own in group:
                 yield title, _own(click, own)
     for item in fields(core.Config):
-        if item.name not in _NOT_ON_THE_LINE:
+        if item.name not in NOT_ON_THE_LINE:
             yield item.metadata["section"], _option(click, item)
             if item.name == "log_level":
                 words = "The lines of the log: text, or a JSON object for each."
@@ -118,8 +122,8 @@ def _option(click: Any, item: Field[Any]) -> Any:
     word = item.name.replace("_", "-")
     unit = item.metadata["unit"]
     words = item.metadata["meaning"] + (f" [{unit}]" if unit else "")
-    if item.name in _MANY:
-        name, metavar = _MANY[item.name]
+    if item.name in MANY:
+        name, metavar = MANY[item.name]
         return click.Option([name, item.name], multiple=True, default=None, help=words, metavar=metavar)
     if item.name == "http2":
         return click.Option(["--http2/--no-http2"], default=None, help=words)
@@ -127,7 +131,7 @@ def _option(click: Any, item: Field[Any]) -> Any:
     if is_flag and item.name not in _WITH_VALUE:
         return click.Option([f"--{word}/--no-{word}"], default=None, help=words)
     metavar = "DURATION" if unit == "seconds" else "NUMBER" if unit else "TEXT"
-    names = [f"--{word}", *_ALSO.get(item.name, ()), item.name]
+    names = [f"--{word}", *ALSO.get(item.name, ()), item.name]
     return click.Option(names, type=str, default=None, help=words, metavar=metavar)
 
 
