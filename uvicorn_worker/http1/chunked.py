@@ -33,7 +33,7 @@ class ChunkedBody:
     def __init__(self) -> None:
         self._state = SIZE
         # What has come of a line, and how much of a chunk has not.
-        self._line = b""
+        self._line = bytearray()
         self._missing = 0
 
     def feed(self, data: bytes) -> tuple[list[bytes], bytes | None]:
@@ -56,15 +56,18 @@ class ChunkedBody:
             if end < 0:
                 self._keep(data[at:])
                 break
-            line, self._line = self._line + data[at : end + 1], b""
+            line = data[at : end + 1]
             at = end + 1
+            if self._line:
+                line = bytes(self._line) + line
+                self._line.clear()
             if self._end_line(line):
                 return content, data[at:]
         return content, None
 
     def _keep(self, start: bytes) -> None:
         """The start of a line. How long it may be, the reader says, which knows how much came for what content."""
-        if self._state == DATA_END and not b"\r\n".startswith(self._line + start):
+        if self._state == DATA_END and not b"\r\n".startswith(bytes(self._line) + start):
             raise RequestRefused(400, "a chunk is longer than its size")
         self._line += start
 

@@ -1,0 +1,217 @@
+"""RFC 9112 and 9110 on the wire: raw bytes, the statuses that are answered, and the clause.
+
+Each row has one outcome: with both parsers, and whichever way the bytes are cut into reads.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.http1.harness import Http1Harness
+from tests.scripted import get, parse_responses
+from uvicorn_worker.core.asgi import Receive, Scope, Send
+
+A = b"Host: a\r\n"
+GET = b"GET / HTTP/1.1\r\n"
+POST = b"POST / HTTP/1.1\r\n" + A
+TE = b"Transfer-Encoding: chunked\r\n"
+CHUNKED = POST + TE + b"\r\n"
+LAST = b"0\r\n\r\n"
+
+# Bytes, statuses, clause. Behind each stands one more request, `/behind`, which is answered after the good ones alone.
+Row = tuple[bytes, list[int], str]
+
+FRAMING: list[Row] = [
+    (POST + b"Content-Length: 5\r\n\r\n12345", [200, 200], "9112 6.2"),
+    (POST + b"Content-Length: 05\r\n\r\n12345", [200, 200], "9110 8.6"),
+    (POST + b"Content-Length: 0\r\n\r\n", [200, 200], "9110 8.6"),
+    (CHUNKED + b"5\r\nhello\r\n" + LAST, [200, 200], "9112 7.1"),
+    (POST + b"transfer-ENCODING: Chunked\r\n\r\n" + LAST, [200, 200], "9112 7"),
+    (POST + b"Transfer-Encoding:   chunked\r\n\r\n" + LAST, [200, 200], "9112 5"),
+    (POST + b"Content-Length: 5\r\n" + TE + b"\r\n" + LAST, [400], "9112 6.3 (3)"),
+    (POST + TE + b"Content-Length: 5\r\n\r\n" + LAST, [400], "9112 6.3 (3)"),
+    (POST + TE + b"Content-Length: 0\r\n\r\n" + LAST, [400], "9112 6.3 (3)"),
+    (POST + TE + TE + b"\r\n" + LAST, [400], "9112 6.1: chunked more than once"),
+    (POST + b"Transfer-Encoding: chunked, chunked\r\n\r\n" + LAST, [400], "9112 6.1"),
+    (POST + b"Transfer-Encoding: chunked, gzip\r\n\r\n" + LAST, [400], "9112 6.3 (4)"),
+    (POST + TE + b"Transfer-Encoding: gzip\r\n\r\n" + LAST, [400], "9112 6.3 (4)"),
+    (POST + b"Transfer-Encoding: gzip, chunked\r\n\r\n" + LAST, [501], "9112 6.1"),
+    (POST + b"Transfer-Encoding: xchunked\r\n\r\n" + LAST, [501], "9112 6.1"),
+    (POST + b"Transfer-Encoding : chunked\r\n\r\n" + LAST, [400], "9112 5.1"),
+    (POST + b"Transfer-Encoding\x0b: chunked\r\n\r\n" + LAST, [400], "9112 5.1"),
+    (POST + b"Transfer-Encoding: \x0bchunked\r\n\r\n" + LAST, [400], "9110 5.5"),
+    (b"POST / HTTP/1.0\r\n" + A + TE + b"\r\n" + LAST, [400], "9112 6.1"),
+    (POST + b"Content-Length: 5\r\nContent-Length: 6\r\n\r\n12345", [400], "9112 6.3 (5)"),
+    (POST + b"Content-Length: 5\r\nContent-Length: 5\r\n\r\n12345", [400], "9112 6.3 (5)"),
+    (POST + b"Content-Length: 5, 5\r\n\r\n12345", [400], "9112 6.3 (5)"),
+    (POST + b"Content-Length: 5,6\r\n\r\n12345", [400], "9112 6.3 (5)"),
+    (POST + b"Content-Length: +5\r\n\r\n12345", [400], "9110 8.6"),
+    (POST + b"Content-Length: -5\r\n\r\n12345", [400], "9110 8.6"),
+    (POST + b"Content-Length: 0x5\r\n\r\n12345", [400], "9110 8.6"),
+    (POST + b"Content-Length: 5a\r\n\r\n12345", [400], "9110 8.6"),
+    (POST + b"Content-Length: 1 2\r\n\r\n12345", [400], "9110 8.6"),
+    (POST + b"Content-Length: 1_0\r\n\r\n1234567890", [400], "9110 8.6"),
+    (POST + b"Content-Length:\r\n\r\n", [400], "9110 8.6"),
+    (POST + b"Content-Length: 99999999999999999999\r\n\r\n", [400], "9110 8.6: overflow"),
+    (POST + b"Content-Length : 5\r\n\r\n12345", [400], "9112 5.1"),
+]
+
+CHUNKS: list[Row] = [
+    (CHUNKED + b"5;a=b\r\nhello\r\n" + LAST, [200, 200], "9112 7.1.1"),
+    (CHUNKED + b"5;a;b;c=d\r\nhello\r\n0;last\r\n\r\n", [200, 200], "9112 7.1.1"),
+    (CHUNKED + b"0005\r\nhello\r\n000\r\n\r\n", [200, 200], "9112 7.1"),
+    (CHUNKED + b"A\r\n0123456789\r\n" + LAST, [200, 200], "9112 7.1"),
+    (CHUNKED + b"1\r\n\n\r\n2\r\n\r\n\r\n" + LAST, [200, 200], "9112 7.1: line ends as data"),
+    (CHUNKED + b"0\r\nX: y\r\nConnection: close\r\nHost: b\r\n\r\n", [200, 200], "9112 7.1.2"),
+    (CHUNKED + b"5\nhello\r\n" + LAST, [400], "9112 7.1"),
+    (CHUNKED + b"5\r\nhello\n" + LAST, [400], "9112 7.1"),
+    (CHUNKED + b"5\r\nhelloworld\r\n" + LAST, [400], "9112 7.1"),
+    (CHUNKED + b"5\r\nhello" + LAST, [400], "9112 7.1: no CRLF behind the data"),
+    (CHUNKED + b"5 \r\nhello\r\n" + LAST, [400], "9112 7.1"),
+    (CHUNKED + b" 5\r\nhello\r\n" + LAST, [400], "9112 7.1"),
+    (CHUNKED + b"+5\r\nhello\r\n" + LAST, [400], "9112 7.1"),
+    (CHUNKED + b"-5\r\nhello\r\n" + LAST, [400], "9112 7.1"),
+    (CHUNKED + b"0x5\r\nhello\r\n" + LAST, [400], "9112 7.1"),
+    (CHUNKED + b"5g\r\nhello\r\n" + LAST, [400], "9112 7.1"),
+    (CHUNKED + b"1_0\r\n0123456789abcdef\r\n" + LAST, [400], "9112 7.1"),
+    (CHUNKED + b"\r\nhello\r\n" + LAST, [400], "9112 7.1"),
+    (CHUNKED + b";a=b\r\n" + LAST, [400], "9112 7.1"),
+    (CHUNKED + b"10000000000000005\r\nhello\r\n" + LAST, [400], "9112 7.1: overflow"),
+    (CHUNKED + b"5;a\nb\r\nhello\r\n" + LAST, [400], "9112 2.2"),
+    (CHUNKED + b"5;a\rb\r\nhello\r\n" + LAST, [400], "9112 2.2"),
+    (CHUNKED + b"5;a=\0\r\nhello\r\n" + LAST, [400], "9112 7.1.1"),
+    (CHUNKED + b'5;a="\0"\r\nhello\r\n' + LAST, [400], "9112 7.1.1"),
+    (CHUNKED + b'5;a="b\r\nhello\r\n' + LAST, [400], "9112 7.1.1"),
+    (CHUNKED + b"5;\r\nhello\r\n" + LAST, [400], "9112 7.1.1"),
+    (CHUNKED + b"5\0\r\nhello\r\n" + LAST, [400], "9112 7.1"),
+    (CHUNKED + b"0\r\n\n", [400], "9112 2.2: a bare LF ends the trailers"),
+    (CHUNKED + b"0\r\nX: y\n\r\n", [400], "9112 2.2"),
+    (CHUNKED + b"0\r\nX: y\r\n z\r\n\r\n", [400], "9112 5.2: a folded trailer"),
+    (CHUNKED + b"0\r\nX: a\rb\r\n\r\n", [400], "9112 2.2"),
+    (CHUNKED + b"0\r\nX: \0\r\n\r\n", [400], "9110 5.5"),
+    (CHUNKED + b"0\r\nX : y\r\n\r\n", [400], "9112 5.1"),
+    (CHUNKED + b"0\r\nfield\r\n\r\n", [400], "9112 5"),
+    (CHUNKED + b"0\r\n: y\r\n\r\n", [400], "9112 5"),
+]
+
+LINES: list[Row] = [
+    (b"\r\n\r\n" + get(), [200, 200], "9112 2.2"),
+    (GET + A + b"X: a\r\n b\r\n\r\n", [400], "9112 5.2"),
+    (GET + b" " + A + b"\r\n", [400], "9112 2.2"),
+    (GET + A[:-2] + b"\n\r\n", [400], "9112 2.2"),
+    (GET[:-2] + b"\n" + A + b"\r\n", [400], "9112 2.2"),
+    (GET + A + b"\n", [400], "9112 2.2"),
+    (GET + b"Host: a\rX: y\r\n\r\n", [400], "9112 2.2"),
+    (GET + b"Host: a\r\r\n\r\n", [400], "9112 2.2"),
+    (GET + A + b"X : y\r\n\r\n", [400], "9112 5.1"),
+    (GET + A + b"X\t: y\r\n\r\n", [400], "9112 5.1"),
+    (GET + A + b"X: a\0b\r\n\r\n", [400], "9110 5.5"),
+    (GET + A + b"X: a\x01b\r\n\r\n", [400], "9110 5.5"),
+    (GET + A + b"X: a\x7fb\r\n\r\n", [400], "9110 5.5"),
+    (GET + A + b"X: a\tb\xe9\r\n\r\n", [200, 200], "9110 5.5"),
+    (GET + A + b": y\r\n\r\n", [400], "9110 5.1"),
+    (GET + A + b"field\r\n\r\n", [400], "9112 5"),
+    (GET + A + b"f(o: y\r\n\r\n", [400], "9110 5.1"),
+    (GET + A + b"HTTP version\r\n\r\n", [400], "9112 5"),
+    (GET + A + b"HTTP version: 7\r\n\r\n", [400], "9110 5.1"),
+]
+
+HOSTS: list[Row] = [
+    *((GET + b"Host: " + host + b"\r\n\r\n", [200, 200], "9112 3.2") for host in (b"a:80", b"a_b", b"[::1]:80", b"")),
+    *((GET + b"Host: " + host + b"\r\n\r\n", [200, 200], "9112 3.2") for host in (b"192.0.2.1", b"a.", b"%41", b"a:")),
+    *(
+        (GET + b"Host: " + host + b"\r\n\r\n", [400], "9112 3.2")
+        for host in (
+            b"a b",
+            b"a/b",
+            b"user@a",
+            b"a:port",
+            b"a, b",
+            b"a,b",
+            b"a:1:2",
+            b"[::1",
+            b"a?b",
+            b"a#b",
+            b"a\\b",
+            b"<a>",
+        )
+    ),
+    (GET + b"\r\n", [400], "9112 3.2"),
+    (GET + A + A + b"\r\n", [400], "9112 3.2"),
+    (GET + A + b"host: b\r\n\r\n", [400], "9112 3.2"),
+    (b"GET / HTTP/1.0\r\nHost: a b\r\n\r\n", [400], "9112 3.2"),
+    (POST.replace(b"a\r", b"a b\r") + b"Content-Length: 1\r\n\r\nx", [400], "9112 3.2"),
+    (b"GET http://b:80/x HTTP/1.1\r\n" + A + b"\r\n", [200, 200], "9112 3.2.2"),
+    (b"GET http://u:p@b/x HTTP/1.1\r\n" + A + b"\r\n", [400], "9110 4.2.4"),
+    (b"GET http://b:port/x HTTP/1.1\r\n" + A + b"\r\n", [400], "9112 3.2.2"),
+    (b"GET http:///x HTTP/1.1\r\n" + A + b"\r\n", [400], "9110 4.2.1"),
+]
+
+REQUEST_LINES: list[Row] = [
+    (b"OPTIONS * HTTP/1.1\r\n" + A + b"\r\n", [200, 200], "9112 3.2.4"),
+    (b"GET * HTTP/1.1\r\n" + A + b"\r\n", [400], "9112 3.2.4"),
+    (b"BREW / HTTP/1.1\r\n" + A + b"\r\n", [501], "9110 9.1"),
+    (b"GETS / HTTP/1.1\r\n" + A + b"\r\n", [501], "9110 9.1"),
+    (b"get / HTTP/1.1\r\n" + A + b"\r\n", [501], "9110 9.1"),
+    (b"CONNECT a:443 HTTP/1.1\r\n" + A + b"\r\n", [501], "9110 9.3.6"),
+    (b"G\xe9T / HTTP/1.1\r\n" + A + b"\r\n", [400], "9110 9.1"),
+    (b"GET / HTTP/1.2\r\n" + A + b"\r\n", [505], "9110 15.6.6"),
+    (b"GET / HTTP/2.0\r\n" + A + b"\r\n", [505], "9110 15.6.6"),
+    (b"GET / HTTP/11\r\n" + A + b"\r\n", [400], "9112 2.3"),
+    (b"GET / http/1.1\r\n" + A + b"\r\n", [400], "9112 2.3"),
+    (b"GET /\r\n\r\n", [400], "9112 3"),
+    (b"GET / HTTP/1.1 \r\n" + A + b"\r\n", [400], "9112 3"),
+    (b" GET / HTTP/1.1\r\n" + A + b"\r\n", [400], "9112 3"),
+    (b"GET\t/ HTTP/1.1\r\n" + A + b"\r\n", [400], "9112 3"),
+    (b"GET /#x HTTP/1.1\r\n" + A + b"\r\n", [400], "9112 3.2.1"),
+    (b"GET /\0 HTTP/1.1\r\n" + A + b"\r\n", [400], "9112 3.2"),
+]
+
+# Messages that end before they are whole: nothing is answered with 200, and nothing behind them is looked at.
+TRUNCATED = [
+    (GET, "9112 8"),
+    (GET + A, "9112 8"),
+    (POST + b"Content-Length: 5\r\n\r\n1234", "9112 8"),
+    (CHUNKED + b"5\r\nhell", "9112 8"),
+    (CHUNKED + b"5\r\nhello\r\n", "9112 8"),
+    (CHUNKED + b"5\r\nhello\r\n0\r\n", "9112 8"),
+]
+
+ROWS = [*FRAMING, *CHUNKS, *LINES, *HOSTS, *REQUEST_LINES]
+
+
+async def app(scope: Scope, receive: Receive, send: Send) -> None:
+    """Answers when the body has come whole."""
+    while (event := await receive())["type"] == "http.request":
+        if not event["more_body"]:
+            await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
+            await send({"type": "http.response.body", "body": b"ok"})
+            return
+
+
+def statuses(parser: str, raw: bytes, each: int | None, *, eof: bool = False) -> list[int]:
+    """What is answered to these bytes."""
+    harness = Http1Harness(app, parser=parser)
+    client = harness.connect().send(raw, each=each)
+    if eof:
+        client.eof()
+    harness.settle()
+    output, closed = client.transport.output, client.closed
+    client.leave()
+    harness.close()
+    return [response.status for response in parse_responses(output, ended=closed)]
+
+
+@pytest.mark.parametrize("each", [None, 1, 3])
+@pytest.mark.parametrize("parser", ["httptools", "h11"])
+@pytest.mark.parametrize("row", ROWS, ids=[f"{clause}-{raw[-40:]!r}" for raw, _, clause in ROWS])
+def test_corpus(parser: str, row: Row, each: int | None) -> None:
+    raw, expected, _ = row
+    assert statuses(parser, raw + get("/behind"), each) == expected
+
+
+@pytest.mark.parametrize("each", [None, 1])
+@pytest.mark.parametrize("parser", ["httptools", "h11"])
+@pytest.mark.parametrize("raw", [raw for raw, _ in TRUNCATED])
+def test_truncated(parser: str, raw: bytes, each: int | None) -> None:
+    assert 200 not in statuses(parser, raw, each, eof=True)
