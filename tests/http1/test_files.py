@@ -5,6 +5,7 @@ There the kernel can't send, so that they are read in pieces, as with TLS. test_
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -37,13 +38,15 @@ def make(tmp_path: Path) -> Callable[[int], Path]:
     return make_file
 
 
-def settle(client: Client, turns: int = 200) -> Client:
-    """Let threads read, too."""
+def settle(client: Client, turns: int = 20_000) -> Client:
+    """Let the requests come to their end, also where a thread reads for them; `turns` of a millisecond at most."""
+    harness = client.harness
     for _ in range(turns):
-        client.harness.settle()
-        if not client.harness.runtime.cycles:
+        harness.settle()
+        if not harness.runtime.cycles:
             break
-        client.harness.inside(lambda: None)
+        harness.loop.run_until_complete(asyncio.sleep(0.001))
+    harness.settle()
     return client
 
 
@@ -59,7 +62,7 @@ class TestPathsend:
         assert second == first
 
     def test_the_length_is_told_to_head(self, connect: Connect, make: Callable[[int], Path]) -> None:
-        client = connect(respond(start(), pathsend(make(50_000)))).send(get(method="HEAD"))
+        client = settle(connect(respond(start(), pathsend(make(50_000)))).send(get(method="HEAD")))
         assert (client.response("HEAD").get("content-length"), client.response("HEAD").body) == ("50000", b"")
 
     @pytest.mark.parametrize("status", [204, 304])
@@ -141,8 +144,7 @@ class TestPathsend:
     ) -> None:
         monkeypatch.setattr(files, "_NOWAIT", None)
         path = make(300_000)
-        client = connect(respond(start(), pathsend(path))).send(get())
-        waits(client)
+        client = settle(connect(respond(start(), pathsend(path))).send(get()))
         assert client.response().body == path.read_bytes()
 
     def test_a_client_that_leaves_ends_it(self, connect: Connect, make: Callable[[int], Path]) -> None:
@@ -157,17 +159,6 @@ class TestPathsend:
         client.harness.runtime.access = lambda cycle: counted.append(cycle.body_sent)
         settle(client.send(get() + get(method="HEAD")))
         assert counted == [300_000, 0]
-
-
-def waits(client: Client) -> None:
-    """Let the threads come to their end."""
-    import asyncio
-
-    async def until_done() -> None:
-        while client.harness.runtime.cycles:
-            await asyncio.sleep(0.001)
-
-    client.harness.loop.run_until_complete(asyncio.wait_for(until_done(), 20))
 
 
 def zerocopy(file: Any, **keys: Any) -> Event:
@@ -253,8 +244,6 @@ def test_no_piece_comes_in_between(connect: Connect, make: Callable[[int], Path]
     path = make(1_000_000)
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        import asyncio
-
         async def beside() -> None:
             try:
                 await send(body(b"beside", more=True))
