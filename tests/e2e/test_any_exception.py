@@ -128,6 +128,7 @@ def test_an_abort_still_ends_a_worker_within_a_request(serve: Callable[..., Guni
             connection.request("/at-once/block")
             until(lambda: server.read("blocks"), "the request")
             os.kill(first, signal.SIGABRT)
+            assert connection.response().status == 503
             assert connection.rest() == b""
 
     ends_and_is_replaced(serve, worker, abort)
