@@ -56,8 +56,8 @@ class Relief:
         relief = cls._of_master
         if relief is None or relief._owner != os.getpid():
             return
-        if relief._state == GRANTED:
-            # It is forgotten that there is one more.
+        if relief._state in (ASKED, GRANTED):
+            # It is forgotten that there is one more; should TTIN still be on its way, there is one too many.
             relief._state = NOBODY
         elif relief._state == THANKED:
             # One less is yet to come, behind this, and would be one too few.
