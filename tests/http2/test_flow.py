@@ -13,6 +13,7 @@ from tests.http2.conftest import Converse, Talk
 from uvicorn_worker.core.errors import ClientDisconnected
 from uvicorn_worker.http2.cycle import StreamCycle
 from uvicorn_worker.http2.engine.codes import FrameType, Setting
+from uvicorn_worker.http2.protocol import DISCARD_RATE
 
 MEGABYTE = 2**20
 
@@ -272,6 +273,22 @@ class TestEarlyAnswer:
         assert connection.stream(1).reset is None
         connection.send(wire.data(1, bytes(10_000)))
         assert connection.stream(1).reset == 0
+
+    def test_a_declared_rest_has_time(self, talk: Converse) -> None:
+        """httpx sends all of it before it reads: it must not be stopped after half a minute."""
+        connection = talk(hello)
+        wire = connection.wire
+        connection.send(
+            wire.request(b"/", (b"content-length", b"%d" % (100 * DISCARD_RATE)), method=b"POST", end=False),
+            wire.data(1, bytes(10)),
+        )
+        for _ in range(90):
+            connection.send(wire.data(1, bytes(10))).tick(1)
+        assert connection.stream(1).whole
+        assert not connection.wire.of(FrameType.RST_STREAM)
+        for _ in range(20):
+            connection.send(wire.data(1, bytes(10))).tick(1)
+        assert connection.stream(1).reset == 0  # NO_ERROR
 
     def test_a_rest_that_does_not_end(self, talk: Converse) -> None:
         connection = talk(hello)

@@ -24,7 +24,6 @@ from uvicorn_worker.core.clock import ticks
 from uvicorn_worker.core.cycle import BEGUN, DONE
 from uvicorn_worker.core.kernel import unread_in_kernel
 from uvicorn_worker.core.log import escaped
-from uvicorn_worker.core.output import ALLOWED_BYTES
 from uvicorn_worker.core.runtime import Runtime
 from uvicorn_worker.http2.abandoned import Abandoned
 from uvicorn_worker.http2.cycle import StreamCycle
@@ -49,11 +48,15 @@ from uvicorn_worker.http2.shared import Shared
 __all__ = ["Http2Protocol"]
 
 # What may come of a request body after an early answer before the stream is reset; it is read and dropped. More is
-# allowed of what the client has declared, since there are clients that lose the answer when they are stopped (curl).
+# allowed of what the client has declared, since there are clients that lose the answer when they are stopped: curl; and
+# httpx, which sends all of it before it reads. It costs no more than the same bytes in requests of their own.
 DISCARD_LIMIT = 1048576
-# How long the rest of a body is waited for that nobody wants, while nothing of it comes; and in all.
+ALLOWED_BYTES = 1 << 30
+# How long the rest of a body is waited for that nobody wants, while nothing of it comes; and in all, or for longer
+# where it comes at this rate.
 DISCARD_SECONDS = 2.0
 DISCARD_TOTAL_SECONDS = 30.0
+DISCARD_RATE = 131072
 # For how long a connection must be quiet before it is left: from half a second on.
 QUIET_TICKS = 2
 # How long a moment without streams is waited for where a stop has no time limit.
@@ -361,10 +364,12 @@ class Http2Protocol(Sending):
     def _discard_rest(self, cycle: StreamCycle) -> None:
         """The response is complete and the request is not: more of it is read and dropped, up to a bound."""
         tick = self.runtime.tick
-        declared = cycle.head.content_length
+        declared, seconds = cycle.head.content_length, DISCARD_TOTAL_SECONDS
         if declared is not None:
-            cycle.discarded -= min(declared - cycle.received, ALLOWED_BYTES)
-        cycle.discard_end = tick + ticks(DISCARD_TOTAL_SECONDS)
+            left = min(declared - cycle.received, ALLOWED_BYTES)
+            cycle.discarded -= left
+            seconds = max(seconds, left / DISCARD_RATE)
+        cycle.discard_end = tick + ticks(seconds)
         self._discard(cycle, 0, False)
 
     def _discard(self, cycle: StreamCycle, size: int, end: bool) -> None:
