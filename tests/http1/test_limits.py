@@ -11,7 +11,7 @@ from tests.http1.conftest import Connect
 from tests.scripted import get
 from uvicorn_worker.core.config import Config
 from uvicorn_worker.core.errors import RequestRefused
-from uvicorn_worker.http1.limits import check_head, check_partial_head, check_partial_lines, too_many_fields
+from uvicorn_worker.http1.limits import PartialHead, PartialLines, check_head, too_many_fields
 
 Fields = list[tuple[bytes, bytes]]
 
@@ -65,12 +65,12 @@ def test_check_head(url: bytes, fields: Fields, status: int) -> None:
         (1000, b"/", [], 431),
     ],
 )
-def test_check_partial_head(size: int, url: bytes | None, fields: Fields, status: int) -> None:
-    assert status_of(check_partial_head, SMALL, size, url, fields) == status
+def test_partial_head(size: int, url: bytes | None, fields: Fields, status: int) -> None:
+    assert status_of(PartialHead().check, SMALL, size, url, fields) == status
 
 
-def test_check_partial_head_without_limits() -> None:
-    assert status_of(check_partial_head, NONE, 10_000_000, b"/" * 9_000_000, [(b"a", b"b" * 900_000)]) == 0
+def test_partial_head_without_limits() -> None:
+    assert status_of(PartialHead().check, NONE, 10_000_000, b"/" * 9_000_000, [(b"a", b"b" * 900_000)]) == 0
 
 
 @pytest.mark.parametrize(
@@ -86,12 +86,21 @@ def test_check_partial_head_without_limits() -> None:
         (b"GET / HTTP/1.1\r\na: " + b"b" * 60, 431),
     ],
 )
-def test_check_partial_lines(head: bytes, status: int) -> None:
-    assert status_of(check_partial_lines, SMALL, head) == status
+@pytest.mark.parametrize("each", [1, 7, None])
+def test_partial_lines(head: bytes, status: int, each: int | None) -> None:
+    def check(config: Config) -> None:
+        lines = PartialLines(config)
+        for at in range(0, len(head), each or len(head) or 1):
+            lines.add(head[at : at + (each or len(head))])
+
+    assert status_of(check, SMALL) == status
 
 
-def test_check_partial_lines_without_limits() -> None:
-    assert status_of(check_partial_lines, NONE, b"G" * 1_000_000 + b"\r\na: " + b"b" * 1_000_000) == 0
+def test_partial_lines_without_limits() -> None:
+    def check(config: Config) -> None:
+        PartialLines(config).add(b"G" * 1_000_000 + b"\r\na: " + b"b" * 1_000_000)
+
+    assert status_of(check, NONE) == 0
 
 
 def test_the_limit_is_named() -> None:

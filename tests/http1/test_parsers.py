@@ -186,9 +186,9 @@ class TestH11:
     def test_what_is_not_whole_yet(self) -> None:
         parser, seen = self.parser()
         parser.feed_data(get()[:10])
-        assert parser.partial_head == get()[:10]
+        assert parser.failed_head == get()[:10]
         parser.feed_data(get()[10:])
-        assert parser.partial_head == b""
+        assert parser.failed_head == b""
         assert seen.events == [("url", b"/"), HOST, ("head", b"GET", "1.1", True), "end"]
 
     @pytest.mark.parametrize(
@@ -211,9 +211,8 @@ class TestH11:
 
     def test_what_it_holds_is_bounded(self) -> None:
         parser, _ = self.parser(limit_request_line=100, limit_request_fields=10, limit_request_field_size=100)
-        parser.feed_data(b"x" * 60_000)
-        with pytest.raises(Exception, match="too long"):
-            parser.feed_data(b"x" * 60_000)
+        with pytest.raises(RequestRefused, match="the request line is longer"):
+            parser.feed_data(b"x" * 1000)
 
     @pytest.mark.parametrize("unlimited", ["limit_request_line", "limit_request_field_size"])
     def test_without_limits_it_is_not(self, unlimited: str) -> None:

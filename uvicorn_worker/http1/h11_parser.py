@@ -1,15 +1,13 @@
 """h11 behind the callbacks of httptools, so that one protocol serves both.
 
-h11 reads messages; what it would write is left to the protocol, so a connection object is used for one
-request and the bytes after it go to the next one. Where h11 is more lenient than llhttp about a head (bare LF,
-folded field lines, control characters, the same Content-Length twice) it is refused here; chunked bodies, about which
-it is more lenient too, are read by `ChunkedBody`.
+h11 reads heads, each when it is whole; bodies are cut here, and what h11 would write is left to the protocol. Where h11
+is more lenient than llhttp about a head (bare LF, folded field lines, control characters, the same Content-Length
+twice) it is refused here; so it is of chunked bodies, which `ChunkedBody` reads.
 """
 
 from __future__ import annotations
 
 import re
-import sys
 from typing import Any
 
 import h11
@@ -17,9 +15,13 @@ import h11
 from uvicorn_worker.core.config import Config
 from uvicorn_worker.core.errors import RequestRefused
 from uvicorn_worker.http1.chunked import ChunkedBody
+from uvicorn_worker.http1.limits import PartialLines
 
 __all__ = ["H11Parser", "HttpParserUpgrade"]
 
+SPACE = ord(" ")
+
+_find_end = re.compile(rb"\n\r?\n").search
 _find_fold = re.compile(rb"\n[ \t]").search
 _find_control = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]").search
 _find_codings = re.compile(rb"\ntransfer-encoding:([^\r\n]*)", re.IGNORECASE).findall
@@ -31,48 +33,49 @@ class HttpParserUpgrade(Exception):
 
 
 class H11Parser:
-    """Feeds bytes to h11 and calls back as `Callbacks` says."""
+    """Feeds heads to h11, reads the bodies behind them, and calls back as `Callbacks` says.
+
+    Each byte of a head is looked at once until it is whole, in whatever pieces it comes.
+    """
+
+    # Its partial heads are checked here, as they come.
+    checks_partial_heads = True
 
     __slots__ = (
         "_callbacks",
         "_chunked",
-        "_connection",
         "_failed",
         "_folding",
+        "_head",
         "_http_version",
         "_keep_alive",
-        "_max_head",
+        "_limits",
+        "_lines",
         "_method",
+        "_missing",
         "_upgrade",
     )
 
     def __init__(self, callbacks: Any, config: Config) -> None:
         self._callbacks = callbacks
-        # The protocol's own limits refuse a head earlier, with the status that says why.
-        line, fields, field = config.limit_request_line, config.limit_request_fields, config.limit_request_field_size
-        self._max_head = line + fields * (field + 4) + 65536 if line and field else sys.maxsize
-        self._connection = self._new_connection()
-        # The body that is being read, where it is a chunked one.
-        self._chunked: ChunkedBody | None = None
+        self._limits = config
         self._folding = config.permit_obsolete_folding
+        # What has come of a head.
+        self._head = bytearray()
+        self._lines = PartialLines(config)
+        # The body that is being read, where it is a chunked one, and how much is missing of any other.
+        self._chunked: ChunkedBody | None = None
+        self._missing = 0
         self._failed = b""
         self._method = b""
         self._http_version = ""
         self._keep_alive = False
         self._upgrade = False
 
-    def _new_connection(self) -> h11.Connection:
-        return h11.Connection(h11.SERVER, max_incomplete_event_size=self._max_head)
-
-    @property
-    def partial_head(self) -> bytes:
-        """The bytes that were fed and are not the whole of anything yet."""
-        return self._connection.trailing_data[0]
-
     @property
     def failed_head(self) -> bytes:
         """The head that could not be taken, or what has come of one."""
-        return self._failed or self.partial_head
+        return self._failed or bytes(self._head)
 
     def get_method(self) -> bytes:
         """The method of the request whose head was read last."""
@@ -87,80 +90,89 @@ class H11Parser:
         return self._keep_alive
 
     def feed_data(self, data: bytes | memoryview) -> None:
-        """Take bytes and call back for each part of a message in them; raises h11.RemoteProtocolError."""
-        data = bytes(data)
-        if self._chunked is not None:
-            rest = self._feed_chunked(data)
-            if not rest:
-                return
-            data = rest
-        connection = self._connection
-        if connection.their_state is h11.IDLE and not connection.trailing_data[0]:
+        """Take bytes and call back for each part of a message in them.
+
+        Raises h11.RemoteProtocolError, `RequestRefused`, and `HttpParserUpgrade`.
+        """
+        rest = bytes(data)
+        while rest:
+            if self._chunked is not None:
+                rest = self._feed_chunked(self._chunked, rest)
+            elif self._missing:
+                rest = self._feed_body(rest)
+            else:
+                rest = self._feed_head(rest)
+                if self._upgrade:
+                    self._upgrade = False
+                    raise HttpParserUpgrade(len(data) - len(rest))
+
+    def _feed_head(self, data: bytes) -> bytes:
+        """Read on in a head; gives what comes after it."""
+        head = self._head
+        if not head:
             # RFC 9112, 2.2: an empty line before the request line is ignored.
             data = data.lstrip(b"\r\n")
-        if not data:
-            return
-        connection.receive_data(data)
-        while self._next_part():
-            if self._upgrade and self._connection is not connection:
-                raise HttpParserUpgrade(len(data) - len(self.partial_head))
-            connection = self._connection
-        if self._connection.their_state is h11.IDLE and self.partial_head:
+            if not data:
+                return b""
+            if data[0] < SPACE + 1:
+                self._failed = data
+                raise h11.RemoteProtocolError("illegal request line")
             self._callbacks.on_message_begin()
+        # The end may have begun before.
+        start = max(0, len(head) - 2)
+        head += data
+        found = _find_end(head, start)
+        if found is None:
+            self._lines.add(data)
+            return b""
+        rest = data[len(data) - (len(head) - found.end()) :] if found.end() < len(head) else b""
+        whole = bytes(head[: found.end()])
+        self._head = bytearray()
+        self._lines = PartialLines(self._limits)
+        self._on_request(self._parse(whole), whole)
+        if self._chunked is not None or self._missing:
+            return rest
+        return self._end_message(rest)
 
-    def _next_part(self) -> bool:
-        connection = self._connection
-        before = connection.trailing_data[0] if connection.their_state is h11.IDLE else b""
+    def _parse(self, head: bytes) -> h11.Request:
+        connection = h11.Connection(h11.SERVER)
+        connection.receive_data(head)
         try:
             event = connection.next_event()
         except h11.RemoteProtocolError as exc:
-            self._failed = before
-            if exc.error_status_hint == 501 and _hides_chunked(before):
+            self._failed = head
+            if exc.error_status_hint == 501 and _hides_chunked(head):
                 # RFC 9112, 6.3: the end of such a body can't be told, whatever codings are known.
                 raise RequestRefused(400, "chunked is not the one final transfer coding") from None
             # h11 changes the class of an error that it raises again, and PyPy makes a second error of it.
             exc.__context__ = None
             raise
-        if isinstance(event, h11.Request):
-            rest = connection.trailing_data[0]
-            self._on_request(event, before[: len(before) - len(rest)])
-            if self._chunked is not None:
-                self._connection = self._new_connection()
-                rest = self._feed_chunked(rest)
-                if not rest:
-                    return False
-                self._connection.receive_data(rest)
-        elif isinstance(event, h11.Data):
-            self._callbacks.on_body(bytes(event.data))
-        elif isinstance(event, h11.EndOfMessage):
-            rest = connection.trailing_data[0]
-            self._connection = self._new_connection()
-            self._callbacks.on_message_complete()
-            if not self._keep_alive:
-                return False
-            if self._upgrade:
-                self._connection.receive_data(rest)
-                return True
-            rest = rest.lstrip(b"\r\n")
-            if not rest:
-                return False
-            self._connection.receive_data(rest)
-        else:
-            return False
-        return True
+        if not isinstance(event, h11.Request):
+            self._failed = head
+            raise RequestRefused(400, "not an HTTP request")
+        return event
 
-    def _feed_chunked(self, data: bytes) -> bytes:
-        """Read on in a chunked body; gives what comes after it and is to be read too."""
-        assert self._chunked is not None  # noqa: S101 - the callers have looked
-        content, rest = self._chunked.feed(data)
+    def _feed_body(self, data: bytes) -> bytes:
+        """Read on in a body of known length; gives what comes after it."""
+        piece = data[: self._missing]
+        self._missing -= len(piece)
+        self._callbacks.on_body(piece)
+        return b"" if self._missing else self._end_message(data[len(piece) :])
+
+    def _feed_chunked(self, body: ChunkedBody, data: bytes) -> bytes:
+        """Read on in a chunked body; gives what comes after it."""
+        content, rest = body.feed(data)
         for piece in content:
             self._callbacks.on_body(piece)
         if rest is None:
             return b""
         self._chunked = None
+        return self._end_message(rest)
+
+    def _end_message(self, rest: bytes) -> bytes:
+        """The message has ended; gives what is to be read of what comes after it."""
         self._callbacks.on_message_complete()
-        # RFC 9112, 2.2: an empty line before the request line is ignored.
-        return rest.lstrip(b"\r\n") if self._keep_alive else b""
+        return rest if self._keep_alive or self._upgrade else b""
 
     def _on_request(self, request: h11.Request, head: bytes) -> None:
         # What h11 lets pass.
@@ -196,7 +208,7 @@ class H11Parser:
                 # Another coding than this one is refused by the framing.
                 has_body, self._chunked = True, ChunkedBody()
             elif name == b"content-length" and value.strip(b"0"):
-                has_body = True
+                has_body, self._missing = True, int(value)
             callbacks.on_header(name, value)
         if self._http_version == "1.1":
             self._keep_alive = b"close" not in options

@@ -9,7 +9,7 @@ from __future__ import annotations
 from uvicorn_worker.core.config import Config
 from uvicorn_worker.core.errors import RequestRefused
 
-__all__ = ["body_too_long", "check_head", "check_partial_head", "check_partial_lines", "too_many_fields"]
+__all__ = ["PartialHead", "PartialLines", "body_too_long", "check_head", "too_many_fields"]
 
 # What the request line has besides method and target: two spaces and "HTTP/1.1".
 _LINE_REST = 10
@@ -28,42 +28,67 @@ def check_head(config: Config, method: bytes, url: bytes, headers: list[tuple[by
         raise _field_too_long(config)
 
 
-def check_partial_head(config: Config, size: int, url: bytes | None, headers: list[tuple[bytes, bytes]]) -> None:
-    """Check what has come of a head that a callback parser is at, `size` bytes so far (raises `RequestRefused`).
+class PartialHead:
+    """Checks what has come of a head that a callback parser is at, each field once."""
 
-    What no callback has told of yet is the line or the field that is under way.
-    """
-    line_limit, field_limit = config.limit_request_line, config.limit_request_field_size
-    if url is None:
-        if size > max(line_limit, _LINE_SLACK):
-            raise RequestRefused(400, "no request line")
-        return
-    if line_limit and len(url) > line_limit:
-        raise _line_too_long(config)
-    if len(headers) > config.limit_request_fields:
-        raise too_many_fields(config)
-    if not field_limit:
-        return
-    told = len(url)
-    for name, value in headers:
-        if len(name) + len(value) > field_limit:
-            raise _field_too_long(config)
-        told += len(name) + len(value) + 4
-    under_way = size - told - _LINE_SLACK
-    if under_way > field_limit:
-        raise _line_too_long(config) if not headers and under_way <= line_limit else _field_too_long(config)
+    __slots__ = ("_seen", "_told")
+
+    def __init__(self) -> None:
+        # How many fields were looked at, and what they took.
+        self._seen = self._told = 0
+
+    def check(self, config: Config, size: int, url: bytes | None, headers: list[tuple[bytes, bytes]]) -> None:
+        """`size` bytes have come so far (raises `RequestRefused`).
+
+        What no callback has told of yet is the line or the field that is under way.
+        """
+        line_limit, field_limit = config.limit_request_line, config.limit_request_field_size
+        if url is None:
+            if size > max(line_limit, _LINE_SLACK):
+                raise RequestRefused(400, "no request line")
+            return
+        if line_limit and len(url) > line_limit:
+            raise _line_too_long(config)
+        if len(headers) > config.limit_request_fields:
+            raise too_many_fields(config)
+        if not field_limit:
+            return
+        for name, value in headers[self._seen :]:
+            if len(name) + len(value) > field_limit:
+                raise _field_too_long(config)
+            self._told += len(name) + len(value) + 4
+        self._seen = len(headers)
+        under_way = size - len(url) - self._told - _LINE_SLACK
+        if under_way > field_limit:
+            raise _line_too_long(config) if not headers and under_way <= line_limit else _field_too_long(config)
 
 
-def check_partial_lines(config: Config, head: bytes) -> None:
-    """Check a head that has not ended, as it came (raises `RequestRefused`)."""
-    line, *fields = head.split(b"\n")
-    if config.limit_request_line and len(line) - 1 > config.limit_request_line:
-        raise _line_too_long(config)
-    if len(fields) > config.limit_request_fields + 1:
-        raise too_many_fields(config)
-    longest = config.limit_request_field_size
-    if longest and any(len(field) > longest + 3 for field in fields):
-        raise _field_too_long(config)
+class PartialLines:
+    """Checks a head that has not ended, as it comes."""
+
+    __slots__ = ("_config", "_fields", "_size")
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        # How many lines of fields have begun, and the size of the line that is under way.
+        self._fields = -1
+        self._size = 0
+
+    def add(self, data: bytes) -> None:
+        """More of it has come (raises `RequestRefused`)."""
+        config = self._config
+        for number, part in enumerate(data.split(b"\n")):
+            if number or self._fields < 0:
+                self._fields += 1
+                self._size = 0
+            self._size += len(part)
+            if self._fields == 0:
+                if config.limit_request_line and self._size - 1 > config.limit_request_line:
+                    raise _line_too_long(config)
+            elif config.limit_request_field_size and self._size > config.limit_request_field_size + 3:
+                raise _field_too_long(config)
+        if self._fields > config.limit_request_fields + 1:
+            raise too_many_fields(config)
 
 
 def too_many_fields(config: Config) -> RequestRefused:

@@ -32,10 +32,9 @@ from uvicorn_worker.http1.cycle import Connection, RequestCycle
 from uvicorn_worker.http1.framing import OWN_FIELDS, effective_version, read_framing
 from uvicorn_worker.http1.known_length import cut_body
 from uvicorn_worker.http1.limits import (
+    PartialHead,
     body_too_long,
     check_head,
-    check_partial_head,
-    check_partial_lines,
     too_many_fields,
 )
 from uvicorn_worker.http1.parsers import (
@@ -147,6 +146,7 @@ class MessageReader:
         "overhead",
         "own",
         "parser",
+        "partial",
         "repeated",
         "repeated_fields",
         "repeated_origin",
@@ -180,6 +180,7 @@ class MessageReader:
         self.origin: Origin | None = None
         self.underscored = False
         self.head_bytes, self.beginning = 0, b""
+        self.partial: PartialHead | None = None
         self.careful = False
         # Whether the piece that is fed had the end of a head in it.
         self.head_done = False
@@ -302,14 +303,12 @@ class MessageReader:
         if self.head_bytes < LONGEST_WORD:
             self.beginning += bytes(piece[:LONGEST_WORD])
         self.head_bytes += len(piece)
-        lines = getattr(self.parser, "partial_head", None)
-        try:
-            if lines is None:
-                check_partial_head(runtime.config, self.head_bytes, self.url, self.headers)
-            else:
-                check_partial_lines(runtime.config, lines)
-        except RequestRefused as exc:
-            conn.refuse(exc)
+        if not hasattr(self.parser, "checks_partial_heads"):
+            self.partial = self.partial or PartialHead()
+            try:
+                self.partial.check(runtime.config, self.head_bytes, self.url, self.headers)
+            except RequestRefused as exc:
+                conn.refuse(exc)
 
     def _check_chunk_overhead(self, size: int) -> None:
         """Bound what a chunked body may take on the wire beyond its content: extensions, zeros, trailers."""
@@ -479,7 +478,7 @@ class MessageReader:
         runtime, conn, parser, own, shared = self.runtime, self.conn, self.parser, self.own, self.shared
         headers, self.headers = self.headers, []
         url, self.url = self.url or b"", None
-        self.head_done, self.head_bytes, self.body_declared, self.beginning = True, 0, 0, b""
+        self.head_done, self.head_bytes, self.body_declared, self.beginning, self.partial = True, 0, 0, b"", None
         scope = conn.scope_base.copy()
         cycle = RequestCycle(conn, runtime, scope, parser.should_keep_alive())
         raw_method = parser.get_method()
