@@ -49,8 +49,7 @@ REFUSED = {
 TAKEN_BY_ONE = {
     "two spaces after the method": ("httptools", b"GET  / HTTP/1.1\r\nHost: a\r\n\r\n"),
     "RTSP/1.0": ("httptools", b"GET / RTSP/1.0\r\nHost: a\r\n\r\n"),
-    "a space after a size": ("h11", CHUNKED + b"5 \r\nhello\r\n0\r\n\r\n"),
-    "a size of seventeen digits": ("h11", CHUNKED + b"F" * 17 + b"\r\nhello"),
+    "a blank before an extension": ("h11", CHUNKED + b"5; a=b\r\nhello\r\n0\r\n\r\n"),
 }
 
 
