@@ -10,11 +10,12 @@ around ";" and "=" are read (BWS); trailer fields are what fields of a head are.
 from __future__ import annotations
 
 import re
+from typing import Protocol
 
 from uvicorn_worker.core.errors import RequestRefused
 from uvicorn_worker.core.grammar import TCHAR
 
-__all__ = ["ChunkedBody"]
+__all__ = ["ChunkReader", "ChunkedBody"]
 
 _QUOTED = r'"(?:[^\x00-\x08\x0a-\x1f\x7f"\\]|\\[\t\x20-\x7e\x80-\xff])*"'
 _EXTENSION = rf"[ \t]*;[ \t]*[{TCHAR}]+(?:[ \t]*=[ \t]*(?:[{TCHAR}]+|{_QUOTED}))?"
@@ -91,3 +92,33 @@ class ChunkedBody:
         elif _match_field(line) is None:
             raise RequestRefused(400, "a trailer field that is not valid")
         return False
+
+
+class BodyCallbacks(Protocol):
+    """What is called as a body is read."""
+
+    def on_body(self, body: bytes) -> None:
+        """A piece of the body, without its framing."""
+
+    def on_message_complete(self) -> None:
+        """The body has ended."""
+
+
+class ChunkReader:
+    """Takes the place of a parser for one chunked body: llhttp refuses blanks in extensions (7.1.1)."""
+
+    __slots__ = ("_body", "_callbacks")
+
+    def __init__(self, callbacks: BodyCallbacks) -> None:
+        self._body = ChunkedBody()
+        self._callbacks = callbacks
+
+    def feed_data(self, data: bytes | memoryview) -> int | None:
+        """Take bytes; at the end of the body it gives how many lie behind it. Raises `RequestRefused` (400)."""
+        content, rest = self._body.feed(bytes(data))
+        for piece in content:
+            self._callbacks.on_body(piece)
+        if rest is None:
+            return None
+        self._callbacks.on_message_complete()
+        return len(rest)

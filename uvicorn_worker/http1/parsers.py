@@ -16,13 +16,13 @@ from uvicorn_worker.http1.framing import NO_HTTP2
 __all__ = [
     "LONGEST_WORD",
     "Callbacks",
+    "NothingMore",
     "SkipFirstHead",
     "UnknownMethodLine",
     "UnmadeParser",
     "check_parser",
     "explain",
     "explain_start",
-    "ignore_connection_trailer",
     "parser_behind_head",
     "parser_factory",
     "unconventional_method",
@@ -99,14 +99,12 @@ def parser_factory(config: Config) -> Callable[[Callbacks], Any]:
     return lambda callbacks: H11Parser(callbacks, config)
 
 
-def ignore_connection_trailer(parser: Any) -> None:
-    """Have the parser go on after a message whose trailers have a Connection field, which means nothing there.
+class NothingMore:
+    """Stands for the parser behind the last request of a connection."""
 
-    llhttp takes it for one of the head, and would stop (RFC 9110, 6.5.1 and 7.6.1). From now on it reads what comes
-    after the last request of a connection too; such a request is never begun.
-    """
-    if hasattr(parser, "set_dangerous_leniencies"):
-        parser.set_dangerous_leniencies(lenient_keep_alive=True)
+    def feed_data(self, data: bytes | memoryview) -> None:
+        """Raises ValueError."""
+        raise ValueError("the connection was to end with the request before")
 
 
 class UnmadeParser:

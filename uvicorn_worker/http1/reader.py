@@ -20,15 +20,15 @@ that the parser reads, and none for one whose fields were read before.
 from __future__ import annotations
 
 import re
-from enum import Enum
-from typing import Any, Protocol
+from typing import Any
 
 from uvicorn_worker.core.cycle import DONE
 from uvicorn_worker.core.errors import RequestRefused
 from uvicorn_worker.core.runtime import Runtime
 from uvicorn_worker.core.scope import Field, Origin, without_newer
 from uvicorn_worker.core.target import METHODS, check_target, to_origin_form
-from uvicorn_worker.http1.cycle import Connection, RequestCycle
+from uvicorn_worker.http1.chunked import ChunkReader
+from uvicorn_worker.http1.cycle import RequestCycle
 from uvicorn_worker.http1.framing import OWN_FIELDS, effective_version, read_framing
 from uvicorn_worker.http1.known_length import cut_body
 from uvicorn_worker.http1.limits import (
@@ -39,40 +39,21 @@ from uvicorn_worker.http1.limits import (
 )
 from uvicorn_worker.http1.parsers import (
     LONGEST_WORD,
+    NothingMore,
     UnknownMethodLine,
     UnmadeParser,
     explain,
-    ignore_connection_trailer,
     parser_behind_head,
     unconventional_method,
     unknown_method,
 )
 from uvicorn_worker.http1.refused import fill_refused
+from uvicorn_worker.http1.row import Row
 from uvicorn_worker.http1.shared import Shared
+from uvicorn_worker.http1.states import BODY, HEAD, HELD, START, STOPPED, TRANSITIONS, Reading
 
 __all__ = ["BODY", "HEAD", "HELD", "START", "STOPPED", "TRANSITIONS", "MessageReader", "Reading"]
 
-
-class Reading(Enum):
-    """What is being read."""
-
-    START = "nothing: the next byte begins a message"
-    HEAD = "a head, be it a single byte of it"
-    BODY = "the body of `incoming`"
-    HELD = "what comes is kept, and is not looked at for now"
-    STOPPED = "nothing more is read: refused, ended by the client, closed, or left to another protocol"
-
-
-START, HEAD, BODY, HELD, STOPPED = Reading
-
-# The table of the picture above; a test holds the fuzzer's conversations against it.
-TRANSITIONS = {
-    START: frozenset([HEAD, HELD, STOPPED]),
-    HEAD: frozenset([BODY, HELD, STOPPED]),
-    BODY: frozenset([START, STOPPED]),
-    HELD: frozenset([START, HEAD, STOPPED]),
-    STOPPED: frozenset[Reading](),
-}
 
 # Reading from the client pauses while more than this waits for the application.
 BODY_HIGH_WATER = 65536
@@ -97,32 +78,6 @@ NO_FIELDS: list[Field] = []
 REPEATS = 3
 
 
-class Row(Connection, Protocol):
-    """What the reader needs of its connection, in which the requests stand in a row."""
-
-    # The request whose turn it is, and those behind it.
-    cycle: RequestCycle | None
-    waiting: list[RequestCycle] | None
-    # What the scopes of all its requests begin with.
-    scope_base: dict[str, Any]
-    # How much of bodies has come and was not taken by the application, and of empty lines between requests.
-    buffered: int
-    dropped: int
-
-    def next_request(self) -> None:
-        """The running request is done with."""
-
-    def refuse(self, refusal: RequestRefused, start: bytes = b"", unread: RequestCycle | None = None) -> None:
-        """Answer with an error and close, after the requests before have been answered.
-
-        `start` is how the message began, where the parser could make nothing of it; `unread` is the request, where
-        its head was read.
-        """
-
-    def pause_reading(self) -> None:
-        """Let the client wait: what it has sent is enough for now."""
-
-
 class MessageReader:
     """Feeds the parser, and makes a `RequestCycle` of each head, for one connection."""
 
@@ -136,6 +91,7 @@ class MessageReader:
         "forwarded",
         "head_bytes",
         "head_done",
+        "head_tail",
         "headers",
         "held",
         "incoming",
@@ -179,7 +135,7 @@ class MessageReader:
         self.own: list[Field] = []
         self.origin: Origin | None = None
         self.underscored = False
-        self.head_bytes, self.beginning = 0, b""
+        self.head_bytes, self.beginning, self.head_tail = 0, b"", b""
         self.partial: PartialHead | None = None
         self.careful = False
         # Whether the piece that is fed had the end of a head in it.
@@ -235,6 +191,9 @@ class MessageReader:
 
     def read(self, data: bytes) -> bytes:
         """Parse a read that most likely is one small request, in START; gives what is to be fed once more."""
+        if b"\r\n\r\n" in data[:-1] and b"chunked" in data.lower():
+            # The head of a chunked message is to be cut off.
+            return data
         self.head_done = False
         rest = b""
         try:
@@ -243,6 +202,8 @@ class MessageReader:
             rest = self._parser_stopped(exc, data)
         if not self.head_done:
             self._head_incomplete(data)
+        elif self.body_declared is None:
+            self._expect_chunks()
         elif self.repeats:
             self._remember(data)
         return rest
@@ -260,15 +221,23 @@ class MessageReader:
                 self.hold(bytes(view[at:]))
                 conn.pause_reading()
                 return
-            at += (state is BODY and cut_body(self, data, at)) or self._feed(view[at : at + self._slice_size()])
+            at += (state is BODY and cut_body(self, data, at)) or self._feed(view[at : at + self._slice_size(data, at)])
 
-    def _slice_size(self) -> int:
-        """How much may be fed at once: all of a body whose length is known, little where heads may follow."""
-        if self.state is not BODY:
-            return HEAD_SLICE
-        if self.body_declared is None:
-            return BODY_SLICE
-        return max(self.body_declared - self.body_bytes, 1)
+    def _slice_size(self, data: bytes, at: int) -> int:
+        """How much may be fed at once: all of a body whose length is known, little where heads may follow.
+
+        A head that may be that of a chunked message is fed alone: what is behind it is not for the parser.
+        """
+        if self.state is BODY:
+            if self.body_declared is None:
+                return BODY_SLICE
+            return max(self.body_declared - self.body_bytes, 1)
+        piece = data[at : at + HEAD_SLICE]
+        if self.state is HEAD or b"chunked" in piece.lower():
+            found = (self.head_tail + piece).find(b"\r\n\r\n")
+            if found >= 0:
+                return found + 4 - len(self.head_tail)
+        return HEAD_SLICE
 
     def _feed(self, piece: memoryview) -> int:
         """Give the parser a piece of a read; gives how much of it was used."""
@@ -278,15 +247,33 @@ class MessageReader:
         self.careful = True
         used = len(piece)
         try:
-            self.parser.feed_data(piece)
+            left = self.parser.feed_data(piece)
+            if left is not None:
+                used -= left
+                self._end_chunks(in_body)
         except Exception as exc:  # noqa: BLE001 - as above
             used -= len(self._parser_stopped(exc, piece))
         self.careful = False
+        if self.head_done:
+            self.head_tail = b""
+            if self.body_declared is None:
+                self._expect_chunks()
         if in_body is not None and in_body is self.incoming:
             self._check_chunk_overhead(used)
         elif in_body is None and not self.head_done:
             self._head_incomplete(piece)
         return used
+
+    def _expect_chunks(self) -> None:
+        """The piece that was fed ends with the head of a chunked message."""
+        if self.state is BODY:
+            self.parser = ChunkReader(self)
+
+    def _end_chunks(self, cycle: RequestCycle | None) -> None:
+        """The body has ended; behind the last request of a connection nothing is looked at (RFC 9112, 9.6)."""
+        if self.state is not STOPPED:
+            persistent = cycle is None or cycle.persistent
+            self.parser = self.shared.make_parser(self) if persistent else NothingMore()
 
     def _head_incomplete(self, piece: bytes | memoryview) -> None:
         """`piece` was fed without the end of a head in it: a head must not grow, nor last, without bound."""
@@ -303,6 +290,7 @@ class MessageReader:
         if self.head_bytes < LONGEST_WORD:
             self.beginning += bytes(piece[:LONGEST_WORD])
         self.head_bytes += len(piece)
+        self.head_tail = (self.head_tail + piece[-3:])[-3:]
         if not hasattr(self.parser, "checks_partial_heads"):
             self.partial = self.partial or PartialHead()
             try:
@@ -583,8 +571,6 @@ class MessageReader:
         self.state = START
         if self.headers:
             # Trailers: read, checked by the parser, and never mixed into the headers (RFC 9110, 6.5.1).
-            if any(name == b"connection" for name, _ in self.headers):
-                ignore_connection_trailer(self.parser)
             self.headers = []
             self.own.clear()
             self.underscored = False

@@ -58,6 +58,9 @@ FRAMING: list[Row] = [
 
 CHUNKS: list[Row] = [
     (CHUNKED + b"5;a=b\r\nhello\r\n" + LAST, [200, 200], "9112 7.1.1"),
+    (CHUNKED + b"5; a=b\r\nhello\r\n" + LAST, [200, 200], "9112 7.1.1: BWS"),
+    (CHUNKED + b"5 ;a = b\r\nhello\r\n" + LAST, [200, 200], "9112 7.1.1: BWS"),
+    (CHUNKED + b'5\t;\ta\t=\t"b;\\"c"; d\r\nhello\r\n' + LAST, [200, 200], "9112 7.1.1: BWS"),
     (CHUNKED + b"5;a;b;c=d\r\nhello\r\n0;last\r\n\r\n", [200, 200], "9112 7.1.1"),
     (CHUNKED + b"0005\r\nhello\r\n000\r\n\r\n", [200, 200], "9112 7.1"),
     (CHUNKED + b"A\r\n0123456789\r\n" + LAST, [200, 200], "9112 7.1"),
