@@ -49,7 +49,6 @@ REFUSED = {
 TAKEN_BY_ONE = {
     "two spaces after the method": ("httptools", b"GET  / HTTP/1.1\r\nHost: a\r\n\r\n"),
     "RTSP/1.0": ("httptools", b"GET / RTSP/1.0\r\nHost: a\r\n\r\n"),
-    "a blank before an extension": ("h11", CHUNKED + b"5; a=b\r\nhello\r\n0\r\n\r\n"),
 }
 
 

@@ -28,6 +28,7 @@ GOOD = {
     "several extensions": (b"5;a=b;c=d;e\r\nhello\r\n0\r\n\r\n", b"hello"),
     "a quoted value": (b'5;a="b"\r\nhello\r\n0\r\n\r\n', b"hello"),
     "a quoted semicolon": (b'5;a="b;c"\r\nhello\r\n0\r\n\r\n', b"hello"),
+    "blanks around an extension": (b"5 ; a\t=  b\r\nhello\r\n0; c\r\n\r\n", b"hello"),
     "a trailer field": (b"5\r\nhello\r\n0\r\nx-sum: 1\r\n\r\n", b"hello"),
     "two trailer fields": (b"5\r\nhello\r\n0\r\na: 1\r\nb:\r\n\r\n", b"hello"),
 }
@@ -128,7 +129,7 @@ TRAILERS = [b"", b"", b"", b"a: b\r\n", b"a:\r\n", b"a b: c\r\n", b" a: b\r\n", 
 
 @pytest.mark.parametrize("seed", range(10))
 def test_both_agree(seed: int) -> None:
-    """Over the grammar of chunk lines and trailers, with faults: what httptools refuses, h11 refuses too."""
+    """Over the grammar of chunk lines and trailers, with faults."""
     pytest.importorskip("httptools")
     harnesses = [Http1Harness(echo, parser=parser) for parser in ("httptools", "h11")]
     choose = random.Random(seed).choice
@@ -139,12 +140,7 @@ def test_both_agree(seed: int) -> None:
         body += b"0" + choose(EXTENSIONS) + choose(ENDS) + choose(TRAILERS) + choose(ENDS)
         for each in EACH:
             theirs, ours = (outcome(harness, HEAD + body, each) for harness in harnesses)
-            if theirs is None or theirs[0] != 200:
-                assert ours is None or ours[0] != 200, body
-            elif ours != theirs:
-                # Stricter than llhttp about what an extension is made of, and about nothing else.
-                assert ours is None or ours[0] == 400, body
-                assert b";" in body, body
+            assert ours == theirs, body
     for harness in harnesses:
         harness.close()
 
