@@ -58,6 +58,8 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(params=["asyncio", "uvloop"])
 def run(request: pytest.FixtureRequest) -> Iterator[Run]:
     """Run a coroutine to its end on each kind of event loop."""
+    # Those of a test without this fixture went with its loop.
+    Peer.live.clear()
     if request.param == "uvloop":
         pytest.importorskip("uvloop")
         loop = importlib.import_module("uvloop").new_event_loop()

@@ -38,7 +38,7 @@ BAD = {
 @pytest.fixture(scope="module")
 def server(worker: str) -> Iterator[Gunicorn]:
     with Gunicorn("probe:app", worker=worker) as server:
-        server.wait_events("startup")
+        server.wait_log("Ready in")
         yield server
 
 

@@ -184,7 +184,9 @@ def test_a_blocked_worker_is_seen_and_others_tell_of_it(serve: Serve) -> None:
 
 
 def test_it_is_not_ready_from_the_first_moment_of_a_drain(serve: Serve) -> None:
-    server = serve("probe:app", worker=HTTPTOOLS, env={"UVICORN_METRICS_BIND": "unix:metrics.sock"})
+    server = serve(
+        "probe:app", "--graceful-timeout", "3", worker=HTTPTOOLS, env={"UVICORN_METRICS_BIND": "unix:metrics.sock"}
+    )
     address = str(server.dir / "metrics.sock")
     board = board_of(server)
     reading_when(board, serving, "a worker")
@@ -194,7 +196,6 @@ def test_it_is_not_ready_from_the_first_moment_of_a_drain(serve: Serve) -> None:
     server.signal(signal.SIGTERM)
     until(lambda: scrape(address, "/ready")[0] == 503, "that it is not ready")
     assert 'uvicorn_worker_workers{state="draining"} 1.0' in scrape(address)[1]
-    server.signal(signal.SIGQUIT)
     server.wait_exit()
     assert not os.path.exists(address)
 

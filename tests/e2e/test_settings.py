@@ -88,6 +88,7 @@ OBSERVED = {
     "reload_extra_files": "test_reload.py::test_a_change_of_an_extra_file_reloads_too",
     "reuse_port": "test_reuse_port",
     "root_path": "test_asgi_settings",
+    "sendfile": "test_files.py::test_starlette_lets_the_kernel_send",
     "secure_scheme_headers": "test_proxy_settings",
     "ssl_context": "test_tls.py::test_hook_is_called_in_each_worker",
     "ssl_version": "test_tls.py::test_oldest_version",

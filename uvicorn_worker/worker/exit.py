@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import os
+import signal
 import sys
 import threading
 import time
@@ -12,11 +13,17 @@ from typing import Any
 
 from uvicorn_worker.worker.forked import end_children
 
-__all__ = ["leave_in_time"]
+__all__ = ["ignore_the_master", "leave_in_time"]
 
 # What is kept back of the time, so that the master does not kill first; and what hooks have where none is left.
 _MARGIN = 0.2
 _LEAST = 0.05
+
+
+def ignore_the_master() -> None:
+    """What it says from here on comes too late to change anything, and would only end hooks in the middle."""
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
+        signal.signal(number, signal.SIG_IGN)
 
 
 def leave_in_time(log: Any, exit_by: float, code: int = 0) -> None:

@@ -36,7 +36,7 @@ from uvicorn_worker.server.in_flight import describe_flight
 from uvicorn_worker.server.loading import load_env_file
 from uvicorn_worker.server.metrics import MetricsThread
 from uvicorn_worker.worker.base import BaseWorker
-from uvicorn_worker.worker.exit import leave_in_time
+from uvicorn_worker.worker.exit import ignore_the_master, leave_in_time
 from uvicorn_worker.worker.forked import keep_from_children, let_children_go
 from uvicorn_worker.worker.last_words import answer_holder, answer_past_the_loop
 from uvicorn_worker.worker.loggers import set_up_logging
@@ -304,6 +304,7 @@ class UvicornWorker(BaseWorker):
             self._close_loop()
             let_children_go()
             self._succession.left()
+            ignore_the_master()
             server = self.server
             exit_by = time.monotonic() + _QUICK_EXIT if server.force_exit else server.exit_by
             leave_in_time(self.log, exit_by, 1 if self._aborted else 0)

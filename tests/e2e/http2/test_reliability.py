@@ -94,9 +94,9 @@ def test_h2load_during_a_reload(serve: Serve) -> None:
         said, _ = load.communicate(timeout=PATIENCE)
     found = re.search(r"(\d+) started, (\d+) done, (\d+) succeeded", said)
     assert found, said
-    started, done, succeeded = map(int, found.groups())
-    assert started == done
-    assert done - succeeded <= 4 * 8
+    started, _, succeeded = map(int, found.groups())
+    # Four connections, eight requests at a time: what was under way to a worker that had said GOAWAY.
+    assert started - succeeded <= 4 * 8
     answered = until(lambda: server.read("access.log").count('" 200 13 ') == succeeded, "the access lines")
     assert answered
 

@@ -107,8 +107,9 @@ class TestRecycling:
     def test_websockets_count_for_max_requests(self, serve: Serve, worker: str) -> None:
         server = serve("socket_probe:app", *PYTHONPATH, "--max-requests", "5", worker=worker)
         pids: list[str] = []
-        for at in range(20):
-            # At the fifth the worker stops, which is told to its clients.
+        while len(set(pids)) < 3:
+            at = len(pids)
+            # From the fifth on the worker is being replaced. It serves on until the next one has started.
             with open_socket(server) as client:
                 pids.append(headers(client)["x-pid"])
                 try:
@@ -116,8 +117,9 @@ class TestRecycling:
                     assert client.recv(PATIENCE) == str(at)
                 except ConnectionClosed:
                     assert end(client) == (1012, "")
-        assert 3 <= len(set(pids)) <= 5
-        assert [pids.count(pid) for pid in dict.fromkeys(pids)][:3] == [5, 5, 5]
+        first, second, _ = (pids.count(pid) for pid in dict.fromkeys(pids))
+        assert first >= 5
+        assert second >= 5
         assert "exited with code" not in server.log
 
     def test_an_open_one_is_told(self, serve: Serve, worker: str) -> None:
