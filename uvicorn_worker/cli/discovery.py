@@ -113,11 +113,7 @@ def _is_wsgi(tree: ast.Module, name: str) -> bool:
     """Whether it is made by a call of Flask or of Django's get_wsgi_application, or takes what WSGI gives."""
     for node in tree.body:
         if isinstance(node, ast.Assign) and any(isinstance(t, ast.Name) and t.id == name for t in node.targets):
-            called = node.value.func if isinstance(node.value, ast.Call) else None
-            word = (
-                called.id if isinstance(called, ast.Name) else called.attr if isinstance(called, ast.Attribute) else ""
-            )
-            return word in ("Flask", "get_wsgi_application", "Bottle")
+            return isinstance(node.value, ast.Call) and _last_name(node.value.func) in _MAKE_WSGI
         if isinstance(node, ast.FunctionDef) and node.name == name:
             return [argument.arg for argument in node.args.args] == ["environ", "start_response"]
     return False
