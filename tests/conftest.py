@@ -17,6 +17,8 @@ from tests.sockets import PATIENCE, Peer, Run
 from uvicorn_worker.core.cycle import Cycle
 from uvicorn_worker.core.log import Losses, OwnLog
 
+_LEFT: list[Peer] = []
+
 
 @pytest.fixture(autouse=True)
 def fresh_logs(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -58,7 +60,8 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(params=["asyncio", "uvloop"])
 def run(request: pytest.FixtureRequest) -> Iterator[Run]:
     """Run a coroutine to its end on each kind of event loop."""
-    # Those of a test without this fixture went with its loop.
+    # Those of a test without this fixture went with its loop; they are kept, since their end would need it.
+    _LEFT.extend(Peer.live)
     Peer.live.clear()
     if request.param == "uvloop":
         pytest.importorskip("uvloop")

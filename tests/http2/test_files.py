@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -102,7 +103,11 @@ def test_a_file_that_shrinks_resets_the_stream(talk: Converse, make: Callable[[i
     connection = talk(app)
     connection.get()
     os.truncate(path, 10)
-    for _ in range(20):
-        connection.send(connection.wire.window(65536), connection.wire.window(65536, 1))
+    for _ in range(2000):
+        # A thread reads the file.
+        connection.send(connection.wire.window(1000), connection.wire.window(1000, 1))
+        if connection.stream(1).reset is not None:
+            break
+        time.sleep(0.001)
     assert connection.stream(1).reset == 2
     assert "has become shorter" in str(app.raised[0])
