@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import math
 import os
@@ -11,13 +12,42 @@ import threading
 import time
 from typing import Any
 
+from uvicorn_worker.server import Server
 from uvicorn_worker.worker.forked import end_children
 
-__all__ = ["ignore_the_master", "leave_in_time"]
+__all__ = ["close_loop", "ignore_the_master", "leave_in_time"]
 
 # What is kept back of the time, so that the master does not kill first; and what hooks have where none is left.
 _MARGIN = 0.2
 _LEAST = 0.05
+# How long a server that is cut off in the middle may take, of which two seconds are for the lifespan shutdown.
+_STOP_SECONDS = 3.0
+# How long tasks that the application left running may take to end once they were cancelled.
+_CANCEL_SECONDS = 0.5
+
+
+def close_loop(loop: asyncio.AbstractEventLoop, main: asyncio.Task[None] | None, server: Server) -> None:
+    """End what still runs on a loop, and close it.
+
+    `main` runs the server. Where something has ended the loop before it (ABRT, an exit that the application asked for),
+    it is cancelled first, and alone: its end runs the lifespan shutdown, for which the lifespan's task must be alive.
+    """
+    try:
+        if main is not None and not main.done():
+            main.cancel()
+            loop.run_until_complete(asyncio.wait([main], timeout=_STOP_SECONDS))
+        # What is cancelled now may say so; nobody is to take it for a failure.
+        server.abandon()
+        tasks = asyncio.all_tasks(loop)
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            loop.run_until_complete(asyncio.wait(tasks, timeout=_CANCEL_SECONDS))
+        closing = loop.create_task(loop.shutdown_asyncgens())
+        loop.run_until_complete(asyncio.wait([closing], timeout=_CANCEL_SECONDS))
+    finally:
+        asyncio.set_event_loop(None)
+        loop.close()
 
 
 def ignore_the_master() -> None:

@@ -36,7 +36,7 @@ from uvicorn_worker.server.in_flight import describe_flight
 from uvicorn_worker.server.loading import load_env_file
 from uvicorn_worker.server.metrics import MetricsThread
 from uvicorn_worker.worker.base import BaseWorker
-from uvicorn_worker.worker.exit import ignore_the_master, leave_in_time
+from uvicorn_worker.worker.exit import close_loop, ignore_the_master, leave_in_time
 from uvicorn_worker.worker.forked import keep_from_children, let_children_go
 from uvicorn_worker.worker.last_words import answer_holder, answer_past_the_loop
 from uvicorn_worker.worker.loggers import set_up_logging
@@ -58,8 +58,6 @@ _BRIEF_SECONDS = 10.0
 _QUICK_EXIT = 2.0
 # What ends the master: they are for workers that can't boot, and for nothing else.
 _BOOT_CODES = (Arbiter.WORKER_BOOT_ERROR, Arbiter.APP_LOAD_ERROR)
-# How long tasks that the application left running may take to end once they were cancelled.
-_CANCEL_SECONDS = 0.5
 
 
 def _report_unless_exit(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
@@ -101,6 +99,8 @@ class UvicornWorker(BaseWorker):
     _beating_on: asyncio.AbstractEventLoop | None = None
     _served_since: float | None = None
     _notifying: asyncio.Task[None] | None = None
+    # What runs the server.
+    _main: asyncio.Task[None] | None = None
 
     _surroundings: WorkerSurroundings
 
@@ -301,7 +301,11 @@ class UvicornWorker(BaseWorker):
             self._succession.leaves(ends.CRASHED)
             raise
         finally:
-            self._close_loop()
+            try:
+                close_loop(self.loop, self._main, self.server)
+            finally:
+                if self._stall_watch is not None:
+                    self._stall_watch.stop()
             let_children_go()
             self._succession.left()
             ignore_the_master()
@@ -316,6 +320,7 @@ class UvicornWorker(BaseWorker):
         self.server.pause_threads()
 
     async def _run(self) -> None:
+        self._main = asyncio.current_task()
         self.begin()
         try:
             await self._serve()
@@ -434,24 +439,6 @@ class UvicornWorker(BaseWorker):
             self._succession.told()
             self.server.holds_exit = None
             self.server.handle_exit(signal.SIGTERM, None)
-
-    def _close_loop(self) -> None:
-        loop = self.loop
-        # What is cancelled now may say so; nobody is to take it for a failure.
-        self.server.abandon()
-        try:
-            tasks = asyncio.all_tasks(loop)
-            for task in tasks:
-                task.cancel()
-            if tasks:
-                loop.run_until_complete(asyncio.wait(tasks, timeout=_CANCEL_SECONDS))
-            closing = loop.create_task(loop.shutdown_asyncgens())
-            loop.run_until_complete(asyncio.wait([closing], timeout=_CANCEL_SECONDS))
-        finally:
-            if self._stall_watch is not None:
-                self._stall_watch.stop()
-            asyncio.set_event_loop(None)
-            loop.close()
 
     # Heartbeat ---------------------------------------------------------------------------------------
 
