@@ -1,4 +1,4 @@
-"""`uvicorn-worker status`, `top` and `dump`, on boards of this process; tests/e2e/test_look.py has real servers."""
+"""`uvicorn-worker status`, `top` and `dump`, on boards of this process; tests/e2e/test_board.py has real servers."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.boards import add_worker
 from uvicorn_worker.cli import look as module
 from uvicorn_worker.cli.look import NotFound, find_board, look
 from uvicorn_worker.cli.wording import as_text, seconds
-from uvicorn_worker.core.board import SERVING, Board, Slot
+from uvicorn_worker.core.board import Board
 from uvicorn_worker.core.figures import words_of
 from uvicorn_worker.core.reading import read_board
 
@@ -28,19 +29,11 @@ def board(monkeypatch: pytest.MonkeyPatch) -> Board:
     return board
 
 
-def worker(board: Board, **figures: int) -> Slot:
-    slot = board.add(1)
-    assert slot is not None
-    slot.pid = os.getpid()
-    slot.state = SERVING
-    slot.write(words_of(figures))
-    slot.beat = time.monotonic_ns()
-    return slot
-
-
 class TestStatus:
     def test_a_line_for_each_worker(self, board: Board, capsys: pytest.CaptureFixture[str]) -> None:
-        slot = worker(board, http11_2xx=5, rss=30 << 20, requests=1, oldest_since=time.monotonic_ns(), refused_flood=2)
+        slot = add_worker(
+            board, http11_2xx=5, rss=30 << 20, requests=1, oldest_since=time.monotonic_ns(), refused_flood=2
+        )
         slot.oldest = "GET /slow"
         assert look("status", []) == 0
         out = capsys.readouterr().out
@@ -61,14 +54,14 @@ class TestStatus:
         assert "2 requests in flight, the longest GET /last for 1.0s" in out
 
     def test_json(self, board: Board, capsys: pytest.CaptureFixture[str]) -> None:
-        worker(board, http2_5xx=3)
+        add_worker(board, http2_5xx=3)
         assert look("status", ["--json"]) == 0
         found = json.loads(capsys.readouterr().out)
         assert found["totals"]["http2_5xx"] == found["served"] == 3
         assert found["workers"][0]["state"] == "serving"
 
     def test_a_stalled_one_is_told_with_what_it_has(self, board: Board) -> None:
-        slot = worker(board)
+        slot = add_worker(board)
         slot.beat = 1
         slot._words[slot._at + 3] = 1  # since when it serves
         assert "(still for" in as_text(read_board(board))
@@ -101,7 +94,7 @@ class TestDump:
         self, board: Board, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     ) -> None:
         asked: list[tuple[int, int]] = []
-        worker(board)
+        add_worker(board)
         monkeypatch.setattr(os, "kill", lambda pid, sig: asked.append((pid, sig)))
         assert look("dump", []) == 0
         assert (os.getpid(), signal.SIGUSR2) in asked
@@ -124,7 +117,7 @@ class TestTop:
         pytest.importorskip("rich")
         from uvicorn_worker.cli.top import Top
 
-        slot = worker(board, http11_2xx=100, **{"took_0.5": 100})
+        slot = add_worker(board, http11_2xx=100, **{"took_0.5": 100})
         top = Top()
         assert self.render(top).strip() == ""
         top.take(read_board(board), 0.0)
@@ -141,8 +134,8 @@ class TestTop:
         pytest.importorskip("rich")
         from uvicorn_worker.cli.top import Top
 
-        worker(board, rss=1 << 20)
-        other = worker(board, rss=9 << 20, requests=1)
+        add_worker(board, rss=1 << 20)
+        other = add_worker(board, rss=9 << 20, requests=1)
         other.age = 2
         top = Top()
         top.take(read_board(board), 0.0)
@@ -173,7 +166,7 @@ class TestTop:
         monkeypatch.setattr(top, "_keys", pressed)
         assert look("top", ["--interval", "0"]) == 0
         keys = iter([""] * 5)
-        monkeypatch.setattr(top, "_is_there", lambda pid: False)
+        monkeypatch.setattr(top, "is_alive", lambda pid: False)
         assert top.run_top(board, 0.0) == 1
 
     def test_without_rich(

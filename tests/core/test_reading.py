@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.boards import add_worker
 from tests.core.test_ends import gone
 from uvicorn_worker.core import board as boards
-from uvicorn_worker.core.board import BOOTING, FAILED, SERVING, TOLD, Board, Slot, find_boards
+from uvicorn_worker.core.board import BOOTING, FAILED, SERVING, TOLD, Board, find_boards
 from uvicorn_worker.core.ends import bury
 from uvicorn_worker.core.figures import words_of
 from uvicorn_worker.core.reading import read_board
@@ -22,27 +23,17 @@ def board() -> Board:
     return Board()
 
 
-def there(board: Board, state: int = SERVING, **figures: int) -> Slot:
-    slot = board.add(1)
-    assert slot is not None
-    slot.pid = os.getpid()
-    slot.state = state
-    slot.write(words_of(figures))
-    slot.beat = time.monotonic_ns()
-    return slot
-
-
 @pytest.mark.parametrize(
     ("state", "word"), [(BOOTING, "booting"), (SERVING, "serving"), (TOLD, "draining"), (FAILED, "failed")]
 )
 def test_states(board: Board, state: int, word: str) -> None:
-    there(board, state)
+    add_worker(board, state)
     [worker] = read_board(board).workers
     assert worker.state == word
 
 
 def test_one_without_a_beat_is_stalled(board: Board, monkeypatch: pytest.MonkeyPatch) -> None:
-    there(board)
+    add_worker(board)
     later = time.monotonic() + boards.BEAT_SECONDS + 0.1
     monkeypatch.setattr(time, "monotonic", lambda: later)
     reading = read_board(board)
@@ -52,7 +43,7 @@ def test_one_without_a_beat_is_stalled(board: Board, monkeypatch: pytest.MonkeyP
 
 def test_ready_is_one_that_serves_below_its_limits(board: Board) -> None:
     assert not read_board(board).is_ready
-    slot = there(board, at_limit=1)
+    slot = add_worker(board, at_limit=1)
     assert not read_board(board).is_ready
     slot.write(words_of({}))
     assert read_board(board).is_ready
@@ -61,7 +52,7 @@ def test_ready_is_one_that_serves_below_its_limits(board: Board) -> None:
 def test_totals_do_not_fall_when_a_worker_goes_or_its_slot_is_used_again(
     board: Board, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    there(board, http11_2xx=5, connections=3, oldest_since=time.monotonic_ns())
+    add_worker(board, http11_2xx=5, connections=3, oldest_since=time.monotonic_ns())
     dead = gone(board)
     dead.write(words_of({"http11_2xx": 7, "took_0.001": 7}))
     reading = read_board(board)
@@ -79,7 +70,7 @@ def test_totals_do_not_fall_when_a_worker_goes_or_its_slot_is_used_again(
 
 
 def test_it_is_json(board: Board) -> None:
-    there(board)
+    add_worker(board)
     gone(board)
     bury(board)
     text = json.loads(json.dumps(read_board(board).as_dict()))
@@ -89,7 +80,7 @@ def test_it_is_json(board: Board) -> None:
 
 @pytest.mark.skipif(not hasattr(os, "memfd_create"), reason="this system has none")
 def test_it_is_found_from_outside(board: Board) -> None:
-    there(board, requests=4)
+    add_worker(board, requests=4)
     found = find_boards(os.getpid())
     assert [each.begun for each in found].count(board.begun) == 1
     [mine] = [each for each in found if each.begun == board.begun]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import http.client
-import os
 import re
 import socket
 import stat
@@ -14,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.boards import add_worker
 from tests.records import records_of
-from uvicorn_worker.core.board import SERVING, Board, Slot
+from uvicorn_worker.core.board import Board
 from uvicorn_worker.core.errors import ConfigError
-from uvicorn_worker.core.figures import words_of
 from uvicorn_worker.core.reading import read_board
 from uvicorn_worker.server import exposition
 from uvicorn_worker.server import metrics as module
@@ -25,16 +24,6 @@ from uvicorn_worker.server.exposition import METRICS, check_metrics, expose, sam
 from uvicorn_worker.server.metrics import MetricsSocket, MetricsThread
 
 prometheus = pytest.importorskip("prometheus_client.parser")
-
-
-def add(board: Board, **figures: int) -> Slot:
-    slot = board.add(1)
-    assert slot is not None
-    slot.pid = os.getpid()
-    slot.state = SERVING
-    slot.write(words_of(figures))
-    slot.beat = time.monotonic_ns()
-    return slot
 
 
 @pytest.fixture
@@ -55,11 +44,11 @@ def values(text: str) -> dict[str, float]:
 
 class TestExposition:
     def test_values(self, board: Board) -> None:
-        add(
+        add_worker(
             board, http11_2xx=3, requests=2, lag=5 * 10**8, rss=1 << 20, spent=2 * 10**9, refused_flood=1,
             oldest_since=time.monotonic_ns() - 10**9, **{"took_0.001": 1, "took_0.5": 2},
         )  # fmt: skip
-        add(board, http11_2xx=4, requests=1, rss=1 << 20)
+        add_worker(board, http11_2xx=4, requests=1, rss=1 << 20)
         board.keep_end([99, 1, 2, 0, *[0] * 7], "")
         body, content_type = expose(read_board(board), "")
         found = values(body.decode())
@@ -168,7 +157,7 @@ class TestAnswers:
     def test_paths(self, port: int, board: Board) -> None:
         assert self.get(port, "/live") == (200, b"live\n")
         assert self.get(port, "/ready?x=1") == (503, b"not ready\n")
-        slot = add(board)
+        slot = add_worker(board)
         assert self.get(port, "/ready") == (200, b"ready\n")
         assert self.get(port, "/ready", "HEAD") == (200, b"")
         slot.state = 4  # told to leave

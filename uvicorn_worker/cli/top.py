@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import importlib
-import os
 import select
 import sys
 import termios
@@ -20,6 +19,7 @@ from typing import Any
 from uvicorn_worker.cli.wording import end_lines, headline, mebibytes, oldest_of, seconds
 from uvicorn_worker.core.board import Board
 from uvicorn_worker.core.figures import COUNTERS, quantile
+from uvicorn_worker.core.kernel import is_alive
 from uvicorn_worker.core.reading import BoardReading, WorkerReading, read_board
 
 __all__ = ["Top", "run_top"]
@@ -164,18 +164,8 @@ def run_top(board: Board, interval: float) -> int:
                 reading = read_board(board)
                 top.take(reading, now - last)
                 last = now
-                if not reading.workers and not _is_there(board.owner):
+                if not reading.workers and not is_alive(board.owner):
                     return 1
-
-
-def _is_there(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
 
 
 @contextlib.contextmanager

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from uvicorn_worker.core.figures import COUNTERS, FIGURES, GAUGES
+from uvicorn_worker.core.kernel import is_alive
 from uvicorn_worker.core.shared_memory import find_shared, make_shared, open_shared
 
 __all__ = [
@@ -235,14 +236,7 @@ class Slot:
         pid = self.pid
         if not pid:
             return self.state == BOOTING
-        try:
-            os.kill(pid, 0)
-        except ProcessLookupError:
-            return False
-        except PermissionError:
-            # It is there, under another user.
-            return True
-        return True
+        return is_alive(pid)
 
     # Figures -----------------------------------------------------------------------------------------
 

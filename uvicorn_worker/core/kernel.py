@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-__all__ = ["is_uvloop", "send_end", "unread_in_kernel", "unsent_by_kernel", "writelines_pauses"]
+__all__ = ["is_alive", "is_uvloop", "send_end", "unread_in_kernel", "unsent_by_kernel", "writelines_pauses"]
 
 
 def _make_queue_size(name: str) -> Callable[[asyncio.BaseTransport], int]:
@@ -62,6 +62,17 @@ def send_end(transport: asyncio.WriteTransport, loop: asyncio.AbstractEventLoop)
     except (AttributeError, OSError, ValueError):
         # It has ended already, or there is no descriptor left: the transport sees to it.
         return
+
+
+def is_alive(pid: int) -> bool:
+    """Whether there is such a process, be it another user's, or one that only waits to be reaped."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def is_uvloop(loop: asyncio.AbstractEventLoop) -> bool:

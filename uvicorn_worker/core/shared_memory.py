@@ -17,6 +17,8 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from uvicorn_worker.core.kernel import is_alive
+
 __all__ = ["find_shared", "make_shared", "open_shared"]
 
 _PROC = Path("/proc")
@@ -57,7 +59,7 @@ def find_shared(name: str, pid: int | None = None) -> Iterator[Path]:
     folder = _folder()
     for path in sorted(folder.glob(f"{name}.*")) if _is_own(folder) else ():
         owner = int(path.suffix[1:])
-        if not _is_alive(owner):
+        if not is_alive(owner):
             # It was killed.
             path.unlink(missing_ok=True)
         elif pid in (None, owner):
@@ -115,13 +117,3 @@ def _make_file(name: str) -> int:
 
     atexit.register(remove)
     return descriptor
-
-
-def _is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
