@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from tests.files import file_maker, pathsend
 from tests.http1.apps import body, respond, start
 from tests.http1.conftest import Connect
 from tests.scripted import Client, get
@@ -22,20 +23,10 @@ from uvicorn_worker.core.asgi import Event, Receive, Scope, Send
 SIZES = [0, 1, 16384, 16385, 131072, 131073, 1_000_000]
 
 
-def pathsend(path: Any) -> Event:
-    return {"type": "http.response.pathsend", "path": str(path)}
-
-
 @pytest.fixture
 def make(tmp_path: Path) -> Callable[[int], Path]:
     """Make a file of a size."""
-
-    def make_file(size: int) -> Path:
-        path = tmp_path / f"file{size}"
-        path.write_bytes(os.urandom(size))
-        return path
-
-    return make_file
+    return file_maker(tmp_path)
 
 
 def settle(client: Client, turns: int = 20_000) -> Client:

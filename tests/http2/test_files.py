@@ -6,10 +6,10 @@ import os
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from tests.files import file_maker, pathsend
 from tests.http1.apps import Recorder, body, respond, start
 from tests.http2.conftest import Converse
 from uvicorn_worker.core.asgi import Receive, Scope, Send
@@ -19,17 +19,7 @@ from uvicorn_worker.core.errors import ApplicationError
 @pytest.fixture
 def make(tmp_path: Path) -> Callable[[int], Path]:
     """Make a file of a size."""
-
-    def make_file(size: int) -> Path:
-        path = tmp_path / f"file{size}"
-        path.write_bytes(os.urandom(size))
-        return path
-
-    return make_file
-
-
-def pathsend(path: Path) -> dict[str, Any]:
-    return {"type": "http.response.pathsend", "path": str(path)}
+    return file_maker(tmp_path)
 
 
 @pytest.mark.parametrize("size", [0, 1, 50_000])
