@@ -9,22 +9,12 @@ from __future__ import annotations
 from typing import Any, Protocol
 
 from uvicorn_worker.core.cycle import Cycle
+from uvicorn_worker.http1.parsers import SPENT
 
 __all__ = ["CUT_FROM", "cut_body"]
 
 # What must be missing of a body: for less, another parser costs more than the copies.
 CUT_FROM = 16384
-
-
-class _SpentParser:
-    """In the place of the parser while a body is cut, and behind the last request of a connection."""
-
-    def feed_data(self, data: bytes | memoryview) -> None:
-        """Refuse it; the reader knows what is behind a last request."""
-        raise ValueError("the last request of the connection is over")
-
-
-_SPENT = _SpentParser()
 
 
 class Reader(Protocol):
@@ -53,10 +43,10 @@ def cut_body(reader: Reader, data: bytes, at: int) -> int:
     if cycle is None or declared is None:
         return 0
     missing = declared - reader.body_bytes
-    if reader.parser is not _SPENT:
+    if reader.parser is not SPENT:
         if missing < CUT_FROM:
             return 0
-        reader.parser = _SPENT
+        reader.parser = SPENT
     size = min(missing, len(data) - at)
     start = at
     if at and len(cycle.chunks) == 1 and reader.body_bytes == len(cycle.chunks[0]) <= at:

@@ -15,8 +15,8 @@ from uvicorn_worker.http1.framing import NO_HTTP2
 
 __all__ = [
     "LONGEST_WORD",
+    "SPENT",
     "Callbacks",
-    "NothingMore",
     "SkipFirstHead",
     "UnknownMethodLine",
     "UnmadeParser",
@@ -99,12 +99,15 @@ def parser_factory(config: Config) -> Callable[[Callbacks], Any]:
     return lambda callbacks: H11Parser(callbacks, config)
 
 
-class NothingMore:
-    """Stands for the parser behind the last request of a connection."""
+class SpentParser:
+    """In the place of the parser while a body is cut by hand, and behind the last request of a connection."""
 
     def feed_data(self, data: bytes | memoryview) -> None:
-        """Raises ValueError."""
-        raise ValueError("the connection was to end with the request before")
+        """Raises ValueError; the reader knows what is behind a last request."""
+        raise ValueError("the last request of the connection is over")
+
+
+SPENT = SpentParser()
 
 
 class UnmadeParser:
@@ -152,14 +155,10 @@ class SkipFirstHead:
         self._skipping = False
 
 
-def parser_behind_head(make_parser: Callable[[Callbacks], Any], callbacks: Callbacks, length: int | None) -> Any:
-    """A parser that is at the beginning of a body: of `length` bytes, or a chunked one (None).
-
-    It is told so by a head made for the purpose.
-    """
-    framing = b"Transfer-Encoding: chunked" if length is None else b"Content-Length: %d" % length
+def parser_behind_head(make_parser: Callable[[Callbacks], Any], callbacks: Callbacks, length: int) -> Any:
+    """A parser that is at the beginning of a body of `length` bytes; it is told so by a head made for the purpose."""
     parser = make_parser(SkipFirstHead(callbacks))
-    parser.feed_data(b"POST / HTTP/1.1\r\nHost: x\r\n" + framing + b"\r\n\r\n")
+    parser.feed_data(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % length)
     return parser
 
 

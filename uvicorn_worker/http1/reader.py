@@ -39,7 +39,7 @@ from uvicorn_worker.http1.limits import (
 )
 from uvicorn_worker.http1.parsers import (
     LONGEST_WORD,
-    NothingMore,
+    SPENT,
     UnknownMethodLine,
     UnmadeParser,
     explain,
@@ -273,7 +273,7 @@ class MessageReader:
         """The body has ended; behind the last request of a connection nothing is looked at (RFC 9112, 9.6)."""
         if self.state is not STOPPED:
             persistent = cycle is None or cycle.persistent
-            self.parser = self.shared.make_parser(self) if persistent else NothingMore()
+            self.parser = self.shared.make_parser(self) if persistent else SPENT
 
     def _head_incomplete(self, piece: bytes | memoryview) -> None:
         """`piece` was fed without the end of a head in it: a head must not grow, nor last, without bound."""
@@ -371,7 +371,9 @@ class MessageReader:
         if cycle is None or self.body_declared == 0:
             self.parser = self.shared.make_parser(self)
             return
-        self.parser = parser_behind_head(self.shared.make_parser, self, self.body_declared)
+        if self.body_declared is not None:
+            # A chunked one has a reader of its own.
+            self.parser = parser_behind_head(self.shared.make_parser, self, self.body_declared)
         cycle.complete = False
         self.incoming = cycle
         self.state = BODY
