@@ -1,12 +1,15 @@
 """The types of ASGI 3.0, by the names that uvicorn and asgiref have for them, for annotations.
 
-The server itself knows scopes and messages as mappings (core/asgi.py), and so takes what any framework gives it.
+The server itself knows scopes and messages as mappings (core/asgi.py), and so takes what any framework gives it; the
+classes here say what there is in them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from collections.abc import Callable, Iterable, MutableMapping
 from typing import Any, Literal, Protocol, TypedDict
+
+from uvicorn_worker.core.asgi import ASGIApp, Event, Receive, Scope, Send
 
 __all__ = [
     "ASGI2Application",
@@ -25,12 +28,6 @@ __all__ = [
     "WWWScope",
     "WebSocketScope",
 ]
-
-Event = MutableMapping[str, Any]
-"""A message, of which `type` says what it is."""
-
-Scope = MutableMapping[str, Any]
-"""The scope of a connection; the classes below say what there is in it."""
 
 
 class ASGIVersions(TypedDict):
@@ -79,9 +76,9 @@ class LifespanScope(TypedDict):
 
 WWWScope = HTTPScope | WebSocketScope
 
-ASGIReceiveCallable = Callable[[], Awaitable[Event]]
-ASGISendCallable = Callable[[Event], Awaitable[None]]
-ASGI3Application = Callable[[Scope, ASGIReceiveCallable, ASGISendCallable], Awaitable[None]]
+ASGIReceiveCallable = Receive
+ASGISendCallable = Send
+ASGI3Application = ASGIApp
 
 
 class ASGI2Protocol(Protocol):
