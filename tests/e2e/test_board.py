@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -141,6 +142,11 @@ def test_a_killed_worker_is_explained_with_what_it_had_in_flight(serve: Serve, m
     assert (end.pid, end.cause, end.served, end.requests) == (worker.pid, "killed", 1, 1)
 
 
+def is_stopped(pid: int) -> bool:
+    """Whether SIGSTOP has come to it (proc(5))."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].startswith("T")
+
+
 def test_a_blocked_worker_is_seen_and_others_tell_of_it(serve: Serve) -> None:
     """Also when all of them are stopped, from outside."""
     server = serve(
@@ -163,6 +169,11 @@ def test_a_blocked_worker_is_seen_and_others_tell_of_it(serve: Serve) -> None:
         assert status == 200
         assert 'uvicorn_worker_workers{state="stalled"} 1.0' in text
     assert scrape(address, "/ready")[0] == 200
+    os.kill(stalled.pid, signal.SIGSTOP)
+    # It may have taken a connection in the moment before, and answers that no more.
+    until(lambda: is_stopped(stalled.pid), "that it has stopped")
+    for _ in range(5):
+        assert scrape(address)[0] == 200
     os.kill(other, signal.SIGSTOP)
     try:
         reading_when(board, lambda reading: not reading.is_ready, "that nobody is ready")
