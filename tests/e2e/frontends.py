@@ -91,6 +91,12 @@ def haproxy(
         yield process
 
 
+def _listens(path: Path) -> bool:
+    """Whether somebody takes connections at the unix socket `path`: its file is there before they do."""
+    with socket.socket(socket.AF_UNIX) as probe:
+        return probe.connect_ex(str(path)) == 0
+
+
 @contextmanager
 def running(
     name: str,
@@ -123,7 +129,7 @@ def running(
         listener.close()
     try:
         if front is not None:
-            until(lambda: front.exists() or process.poll() is not None, name)
+            until(lambda: _listens(front) or process.poll() is not None, name)
         yield process
         assert process.poll() is None, (directory / f"{name}.log").read_text()
     finally:

@@ -305,6 +305,7 @@ def test_a_client_that_comes_back_resumes_whichever_worker_answers(
 ) -> None:
     """RFC 8446, 2.2: a ticket that one worker gave is taken by the others, also after the certificate has changed."""
     server = serve(APP, *files(site), "--workers", "4", "--keep-alive", "60", worker=HTTPTOOLS)
+    server.wait_log("Ready in")
     context = client_context(maximum_version=version)
     with contextlib.ExitStack() as stack:
         session, pids, resumed = None, set(), 0

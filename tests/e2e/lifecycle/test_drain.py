@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 def test_an_idle_worker_is_gone_at_once(serve: Serve, worker: str) -> None:
     server = serve("lifecycle_app:app", "--log-level", "debug", worker=worker, workers=2)
-    server.wait_events("startup", 2)
+    server.wait_log("Ready in")
     assert server.stop_gracefully() == 0
     assert len(re.findall(r"Drained in \d+\.\d s: nothing was cut\.", server.log)) == 2
 

@@ -154,7 +154,8 @@ def test_ttin_and_ttou(launch: Serve) -> None:
     server.signal(signal.SIGTTOU)
     server.wait_events("shutdown", 1)
     until(lambda: len(server.workers()) == 2, "two workers")
-    assert len(first & set(server.workers())) == 1
+    # The oldest, or the new one where it had run its startup and did not serve yet: tests/master has each.
+    assert first & set(server.workers())
     # The hook is called when the number changes, and not when it is looked at.
     assert re.findall(r"workers: (\d), before: (\w+)", server.log) == [("2", "None"), ("3", "2"), ("2", "3")]
 
