@@ -1,10 +1,11 @@
-"""Write the tables of docs/settings.md and docs/command.md from the definitions in the code.
+"""Write the tables of docs/settings.md, docs/command.md and docs/metrics.md from the definitions in the code.
 
 Usage: python docs/generate.py [--check]
 
 The options come from `uvicorn_worker.core.config.Config`, what becomes of Gunicorn's settings from
-`uvicorn_worker.worker.settings`. Each table stands between two comments in the page; the words around them are written
-by hand. With --check nothing is written, and a page that is stale is an error.
+`uvicorn_worker.worker.settings`, the metrics from `uvicorn_worker.server.exposition`. Each table stands between two
+comments in the page; the words around them are written by hand. With --check nothing is written, and a page that is
+stale is an error.
 """
 
 from __future__ import annotations
@@ -18,7 +19,10 @@ from typing import Any
 
 from uvicorn_worker.cli.options import ALSO, GROUPS, MANY, NOT_ON_THE_LINE
 from uvicorn_worker.core.config import Config
+from uvicorn_worker.core.figures import COUNTERS
+from uvicorn_worker.core.reading import BoardReading
 from uvicorn_worker.core.uvicorn_names import MASTERS as UVICORN_MASTERS
+from uvicorn_worker.server.exposition import samples
 from uvicorn_worker.worker.settings import HONOURED, MASTERS, NOT_OURS, REFUSED, ROWS
 
 if sys.version_info >= (3, 11):
@@ -29,6 +33,7 @@ else:
 PAGE = Path(__file__).with_name("settings.md")
 WORDS = Path(__file__).with_name("words.md")
 COMMAND = Path(__file__).with_name("command.md")
+METRICS_PAGE = Path(__file__).with_name("metrics.md")
 
 
 def options_tables() -> Iterator[str]:
@@ -102,6 +107,21 @@ def settings_table() -> Iterator[str]:
         yield f"| `{setting}` | {cell(what)} |"
 
 
+def metrics_table() -> Iterator[str]:
+    """What is scraped, in the order of a scrape."""
+    yield "| metric | type | unit | labels | meaning |"
+    yield "|---|---|---|---|---|"
+    none = dict.fromkeys((each.name for each in COUNTERS), 0)
+    nothing = BoardReading(master=0, up=0, wanted=0, workers=[], totals=none, served=0, p50=0, p90=0, p99=0)
+    for metric, found in samples(nothing):
+        labels = "; ".join(
+            f"`{label}`: {', '.join(dict.fromkeys(with_labels[label] for with_labels, _ in found if with_labels))}"
+            for label in (*metric.labels, *(["le"] if metric.kind == "histogram" else []))
+        )
+        labels = labels.replace(", inf", ", +Inf")
+        yield f"| `{metric.full_name}` | {metric.kind} | {metric.unit} | {labels} | {cell(metric.meaning)} |"
+
+
 def words_page() -> str:
     """The page of other servers' options, from docs/words.toml."""
     lines = [
@@ -133,21 +153,24 @@ def page_with(page: str, path: Path, **tables: Iterator[str]) -> str:
     return page
 
 
+def made_pages() -> Iterator[tuple[Path, str]]:
+    """Each page, as it is to be."""
+    tables: dict[Path, dict[str, Iterator[str]]] = {
+        PAGE: {"masters": masters_table(), "options": options_tables(), "settings": settings_table()},
+        COMMAND: {"command": command_table()},
+        METRICS_PAGE: {"metrics": metrics_table()},
+    }
+    for path, named in tables.items():
+        yield path, page_with(path.read_text("utf-8"), path, **named)
+    yield WORDS, words_page()
+
+
 def main() -> None:
-    page = PAGE.read_text("utf-8")
-    made = page_with(page, PAGE, masters=masters_table(), options=options_tables(), settings=settings_table())
-    command = COMMAND.read_text("utf-8")
-    made_command = page_with(command, COMMAND, command=command_table())
-    if "--check" not in sys.argv[1:]:
-        PAGE.write_text(made, "utf-8")
-        COMMAND.write_text(made_command, "utf-8")
-        WORDS.write_text(words_page(), "utf-8")
-    elif made != page:
-        raise SystemExit(f"{PAGE} is stale: run 'make docs', and commit it")
-    elif made_command != command:
-        raise SystemExit(f"{COMMAND} is stale: run 'make docs', and commit it")
-    elif WORDS.read_text("utf-8") != words_page():
-        raise SystemExit(f"{WORDS} is stale: run 'make docs', and commit it")
+    for path, text in made_pages():
+        if "--check" not in sys.argv[1:]:
+            path.write_text(text, "utf-8")
+        elif path.read_text("utf-8") != text:
+            raise SystemExit(f"{path} is stale: run 'make docs', and commit it")
 
 
 if __name__ == "__main__":

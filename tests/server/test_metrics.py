@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import http.client
 import re
+import shutil
 import socket
 import stat
+import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -20,7 +22,7 @@ from uvicorn_worker.core.errors import ConfigError
 from uvicorn_worker.core.reading import read_board
 from uvicorn_worker.server import exposition
 from uvicorn_worker.server import metrics as module
-from uvicorn_worker.server.exposition import METRICS, check_metrics, expose, samples
+from uvicorn_worker.server.exposition import METRICS, PREFIX, UNITS, check_metrics, expose, samples
 from uvicorn_worker.server.metrics import MetricsSocket, MetricsThread
 
 prometheus = pytest.importorskip("prometheus_client.parser")
@@ -77,13 +79,53 @@ class TestExposition:
         }  # fmt: skip
 
     def test_names_are_those_of_the_table_and_keep_to_the_rules(self, board: Board) -> None:
+        """https://prometheus.io/docs/practices/naming/, as promtool reads it."""
         names = [metric.name for metric in METRICS]
         assert len(set(names)) == len(names)
         for metric in METRICS:
-            assert re.fullmatch(r"[a-z][a-z0-9_]*", metric.name)
-            assert not metric.name.endswith(("_total", "_count", "_sum", "_bucket"))
+            words = metric.name.split("_")
+            assert re.fullmatch(r"[a-z][a-z0-9]*(_[a-z0-9]+)*", metric.name)
+            # The ending of a counter is put behind the name, behind its unit; those of histograms are not for others.
+            assert words[-1] not in ("total", "count", "sum", "bucket", "info", "created")
+            assert metric.full_name.endswith("_total") is (metric.kind == "counter")
+            # A unit is the last word, is a base unit, and is written out.
+            assert not {"ms", "us", "ns", "milliseconds", "minutes", "kb", "mb", "kib", "mib", "percent"} & set(words)
+            assert not set(UNITS) & set(words[:-1])
+            assert metric.unit == (words[-1] if words[-1] in UNITS else "")
+            # Neither its type nor its labels are in the name.
+            assert not {"gauge", "counter", "histogram", *metric.labels} & set(words)
+            assert all(re.fullmatch(r"[a-z]+", label) and label != "le" for label in metric.labels)
+            assert metric.meaning
         assert [metric for metric, _ in samples(read_board(board))] == list(METRICS)
         assert METRICS[0].full_name == "uvicorn_worker_ready"
+
+    def test_it_is_what_the_table_says(self, board: Board) -> None:
+        """In both forms: the type, the unit where the form has one, and the labels of every sample."""
+        add_worker(board)
+        parser = pytest.importorskip("prometheus_client.openmetrics.parser")
+        text, _ = expose(read_board(board), "")
+        open_text, _ = expose(read_board(board), "application/openmetrics-text; version=1.0.0")
+        for has_units, families in (
+            (False, prometheus.text_string_to_metric_families(text.decode())),
+            (True, parser.text_string_to_metric_families(open_text.decode())),
+        ):
+            found = {family.name: family for family in families}
+            assert list(found) == [PREFIX + metric.name for metric in METRICS]
+            for metric in METRICS:
+                family = found[PREFIX + metric.name]
+                assert (family.type, family.documentation) == (metric.kind, metric.meaning)
+                assert family.unit == (metric.unit if has_units else "")
+                labels = {frozenset(sample.labels) - {"le"} for sample in family.samples}
+                assert labels == {frozenset(metric.labels)}
+
+    def test_promtool_has_nothing_to_say(self, board: Board) -> None:
+        program = shutil.which("promtool")
+        if program is None:
+            pytest.skip("promtool is not installed")
+        add_worker(board, http11_2xx=3)
+        body, _ = expose(read_board(board), "")
+        done = subprocess.run([program, "check", "metrics"], input=body, capture_output=True, timeout=60, check=False)
+        assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
 
     def test_without_the_package(self, monkeypatch: pytest.MonkeyPatch) -> None:
         def missing(name: str) -> object:

@@ -12,13 +12,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from uvicorn_worker.core.ends import CAUSES
 from uvicorn_worker.core.errors import ConfigError
 from uvicorn_worker.core.figures import BOUNDS, BUCKETS, FIGURES, Figure
 from uvicorn_worker.core.reading import BoardReading
 
-__all__ = ["METRICS", "Metric", "check_metrics", "expose", "samples"]
+__all__ = ["METRICS", "PREFIX", "UNITS", "Metric", "check_metrics", "expose", "samples"]
 
 PREFIX = "uvicorn_worker_"
+UNITS = ("seconds", "bytes")
+"""Base units, as Prometheus' rules for names have them."""
 _STATES = ("booting", "serving", "draining", "stalled", "failed")
 
 Sample = tuple[dict[str, str], float]
@@ -39,8 +42,17 @@ class Metric:
         """As it is scraped."""
         return PREFIX + self.name + ("_total" if self.kind == "counter" else "")
 
+    @property
+    def unit(self) -> str:
+        """Of its values, which is how its name ends; empty where they are numbers of something."""
+        return next((unit for unit in UNITS if self.name.endswith(f"_{unit}")), "")
+
 
 _MEANINGS = {
+    "at_limit": "workers that have reached limit_connections or limit_concurrency",
+    "loop_lag_seconds": "how late the event loop was last, of the worker where this was the most",
+    "loop_lag_highest_seconds": "the most of it in the last minute",
+    "http2_streams": "streams of HTTP/2 that are open",
     "responses": "responses by protocol and by class of status; a WebSocket is one, that to its handshake",
     "refused": "requests that the server has refused by itself, by the cause",
 }
@@ -75,7 +87,8 @@ def samples(reading: BoardReading) -> Iterator[tuple[Metric, list[Sample]]]:
         "start_time_seconds": [({}, time.time() - reading.up)],
         "workers": [({"state": state}, sum(each.state == state for each in workers)) for state in _STATES],
         "workers_wanted": [({}, reading.wanted)],
-        "ended": [({"cause": cause}, number) for cause, number in reading.ended.items()],
+        # Also those that there were none of: how much has come is only known of what was there before.
+        "ended": [({"cause": cause}, reading.ended.get(cause, 0)) for cause in CAUSES],
         "oldest_request_seconds": [({}, max((each.oldest_age for each in workers), default=0.0))],
         "heartbeat_age_seconds": [({}, max((each.beat for each in workers), default=0.0))],
         "request_duration_seconds": [
@@ -137,7 +150,7 @@ class _Collector:
         for metric, found in samples(self._reading):
             name, words = PREFIX + metric.name, metric.meaning
             if metric.kind == "histogram":
-                family = self._core.HistogramMetricFamily(name, words)
+                family = self._core.HistogramMetricFamily(name, words, unit=metric.unit)
                 total, buckets = 0.0, []
                 for labels, number in found[:-1]:
                     total += number
@@ -145,7 +158,7 @@ class _Collector:
                 family.add_metric([], buckets=buckets, sum_value=found[-1][1])
             else:
                 kind = self._core.CounterMetricFamily if metric.kind == "counter" else self._core.GaugeMetricFamily
-                family = kind(name, words, labels=metric.labels)
+                family = kind(name, words, labels=metric.labels, unit=metric.unit)
                 for labels, number in found:
                     family.add_metric([labels[label] for label in metric.labels], number)
             yield family
