@@ -144,8 +144,15 @@ class TestHandshake:
         assert start(Echo()).ask(protocol=b"WebSocket").stream.status == 200
 
     def test_a_key_is_left_out(self, start: Start) -> None:
-        """HAProxy sends one along; RFC 8441 does without."""
-        assert start(Echo()).ask((b"sec-websocket-key", b"AAAAAAAAAAAAAAAAAAAAAA==")).stream.status == 200
+        """HAProxy sends one along; RFC 8441 does without. What it is does not matter."""
+        for key in (b"AAAAAAAAAAAAAAAAAAAAAA==", b"no key", b"\xff"):
+            app = Echo()
+            assert start(app).ask((b"sec-websocket-key", key)).stream.status == 200
+
+    def test_a_key_is_answered(self, start: Start) -> None:
+        """Envoy passes on the key of a client of HTTP/1.1, which wants it answered (RFC 6455, 1.3)."""
+        socket = start(Echo()).ask((b"sec-websocket-key", b"dGhlIHNhbXBsZSBub25jZQ=="))
+        assert socket.stream.get(b"sec-websocket-accept") == b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
 
     def test_another_protocol(self, start: Start) -> None:
         assert start(Echo()).ask(protocol=b"connect-udp").stream.status == 501

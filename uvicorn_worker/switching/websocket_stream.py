@@ -5,6 +5,8 @@ What was the connection is the stream: END_STREAM closes it, RST_STREAM cuts it,
 
 from __future__ import annotations
 
+from websockets.utils import accept_key
+
 from uvicorn_worker.core.asgi import Event
 from uvicorn_worker.core.cycle import BODY, DONE
 from uvicorn_worker.core.figures import Tally
@@ -15,7 +17,8 @@ from uvicorn_worker.websocket import Carrier, Headers, Refusal, WebSocketSession
 __all__ = ["connect_to_websocket"]
 
 # The fields that make a handshake of HTTP/1.1 of an extended CONNECT, which does without them (RFC 8441, 5); the key
-# is that of RFC 6455, 1.3, and its answer is not sent.
+# is that of RFC 6455, 1.3, and its answer is not sent, but that to a key of the client's: Envoy passes on the key of a
+# client of HTTP/1.1, which waits for the answer.
 _HANDSHAKE_FIELDS = [
     (b"connection", b"Upgrade"),
     (b"upgrade", b"websocket"),
@@ -33,7 +36,7 @@ def connect_to_websocket(cycle: StreamCycle) -> StreamCycle | None:
 class HandshakeStream(StreamCycle):
     """A WebSocket handshake on HTTP/2, and then the WebSocket in the application."""
 
-    __slots__ = ("accepted", "gathered", "held", "session", "size")
+    __slots__ = ("accepted", "gathered", "held", "key", "session", "size")
 
     websocket = True
     counted_at = Tally.WEBSOCKET
@@ -44,6 +47,8 @@ class HandshakeStream(StreamCycle):
         self.urgency, self.serial = cycle.urgency, cycle.serial
         self.chunks = cycle.chunks
         self.session: WebSocketSession | None = None
+        # What the client sent as sec-websocket-key, although nobody asked for it.
+        self.key: bytes | None = None
         self.accepted = False
         # Whether the session does not want to be given more.
         self.held = False
@@ -57,8 +62,9 @@ class HandshakeStream(StreamCycle):
         # To the application it is the request that it is on HTTP/1.1; the access log says CONNECT.
         target = self.target.decode("ascii")
         try:
-            # HAProxy sends a key along, which means nothing here.
             headers = [field for field in scope["headers"] if field[0] != b"sec-websocket-key"]
+            if len(headers) < len(scope["headers"]):
+                self.key = next(value for name, value in scope["headers"] if name == b"sec-websocket-key")
             headers += _HANDSHAKE_FIELDS
             agreement = negotiate(self.runtime.config, target, headers)
             if isinstance(agreement, Refusal):
@@ -93,7 +99,10 @@ class HandshakeStream(StreamCycle):
     def accept(self, session: WebSocketSession, headers: list[tuple[bytes, bytes]]) -> tuple[Carrier, bytes]:
         """Answer 200: the stream is the carrier. Gives it, and the bytes that came already."""
         runtime, conn = self.runtime, self.conn
-        self.hold_head(200, [field for field in headers if field[0] not in _NOT_SENT])
+        fields = [field for field in headers if field[0] not in _NOT_SENT]
+        if self.key is not None:
+            fields.append((b"sec-websocket-accept", accept_key(self.key.decode("latin-1")).encode("ascii")))
+        self.hold_head(200, fields)
         conn.send_head(self, self.fields)
         self.stage = BODY
         self.response_headers = headers
