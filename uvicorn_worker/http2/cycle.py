@@ -31,7 +31,6 @@ from uvicorn_worker.core.cycle import (
     WAITING,
     Cycle,
     as_bytes,
-    flush_heads,
     wrong_length,
 )
 from uvicorn_worker.core.errors import ApplicationError, ClientDisconnected
@@ -59,6 +58,11 @@ class Connection(Protocol):
 
     # Whether the client does not read as fast as the applications send.
     write_paused: bool
+    # Whether what is queued is written when this turn of the loop ends.
+    flush_due: bool
+
+    def flush_soon(self) -> None:
+        """Write when this turn of the loop ends."""
 
     @property
     def prepared(self) -> PreparedFields:
@@ -230,11 +234,10 @@ class StreamCycle(Cycle):
         self.fields, self.length = self.conn.prepared.encode(headers)
         self.stage = HEAD_HELD
         if self.task is not None:
-            # As `watch_head`, without the call.
-            held = self.runtime.held
-            if not held:
-                self.runtime.loop.call_soon(flush_heads, self.runtime)
-            held.append(self)
+            # As `watch_head`, with the callback that writes when the turn ends, which sends what is held first.
+            self.runtime.held.append(self)
+            if not self.conn.flush_due:
+                self.conn.flush_soon()
 
     def flush_head(self) -> None:
         """Send the head alone."""

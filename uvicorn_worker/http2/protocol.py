@@ -188,12 +188,12 @@ class Http2Protocol(Sending):
                 self._data_received(event)
             else:
                 _OTHERS[type(event)](self, event)
-        if not self.flush_due:
-            self.flush_soon()
         for cycle in begun:
             self.begin(cycle)
         if self.scheduler.count:
             self.pump()
+        if not self.flush_due and self.engine.has_data:
+            self.flush_soon()
 
     def _request_received(self, event: RequestReceived, begun: list[StreamCycle]) -> None:
         if self.abandoned is not None and self.abandoned.too_many:

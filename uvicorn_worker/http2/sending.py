@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections import deque
 from typing import Any
 
-from uvicorn_worker.core.cycle import DONE
+from uvicorn_worker.core.cycle import DONE, flush_heads
 from uvicorn_worker.core.output import GATHER_LIMIT, Output
 from uvicorn_worker.core.runtime import Runtime
 from uvicorn_worker.http2.cycle import StreamCycle
@@ -227,6 +227,8 @@ class Sending(Output):
 
     def _flush_turn(self) -> None:
         self.flush_due = False
+        if self.runtime.held:
+            flush_heads(self.runtime)
         self.flush()
 
     def flush(self) -> None:

@@ -148,5 +148,9 @@ class Engine(Protocol):
     def connection_window(self) -> int:
         """How many bytes of DATA may be sent on the connection now."""
 
+    @property
+    def has_data(self) -> bool:
+        """Whether anything is queued."""
+
     def data_to_send(self) -> list[bytes | memoryview]:
         """All that is queued, in order, as pieces of which none is empty; the queue is empty afterwards."""

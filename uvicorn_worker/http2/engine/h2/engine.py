@@ -572,6 +572,11 @@ class H2Engine(AbuseLimits):
         """See `Engine`."""
         return max(0, self._conn.outbound_flow_control_window)
 
+    @property
+    def has_data(self) -> bool:
+        """See `Engine`."""
+        return bool(self._queue)
+
     def data_to_send(self) -> list[bytes | memoryview]:
         """See `Engine`."""
         queue, self._queue = self._queue, []

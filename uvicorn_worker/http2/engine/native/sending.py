@@ -276,6 +276,11 @@ class NativeSending(AbuseLimits):
         if not self._failed:
             self._queue.append(make_frame(FrameType.PING, 0, 0, payload))
 
+    @property
+    def has_data(self) -> bool:
+        """See `Engine`."""
+        return bool(self._queue)
+
     def data_to_send(self) -> list[bytes | memoryview]:
         """See `Engine`."""
         queue, self._queue = self._queue, []
