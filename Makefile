@@ -12,6 +12,8 @@ SOAK ?=
 FUZZ ?=
 # How many test files run side by side: most of them wait for servers most of the time. 0: one after the other.
 TESTS_AT_ONCE ?= 3
+# In the order in which they are found: tests/conftest.py has those first that take long.
+SIDE_BY_SIDE = --numprocesses $(TESTS_AT_ONCE) --dist loadfile --no-loadscope-reorder
 # Which rooms make coverage-rooms looks at; none: all of them.
 ROOMS ?=
 # Which corners of the test matrix run: all, or extreme (oldest with oldest, newest with newest).
@@ -19,11 +21,14 @@ CORNERS ?= all
 # Which of the newest Pythons, and what of the tests, for instance NEWEST="3.15 -- tests/http1".
 NEWEST ?=
 
+# Where it is set, each of the hundreds of Pythons that the tests start would compile everything anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help serve test coverage-rooms check docs bench bench-idle-websockets conformance-websocket soak fuzz test-matrix test-newest dist findings clean
+.PHONY: help serve test test-long coverage-rooms check docs bench bench-idle-websockets conformance-websocket soak fuzz test-matrix test-newest dist findings clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-22s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -33,7 +38,10 @@ serve: $(VENV)/.installed ## set up and serve examples/hello under gunicorn on 1
 	cd examples/hello && exec $(abspath $(BIN))/gunicorn --bind 127.0.0.1:$(PORT) app:app
 
 test: $(VENV)/.installed-test ## set up and run the tests, with the gate on branch coverage
-	$(BIN)/python -m pytest --cov --numprocesses $(TESTS_AT_ONCE) --dist loadfile
+	$(BIN)/python -m pytest --cov -m "not long" $(SIDE_BY_SIDE)
+
+test-long: $(VENV)/.installed-test ## the tests that are worth their length: floods, crowds, time that passes
+	$(BIN)/python -m pytest -m long $(SIDE_BY_SIDE)
 
 coverage-rooms: $(VENV)/.installed-test ## the gate on each room's branch coverage by its own tests; some of them: ROOMS="core tls"
 	$(BIN)/python .ci/coverage_rooms.py $(ROOMS)

@@ -100,7 +100,7 @@ def run_corner(base_python: str, gunicorn: str, wheel: Path, folder: Path) -> bo
     environment = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "VIRTUAL_ENV")}
     environment["PATH"] = f"{python.parent}{os.pathsep}{environment.get('PATH', os.defpath)}"
     finished = subprocess.run(
-        [str(python), "-m", "pytest", "tests/e2e", "--numprocesses", "3", "--dist", "loadfile"],
+        [str(python), "-m", "pytest", "tests/e2e", "-m", "not long", "--numprocesses", "3", "--dist", "loadfile"],
         cwd=checkout,
         env=environment,
         check=False,

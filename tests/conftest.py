@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import compileall
 import importlib
 import logging
+import os
 import shutil
 import subprocess
 from collections.abc import Callable, Coroutine, Iterator
@@ -13,11 +15,26 @@ from typing import Any
 
 import pytest
 
+import uvicorn_worker
 from tests.sockets import PATIENCE, Peer, Run
 from uvicorn_worker.core.cycle import Cycle
 from uvicorn_worker.core.log import Losses, OwnLog
 
+HERE = Path(__file__).parent
 _LEFT: list[Peer] = []
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Compile the package, once for the hundreds of processes that the tests start: these write no bytecode."""
+    if not hasattr(config, "workerinput"):
+        for folder in (Path(uvicorn_worker.__file__).parent, HERE / "e2e"):
+            if os.access(folder, os.W_OK):
+                compileall.compile_dir(folder, quiet=2)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Those that start processes come first: side by side with others, what is long must not be begun last."""
+    items.sort(key=lambda item: not item.path.is_relative_to(HERE / "e2e"))
 
 
 @pytest.fixture(autouse=True)

@@ -25,6 +25,7 @@ import httpx
 from gunicorn.config import KNOWN_SETTINGS
 
 from tests.e2e.raw import Connection
+from uvicorn_worker.core.board import BOOTING, find_boards
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -100,6 +101,12 @@ def alive(pid: int) -> bool:
     return stat is not None and stat[0] not in "ZX"
 
 
+def _serves(pid: int) -> bool:
+    """Whether a worker has come as far as serving, by its master's board, or has ended since."""
+    slots = [slot for board in find_boards(pid) for slot in board if slot.pid == pid]
+    return any(slot.state != BOOTING for slot in slots) or not alive(pid)
+
+
 def _pids() -> list[int]:
     return [int(name) for name in os.listdir("/proc") if name.isdigit()]
 
@@ -162,7 +169,8 @@ class Gunicorn:
     def _environment(self, extra: Mapping[str, str]) -> dict[str, str]:
         env = {name: value for name, value in os.environ.items() if name not in _NOT_INHERITED}
         paths = [str(APPS), *(os.path.abspath(p) for p in env.get("PYTHONPATH", "").split(os.pathsep) if p)]
-        env |= {"PYTHONPATH": os.pathsep.join(paths), "PYTHONUNBUFFERED": "1"}
+        # No bytecode: a file that is changed twice in a second would be taken for what it was.
+        env |= {"PYTHONPATH": os.pathsep.join(paths), "PYTHONUNBUFFERED": "1", "PYTHONDONTWRITEBYTECODE": "1"}
         return {**env, "E2E_DIR": str(self.dir), "E2E_RUN": self.token, **extra}
 
     # ------------------------------------------------------------------ start and end
@@ -309,6 +317,15 @@ class Gunicorn:
             return found if len(found) >= count else None
 
         return until(enough, f"{count} times the event {name!r}", timeout)
+
+    def wait_started(self, count: int = 1, timeout: float = PATIENCE) -> list[Event]:
+        """Wait until `count` workers have started, and serve; their events "startup", also of those that are gone.
+
+        The event alone comes before that: an application writes it while its worker does not accept yet.
+        """
+        found = self.wait_events("startup", count, timeout)
+        until(lambda: all(_serves(event.pid) for event in found), f"{count} workers to serve", timeout)
+        return found
 
     # ------------------------------------------------------------------ clients
 

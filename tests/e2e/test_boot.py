@@ -37,7 +37,7 @@ def test_app_from_a_factory(serve: Serve, worker: str, call: str, argument: str)
 def test_preloaded_app_is_imported_once_and_the_master_stays_fork_safe(serve: Serve, worker: str) -> None:
     server = serve("probe:app", "--preload", "-c", "python:boot_hooks", worker=worker, workers=2)
     assert server.get().text == "Hello, world!"
-    server.wait_events("startup", 2)
+    server.wait_started(2)
     assert [event.pid for event in server.events("import")] == [server.pid]
     assert sorted(event.pid for event in server.events("startup")) == server.workers()
     reports = [json.loads(event.detail) for event in [*server.events("when_ready"), *server.events("pre_fork")]]
@@ -57,7 +57,7 @@ def test_early_client_is_answered_after_startup(serve: Serve, worker: str) -> No
 def test_starting_worker_takes_no_connection_from_a_ready_one(serve: Serve, worker: str) -> None:
     server = serve("probe:app", worker=worker, workers=2, env={"PROBE_LIFESPAN": "gate"})
     waiting = server.wait_events("waiting")[0].pid
-    server.wait_events("startup")
+    server.wait_started()
     connections = [server.connect() for _ in range(20)]
     try:
         for connection in connections:
@@ -68,7 +68,7 @@ def test_starting_worker_takes_no_connection_from_a_ready_one(serve: Serve, work
             connection.close()
     assert waiting not in answered_by
     (server.dir / "open").touch()
-    server.wait_events("startup", 2)
+    server.wait_started(2)
     until(lambda: int(server.get().headers["x-pid"]) == waiting, "an answer of the worker that started late")
 
 

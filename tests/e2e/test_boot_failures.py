@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.e2e.harness import Gunicorn
+from tests.e2e.harness import HTTPTOOLS, Gunicorn
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -61,7 +61,13 @@ def check(server: Gunicorn, failure: Failure) -> None:
 
 
 @pytest.mark.parametrize("failure", FAILURES.values(), ids=FAILURES)
-def test_failed_boot(serve: Serve, worker: str, failure: Failure) -> None:
+def test_failed_boot(serve: Serve, failure: Failure) -> None:
+    check(serve(failure.app, worker=HTTPTOOLS, workers=WORKERS, env=failure.env), failure)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("failure", FAILURES.values(), ids=FAILURES)
+def test_whichever_worker_fails_first(serve: Serve, worker: str, failure: Failure) -> None:
     servers = [serve(failure.app, worker=worker, workers=WORKERS, env=failure.env) for _ in range(TIMES)]
     for server in servers:
         check(server, failure)

@@ -61,7 +61,7 @@ server {{
 def test_handbook_configuration_file(serve: Serve, worker: str) -> None:
     files = {"gunicorn.conf.py": HANDBOOK.format(worker=worker)}
     server = serve("probe:app", files=files, bind=None, env={"PORT": "0"})
-    server.wait_events("startup", 2)
+    server.wait_started(2)
     with server.client() as client:
         assert client.get("/").text == "Hello, world!"
         assert client.post("/echo", content=b"x" * 1000).text.startswith("1000 ")
@@ -89,7 +89,7 @@ def exercise(client: httpx.Client) -> None:
 
 def test_daemon_with_pidfile_and_unix_socket(serve: Serve, worker: str) -> None:
     server = serve("probe:app", "--umask", "007", worker=worker, workers=2, bind="unix:app.sock", daemon=True)
-    server.wait_events("startup", 2)
+    server.wait_started(2)
     path = server.dir / "app.sock"
     assert stat.S_IMODE(path.stat().st_mode) == 0o770
     master = int(server.read("gunicorn.pid"))
@@ -108,7 +108,7 @@ def test_daemon_with_pidfile_and_unix_socket(serve: Serve, worker: str) -> None:
 
 def test_daemon_on_a_unix_socket_behind_nginx(serve: Serve, worker: str) -> None:
     server = serve("probe:app", "--umask", "007", worker=worker, bind="unix:app.sock", daemon=True)
-    server.wait_events("startup")
+    server.wait_started()
     with nginx(server.dir, NGINX), unix_client(server.dir / "front.sock") as client:
         exercise(client)
         assert client.get("/fail").status_code == 500

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
+
 from tests.e2e.harness import Gunicorn, until
 
 if TYPE_CHECKING:
@@ -12,6 +14,7 @@ if TYPE_CHECKING:
     Serve = Callable[..., Gunicorn]
 
 
+@pytest.mark.long
 def test_long_startup_and_long_request_outlive_the_timeout(serve: Serve, worker: str) -> None:
     server = serve("probe:app", "--timeout", "2", worker=worker, env={"PROBE_LIFESPAN": "4"})
     with server.connect() as connection:
@@ -23,7 +26,7 @@ def test_long_startup_and_long_request_outlive_the_timeout(serve: Serve, worker:
 
 def test_blocked_loop_is_killed_with_its_stack_in_the_log(serve: Serve, worker: str) -> None:
     server = serve("probe:app", "--timeout", "2", "-c", "python:hooks", worker=worker)
-    blocked = server.wait_events("startup")[0].pid
+    blocked = server.wait_started()[0].pid
     with server.connect() as connection:
         connection.request("/block?s=60")
         server.wait_log(rf"WORKER TIMEOUT \(pid:{blocked}\)")
@@ -31,5 +34,5 @@ def test_blocked_loop_is_killed_with_its_stack_in_the_log(serve: Serve, worker: 
     until(lambda: blocked not in server.workers(), "the end of the blocked worker")
     assert [event.pid for event in server.wait_events("worker_abort")] == [blocked]
     assert "view_that_blocks" in server.log
-    assert server.get().headers["x-pid"] == str(server.wait_events("startup", 2)[1].pid)
+    assert server.get().headers["x-pid"] == str(server.wait_started(2)[1].pid)
     assert len(server.workers()) == 1

@@ -40,7 +40,7 @@ def test_request_hooks(serve: Serve, worker: str) -> None:
 
 def test_process_hooks_are_called_once_and_in_order(serve: Serve, worker: str) -> None:
     server = serve("probe:app", "-c", "python:hooks", worker=worker)
-    server.wait_events("startup")
+    server.wait_started()
     (pid,) = server.workers()
     assert server.stop_gracefully() == 0
     names = ["import", "post_worker_init", "startup", "shutdown", "worker_exit", "child_exit"]
@@ -54,7 +54,7 @@ def test_process_hooks_are_called_once_and_in_order(serve: Serve, worker: str) -
 
 def test_a_quick_stop_calls_worker_int(serve: Serve, worker: str) -> None:
     server = serve("probe:app", "-c", "python:hooks", worker=worker)
-    server.wait_events("startup")
+    server.wait_started()
     (pid,) = server.workers()
     server.signal(signal.SIGQUIT)
     assert server.wait_exit() == 0

@@ -29,7 +29,7 @@ MEBIBYTE = 1048576
 def server(worker: str) -> Iterator[Gunicorn]:
     logs = ("--access-logfile", "-", "--access-logformat", "%(s)s %(r)s")
     with Gunicorn("probe:app", "--keep-alive", "2", *logs, worker=worker, env=OPTIONS) as server:
-        server.wait_events("startup")
+        server.wait_started()
         yield server
 
 

@@ -156,10 +156,10 @@ def test_everything_through_the_root_logger(serve: Serve) -> None:
 def test_the_level_is_gunicorns_after_a_reload_too(serve: Serve) -> None:
     conf = 'errorlog = "error.log"\nloglevel = "{}"\n'
     server = serve("probe:app", worker=WORKER, files={"gunicorn.conf.py": conf.format("info")})
-    server.wait_events("startup")
+    server.wait_started()
     (server.dir / "gunicorn.conf.py").write_text(conf.format("warning"))
     server.signal(signal.SIGHUP)
-    server.wait_events("startup", 2)
+    server.wait_started(2)
     server.stop_gracefully()
     # Gunicorn 23 does not change its own level either.
     assert server.log.count("Application startup complete.") == 1
@@ -206,7 +206,7 @@ def test_captured_output(serve: Serve) -> None:
     options = ("--capture-output", "--error-logfile", "error.log", "--env", "PROBE_LIFESPAN=ok")
     files = {"talks.py": "import sys\nfrom probe import app\nprint('said aloud', flush=True)\n"}
     server = serve("talks:app", *options, worker=WORKER, files=files)
-    server.wait_events("startup")
+    server.wait_started()
     server.stop_gracefully()
     assert server.read("error.log").count("said aloud\n") == 1
     assert server.read("error.log").count("Application startup complete.") == 1
@@ -214,7 +214,7 @@ def test_captured_output(serve: Serve) -> None:
 
 def test_a_reload_of_idle_workers_is_two_lines_for_each(serve: Serve) -> None:
     server = serve("probe:app", "--access-logfile", "-", worker=WORKER, workers=4)
-    server.wait_events("startup", 4)
+    server.wait_started(4)
     server.wait_log("Ready in")
     before = len(server.log.splitlines())
     server.signal(signal.SIGHUP)

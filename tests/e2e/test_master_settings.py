@@ -19,7 +19,7 @@ def test_the_masters_settings_and_hooks_work_as_ever(serve: Serve, worker: str) 
     known = {setting.name for setting in KNOWN_SETTINGS}
     argv = ["-c", "python:master_settings", "-k", worker, "-b", "127.0.0.1:0", "probe:app"]
     server = serve(argv=argv)
-    server.wait_events("startup", 2)
+    server.wait_started(2)
     assert server.get().text == "Hello, world!"
     assert int(server.read("master.pid")) == server.pid
     assert len(server.events("post_worker_init")) == 2
@@ -29,7 +29,7 @@ def test_the_masters_settings_and_hooks_work_as_ever(serve: Serve, worker: str) 
         until((server.dir / "ctl.sock").exists, "the control socket")
 
     server.signal(signal.SIGTTIN)
-    server.wait_events("startup", 3)
+    server.wait_started(3)
     server.signal(signal.SIGHUP)
     server.wait_events("on_reload")
     server.wait_events("worker_exit", 3)

@@ -71,7 +71,7 @@ def test_a_mistake_stops_the_master_before_it_forks(
 
 def test_what_gunicorn_has_a_word_for_is_said_once(serve: Serve) -> None:
     server = serve("probe:app", worker=HTTPTOOLS, workers=2, env={"UVICORN_TIMEOUT_KEEP_ALIVE": "9"})
-    server.wait_events("startup", 2)
+    server.wait_started(2)
     assert server.log.count("is not used: set keepalive in Gunicorn instead") == 1
 
 

@@ -152,7 +152,7 @@ def test_asgi_settings(serve: Serve) -> None:
 def test_backlog(serve: Serve) -> None:
     """A stopped worker accepts nothing: only as many clients connect as the queue has room for."""
     server = serve("probe:app", "--backlog", "3", worker=HTTPTOOLS)
-    (worker,) = [event.pid for event in server.wait_events("startup")]
+    (worker,) = [event.pid for event in server.wait_started()]
     server.get()
     server.signal(signal.SIGSTOP, worker)
     clients = [socket.socket() for _ in range(12)]
@@ -214,7 +214,7 @@ def test_limits_of_the_head(serve: Serve, worker: str) -> None:
 def test_max_requests_jitter(serve: Serve) -> None:
     """Of eight workers that serve one request and up to 1,000 more, not all end after the first."""
     server = serve("probe:app", "--max-requests", "1", "--max-requests-jitter", "1000", worker=HTTPTOOLS, workers=8)
-    server.wait_events("startup", 8)
+    server.wait_started(8)
     for _ in range(8):
         server.get()
     assert server.log.count("requests reached") < 8
@@ -288,7 +288,7 @@ def test_reuse_port(serve: Serve) -> None:
     with socket.create_server(("127.0.0.1", 0), reuse_port=True) as free:
         port = free.getsockname()[1]
         server = serve("probe:app", "--reuse-port", worker=HTTPTOOLS, workers=2, bind=f"127.0.0.1:{port}")
-        server.wait_events("startup", 2)
+        server.wait_started(2)
     lines = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
     listening = [fields for fields in lines if fields[3] == "0A" and fields[1].endswith(f":{port:04X}")]
     # Gunicorn 23 makes one socket, which the workers share.
@@ -313,7 +313,7 @@ def test_threads(serve: Serve) -> None:
 
 def test_worker_tmp_dir(serve: Serve, tmp_path: Path) -> None:
     server = serve("probe:app", "--worker-tmp-dir", str(tmp_path), worker=HTTPTOOLS)
-    (worker,) = [event.pid for event in server.wait_events("startup")]
+    (worker,) = [event.pid for event in server.wait_started()]
     heartbeats = [path for path in Path(f"/proc/{worker}/fd").iterdir() if "wgunicorn" in os.readlink(path)]
     assert len(heartbeats) == 1
     assert os.readlink(heartbeats[0]).startswith(str(tmp_path))

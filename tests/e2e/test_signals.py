@@ -58,7 +58,7 @@ def test_usr1_reopens_the_log_files(serve: Serve, worker: str) -> None:
 
 def test_hup_replaces_the_workers_while_requests_go_on(serve: Serve, worker: str) -> None:
     server = serve("probe:app", worker=worker, workers=2)
-    old = {event.pid for event in server.wait_events("startup", 2)}
+    old = {event.pid for event in server.wait_started(2)}
     enough = threading.Event()
 
     def ask() -> list[int]:
@@ -73,7 +73,7 @@ def test_hup_replaces_the_workers_while_requests_go_on(serve: Serve, worker: str
         clients = [pool.submit(ask) for _ in range(4)]
         try:
             server.signal(signal.SIGHUP)
-            server.wait_events("startup", 4)
+            server.wait_started(4)
             until(lambda: not old & set(server.workers()), "the end of the old workers")
         finally:
             enough.set()

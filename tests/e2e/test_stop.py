@@ -51,7 +51,7 @@ def gave_up(connection: Connection) -> bool:
 
 def test_term_finishes_requests_in_flight_and_exits_cleanly(serve: Serve, worker: str) -> None:
     server = serve("probe:app", "-c", "python:hooks", worker=worker, workers=2)
-    workers = sorted(event.pid for event in server.wait_events("startup", 2))
+    workers = sorted(event.pid for event in server.wait_started(2))
     with ExitStack() as stack:
         connections = sleeping(server, stack, 8, 1.5)
         server.signal(signal.SIGTERM)
@@ -109,7 +109,7 @@ def test_graceful_timeout_bounds_the_wait(serve: Serve, worker: str) -> None:
 @pytest.mark.parametrize("signum", [signal.SIGQUIT, signal.SIGINT], ids=lambda signum: signum.name)
 def test_quit_and_int_are_quick(serve: Serve, worker: str, signum: signal.Signals) -> None:
     server = serve("probe:app", "-c", "python:hooks", worker=worker, workers=2)
-    workers = sorted(event.pid for event in server.wait_events("startup", 2))
+    workers = sorted(event.pid for event in server.wait_started(2))
     with ExitStack() as stack:
         connections = sleeping(server, stack, 4, 60)
         server.signal(signum)
@@ -141,7 +141,7 @@ def test_a_lifespan_of_starlette_is_shut_down(serve: Serve, module: str, signum:
     """It says that its shutdown has failed where it is cancelled instead."""
     argv = ["-b", "127.0.0.1:0", "-k", HTTPTOOLS, *control_socket_option(), "starlette_lifespan:app"]
     server = serve(module=module, argv=argv, files={"starlette_lifespan.py": STARLETTE})
-    pid = server.wait_events("startup", 1)[0].pid
+    pid = server.wait_started(1)[0].pid
     # It has started altogether, and is idle again.
     assert server.get().status_code == 404
     # ABRT is for a worker, INT for the master.
@@ -191,7 +191,7 @@ def test_quit_after_term_ends_a_draining_master(serve: Serve, worker: str) -> No
 
 def test_workers_of_a_killed_master_drain_and_go(serve: Serve, worker: str) -> None:
     server = serve("probe:app", "-c", "python:hooks", worker=worker, workers=2)
-    workers = sorted(event.pid for event in server.wait_events("startup", 2))
+    workers = sorted(event.pid for event in server.wait_started(2))
     with ExitStack() as stack:
         (connection,) = sleeping(server, stack, 1, 2)
         os.kill(server.pid, signal.SIGKILL)
@@ -205,7 +205,7 @@ def test_workers_of_a_killed_master_drain_and_go(serve: Serve, worker: str) -> N
 def test_an_application_that_exits_does_not_end_its_worker(serve: Serve, worker: str) -> None:
     """In the first step of a request too, which runs inside the event loop's read where tasks start eagerly."""
     server = serve("probe:app", worker=worker)
-    first = server.wait_events("startup")[0].pid
+    first = server.wait_started()[0].pid
     with server.connect() as connection:
         connection.request("/exit?code=7")
         assert connection.response().status == 500

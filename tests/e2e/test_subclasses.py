@@ -168,7 +168,7 @@ class TestMethods:
 
     def test_quit(self, serve: Serve) -> None:
         server = started(serve, "Records")
-        server.wait_events("startup")
+        server.wait_started()
         server.get()
         (worker,) = server.workers()
         server.signal(signal.SIGQUIT, worker)
@@ -203,7 +203,7 @@ class TestMethods:
         shutdown = server.wait_events("shutdown")[0]
         assert shutdown.pid == worker
         assert shutdown.time - begun < 4
-        server.wait_events("startup", 2)
+        server.wait_started(2)
 
 
 class TestSignalHandlers:
@@ -227,7 +227,7 @@ class TestSignalHandlers:
     @pytest.mark.parametrize("sig", [signal.SIGINT, signal.SIGQUIT])
     def test_a_quick_stop_runs_the_lifespan_shutdown(self, serve: Serve, worker: str, sig: signal.Signals) -> None:
         server = serve("starlette_app:app", worker=worker)
-        server.wait_events("startup")
+        server.wait_started()
         server.get()
         server.signal(sig)
         assert server.wait_exit() == 0
@@ -241,7 +241,7 @@ class TestSignalHandlers:
             "    await receive()\n    event('shutdown')\n    await asyncio.sleep(60)\n"
         )
         server = serve("slow:app", worker=worker, files={"slow.py": app})
-        server.wait_events("startup")
+        server.wait_started()
         until(lambda: "Application startup complete" in server.log, "the start")
         server.signal(signal.SIGINT)
         begun = time.monotonic()
@@ -251,12 +251,12 @@ class TestSignalHandlers:
 
     def test_an_abort_is_no_failure_of_the_lifespan(self, serve: Serve, worker: str) -> None:
         server = serve("starlette_app:app", worker=worker)
-        server.wait_events("startup")
+        server.wait_started()
         server.get()
         (pid,) = server.workers()
         server.signal(signal.SIGABRT, pid)
         until(lambda: pid not in server.workers(), "the end of the worker")
-        server.wait_events("startup", 2)
+        server.wait_started(2)
         assert "shutdown failed" not in server.log
         assert "shutdown of the application failed" not in server.log
 

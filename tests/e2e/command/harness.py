@@ -78,6 +78,8 @@ class Command:
         }
         self.token = uuid.uuid4().hex
         more = {"PYTHONPATH": os.pathsep.join(paths), "PYTHONUNBUFFERED": "1", "E2E_RUN": self.token}
+        # No bytecode: a file that is changed twice in a second would be taken for what it was.
+        more["PYTHONDONTWRITEBYTECODE"] = "1"
         self.env = {**inherited, **more, **(env or {})}
         self.arguments = [*program, *arguments]
         self.process: subprocess.Popen[bytes] | None = None

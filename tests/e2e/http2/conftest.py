@@ -34,7 +34,7 @@ def engine(request: pytest.FixtureRequest) -> dict[str, str]:
 def server(engine: dict[str, str]) -> Iterator[Gunicorn]:
     """One worker that speaks HTTP/2 in cleartext, for all tests of a module."""
     with Gunicorn("h2_probe:app", "--pythonpath", APPS, "--access-logfile", "-", worker=H2C, env=engine) as server:
-        server.wait_events("startup")
+        server.wait_started()
         yield server
 
 
@@ -49,5 +49,5 @@ def tls_server(engine: dict[str, str], site: Site) -> Iterator[Gunicorn]:
     """The same over TLS."""
     files = ("--certfile", str(site.cert), "--keyfile", str(site.key))
     with Gunicorn("h2_probe:app", "--pythonpath", APPS, *files, worker=H2C, env=engine) as server:
-        server.wait_events("startup")
+        server.wait_started()
         yield server

@@ -78,7 +78,7 @@ def replaced(request: pytest.FixtureRequest, serve: Serve) -> Replaced:
 def start(how: str, serve: Serve, *options: str) -> Replaced:
     recycling = ("--max-requests", "5") if how == "recycle" else ()
     server = serve("h2_probe:app", "--pythonpath", APPS, *recycling, *options, worker=H2C)
-    server.wait_events("startup")
+    server.wait_started()
     return Replaced(server, how)
 
 

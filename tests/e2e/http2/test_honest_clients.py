@@ -25,6 +25,8 @@ from tests.e2e.websocket.browser import find_chromium, open_page
 from tests.http2.wire import Client
 from uvicorn_worker.http2.engine.codes import ACK, FrameType
 
+pytestmark = pytest.mark.long
+
 SECONDS = float(os.environ.get("HONEST_SECONDS", "0"))
 
 

@@ -22,7 +22,7 @@ def start(serve: Serve, *options: str, workers: int = 2, env: dict[str, str] | N
     # A busy connection is left after half of the time.
     options = ("--graceful-timeout", "4", *options)
     server = serve("h2_probe:app", "--pythonpath", APPS, *options, worker=H2C, workers=workers, env=env)
-    server.wait_events("startup", workers)
+    server.wait_started(workers)
     return server
 
 
@@ -81,6 +81,7 @@ def test_a_stop_answers_what_it_has_taken(serve: Serve, engine: dict[str, str]) 
     assert server.wait_exit() == 0
 
 
+@pytest.mark.long
 def test_h2load_during_a_reload(serve: Serve) -> None:
     """h2load makes no new connection after GOAWAY: what it could not send any more are its errors.
 

@@ -192,7 +192,7 @@ def run(args: argparse.Namespace) -> int:
                 env={"PYTHONDONTWRITEBYTECODE": "1", **(lifetime if phase == "mixed" else {})},
             )
             with server, nginx(server.dir, NGINX, port=server.port) if has_nginx else nullcontext():
-                server.wait_events("startup", args.workers)
+                server.wait_started(args.workers)
                 loads = [stack.enter_context(Load(("127.0.0.1", server.port)))]
                 if has_nginx:
                     loads.append(stack.enter_context(Load(str(server.dir / "front.sock"))))

@@ -60,7 +60,7 @@ def test_children_neither_listen_nor_hear_the_signals_of_the_worker(
 
 def test_a_reload_does_not_wait_for_them(serve: Serve, worker: str, children: list[int]) -> None:
     server = serve("lifecycle_app:app", "--graceful-timeout", GRACE, worker=worker, env=WARNINGS)
-    first = server.wait_events("startup")[0].pid
+    first = server.wait_started()[0].pid
     start(server, children, "/process?method=fork", "/process?method=forkserver", "/pool")
     server.signal(signal.SIGHUP)
     until(lambda: not alive(first), "the end of the old worker")

@@ -96,7 +96,7 @@ def test_threads_that_run_on_do_not_hold_it_up(serve: Serve) -> None:
 def test_a_worker_that_is_blocked_in_c_says_with_what(serve: Serve) -> None:
     # With an access log ages are exact, and so is their order.
     server = serve("lifecycle_app:app", "--timeout", "2", "--access-logfile", "-", worker=HTTPTOOLS)
-    pid = server.wait_events("startup")[0].pid
+    pid = server.wait_started()[0].pid
     with server.connect() as connection, server.connect() as other:
         other.request("/sleep?s=60")
         server.wait_events("sleeping")
@@ -141,7 +141,7 @@ pythonpath = "."
 def test_a_worker_that_is_told_to_stop_in_its_first_moment(serve: Serve, name: str) -> None:
     server = serve("lifecycle_app:app", files={"early.py": EARLY.format(name=name), "gunicorn.conf.py": EARLY_CONF})
     first, second = (int(pid) for pid in until(lambda: booted(server), "a second worker"))
-    assert server.wait_events("startup")[0].pid == second
+    assert server.wait_started()[0].pid == second
     assert f"Worker exiting (pid: {first})" in server.log
     assert server.get().headers["x-pid"] == str(second)
 

@@ -40,7 +40,7 @@ def launch(serve: Serve) -> Serve:
         env = {"PYTHONDONTWRITEBYTECODE": "1", **dict(more.pop("env", {}))}  # type: ignore[call-overload]
         files = {"reloaded.py": SLOW, **dict(more.pop("files", {}))}  # type: ignore[call-overload]
         server = serve(module=MASTER, argv=[*argv, "reloaded:app"], files=files, env=env, **more)
-        server.wait_events("startup", workers)
+        server.wait_started(workers)
         return server
 
     return start
@@ -64,7 +64,7 @@ def test_hup_boots_the_new_ones_first(launch: Serve) -> None:
     old = set(server.workers())
     with Load(("127.0.0.1", server.port)) as load:
         server.signal(signal.SIGHUP)
-        server.wait_events("startup", 4)
+        server.wait_started(4)
         until(lambda: not old & set(server.workers()), "the end of the old workers")
         load.stop()
     server.wait_events("shutdown", 2)
@@ -101,7 +101,7 @@ def test_a_broken_application_and_back(launch: Serve) -> None:
         assert old <= set(server.workers())
         # It is tried again and again, so mending it is enough.
         (server.dir / "reloaded.py").write_text(SLOW)
-        server.wait_events("startup", 4)
+        server.wait_started(4)
         until(lambda: not old & set(server.workers()), "the end of the old workers")
         load.stop()
     assert starts_before_ends(server, 2)
@@ -119,7 +119,7 @@ def test_broken_settings_change_nothing(launch: Serve) -> None:
     assert server.workers() == old
     (server.dir / "gunicorn.conf.py").write_text("workers = 2\n")
     server.signal(signal.SIGHUP)
-    server.wait_events("startup", 4)
+    server.wait_started(4)
     until(lambda: not set(old) & set(server.workers()), "the end of the old workers")
 
 
@@ -150,7 +150,7 @@ def test_ttin_and_ttou(launch: Serve) -> None:
     server = launch(files={"gunicorn.conf.py": NOTED})
     first = set(server.workers())
     server.signal(signal.SIGTTIN)
-    server.wait_events("startup", 3)
+    server.wait_started(3)
     server.signal(signal.SIGTTOU)
     server.wait_events("shutdown", 1)
     until(lambda: len(server.workers()) == 2, "two workers")
@@ -163,7 +163,7 @@ def test_ttin_and_ttou(launch: Serve) -> None:
 def test_a_worker_that_dies_is_replaced(launch: Serve) -> None:
     server = launch()
     os.kill(server.workers()[0], signal.SIGKILL)
-    server.wait_events("startup", 3)
+    server.wait_started(3)
     until(lambda: len(server.workers()) == 2, "two workers")
 
 

@@ -25,7 +25,7 @@ def loaded(server: Gunicorn) -> Load:
 
 
 def started(server: Gunicorn, count: int) -> list[int]:
-    return [event.pid for event in server.wait_events("startup", count)]
+    return [event.pid for event in server.wait_started(count)]
 
 
 def test_hup(serve: Serve, worker: str) -> None:

@@ -59,7 +59,7 @@ def server(serve: Serve) -> Gunicorn:
         files={"reloaded.py": WAITING},
         env={"PYTHONDONTWRITEBYTECODE": "1"},
     )
-    found.wait_events("startup", 2)
+    found.wait_started(2)
     return found
 
 
@@ -116,7 +116,7 @@ def test_a_broken_application_does_not_end_the_service(server: Gunicorn) -> None
         write(server, WAITING)
         begun = time.monotonic()
         server.signal(signal.SIGHUP)
-        new = {event.pid for event in server.wait_events("startup", 4)[2:]}
+        new = {event.pid for event in server.wait_started(4)[2:]}
         # The master does not wait for workers that are to stay: graceful_timeout is 30 seconds.
         assert time.monotonic() - begun < 15
         until(lambda: set(server.workers()) == new, "the new workers alone")
@@ -141,7 +141,7 @@ def test_a_worker_that_dies_is_replaced_again_and_again_while_others_serve(serve
     os.kill(killed, signal.SIGKILL)
     until(lambda: server.log.count("Other workers serve on") == 2, "a second try")
     write(server, WAITING)
-    server.wait_events("startup", 3)
+    server.wait_started(3)
     assert left in server.workers()
     assert server.stop_gracefully() == 0
 
@@ -162,7 +162,7 @@ def test_a_worker_at_max_requests_leaves_after_its_replacement_has_started(serve
         worker=HTTPTOOLS,
         workers=workers,
     )
-    server.wait_events("startup", workers)
+    server.wait_started(workers)
     with Load(("127.0.0.1", server.port)) as load:
         until(lambda: len(server.events("shutdown")) >= 3 or load.failed, "three recycled workers")
         load.stop()
@@ -175,7 +175,7 @@ def test_a_worker_that_dies_while_it_is_replaced_leaves_no_other_too_many(serve:
     """The master was asked for one more, and nobody is left who would ask for one less."""
     options = ("--max-requests", "20")
     server = serve("reloaded:app", *options, worker=HTTPTOOLS, workers=1, files={"reloaded.py": WAITING})
-    server.wait_events("startup", 1)
+    server.wait_started(1)
     (old,) = server.workers()
     (server.dir / "wait").touch()
     for _ in range(20):
