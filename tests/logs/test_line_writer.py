@@ -10,11 +10,13 @@ import select
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from uvicorn_worker.logs.line_writer import LineWriter, flush_lines, plain_handler
+from uvicorn_worker.logs.line_forms import LineForm, gunicorn_forms
+from uvicorn_worker.logs.line_writer import LineWriter, close_lines, flush_lines, plain_handler
 
 LINES = ["GET /", "with \u20ac and %s %(x)d", "", "x" * 9000, *(f"line {number}" for number in range(3000))]
 
@@ -32,6 +34,29 @@ def logger() -> Iterator[logging.Logger]:
         handler.close()
 
 
+class Lines:
+    """An access log of lines that are there already; `add` says whether one was taken without a record."""
+
+    def __init__(self, logger: logging.Logger, loop: asyncio.AbstractEventLoop | None = None) -> None:
+        self._records = 0
+        self._takes = gunicorn_forms(logger.name, "%(m)s")
+        self._writer = LineWriter(logger, loop or asyncio.get_running_loop(), self._forms, self._record)
+        self.close, self.flush = self._writer.close, self._writer.flush
+
+    def _forms(self, formatter: logging.Formatter | None) -> LineForm | None:
+        return None if self._takes(formatter) is None else lambda cycle, elapsed: cycle.line  # type: ignore[attr-defined]
+
+    def _record(self, cycle: Any, elapsed: float) -> logging.LogRecord:
+        self._records += 1
+        return logging.LogRecord("plain", logging.INFO, "", 0, "%s", (cycle.line,), None)
+
+    def add(self, line: str) -> bool:
+        before = self._records
+        cycle: Any = SimpleNamespace(line=line, started=0.0)
+        self._writer.log(cycle)
+        return self._records == before
+
+
 def file_handler(path: Path) -> logging.FileHandler:
     handler = logging.FileHandler(path, encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(message)s"))
@@ -40,7 +65,7 @@ def file_handler(path: Path) -> logging.FileHandler:
 
 def write(logger: logging.Logger, lines: list[str]) -> list[bool]:
     async def main() -> list[bool]:
-        writer = LineWriter(logger, asyncio.get_running_loop())
+        writer = Lines(logger)
         taken = [writer.add(line) for line in lines]
         await asyncio.sleep(0)
         writer.close()
@@ -71,7 +96,7 @@ def test_where_the_loop_does_not_turn_any_more(logger: logging.Logger, tmp_path:
     logger.addHandler(file_handler(tmp_path / "log"))
 
     async def main() -> str:
-        writer = LineWriter(logger, asyncio.get_running_loop())
+        writer = Lines(logger)
         assert writer.add("the last")
         flush_lines()
         return (tmp_path / "log").read_text()
@@ -107,13 +132,13 @@ def test_a_pipe_gets_whole_lines(logger: logging.Logger, monkeypatch: pytest.Mon
 def test_a_reader_that_stalls_holds_nobody_up(
     logger: logging.Logger, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("uvicorn_worker.logs.line_writer._MOST_WAITING", 100_000)
+    monkeypatch.setattr("uvicorn_worker.logs.backlog._MOST_WAITING", 100_000)
     reading, writing = os.pipe()
     seen = b""
 
     async def main() -> None:
         nonlocal seen
-        writer = LineWriter(logger, asyncio.get_running_loop())
+        writer = Lines(logger)
         for number in range(3000):
             # More than the pipe has room for, and than may wait.
             assert writer.add(f"{number:099d}")
@@ -148,6 +173,23 @@ def test_a_stream_without_a_file(logger: logging.Logger) -> None:
     assert stream.getvalue() == "a\nb\n"
 
 
+def parent_with(*handlers: logging.Handler) -> logging.Logger:
+    parent = logging.Logger("parent")  # noqa: LOG001
+    for handler in handlers:
+        parent.addHandler(handler)
+    return parent
+
+
+def test_propagation_to_nobody_is_plain(logger: logging.Logger) -> None:
+    logger.addHandler(logging.StreamHandler(io.StringIO()))
+    logger.propagate, logger.parent = True, parent_with()
+    assert plain_handler(logger) is logger.handlers[0]
+    logger.parent.parent = parent_with(logging.NullHandler())
+    assert plain_handler(logger) is None
+    logger.parent.propagate = False
+    assert plain_handler(logger) is logger.handlers[0]
+
+
 def changes() -> dict[str, Callable[[logging.Logger, logging.Handler], Any]]:
     class Own(logging.StreamHandler):  # type: ignore[type-arg]
         pass
@@ -163,7 +205,10 @@ def changes() -> dict[str, Callable[[logging.Logger, logging.Handler], Any]]:
         "another handler": lambda logger, handler: logger.addHandler(logging.NullHandler()),
         "no handler": lambda logger, handler: logger.removeHandler(handler),
         "a class of handlers": lambda logger, handler: setattr(logger, "handlers", [Own(io.StringIO())]),
-        "propagation": lambda logger, handler: setattr(logger, "propagate", True),
+        "propagation": lambda logger, handler: vars(logger).update(
+            propagate=True, parent=parent_with(logging.NullHandler())
+        ),
+        "a format of the handler's": lambda logger, handler: setattr(handler, "format", lambda record: "x"),
         "a handler that failed": lambda logger, handler: setattr(handler, "emit", print),
         "a handle of its own": lambda logger, handler: setattr(logger, "handle", print),
     }
@@ -179,7 +224,6 @@ def test_what_is_not_plain_is_left_to_logging(
     assert plain_handler(logger) is handler
     change(logger, handler)
     assert write(logger, ["a line"]) == [False]
-    assert stream.getvalue() == ""
 
 
 def test_a_record_factory_is_asked(logger: logging.Logger) -> None:
@@ -197,7 +241,7 @@ def test_it_is_looked_at_in_each_turn(logger: logging.Logger) -> None:
     logger.addHandler(handler)
 
     async def main() -> None:
-        writer = LineWriter(logger, asyncio.get_running_loop())
+        writer = Lines(logger)
         assert writer.add("a")
         await asyncio.sleep(0)
         logger.addFilter(lambda record: True)
@@ -208,14 +252,14 @@ def test_it_is_looked_at_in_each_turn(logger: logging.Logger) -> None:
         writer.flush()
 
     asyncio.run(main())
-    assert stream.getvalue() == "a\nc\n"
+    assert stream.getvalue() == "a\nb\nc\n"
 
 
 def test_after_the_loop_there_are_records(logger: logging.Logger) -> None:
     logger.addHandler(logging.StreamHandler(io.StringIO()))
     loop = asyncio.new_event_loop()
     loop.close()
-    assert not LineWriter(logger, loop).add("late")
+    assert not Lines(logger, loop).add("late")
 
 
 def test_each_line_that_is_lost_counts(logger: logging.Logger) -> None:
@@ -229,3 +273,37 @@ def test_each_line_that_is_lost_counts(logger: logging.Logger) -> None:
     logger.addHandler(handler)
     write(logger, ["a", "b"])
     assert lost == ["a", "b"]
+
+
+def test_the_end_of_a_server_is_that_of_its_lines(logger: logging.Logger) -> None:
+    stream = io.StringIO()
+    logger.addHandler(logging.StreamHandler(stream))
+
+    async def main() -> None:
+        lines = Lines(logger)
+        assert lines.add("a")
+        other = asyncio.new_event_loop()
+        close_lines(other)
+        other.close()
+        assert stream.getvalue() == ""
+        close_lines(asyncio.get_running_loop())
+        assert stream.getvalue() == "a\n"
+
+    asyncio.run(main())
+
+
+def test_a_child_does_not_write_its_parents_lines(logger: logging.Logger, monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = io.StringIO()
+    logger.addHandler(logging.StreamHandler(stream))
+
+    async def main() -> None:
+        lines = Lines(logger)
+        lines.add("a")
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "getpid", lambda: -1)
+            lines.close()
+        assert stream.getvalue() == ""
+        lines.close()
+
+    asyncio.run(main())
+    assert stream.getvalue() == "a\n"

@@ -7,6 +7,7 @@ bytes (of the body) and duration (in seconds).
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from collections.abc import Callable, Mapping
@@ -20,10 +21,13 @@ from uvicorn_worker.core.paths import Paths
 from uvicorn_worker.core.runtime import AccessHook, CycleView
 from uvicorn_worker.logs.atoms import Atoms, compile_format
 from uvicorn_worker.logs.guards import guard_handlers
+from uvicorn_worker.logs.line_forms import Forms, uvicorn_forms
+from uvicorn_worker.logs.line_writer import LineWriter
 
 __all__ = [
     "AccessRecord",
     "client_addr_of",
+    "line_hook",
     "quiet_paths",
     "record_maker",
     "standalone_access",
@@ -34,6 +38,7 @@ __all__ = [
 _MESSAGE = '%s - "%s %s HTTP/%s" %d'
 
 RecordMaker = Callable[[str, Any], logging.LogRecord]
+CycleRecordMaker = Callable[[CycleView, float], logging.LogRecord]
 
 
 class AccessRecord(logging.LogRecord):
@@ -101,10 +106,21 @@ def quiet_paths(hook: AccessHook, config: Config) -> AccessHook:
 def uvicorn_hook(logger: logging.Logger, config: Config) -> AccessHook:
     """Write a line for each response, in uvicorn's form or that of `Config.access_log_format`."""
     make_record = uvicorn_record_maker(logger.name, config)
+    return line_hook(logger, uvicorn_forms(logger.name, config, make_record), make_record)
+
+
+def line_hook(logger: logging.Logger, forms: Forms, make_record: CycleRecordMaker) -> AccessHook:
+    """Write a line for each response, as one of `forms` where the logger is plain, as a record where it is not."""
+    try:
+        loop = asyncio.get_running_loop()
+    except RuntimeError:
+        pass
+    else:
+        return LineWriter(logger, loop, forms, make_record).log
 
     def log_access(cycle: CycleView) -> None:
         if logger.isEnabledFor(logging.INFO):
-            logger.handle(make_record(cycle))
+            logger.handle(make_record(cycle, time.monotonic() - cycle.started))
 
     return log_access
 
@@ -121,19 +137,19 @@ def client_addr_of(scope: Mapping[str, Any]) -> str:
     return f"{escaped(host)}:{port}"
 
 
-def uvicorn_record_maker(name: str, config: Config) -> Callable[[CycleView], logging.LogRecord]:
-    """What makes a record in uvicorn's form of a response."""
+def uvicorn_record_maker(name: str, config: Config) -> CycleRecordMaker:
+    """What makes a record in uvicorn's form of a response, by the seconds that it has taken."""
     raw_root_path = raw_path_of(config.root_path)
     make_line = None if config.access_log_format is None else compile_format(config.access_log_format)
     make_record = record_maker(name, _MESSAGE)
 
-    def make(cycle: CycleView) -> logging.LogRecord:
+    def make(cycle: CycleView, elapsed: float) -> logging.LogRecord:
         scope, target = cycle.scope, cycle.target
         client_addr = peer_name(scope["client"], "")
         method, version, status = scope["method"], scope["http_version"], cycle.status
         path = escaped((raw_root_path + target if raw_root_path and target[:1] == b"/" else target).decode("latin-1"))
         request_line = f"{method} {path} HTTP/{version}"
-        line = f'{client_addr} - "{request_line}" {status}' if make_line is None else make_line(Atoms(cycle))
+        line = f'{client_addr} - "{request_line}" {status}' if make_line is None else make_line(Atoms(cycle, elapsed))
         record = make_record(line, (client_addr, method, path, version, status))
         attributes = record.__dict__
         attributes["client_addr"] = client_addr
@@ -142,7 +158,7 @@ def uvicorn_record_maker(name: str, config: Config) -> Callable[[CycleView], log
         attributes["method"] = method
         attributes["path"] = path.partition("?")[0]
         attributes["bytes"] = cycle.body_sent
-        attributes["duration"] = round(time.monotonic() - cycle.started, 6)
+        attributes["duration"] = round(elapsed, 6)
         if make_line is not None and type(record) is not AccessRecord:
             # A record of somebody's factory knows the arguments only by what they are put into.
             record.msg, record.args = line, None

@@ -55,21 +55,39 @@ def compile_format(access_log_format: str) -> Callable[[Atoms], str]:
     return lambda atoms: template % tuple([get(atoms) for get in getters])
 
 
-# How the usual atoms are written where nothing in them is to be escaped: expressions of the names in `compile_line`.
-_PLAIN = {
-    "h": "client[0] if client else '-'",
+class _Texts(dict[Any, str]):
+    """What clients have sent, bytes or text, as it is logged; the same comes again and again, and is looked at once."""
+
+    __slots__ = ()
+
+    def __missing__(self, sent: Any) -> str:
+        text = escaped(sent.decode("latin-1") if isinstance(sent, bytes) else str(sent))
+        if len(text) <= _LONGEST_KNOWN:
+            if len(self) >= _MOST_KNOWN:
+                self.clear()
+            self[sent] = text
+        return text
+
+
+# How many texts are known of each kind, and how long they are: 256 KiB at most.
+_MOST_KNOWN = 256
+_LONGEST_KNOWN = 512
+
+# How the usual atoms are written: expressions of the names in `compile_line`.
+_USUAL = {
+    "h": "hosts[client[0]] if client else '-'",
     "l": "'-'",
     # One that has logged in is left to the slow way.
     "u": "'-'",
     "t": "now(None)",
-    "r": "f\"{method} {cycle.target.decode('latin-1')} HTTP/{scope['http_version']}\"",
+    "r": "f\"{method} {target} HTTP/{scope['http_version']}\"",
     "s": "cycle.status",
     "m": "method",
     "H": "f\"HTTP/{scope['http_version']}\"",
     "b": "cycle.body_sent",
     "B": "cycle.body_sent",
-    "f": "fields.get(b'referer', dash).decode('latin-1')",
-    "a": "fields.get(b'user-agent', dash).decode('latin-1')",
+    "f": "texts[fields.get(b'referer', dash)]",
+    "a": "texts[fields.get(b'user-agent', dash)]",
     "T": "int(elapsed)",
     "D": "int(elapsed * 1000000)",
     "M": "int(elapsed * 1000)",
@@ -80,35 +98,37 @@ _PLAIN = {
 def compile_line(access_log_format: str) -> Callable[[CycleView, float], str]:
     """A function from a response, and the seconds that it has taken, to the line; as `compile_format`, but faster.
 
-    For a format of the usual atoms it is a single expression, and what clients have sent is looked at when the line is
-    whole: where all of it prints, and has no more quotes than the format has, none of it is to be escaped.
+    For a format of the usual atoms it is a function of its own, that makes the line at once.
     """
     make_line = compile_format(access_log_format)
 
     def make_slowly(cycle: CycleView, elapsed: float) -> str:
         return make_line(Atoms(cycle, elapsed))
 
-    names = _find_atoms.findall(access_log_format)
-    template = _find_atoms.sub("%s", access_log_format)
-    is_usual = set(names) <= _PLAIN.keys() and "%" not in template.replace("%s", "")
-    if not is_usual or template.count("%s") != len(names) or not template.isprintable() or "\\" in template:
+    # What is between the atoms, and each second their names.
+    pieces = _find_atoms.split(access_log_format)
+    between, names = pieces[::2], pieces[1::2]
+    if not set(names) <= _USUAL.keys() or any("%" in each for each in between):
         return make_slowly
-    # No text but that above gets into the source.
+    # No text but that above gets into the source: what is between has names, too.
+    known: dict[str, Any] = {
+        "now": _ATOMS["t"], "getpid": os.getpid, "dash": b"-", "slowly": make_slowly, "escaped": escaped,
+        "hosts": _Texts(), "texts": _Texts(), "backslash": "\\",
+    }  # fmt: skip
+    known.update((f"between_{number}", each) for number, each in enumerate(between))
     body = ["scope = cycle.scope", "client, method = scope['client'], scope['method']"]
     if "r" in names:
         # No request line was read, or none that can be understood.
         body.append("if method == '-': return slowly(cycle, elapsed)")
+        body.append("target = cycle.target.decode('latin-1')")
+        body.append("if not target.isprintable() or '\"' in target or backslash in target: target = escaped(target)")
     if set(names) & {"u", "f", "a"}:
         body.append("fields = dict(scope['headers'])")
     if "u" in names:
         body.append("if b'authorization' in fields: return slowly(cycle, elapsed)")
-    body.append(f"line = template % ({''.join(f'{_PLAIN[name]}, ' for name in names)})")
-    body.append("plain = line.isprintable() and line.count(quote) == quotes and backslash not in line")
-    body.append("return line if plain else slowly(cycle, elapsed)")
-    known: dict[str, Any] = {
-        "template": template, "now": _ATOMS["t"], "getpid": os.getpid, "dash": b"-", "slowly": make_slowly,
-        "quote": '"', "quotes": template.count('"'), "backslash": "\\",
-    }  # fmt: skip
+    body += [f"atom_{number} = {_USUAL[name]}" for number, name in enumerate(names)]
+    line = "".join([f"{{between_{number}}}{{atom_{number}}}" for number in range(len(names))])
+    body.append(f"return f'{line}{{between_{len(names)}}}'")
     exec("def make_line(cycle, elapsed):\n    " + "\n    ".join(body), known)  # noqa: S102 - as namedtuple() does
     made: Callable[[CycleView, float], str] = known["make_line"]
     return made

@@ -7,7 +7,7 @@ import logging
 from datetime import datetime, timezone
 from typing import Any
 
-__all__ = ["JSON_CONFIG", "JsonFormatter"]
+__all__ = ["JSON_CONFIG", "JsonFormatter", "JsonTime"]
 
 # What every record has (`logging.LogRecord`), and what formats make of it: the rest was given by who has logged.
 _USUAL = frozenset(vars(logging.LogRecord("", 0, "", 0, "", None, None))) | {
@@ -16,6 +16,26 @@ _USUAL = frozenset(vars(logging.LogRecord("", 0, "", 0, "", None, None))) | {
     "color_message",
     "taskName",
 }
+
+
+class JsonTime:
+    """RFC 3339 in UTC with milliseconds, of seconds since the epoch; the text of a second is made once."""
+
+    __slots__ = ("_second", "_text")
+
+    def __init__(self) -> None:
+        self._second, self._text = -1, ""
+
+    def __call__(self, created: float) -> str:
+        # As datetime does it: microseconds are rounded, to even where it is a half, and milliseconds are cut off.
+        second = int(created)
+        micros = round((created - second) * 1_000_000)
+        if micros >= 1_000_000:
+            second, micros = second + 1, micros - 1_000_000
+        if second != self._second:
+            self._text = datetime.fromtimestamp(second, timezone.utc).strftime("%Y-%m-%dT%H:%M:%S")
+            self._second = second
+        return f"{self._text}.{micros // 1000:03d}Z"
 
 
 class JsonFormatter(logging.Formatter):

@@ -1,39 +1,35 @@
 """Access lines without records: those of one turn of the event loop leave in one write.
 
 Only where nobody could tell the difference: the logger is logging's own, with one plain handler to a file or a stream,
-a formatter that gives the message as it is, and no filter anywhere. It is looked at anew in each turn; where it has
-become anything else, logging does what it does.
+a formatter whose lines can be made without it (`logs/line_forms.py`), and no filter anywhere. It is looked at anew in
+each turn; where it has become anything else, logging does what it does.
 """
 
 from __future__ import annotations
 
 import asyncio
 import atexit
+import contextvars
 import logging
 import os
 import select
 import stat
 import time
 import weakref
-from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from uvicorn_worker.core.log import Losses
+from uvicorn_worker.core.runtime import CycleView
+from uvicorn_worker.logs.backlog import Backlog
+from uvicorn_worker.logs.line_forms import Forms, LineForm
 
-__all__ = ["LineWriter", "flush_lines", "plain_handler"]
+__all__ = ["LineWriter", "close_lines", "flush_lines", "plain_handler"]
 
 # A write of so much to a pipe is not mixed with those of others (POSIX; Linux has no less).
 _PIPE_BYTES = select.PIPE_BUF
 _FILE_BYTES = 65536
-# How much waits for a reader that does not read, in bytes; how long until it is asked again, and at the end of the
-# process, in seconds.
-_MOST_WAITING = 1 << 20
-_PAUSE = 0.05
-_LAST_WAIT = 0.5
 
-_PROBE = "%(x)s {} $y \u20ac"
-
+MakeRecord = Callable[[CycleView, float], logging.LogRecord]
 
 _writers: weakref.WeakSet[LineWriter] = weakref.WeakSet()
 
@@ -44,16 +40,30 @@ def flush_lines() -> None:
         writer.flush()
 
 
+def close_lines(loop: asyncio.AbstractEventLoop | None = None) -> None:
+    """Write what was taken on this loop, or any, as far as there is somebody who reads it: an end."""
+    for writer in list(_writers):
+        if loop is None or writer.loop is loop:
+            writer.close()
+
+
+# What a loop that is ended by a signal has no turn for any more.
+atexit.register(close_lines)
+
+
 def plain_handler(logger: logging.Logger) -> logging.StreamHandler[Any] | None:
     """The one handler of a logger whose lines need no records; None where they do."""
-    if type(logger) is not logging.Logger or logger.filters or logger.propagate or len(logger.handlers) != 1:
+    if type(logger) is not logging.Logger or logger.filters or len(logger.handlers) != 1:
+        return None
+    if logger.propagate and _has_handlers_above(logger):
         return None
     handler: Any = logger.handlers[0]
     kind = type(handler)
     if (kind is not logging.StreamHandler and kind is not logging.FileHandler) or handler.filters:
         return None
     # `emit` is set while the log can't be written.
-    if handler.level > logging.INFO or "emit" in vars(handler) or "handle" in vars(logger):
+    attributes = vars(handler)
+    if handler.level > logging.INFO or "emit" in attributes or "format" in attributes or "handle" in vars(logger):
         return None
     if logging.getLogRecordFactory() is not logging.LogRecord:
         return None
@@ -61,108 +71,172 @@ def plain_handler(logger: logging.Logger) -> logging.StreamHandler[Any] | None:
     return plain
 
 
-def _gives_the_message(formatter: logging.Formatter | None) -> bool:
-    if formatter is None:
-        return True
-    record = logging.LogRecord("x", logging.INFO, "", 0, _PROBE, None, None)
-    return type(formatter) is logging.Formatter and formatter.format(record) == _PROBE
+def _has_handlers_above(logger: logging.Logger) -> bool:
+    above: logging.Logger | None = logger
+    while above is not None and above.propagate:
+        above = above.parent
+        if above is not None and above.handlers:
+            return True
+    return False
 
 
 class LineWriter:
-    """Writes lines to the plain handler of a logger; `add` refuses a line where there is none."""
+    """An access log: `log` is told of each response.
 
-    __slots__ = ("__weakref__", "_call_soon", "_formatter", "_handler", "_logger", "_pipe", "lines")
+    `forms` gives what makes the lines of a formatter, `make_record` a record where logging is to write it.
+    """
 
-    def __init__(self, logger: logging.Logger, loop: asyncio.AbstractEventLoop) -> None:
+    __slots__ = (
+        "__weakref__",
+        "_backlog",
+        "_call_soon",
+        "_context",
+        "_form",
+        "_formatter",
+        "_forms",
+        "_handler",
+        "_known",
+        "_lines",
+        "_logger",
+        "_looked",
+        "_make_record",
+        "_pid",
+        "_stream",
+        "loop",
+    )
+
+    def __init__(
+        self, logger: logging.Logger, loop: asyncio.AbstractEventLoop, forms: Forms, make_record: MakeRecord
+    ) -> None:
+        self.loop = loop
         self._logger = logger
+        self._forms = forms
+        self._make_record = make_record
         self._call_soon: Callable[..., Any] = loop.call_soon
+        # What is written at the end of a turn is of no request's context.
+        self._context = contextvars.Context()
+        # A child that is forked later has the same lines, and they are not its own.
+        self._pid = os.getpid()
         # What was taken in this turn; where there is some, more may be put to it.
-        self.lines: list[str] = []
-        self._pipe = _Pipe(loop, f"The log of {logger.name}")
+        self._lines: list[str] = []
         self._handler: logging.StreamHandler[Any] | None = None
-        # The formatter that was found to give the message as it is.
+        # The formatter whose lines `_form` makes, and what it was like then.
         self._formatter: Any = self
+        self._known: Any = None
+        self._form: LineForm | None = None
+        self._backlog = Backlog(loop, f"The log of {logger.name}")
+        # The stream that was found to be no reader's, and until when that is believed.
+        self._stream: Any = None
+        self._looked = 0.0
         _writers.add(self)
-        # What a loop that is ended by a signal has no turn for any more.
-        atexit.register(self._flush_at_exit, os.getpid())
 
-    def _flush_at_exit(self, pid: int) -> None:
-        # A child that was forked meanwhile has the same lines.
-        if os.getpid() == pid:
-            self.close()
-
-    def close(self) -> None:
-        """Write what was taken, as far as there is somebody who reads it."""
-        self.flush()
-        self._pipe.close()
-
-    def add(self, line: str) -> bool:
-        """Take a line; False where it is to be logged as a record."""
-        lines = self.lines
+    def log(self, cycle: CycleView) -> None:
+        """Write the line of a response, at the latest when this turn of the loop ends."""
+        lines = self._lines
         if not lines:
-            handler = plain_handler(self._logger)
-            if handler is None:
-                return False
-            if handler.formatter is not self._formatter:
-                if not _gives_the_message(handler.formatter):
-                    return False
-                self._formatter = handler.formatter
-            self._handler = handler
-            try:
-                self._call_soon(self.flush)
-            except RuntimeError:
-                # The loop is closed.
-                return False
-        lines.append(line)
+            # With the first of a turn the logger is looked at.
+            if not self._logger.isEnabledFor(logging.INFO):
+                return
+            if not self._begins():
+                self._logger.handle(self._make_record(cycle, time.monotonic() - cycle.started))
+                return
+            lines = self._lines
+        form: Any = self._form
+        lines.append(form(cycle, time.monotonic() - cycle.started))
+
+    def _begins(self) -> bool:
+        """Whether lines may be taken in this turn; they are written when it ends."""
+        handler = plain_handler(self._logger)
+        if handler is None:
+            return False
+        formatter = handler.formatter
+        if formatter is not self._formatter or (formatter is not None and _looks_of(formatter) != self._known):
+            self._formatter = formatter
+            self._known = None if formatter is None else _looks_of(formatter)
+            self._form = self._forms(formatter)
+        if self._form is None:
+            return False
+        self._handler = handler
+        try:
+            self._call_soon(self.flush, context=self._context)
+        except RuntimeError:
+            # The loop is closed.
+            return False
         return True
 
     def flush(self) -> None:
         """Write what was taken."""
-        lines, self.lines = self.lines, []
+        lines, self._lines = self._lines, []
         handler = self._handler
         if not lines or handler is None:
             return
         handler.acquire()
         try:
-            _write(handler, lines, self._pipe)
+            self._write(handler, lines)
         except Exception:  # noqa: BLE001 - as a handler does: it is told, and costs nothing else
             for line in lines:
                 handler.handleError(logging.LogRecord(self._logger.name, logging.INFO, "", 0, line, None, None))
         finally:
             handler.release()
 
+    def close(self) -> None:
+        """Write what was taken, as far as there is somebody who reads it."""
+        if os.getpid() == self._pid:
+            self.flush()
+            self._backlog.close()
 
-def _write(handler: logging.StreamHandler[Any], lines: list[str], pipe: _Pipe | None = None) -> None:
-    if handler.stream is None and isinstance(handler, logging.FileHandler):
-        # A file that was to be opened late, or was closed by a dictConfig(): emit() opens it.
-        record = logging.LogRecord("", logging.INFO, "", 0, lines.pop(0), None, None)
-        handler.emit(record)
-    stream, terminator = handler.stream, handler.terminator
-    try:
-        fd = stream.fileno()
-    except (AttributeError, OSError, ValueError):
-        stream.write("".join([line + terminator for line in lines]))
-        handler.flush()
-        return
-    stream.flush()
-    pieces = _pieces(lines, terminator, stream.encoding or "utf-8", stream.errors or "backslashreplace", fd)
-    if pipe is not None and pipe.is_for(fd):
-        pipe.write(pieces)
-        return
-    for piece in pieces:
-        while piece:
-            piece = piece[os.write(fd, piece) :]  # noqa: PLW2901 - what the kernel did not take
+    def _write(self, handler: logging.StreamHandler[Any], lines: list[str]) -> None:
+        if handler.stream is None and isinstance(handler, logging.FileHandler):
+            # A file that was to be opened late, or was closed by a dictConfig(): emit() opens it.
+            record = logging.LogRecord("", logging.INFO, "", 0, lines.pop(0), None, None)
+            formatter, handler.formatter = handler.formatter, None
+            try:
+                handler.emit(record)
+            finally:
+                handler.formatter = formatter
+            if not lines:
+                return
+        stream, terminator = handler.stream, handler.terminator
+        try:
+            # Asked each time: a number that was closed may be another file's.
+            fd = stream.fileno()
+        except (AttributeError, OSError, ValueError):
+            stream.write("".join([line + terminator for line in lines]))
+            handler.flush()
+            return
+        stream.flush()
+        encoding, errors = stream.encoding or "utf-8", stream.errors or "backslashreplace"
+        data = (terminator.join(lines) + terminator).encode(encoding, errors)
+        now = time.monotonic()
+        if stream is not self._stream or now > self._looked:
+            info = os.fstat(fd)
+            if self._backlog.is_for(fd, info):
+                # Lines stay whole where others write as well.
+                self._backlog.write(_pieces(lines, terminator, encoding, errors, data, _PIPE_BYTES))
+                return
+            self._stream, self._looked = stream, now + 1.0
+        if len(data) > _PIPE_BYTES:
+            limit = _FILE_BYTES if stat.S_ISREG(os.fstat(fd).st_mode) else _PIPE_BYTES
+            for piece in _pieces(lines, terminator, encoding, errors, data, limit):
+                _write_all(fd, piece)
+        else:
+            _write_all(fd, data)
 
 
-def _pieces(lines: list[str], terminator: str, encoding: str, errors: str, fd: int) -> list[bytes]:
-    """The lines as they are written, one piece with each call."""
-    data = [(line + terminator).encode(encoding, errors) for line in lines]
-    if sum(map(len, data)) <= _PIPE_BYTES:
-        return [b"".join(data)] if data else []
-    limit = _FILE_BYTES if stat.S_ISREG(os.fstat(fd).st_mode) else _PIPE_BYTES
+def _looks_of(formatter: logging.Formatter) -> tuple[dict[str, Any], Any]:
+    """What a formatter is like: where that is as it was, so are its lines."""
+    style = getattr(formatter, "_style", None)
+    return {**vars(formatter)}, None if style is None else getattr(style, "_fmt", None)
+
+
+def _pieces(lines: list[str], terminator: str, encoding: str, errors: str, data: bytes, limit: int) -> list[bytes]:
+    """The lines, which are `data` together, as they are written: so much with each call, and none in two."""
+    if len(data) <= limit:
+        return [data]
     pieces: list[list[bytes]] = [[]]
     size = 0
-    for line in data:
+    for each in lines:
+        line = (each + terminator).encode(encoding, errors)
         if size and size + len(line) > limit:
             pieces.append([])
             size = 0
@@ -171,84 +245,7 @@ def _pieces(lines: list[str], terminator: str, encoding: str, errors: str, fd: i
     return [b"".join(piece) for piece in pieces]
 
 
-class _Pipe:
-    """A pipe, written without ever waiting for its reader: what it does not take waits here, up to a bound."""
-
-    __slots__ = ("_call_later", "_fd", "_is_due", "_key", "_losses", "_size", "_waiting")
-
-    def __init__(self, loop: asyncio.AbstractEventLoop, name: str) -> None:
-        self._call_later: Callable[..., Any] = loop.call_later
-        self._waiting: deque[bytes] = deque()
-        self._size = 0
-        self._is_due = False
-        self._losses = Losses(name)
-        # The pipe opened once more, since O_NONBLOCK would be everybody's; -1: none.
-        self._fd, self._key = -1, (-1, -1)
-
-    def is_for(self, fd: int) -> bool:
-        """Whether this is a pipe that can be written so; makes it the one that `write` is about."""
-        info = os.fstat(fd)
-        if not stat.S_ISFIFO(info.st_mode):
-            return False
-        key = (info.st_dev, info.st_ino)
-        if key != self._key:
-            self._key = key
-            if self._fd >= 0:
-                os.close(self._fd)
-            try:
-                self._fd = os.open(f"/proc/self/fd/{fd}", os.O_WRONLY | os.O_NONBLOCK)
-            except OSError:
-                self._fd = -1
-        return self._fd >= 0
-
-    def write(self, pieces: list[bytes]) -> None:
-        """Write what the pipe takes; keep, or count as lost, what it does not take."""
-        for piece in pieces:
-            if self._size + len(piece) > _MOST_WAITING:
-                for _ in range(piece.count(b"\n")):
-                    self._losses.add(BlockingIOError("its reader does not read"))
-            else:
-                self._waiting.append(piece)
-                self._size += len(piece)
-        self._try_again() if not self._is_due else None
-
-    def _try_again(self) -> None:
-        self._is_due = False
-        self.write_waiting()
-        if self._waiting:
-            self._is_due = True
-            try:
-                self._call_later(_PAUSE, self._try_again)
-            except RuntimeError:
-                self._is_due = False
-
-    def write_waiting(self) -> None:
-        """Write what waits, as far as the pipe takes it."""
-        waiting = self._waiting
-        try:
-            while waiting:
-                taken = os.write(self._fd, waiting[0])
-                self._size -= taken
-                if taken == len(waiting[0]):
-                    waiting.popleft()
-                else:
-                    waiting[0] = waiting[0][taken:]
-        except BlockingIOError:
-            return
-        except OSError as exc:
-            self._losses.add(exc)
-            waiting.clear()
-            self._size = 0
-            return
-        if self._losses.lost:
-            self._losses.end()
-
-    def close(self) -> None:
-        """The process ends: wait a moment for the reader, no longer."""
-        deadline = time.monotonic() + _LAST_WAIT
-        while self._waiting and (left := deadline - time.monotonic()) > 0:
-            select.select([], [self._fd], [], left)
-            self.write_waiting()
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd, self._key = -1, (-1, -1)
+def _write_all(fd: int, data: bytes) -> None:
+    while data:
+        # What the kernel did not take.
+        data = data[os.write(fd, data) :]

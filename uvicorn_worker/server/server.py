@@ -37,6 +37,7 @@ from uvicorn_worker.core.paths import Paths
 from uvicorn_worker.core.runtime import Runtime
 from uvicorn_worker.interfaces.request_ids import with_request_ids
 from uvicorn_worker.logs.levels import log_messages
+from uvicorn_worker.logs.line_writer import close_lines
 from uvicorn_worker.server.acceptor import Acceptor
 from uvicorn_worker.server.binding import Bound, bind, url_of
 from uvicorn_worker.server.drain import Drain, Schedule
@@ -510,6 +511,8 @@ class Server:
             self._memory.stop()
         if self._bound is not None:
             self._bound.close()
+        # A loop that ends here has no turn in which they would be written.
+        close_lines(asyncio.get_running_loop())
 
 
 def _nothing() -> None:

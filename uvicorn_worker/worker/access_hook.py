@@ -5,7 +5,6 @@ All of it is settled once, when the worker begins to serve: what comes of it is 
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import time
 from collections.abc import Callable
@@ -18,10 +17,10 @@ from gunicorn.instrument.statsd import Statsd
 from uvicorn_worker.core.config import Config
 from uvicorn_worker.core.log import escaped
 from uvicorn_worker.core.runtime import AccessHook, CycleView
-from uvicorn_worker.logs.access_log import quiet_paths, record_maker, uvicorn_hook, uvicorn_record_maker
+from uvicorn_worker.logs.access_log import line_hook, quiet_paths, record_maker, uvicorn_hook, uvicorn_record_maker
 from uvicorn_worker.logs.atoms import Atoms, compile_line, make_environ
 from uvicorn_worker.logs.guards import guard_handlers
-from uvicorn_worker.logs.line_writer import LineWriter
+from uvicorn_worker.logs.line_forms import gunicorn_forms
 from uvicorn_worker.worker.loggers import adopt_loggers, configured_loggers, follows_gunicorn, handlers_of
 from uvicorn_worker.worker.statsd import metrics_hook
 from uvicorn_worker.worker.views import RequestView, ResponseView
@@ -115,7 +114,7 @@ def _filtered_hook(hook: AccessHook, ours: logging.Logger, config: Config) -> Ac
     make_record = uvicorn_record_maker(ours.name, config)
 
     def call_unless_filtered(cycle: CycleView) -> None:
-        if ours.filter(make_record(cycle)):
+        if ours.filter(make_record(cycle, time.monotonic() - cycle.started)):
             hook(cycle)
 
     return call_unless_filtered
@@ -135,24 +134,11 @@ def _line_hook(log: Any, access_log_format: str) -> AccessHook:
 def _compiled_hook(logger: logging.Logger, access_log_format: str) -> AccessHook:
     make_line = compile_line(access_log_format)
     make_record = record_maker(logger.name, access_log_format)
-    try:
-        loop = asyncio.get_running_loop()
-    except RuntimeError:
-        loop = None
-    writer = LineWriter(logger, loop) if loop is not None else None
-    monotonic = time.monotonic
 
-    def log_access(cycle: CycleView) -> None:
-        if writer is not None and writer.lines:
-            # The logger was looked at in this turn of the loop already.
-            writer.lines.append(make_line(cycle, monotonic() - cycle.started))
-        elif logger.isEnabledFor(logging.INFO):
-            elapsed = monotonic() - cycle.started
-            line = make_line(cycle, elapsed)
-            if writer is None or not writer.add(line):
-                logger.handle(make_record(line, Atoms(cycle, elapsed)))
+    def make(cycle: CycleView, elapsed: float) -> logging.LogRecord:
+        return make_record(make_line(cycle, elapsed), Atoms(cycle, elapsed))
 
-    return log_access
+    return line_hook(logger, gunicorn_forms(logger.name, access_log_format), make)
 
 
 def _calls_with_objects(access: Callable[[Any, Any, Any, timedelta], Any], for_lines: bool = False) -> AccessHook:

@@ -12,6 +12,7 @@ import threading
 import time
 from typing import Any
 
+from uvicorn_worker.logs.line_writer import close_lines
 from uvicorn_worker.server import Server
 from uvicorn_worker.worker.forked import end_children
 
@@ -73,6 +74,8 @@ def leave_in_time(log: Any, exit_by: float, code: int = 0) -> None:
         ]
         log.warning("Leaving without waiting any longer; threads that still run: %s", ", ".join(running) or "none")
         end_children()
+        with contextlib.suppress(Exception):
+            close_lines()
         for stream in (sys.stdout, sys.stderr):
             with contextlib.suppress(AttributeError, OSError, ValueError):
                 stream.flush()
