@@ -11,6 +11,7 @@ import pytest
 
 from tests.http1.apps import Gate, Recorder, answer, body, hello, respond, start, stream
 from tests.http2.conftest import Converse
+from uvicorn_worker.core.asgi import Receive, Scope, Send
 from uvicorn_worker.core.errors import ApplicationError
 
 
@@ -156,6 +157,17 @@ class TestBody:
     def test_a_streamed_body_of_head_is_left_out(self, talk: Converse) -> None:
         got = talk(stream(b"12345", b"67")).get(method=b"HEAD")
         assert (got.body, got.whole) == (b"", True)
+
+    @pytest.mark.parametrize(("came", "written"), [("HEAD", "GET"), ("GET", "HEAD")])
+    def test_a_head_is_what_came_as_one(self, talk: Converse, came: str, written: str) -> None:
+        """RFC 9110, 9.3.2, whatever a middleware has written into the scope."""
+
+        async def app(scope: Scope, receive: Receive, send: Send) -> None:
+            scope["method"] = written
+            await stream(b"12345", b"67")(scope, receive, send)
+
+        got = talk(app).get(method=came.encode())
+        assert (got.body, got.whole) == (b"" if came == "HEAD" else b"1234567", True)
 
     def test_a_body_that_is_no_bytes(self, talk: Converse) -> None:
         app = Recorder(respond(start(), body("text")))

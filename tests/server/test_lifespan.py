@@ -10,11 +10,13 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from asgiref import typing as asgi
 
+from tests.asgi_types import conforms
 from tests.failures import FAILURES, handled_interrupts
 from tests.sockets import Run
 from uvicorn_worker import Config
-from uvicorn_worker.core.asgi import ASGIApp, Receive, Scope, Send
+from uvicorn_worker.core.asgi import ASGIApp, Event, Receive, Scope, Send
 from uvicorn_worker.core.errors import LifespanError
 from uvicorn_worker.server.lifespan import Lifespan
 
@@ -42,12 +44,14 @@ class Good:
 
     def __init__(self) -> None:
         self.events: list[str] = []
+        self.received: list[Event] = []
         self.scope: Any = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self.scope = scope
         while True:
             event = await receive()
+            self.received.append(event)
             self.events.append(event["type"])
             await send({"type": event["type"] + ".complete"})
             if event["type"] == "lifespan.shutdown":
@@ -101,6 +105,10 @@ class TestGood:
         app = Good()
         run(whole(app, mode))
         assert app.scope == {"type": "lifespan", "asgi": {"version": "3.0", "spec_version": "2.0"}, "state": {}}
+        conforms(app.scope, asgi.LifespanScope, "scope")
+        startup, shutdown = app.received
+        conforms(startup, asgi.LifespanStartupEvent, "lifespan.startup")
+        conforms(shutdown, asgi.LifespanShutdownEvent, "lifespan.shutdown")
 
     def test_the_state_is_what_the_application_made_of_it(self, run: Run, mode: str) -> None:
         app = Good()

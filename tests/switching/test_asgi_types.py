@@ -6,57 +6,19 @@ protocol's keys are those of the types.
 
 from __future__ import annotations
 
-import collections.abc
-import types
-import typing
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 from asgiref import typing as asgi
 
+from tests.asgi_types import conforms
 from tests.http1.apps import Recorder, answer, read_body
+from tests.http2.conftest import ENGINES, Talk
 from tests.http2.wire import Client as Wire
 from tests.scripted import Harness, post
-from tests.websocket.wire import close, handshake, text
+from tests.websocket.wire import binary, close, handshake, text
 from uvicorn_worker.core.asgi import Receive, Scope, Send
-
-
-def conforms(value: Any, kind: Any, where: str) -> None:
-    """Fail where a value is not of the type; it has no key that the type does not know."""
-    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
-    if typing.is_typeddict(kind):
-        assert type(value) is dict, where
-        known = typing.get_type_hints(kind)
-        # Only `state` may be left out, where a server does not know it.
-        assert set(value) == set(known), f"{where}: {set(value) ^ set(known)}"
-        for name, inner in known.items():
-            conforms(value[name], inner, f"{where}.{name}")
-    elif origin is typing.Literal:
-        assert value in arguments, where
-    elif origin in (typing.Union, types.UnionType):
-        for each in arguments:
-            try:
-                conforms(value, each, where)
-            except AssertionError:
-                continue
-            return
-        raise AssertionError(f"{where} = {value!r} is none of {kind}")
-    elif origin is tuple:
-        assert isinstance(value, tuple), where
-        assert len(value) == len(arguments), where
-        for part, inner in zip(value, arguments, strict=True):
-            conforms(part, inner, where)
-    elif origin is dict:
-        assert type(value) is dict, where
-        for key, inner in value.items():
-            conforms(key, arguments[0], where)
-            conforms(inner, arguments[1], f"{where}[{key!r}]")
-    elif origin is collections.abc.Iterable:
-        for part in value:
-            conforms(part, arguments[0], where)
-    elif kind not in (Any, object):
-        assert isinstance(value, type(None) if kind is None else kind), f"{where} = {value!r}"
 
 
 async def app(scope: Scope, receive: Receive, send: Send) -> None:
@@ -72,21 +34,35 @@ async def app(scope: Scope, receive: Receive, send: Send) -> None:
         pass
 
 
-@pytest.fixture(params=["1.0", "1.1", "2"])
-def version(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
+Begin = Callable[..., tuple[Recorder, Harness]]
 
 
 @pytest.fixture
-def recorder() -> Iterator[tuple[Recorder, Harness]]:
-    seen = Recorder(app)
-    harness = Harness(seen, http2="on", asgi_spec_version="2.5")
-    yield seen, harness
-    harness.close()
+def begin() -> Iterator[Begin]:
+    """A recorder and a server for it: `begin(**options)`."""
+    started: list[Harness] = []
+
+    def begin(**options: Any) -> tuple[Recorder, Harness]:
+        seen = Recorder(app)
+        started.append(Harness(seen, **{"http2": "on", "asgi_spec_version": "2.5", **options}))
+        return seen, started[-1]
+
+    yield begin
+    for harness in started:
+        harness.close()
 
 
-def test_http(recorder: tuple[Recorder, Harness], version: str) -> None:
-    seen, harness = recorder
+@pytest.mark.parametrize(
+    ("version", "options"),
+    [
+        *(pytest.param(version, {"http": parser}) for version in ("1.0", "1.1") for parser in ("httptools", "h11")),
+        *(pytest.param("2", {"http2_engine": engine}) for engine in ENGINES),
+    ],
+    ids=str,
+)
+def test_http(begin: Begin, version: str, options: dict[str, str]) -> None:
+    parser = options.get("http", "httptools")
+    seen, harness = begin(parser=parser, **{name: value for name, value in options.items() if name != "http"})
     client = harness.connect()
     if version == "2":
         wire = Wire()
@@ -96,6 +72,7 @@ def test_http(recorder: tuple[Recorder, Harness], version: str) -> None:
     conforms(seen.scope, asgi.HTTPScope, "scope")
     assert seen.scope["http_version"] == version
     assert seen.scope["asgi"] == {"version": "3.0", "spec_version": "2.5"}
+    assert (seen.scope["path"], seen.scope["raw_path"], seen.scope["query_string"]) == ("/a b", b"/a%20b", b"q")
     body, *disconnects = seen.received
     conforms(body, asgi.HTTPRequestEvent, "http.request")
     assert len(disconnects) == 2
@@ -104,22 +81,62 @@ def test_http(recorder: tuple[Recorder, Harness], version: str) -> None:
     assert seen.raised == []
 
 
-def test_websocket(recorder: tuple[Recorder, Harness]) -> None:
-    seen, harness = recorder
-    harness.connect().send(handshake("/", "Sec-WebSocket-Protocol: a, b"), text("hello"), close(1000, "bye"))
+def test_a_client_that_leaves_in_its_body(begin: Begin) -> None:
+    seen, harness = begin()
+    seen.app = leaves
+    harness.connect().send(post(b"12345")[:-1]).leave()
+    first, *others = seen.received
+    conforms(first, asgi.HTTPRequestEvent, "http.request")
+    # Once and again.
+    assert others == [{"type": "http.disconnect"}] * 2
+
+
+async def leaves(scope: Scope, receive: Receive, send: Send) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+    await receive()
+
+
+def held_to_the_types(seen: Recorder, version: str) -> None:
+    """What an application has seen of a WebSocket over which a text and bytes came."""
     conforms(seen.scope, asgi.WebSocketScope, "scope")
+    assert seen.scope["http_version"] == version
+    assert seen.scope["subprotocols"] == ["a", "b"]
     assert set(seen.scope["extensions"]) == {"websocket.http.response"}
     assert seen.scope["asgi"] == {"version": "3.0", "spec_version": "2.5"}
-    connect, message, end = seen.received
+    connect, as_text, as_bytes, end = seen.received
     conforms(connect, asgi.WebSocketConnectEvent, "websocket.connect")
-    # "bytes: Optional; if missing, it is equivalent to None".
-    conforms({"bytes": None, **message}, asgi.WebSocketReceiveEvent, "websocket.receive")
+    # "bytes: Optional; if missing, it is equivalent to None", and so is text.
+    conforms({"bytes": None, **as_text}, asgi.WebSocketReceiveEvent, "websocket.receive")
+    conforms({"text": None, **as_bytes}, asgi.WebSocketReceiveEvent, "websocket.receive")
     conforms(end, asgi.WebSocketDisconnectEvent, "websocket.disconnect")
+    assert (end["code"], end["reason"]) == (1000, "bye")
+    assert seen.raised == []
 
 
-def test_a_denied_websocket(recorder: tuple[Recorder, Harness]) -> None:
+@pytest.mark.parametrize("parser", ["httptools", "h11"])
+def test_websocket(begin: Begin, parser: str) -> None:
+    seen, harness = begin(parser=parser)
+    fields = handshake("/", "Sec-WebSocket-Protocol: a, b")
+    harness.connect().send(fields, text("hello"), binary(b"hello"), close(1000, "bye"))
+    held_to_the_types(seen, "1.1")
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_websocket_over_http2(begin: Begin, engine: str) -> None:
+    """RFC 8441; ASGI knows no other scope for it."""
+    seen, harness = begin(http2_engine=engine)
+    talk = Talk(harness)
+    fields = ((b"sec-websocket-version", b"13"), (b"sec-websocket-protocol", b"a, b"))
+    pseudo = talk.wire.request_fields(b"/", *fields, method=b"CONNECT")
+    talk.send(talk.wire.headers(1, [(b":protocol", b"websocket"), *pseudo], end=False))
+    talk.send(*(talk.wire.data(1, data) for data in (text("hello"), binary(b"hello"), close(1000, "bye"))))
+    held_to_the_types(seen, "2")
+
+
+def test_a_denied_websocket(begin: Begin) -> None:
     """The extension websocket.http.response: its messages "match the http.response.start and http.response.body"."""
-    seen, harness = recorder
+    seen, harness = begin()
 
     async def deny(scope: Scope, receive: Receive, send: Send) -> None:
         await receive()

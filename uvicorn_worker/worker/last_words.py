@@ -112,7 +112,7 @@ def _answer_raw(cycle: RequestCycle) -> None:
         return
     lines = [b"HTTP/1.1 503 Service Unavailable\r\n", runtime.defaults.lines]
     lines += [b"%b: %b\r\n" % field for field in _FIELDS]
-    body = b"" if cycle.scope["method"] == "HEAD" else _TEXT
+    body = b"" if cycle.head_only else _TEXT
     data = b"".join([*lines, b"\r\n", body])
     try:
         with socket.socket(fileno=os.dup(transport.get_extra_info("socket").fileno())) as sock:

@@ -218,3 +218,23 @@ def test_corpus(parser: str, row: Row, each: int | None) -> None:
 @pytest.mark.parametrize("raw", [raw for raw, _ in TRUNCATED])
 def test_truncated(parser: str, raw: bytes, each: int | None) -> None:
     assert 200 not in statuses(parser, raw, each, eof=True)
+
+
+@pytest.mark.parametrize("parser", ["httptools", "h11"])
+@pytest.mark.parametrize(("came", "written"), [("HEAD", "GET"), ("GET", "HEAD")])
+@pytest.mark.parametrize("length", [b"content-length", None])
+def test_a_head_is_what_came_as_one(parser: str, came: str, written: str, length: bytes | None) -> None:
+    """RFC 9110, 9.3.2: "the server MUST NOT send content in the response", whatever a middleware has written."""
+
+    async def rewritten(scope: Scope, receive: Receive, send: Send) -> None:
+        scope["method"] = written
+        headers = [] if length is None else [(length, b"4")]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": b"bo", "more_body": True})
+        await send({"type": "http.response.body", "body": b"dy"})
+
+    harness = Http1Harness(rewritten, parser=parser)
+    client = harness.connect().send(get(method=came) + get("/behind", method=came))
+    assert [response.body for response in client.responses(came, came)] == [b"" if came == "HEAD" else b"body"] * 2
+    client.leave()
+    harness.close()
