@@ -96,6 +96,15 @@ class Connection:
         taken, self._buffer = self._buffer[:size], self._buffer[size:]
         return taken
 
+    def skip(self, size: int) -> None:
+        """Read that much, and keep none of it."""
+        while size > len(self._buffer):
+            size -= len(self._buffer)
+            self._buffer = b""
+            if not self._more():
+                raise Truncated(b"")
+        self._buffer = self._buffer[size:]
+
     def rest(self) -> bytes:
         """Everything up to the end of the connection, however it ends."""
         while self._more():

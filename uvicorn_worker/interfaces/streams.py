@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import os
+import stat
 import threading
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -80,11 +82,34 @@ class ErrorLog(threading.local):
 class FileWrapper:
     """`wsgi.file_wrapper`: the blocks of a file as a response; `blksize` is a hint (PEP 3333)."""
 
+    close: Callable[[], object]
+
     def __init__(self, filelike: Any, blksize: int = 8192) -> None:
         self.filelike = filelike
         self.blksize = max(blksize, _FILE_BLOCK)
         if hasattr(filelike, "close"):
             self.close = filelike.close
+
+    def part(self) -> tuple[int, int, int] | None:
+        """Descriptor, position, and how many bytes are there from it on; None where the file can't be sent by these.
+
+        That can a regular file whose bytes are what `read()` gives: others that have a descriptor too (of a
+        compressed file, for instance) read something else than what is in it.
+        """
+        file = self.filelike
+        try:
+            raw = file.raw if type(file) is io.BufferedReader else file
+            if type(raw) is not io.FileIO or not raw.readable():
+                return None
+            fd = raw.fileno()
+            status = os.fstat(fd)
+            if not stat.S_ISREG(status.st_mode):
+                return None
+            at = file.tell()
+        except (OSError, ValueError):
+            # Closed already, say: to read it tells what is wrong.
+            return None
+        return fd, at, max(0, status.st_size - at)
 
     def __iter__(self) -> FileWrapper:
         return self

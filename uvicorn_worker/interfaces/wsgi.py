@@ -61,7 +61,8 @@ class WsgiAdapter:
             raise ApplicationError(f"a WSGI application has no {kind}")
 
         environ = request_environ(self._environ, scope)
-        call = WsgiCall(self._app, environ, self._mailbox_of(asyncio.get_running_loop()), self._errors)
+        sends_files = "http.response.zerocopysend" in (scope.get("extensions") or ())
+        call = WsgiCall(self._app, environ, self._mailbox_of(asyncio.get_running_loop()), self._errors, sends_files)
         length = environ.get("CONTENT_LENGTH")
         if length is None and scope["http_version"][0] == "1" and "HTTP_TRANSFER_ENCODING" not in environ:
             # RFC 9112, 6.3: then there is no body.

@@ -11,6 +11,12 @@
     close()
     done                     ───────────────────► the request's task ends
 
+A file that the application has wrapped (wsgi.file_wrapper) is sent by the loop, by the kernel where it can:
+
+    FileWrapper              ─── outbox, SEND ──► await send(start), await send(zerocopysend)
+        waits                ◄────── resume() ───
+    close()
+
 What the thread waits for costs a switch to the loop and back. So a block is left for the loop, which sends it
 at once, while the application makes the next one (PEP 3333, "Buffering and Streaming", the second way). The
 thread waits when more than a window is unsent, as it is when the client does not read.
@@ -27,11 +33,11 @@ from typing import TYPE_CHECKING, Any
 
 from uvicorn_worker.core.asgi import Event
 from uvicorn_worker.core.errors import ApplicationError, ClientDisconnected
+from uvicorn_worker.interfaces.streams import ErrorLog, FileWrapper
 
 if TYPE_CHECKING:
     import asyncio
 
-    from uvicorn_worker.interfaces.streams import ErrorLog
     from uvicorn_worker.interfaces.threads import Mailbox
 
 __all__ = ["NOTHING", "RECEIVE", "SEND", "WSGIApp", "WsgiCall"]
@@ -49,6 +55,8 @@ _OVERHEAD = 1024
 
 # Lists of blocks up to this many bytes leave as one.
 _JOIN_LIMIT = 65536
+
+_NO_STATUS = "the application gave no status: it did not call start_response()"
 
 # RFC 2616, 13.5.1, to which PEP 3333 refers: what belongs to the connection is the server's.
 _HOP_BY_HOP = frozenset(
@@ -78,6 +86,7 @@ class WsgiCall:
         "_lock",
         "_mailbox",
         "_remaining",
+        "_sends_files",
         "_sent",
         "_start",
         "_started",
@@ -93,11 +102,15 @@ class WsgiCall:
         "woken",
     )
 
-    def __init__(self, app: WSGIApp, environ: dict[str, Any], mailbox: Mailbox, errors: ErrorLog) -> None:
+    def __init__(
+        self, app: WSGIApp, environ: dict[str, Any], mailbox: Mailbox, errors: ErrorLog, sends_files: bool
+    ) -> None:
         self._app = app
         self._environ = environ
         self._mailbox = mailbox
         self._errors = errors
+        # Whether the server knows http.response.zerocopysend.
+        self._sends_files = sends_files
         # The head of the response; whether it, and then the whole response, was given to the loop; how much is left
         # of the length that the head told.
         self._start: Event | None = None
@@ -173,6 +186,8 @@ class WsgiCall:
             body = b""
             if isinstance(result, (list, tuple)) and (len(result) == 1 or _size(result) <= _JOIN_LIMIT):
                 body = result[0] if len(result) == 1 else b"".join(result)
+            elif type(result) is FileWrapper:
+                self._send_file(result)
             else:
                 for block in result:
                     # PEP 3333: the head waits for the first block that is not empty.
@@ -265,10 +280,48 @@ class WsgiCall:
         else:
             self._post()
 
+    def _send_file(self, wrapper: FileWrapper) -> None:
+        """PEP 3333, "Optional Platform-Specific File Handling": send a file from where it stands.
+
+        "Transmission should begin at the current position within the file", and "continue until the end is reached,
+        or until Content-Length bytes have been written".
+        """
+        part = wrapper.part() if self._sends_files else None
+        left = self._remaining
+        if part is not None:
+            fd, at, count = part
+            if left is not None and count > left:
+                count = left
+            # A smaller one is there when it is read, and to wait until it is sent costs more.
+            if count > _WINDOW:
+                self._put_file({"type": "http.response.zerocopysend", "file": fd, "offset": at, "count": count})
+                # It is the application's, which closes it next.
+                self._ask(SEND)
+                return
+        for block in wrapper:
+            if self._remaining is not None and len(block) >= self._remaining:
+                self._put(block[: self._remaining], last=True)
+                return
+            self._send(block)
+
+    def _put_file(self, message: Event) -> None:
+        """Leave the one message that is all of the body."""
+        if self._start is None:
+            raise ApplicationError(_NO_STATUS)
+        if self.failure is not None:
+            raise self.failure
+        self._complete = True
+        if not self._started:
+            self._started = True
+            self.outbox.append(self._start)
+            self._given += _OVERHEAD
+        self._given += _OVERHEAD
+        self.outbox.append(message)
+
     def _put(self, data: bytes, *, last: bool) -> None:
         """Leave a piece of the response, and before the first one its head, for the loop to send."""
         if self._start is None:
-            raise ApplicationError("the application gave no status: it did not call start_response()")
+            raise ApplicationError(_NO_STATUS)
         if not isinstance(data, bytes):
             raise ApplicationError(f"the response body must be bytes, not {type(data).__name__}")
         if self.failure is not None:

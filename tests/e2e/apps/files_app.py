@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import django
+import quart
 from django.conf import settings
 from django.core.asgi import get_asgi_application
 from django.http import FileResponse as DjangoFileResponse
@@ -15,6 +16,12 @@ from starlette.applications import Starlette
 from starlette.responses import FileResponse, JSONResponse
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
+
+try:
+    import litestar
+    from litestar.response import File
+except ImportError:  # no wheels of what it needs, for a Python that is new
+    litestar = None  # type: ignore[assignment]
 
 from uvicorn_worker.http1 import kernel_sending
 
@@ -52,8 +59,28 @@ settings.configure(ROOT_URLCONF=__name__, ALLOWED_HOSTS=["*"], SECRET_KEY="none"
 urlpatterns = [path("file", of_django)]
 django.setup()
 
+of_quart = quart.Quart(__name__)
+# Its 8 KiB take a thread's time each.
+of_quart.response_class.file_body_class.buffer_size = 65536
+
+
+@of_quart.route("/<name>")
+async def send_by_quart(name: str) -> quart.Response:
+    return await quart.send_file(FOLDER / name, conditional=True)
+
+
+mounted: list[tuple[str, Any]] = [("/quart", of_quart)]
+if litestar is not None:
+
+    @litestar.get("/{name:str}")
+    async def send_by_litestar(name: str) -> File:
+        return File(FOLDER / name)
+
+    mounted.append(("/litestar", litestar.Litestar([send_by_litestar])))
+
 app = Starlette(
     routes=[
+        *(Mount(path, app) for path, app in mounted),
         Route("/calls", calls),
         Route("/file", file),
         Mount("/static", StaticFiles(directory=FOLDER)),
