@@ -115,8 +115,9 @@ def metrics_table() -> Iterator[str]:
     nothing = BoardReading(master=0, up=0, wanted=0, workers=[], totals=none, served=0, p50=0, p90=0, p99=0)
     for metric, found in samples(nothing):
         labels = "; ".join(
-            f"`{label}`: {', '.join(dict.fromkeys(with_labels[label] for with_labels, _ in found if with_labels))}"
+            f"`{label}`: {values}" if values else f"`{label}`"
             for label in (*metric.labels, *(["le"] if metric.kind == "histogram" else []))
+            for values in [", ".join(dict.fromkeys(each[label] for each, _ in found if label in each))]
         )
         labels = labels.replace(", inf", ", +Inf")
         yield f"| `{metric.full_name}` | {metric.kind} | {metric.unit} | {labels} | {cell(metric.meaning)} |"

@@ -85,7 +85,7 @@ def test_durations_are_put_into_their_buckets_when_they_are_asked_for() -> None:
 
 def test_a_tally_keeps_few_durations() -> None:
     cycle = SimpleNamespace(
-        runtime=SimpleNamespace(tally=Tally(), requests=0, limit_requests=9999, access=None),
+        runtime=SimpleNamespace(tally=Tally(), requests=0, limit_requests=9999, access=None, paths=None),
         status=200, started=0.0, counted_at=0, waiters=None,
     )  # fmt: skip
     for _ in range(3 * MOST_SPANS):

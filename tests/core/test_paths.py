@@ -9,6 +9,7 @@ import pytest
 from uvicorn_worker.core.clock import ticks
 from uvicorn_worker.core.config import Config
 from uvicorn_worker.core.errors import ConfigError
+from uvicorn_worker.core.figures import PATH_COUNTERS
 from uvicorn_worker.core.paths import Paths
 
 
@@ -64,3 +65,30 @@ def test_a_value_that_cannot_be_used_is_told_with_its_path() -> None:
 def test_values_are_read_from_text() -> None:
     config = Config("main:app", paths='{"/a": {"access_log": "off", "timeout_request": "3"}}')  # type: ignore[arg-type]
     assert config.paths == {"/a": {"access_log": False, "timeout_request": 3.0}}
+
+
+def test_what_is_answered_is_counted_for_the_longest_prefix() -> None:
+    found = paths(paths={"/": {}, "/up": {"limit_request_body": 10}, "/upload/big": {"access_log": False}})
+    assert found.names == ("/", "/up", "/upload/big")
+    for target, status, seconds in (
+        (b"/x", 200, 0.0004), (b"/up", 101, 0.001), (b"/upload", 503, 99), (b"/upload/big?x", 404, None),
+        (b"http://example.org/upload/big", 200, 1.0), (b"/", 600, 0.5),
+    ):  # fmt: skip
+        found.count(target, status, seconds)
+    by_name = {
+        name: {figure: number for figure, number in zip(PATH_COUNTERS, counters, strict=True) if number}
+        for name, counters in zip(found.names, found.counters, strict=True)
+    }
+    assert by_name == {
+        # A status that is none of HTTP has a duration all the same.
+        "/": {"2xx": 1, "took_0.0005": 1, "took_0.5": 1, "spent": 500_400_000},
+        "/up": {"1xx": 1, "5xx": 1, "took_0.001": 1, "took_inf": 1, "spent": 99_001_000_000},
+        "/upload/big": {"2xx": 1, "4xx": 1, "took_1": 1, "spent": 10**9},
+    }
+
+
+def test_what_none_fits_is_not_counted() -> None:
+    found = paths(paths={"/a": {}})
+    found.count(b"/b", 200, 1)
+    found.count(b"*", 200, 1)
+    assert not any(found.counters[0])

@@ -69,6 +69,29 @@ def test_totals_do_not_fall_when_a_worker_goes_or_its_slot_is_used_again(
     assert read_board(board).ended == {}
 
 
+def test_counts_by_path_do_not_fall_either(board: Board, monkeypatch: pytest.MonkeyPatch) -> None:
+    row = [0, 2, 0, 0, 0, 2, *[0] * 16, 5]
+    living, dead = add_worker(board).paths, gone(board).paths
+    living.begin(["/a", "/b"])
+    living.write([row, row])
+    dead.begin(["/b", "/before-the-reload"])
+    dead.write([row, row])
+
+    def counted() -> dict[str, int]:
+        return {path: counters["2xx"] for path, counters in read_board(board).paths.items()}
+
+    assert counted() == {"/a": 2, "/b": 4, "/before-the-reload": 2}
+    for number in (1, 2):
+        later = time.monotonic() + 1000 * number
+        monkeypatch.setattr(time, "monotonic", lambda later=later: later)
+        again = board.add(9)
+        assert again is not None
+        # It is not the new one's.
+        assert list(again.paths) == []
+        assert counted() == {"/a": 2, "/b": 4, "/before-the-reload": 2}
+    assert read_board(board).paths["/b"]["spent"] == 10
+
+
 def test_it_is_json(board: Board) -> None:
     add_worker(board)
     gone(board)

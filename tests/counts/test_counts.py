@@ -153,6 +153,13 @@ def test_a_log_that_is_off_costs_nothing() -> None:
     assert cost(access_log=False).python_calls == cost().python_calls
 
 
+def test_paths_cost_one_call_for_each_request() -> None:
+    """Which counts it; without the option there is none (`CASES`)."""
+    plain = count(hello, get(), get(), parser="httptools")
+    with_paths = count(hello, get(), get(), parser="httptools", paths={"/a": {}, "/b": {}})
+    assert with_paths.python_calls == plain.python_calls + 1, f"\n{with_paths}"
+
+
 def test_the_count_sees_what_it_should() -> None:
     counts = count(hello, get(), get(), parser="httptools")
     names = {name.partition(":")[2] for name in counts.python}

@@ -8,8 +8,9 @@ import pytest
 
 from tests.http1.apps import echo
 from tests.http1.conftest import Connect
-from tests.scripted import get, post
+from tests.scripted import Client, get, post
 from uvicorn_worker.core.asgi import Receive, Scope, Send
+from uvicorn_worker.core.figures import PATH_COUNTERS
 
 CHUNKED = "Transfer-Encoding: chunked"
 
@@ -67,3 +68,34 @@ def test_what_is_refused_is_counted(connect: Connect) -> None:
     assert sum(tally.responses) == 1
     client = connect(echo).send(b"nonsense\r\n\r\n")
     assert client.harness.runtime.tally.refusals["malformed"] == 1
+
+
+def counted(client: Client) -> dict[str, dict[str, int]]:
+    """What was counted of each path, zeroes left out."""
+    paths = client.harness.runtime.paths
+    assert paths is not None
+    return {
+        name: {
+            figure: number for figure, number in zip(PATH_COUNTERS, row, strict=True) if number and figure != "spent"
+        }
+        for name, row in zip(paths.names, paths.counters, strict=True)
+    }
+
+
+@pytest.mark.parametrize("access", [True, False])
+def test_each_response_is_counted_for_its_path(connect: Connect, access: bool) -> None:
+    """Those to what is refused too, whether or not there is an access log."""
+    client = connect(echo, paths={"/a": {}, "/a/b": {"limit_request_body": 0}, "/c": {}})
+    if access:
+        client.harness.runtime.access = lambda cycle: None
+    client.send(get("/a/") + get("/a/b") + post(b"x", target="/a/b"))
+    found = counted(client)
+    assert sum(found["/a"].values()) == 2
+    assert found["/a"]["2xx"] == 1
+    # The second one was never in the application, and has no duration.
+    assert (found["/a/b"]["2xx"], found["/a/b"]["4xx"]) == (1, 1)
+    assert sum(found["/a/b"].values()) == 3
+    assert found["/c"] == {}
+    client = connect(echo, paths={"/a": {}}).send(b"GET /a HTTP/1.1\r\n\r\n")
+    assert client.response().status == 400
+    assert counted(client) == {"/a": {"4xx": 1}}

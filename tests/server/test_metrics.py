@@ -70,6 +70,22 @@ class TestExposition:
         assert found["uvicorn_worker_request_duration_seconds_count"] == 3
         assert found["uvicorn_worker_request_duration_seconds_sum"] == 2
 
+    def test_paths(self, board: Board) -> None:
+        for number in (1, 2):
+            rows = add_worker(board).paths
+            rows.begin(["/a", "/b"])
+            # 1xx to 5xx, the buckets, the sum of the durations.
+            rows.write([[0, number, 0, 0, 1, number, 1, *[0] * 15, 10**9], [0] * 23])
+        found = values(expose(read_board(board), "")[0].decode())
+        name = "uvicorn_worker_location_request_duration_seconds"
+        assert found["uvicorn_worker_location_responses_total|/a|2xx"] == 3
+        assert found["uvicorn_worker_location_responses_total|/a|5xx"] == 2
+        assert found["uvicorn_worker_location_responses_total|/b|2xx"] == 0
+        assert found[f"{name}_bucket|0.0005|/a"] == 3
+        assert found[f"{name}_bucket|+Inf|/a"] == found[f"{name}_count|/a"] == 5
+        assert found[f"{name}_sum|/a"] == 2
+        assert found[f"{name}_count|/b"] == 0
+
     def test_openmetrics_where_it_is_asked_for(self, board: Board) -> None:
         parser = pytest.importorskip("prometheus_client.openmetrics.parser")
         body, content_type = expose(read_board(board), "application/openmetrics-text; version=1.0.0")
@@ -101,7 +117,7 @@ class TestExposition:
 
     def test_it_is_what_the_table_says(self, board: Board) -> None:
         """In both forms: the type, the unit where the form has one, and the labels of every sample."""
-        add_worker(board)
+        add_worker(board).paths.begin(["/a"])
         parser = pytest.importorskip("prometheus_client.openmetrics.parser")
         text, _ = expose(read_board(board), "")
         open_text, _ = expose(read_board(board), "application/openmetrics-text; version=1.0.0")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -47,13 +48,27 @@ def test_one_that_takes_a_byte_now_and_then_is_not(connect: Connect) -> None:
     assert not client.transport.lost
 
 
-@pytest.mark.parametrize("app", [holding, undecided])
-def test_a_websocket_is_no_request_that_takes_too_long(connect: Connect, app: object) -> None:
-    recorder = Recorder(app)  # type: ignore[arg-type]  # an application
-    client = connect(recorder, timeout_request=1, ws_ping_interval=None).send(handshake())
+@pytest.mark.parametrize("options", [{"timeout_request": 1}, {"paths": {"/": {"timeout_request": 1}}}])
+def test_a_websocket_is_no_request_that_takes_too_long(connect: Connect, options: dict[str, Any]) -> None:
+    recorder = Recorder(holding)
+    client = connect(recorder, ws_ping_interval=None, **options).send(handshake())
     client.harness.tick(600)
     assert recorder.done == 0
     assert not client.transport.lost
+
+
+@pytest.mark.parametrize("options", [{"timeout_request": 5}, {"paths": {"/": {"timeout_request": 5}}}])
+def test_its_handshake_is(connect: Connect, options: dict[str, Any], log: Log) -> None:
+    recorder = Recorder(undecided)
+    client = connect(recorder, **options).send(handshake())
+    client.harness.tick(4)
+    assert recorder.done == 0
+    client.harness.tick(2)
+    assert client.response().status == 504
+    assert isinstance(recorder.raised[0], asyncio.CancelledError)
+    assert client.harness.runtime.cycles == set()
+    assert client.harness.runtime.tally.timed_out == 1
+    assert "took longer than timeout_request: GET / from 192.0.2.7:50123" in log()[-1]
 
 
 @pytest.mark.parametrize("app", [holding, undecided])

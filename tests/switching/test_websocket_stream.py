@@ -459,3 +459,20 @@ def test_the_server_gives_up_before_it_is_open(start: Start) -> None:
     cycle.abandon()
     harness.settle()
     assert socket.read().stream.status in (403, 503)
+
+
+@pytest.mark.parametrize("options", [{"timeout_request": 5}, {"paths": {"/chat": {"timeout_request": 5}}}])
+def test_a_handshake_that_is_not_answered_in_time(start: Start, options: dict[str, Any]) -> None:
+    async def undecided(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        await receive()
+
+    late, opened = start(undecided, **options).ask(), start(Echo(), ws_ping_interval=None, **options).ask()
+    for socket in (late, opened):
+        socket.talk.harness.tick(4)
+    assert not late.read().stream.heads
+    for socket in (late, opened):
+        socket.talk.harness.tick(2)
+    assert late.read().stream.status == 504
+    # One that is open may last.
+    assert opened.send("one").texts == ["echo one"]

@@ -16,7 +16,7 @@ import tty
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from uvicorn_worker.cli.wording import end_lines, headline, mebibytes, oldest_of, seconds
+from uvicorn_worker.cli.wording import end_lines, headline, mebibytes, oldest_of, path_lines, seconds
 from uvicorn_worker.core.board import Board
 from uvicorn_worker.core.figures import COUNTERS, quantile
 from uvicorn_worker.core.kernel import is_alive
@@ -69,6 +69,8 @@ class Top:
         shown = [worker for worker in reading.workers if self._is_shown(worker)]
         shown.sort(key=lambda worker: _ORDERS[self.sort](worker, self._rate(worker)), reverse=self.reverse)
         parts: list[Any] = [Text(headline(reading), style="bold"), self._whole(reading), self._table(shown)]
+        if reading.paths and self._seconds:
+            parts.append(Text("\n".join(["", "Paths:", *(f"  {line}" for line in self._paths(reading))])))
         if reading.ends:
             parts.append(Text("\n".join(["Ended:", *(f"  {line}" for line in end_lines(reading, _ENDS))]), style="dim"))
         parts.append(Text(f"{_KEYS} ({_FILTERS[self.filter]})", style="dim"))
@@ -117,6 +119,14 @@ class Top:
             f"{wrong} of 5xx, {refused} refused; in {recent['bytes_in'] / self._seconds / 1024:.0f} KiB/s, "
             f"out {recent['bytes_out'] / self._seconds / 1024:.0f} KiB/s"
         )
+
+    def _paths(self, reading: BoardReading) -> Iterator[str]:
+        earlier = {} if self._before is None else self._before.paths
+        recent = {
+            path: {name: number - earlier.get(path, {}).get(name, 0) for name, number in counters.items()}
+            for path, counters in reading.paths.items()
+        }
+        return path_lines(recent, self._seconds)
 
     # Since the reading before -------------------------------------------------------------------------
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 
+from uvicorn_worker.core.figures import CLASSES, quantile
 from uvicorn_worker.core.reading import BoardReading, WorkerReading
 
-__all__ = ["as_text", "end_lines", "headline", "mebibytes", "oldest_of", "seconds"]
+__all__ = ["as_text", "end_lines", "headline", "mebibytes", "oldest_of", "path_lines", "seconds"]
 
 # How many ends are shown.
 _ENDS = 8
@@ -28,6 +29,8 @@ def as_text(reading: BoardReading) -> str:
     told = {name: number for name, number in reading.totals.items() if number and name.startswith(_TOLD)}
     if told:
         lines += ["", "Since the start: " + ", ".join(f"{name.replace('_', ' ')} {told[name]}" for name in told)]
+    if reading.paths:
+        lines += ["", "Paths:", *(f"  {line}" for line in path_lines(reading.paths))]
     if reading.ends:
         lines += ["", "Ended:", *(f"  {line}" for line in end_lines(reading, _ENDS))]
     return "\n".join(lines)
@@ -48,6 +51,18 @@ def headline(reading: BoardReading) -> str:
         f"{serving} of {reading.wanted} workers serving; {reading.served} requests served, "
         f"p50 {seconds(reading.p50)}, p90 {seconds(reading.p90)}, p99 {seconds(reading.p99)}"
     )
+
+
+def path_lines(paths: Mapping[str, Mapping[str, int]], passed: float | None = None) -> Iterator[str]:
+    """A line for each path that is counted apart; where `paths` are the counts of so many seconds, with their rate."""
+    width = max(map(len, paths), default=0)
+    for path, counters in paths.items():
+        served = sum(counters[row] for row in CLASSES)
+        many = f"{served} served" if passed is None else f"{served / passed:.0f} requests/s"
+        yield (
+            f"{path:{width}}  {many}, {counters['5xx']} of 5xx, p50 {seconds(quantile(counters, 0.5))}, "
+            f"p99 {seconds(quantile(counters, 0.99))}"
+        )
 
 
 def _row(worker: WorkerReading) -> tuple[str, ...]:

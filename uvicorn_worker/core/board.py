@@ -12,6 +12,7 @@ counters are added to those of the workers that are gone, so that the sum over a
     counters of those gone        in the order of `FIGURES` (core/figures.py)
     the last 64 ends              32 words each (core/ends.py)
     slots                         16 words of state, the figures, and a line of text: the oldest request
+    rows for paths                of those gone, and of each slot: what the option `paths` names (core/rows.py)
 """
 
 from __future__ import annotations
@@ -23,8 +24,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import ClassVar
 
-from uvicorn_worker.core.figures import COUNTERS, FIGURES, GAUGES
+from uvicorn_worker.core.figures import COUNTERS, FIGURES, GAUGES, PATH_COUNTERS
 from uvicorn_worker.core.kernel import is_alive
+from uvicorn_worker.core.rows import MOST_PATHS, ROW_WORDS, TEXT_WORDS, WORD, Rows, read_text, write_text
 from uvicorn_worker.core.shared_memory import find_shared, make_shared, open_shared
 
 __all__ = [
@@ -55,21 +57,19 @@ MOST_WORKERS = 1024
 # How long a slot is left as it is after its worker was last heard of: others may still ask what became of it.
 _KEPT_SECONDS = 60.0
 
-_WORD = 8
-# Of a slot: words of state, and of text; the first of these is its length.
+# Of a slot.
 _STATE_WORDS = 16
-_TEXT_WORDS = 16
-_TEXT_BYTES = (_TEXT_WORDS - 1) * _WORD
 _FIGURES = _STATE_WORDS
 _TEXT = _FIGURES + len(FIGURES)
-_SLOT_WORDS = _TEXT + _TEXT_WORDS
+_SLOT_WORDS = _TEXT + TEXT_WORDS
 
 (
     _PID, _AGE, _STATE, _SINCE, _STARTED, _ASKS, _LOAD, _BEAT, _CAUSE, _DETAIL, _LEFT, _BURIED, _WISH, _MADE, _STALLED,
-) = range(15)  # fmt: skip
+    _PATHS,
+) = range(16)  # fmt: skip
 
 _HEADER_WORDS = 64
-_FAILURES, _MANAGED, _LAYOUT, _OWNER, _BEGUN, _FOLDS, _ENDS, _WANTED = range(8)
+_FAILURES, _MANAGED, _LAYOUT, _OWNER, _BEGUN, _FOLDS, _ENDS, _WANTED, _GONE_PATHS = range(9)
 # How many ends there were of each cause: more causes than there are (core/ends.py).
 _BY_CAUSE = 32
 
@@ -79,10 +79,15 @@ MOST_ENDS = 64
 END_WORDS = 32
 _SLOTS = _RECORDS + MOST_ENDS * END_WORDS
 
-_SIZE = (_SLOTS + MOST_WORKERS * _SLOT_WORDS) * _WORD
+_ROWS_OF_GONE = _SLOTS + MOST_WORKERS * _SLOT_WORDS
+# Those of the generations before may have had other paths.
+_MOST_GONE_PATHS = 8 * MOST_PATHS
+_ROWS = _ROWS_OF_GONE + _MOST_GONE_PATHS * ROW_WORDS
+
+_SIZE = (_ROWS + MOST_WORKERS * MOST_PATHS * ROW_WORDS) * WORD
 _NAME = "uvicorn-worker-board"
 # Of a board with other figures nothing is read.
-_VERSION = zlib.crc32(" ".join(figure.name for figure in FIGURES).encode())
+_VERSION = zlib.crc32(" ".join((*(figure.name for figure in FIGURES), *PATH_COUNTERS)).encode())
 # How often a reader looks again where counters are being added up.
 _TRIES = 1000
 
@@ -93,12 +98,14 @@ class Slot:
     Once it has gone the master writes `buried`, and before that `wish`.
     """
 
-    __slots__ = ("_at", "_bytes", "_words")
+    __slots__ = ("_at", "_bytes", "_words", "paths")
 
     def __init__(self, words: memoryview, octets: memoryview, number: int) -> None:
         self._words = words
         self._bytes = octets
         self._at = _SLOTS + number * _SLOT_WORDS
+        # What is counted apart of the paths that the option `paths` names.
+        self.paths = Rows(words, octets, _ROWS + number * MOST_PATHS * ROW_WORDS, self._at + _PATHS, MOST_PATHS)
 
     def begin(self, age: int) -> None:
         """It is another worker's from now on, which is about to be forked."""
@@ -263,11 +270,11 @@ class Slot:
     @property
     def oldest(self) -> str:
         """The oldest request in flight, as it was when it was last written: method and path, cut."""
-        return _read_text(self._words, self._bytes, self._at + _TEXT)
+        return read_text(self._words, self._bytes, self._at + _TEXT)
 
     @oldest.setter
     def oldest(self, value: str) -> None:
-        _write_text(self._words, self._bytes, self._at + _TEXT, value)
+        write_text(self._words, self._bytes, self._at + _TEXT, value)
 
     def say_in_flight(self, requests: int, since: int, oldest: str) -> None:
         """Write how many requests are in flight, since when the oldest is (time.monotonic_ns()), and what it is."""
@@ -277,20 +284,6 @@ class Slot:
 
 
 _REQUESTS, _OLDEST_SINCE = ([figure.name for figure in FIGURES].index(name) for name in ("requests", "oldest_since"))
-
-
-def _read_text(words: memoryview, octets: memoryview, at: int) -> str:
-    size = min(words[at], _TEXT_BYTES)
-    begin = (at + 1) * _WORD
-    return bytes(octets[begin : begin + size]).decode("utf-8", "replace")
-
-
-def _write_text(words: memoryview, octets: memoryview, at: int, text: str) -> None:
-    data = text.encode("utf-8", "replace")[:_TEXT_BYTES]
-    begin = (at + 1) * _WORD
-    words[at] = 0
-    octets[begin : begin + len(data)] = data
-    words[at] = len(data)
 
 
 class Board:
@@ -314,6 +307,7 @@ class Board:
         self._map = memory
         self._bytes = memoryview(self._map)
         self._words = self._bytes.cast("q")
+        self._gone_paths = Rows(self._words, self._bytes, _ROWS_OF_GONE, _GONE_PATHS, _MOST_GONE_PATHS)
         self._slots = [Slot(self._words, self._bytes, number) for number in range(MOST_WORKERS)]
         # How many slots were ever used: those behind are not looked at.
         self._used = 0
@@ -393,7 +387,10 @@ class Board:
         words[_FOLDS] += 1
         for number, value in enumerate(slot.counters):
             words[_GONE + number] += value
+        for name, counters in slot.paths:
+            self._gone_paths.add(name, counters)
         slot.write([0] * len(FIGURES))
+        slot.paths.clear()
         words[_FOLDS] += 1
 
     def __iter__(self) -> Iterator[Slot]:
@@ -406,18 +403,25 @@ class Board:
                 return
             yield slot
 
-    def totals(self) -> dict[str, int]:
-        """The counters of all workers that there are, and were."""
+    def totals(self) -> tuple[dict[str, int], dict[str, dict[str, int]]]:
+        """The counters of all workers that there are, and were; and those of each path that is counted apart."""
         words = self._words
         found: list[int] = []
+        paths: dict[str, list[int]] = {}
         for _ in range(_TRIES):
             before = words[_FOLDS]
-            found = words[_GONE : _GONE + len(COUNTERS)].tolist()
+            found, paths = words[_GONE : _GONE + len(COUNTERS)].tolist(), dict(self._gone_paths)
             for slot in self:
                 found = [sum(pair) for pair in zip(found, slot.counters, strict=True)]
+                for name, counters in slot.paths:
+                    so_far = paths.get(name)
+                    paths[name] = (
+                        counters if so_far is None else [sum(pair) for pair in zip(so_far, counters, strict=True)]
+                    )
             if not before & 1 and words[_FOLDS] == before:
                 break
-        return dict(zip((figure.name for figure in COUNTERS), found, strict=True))
+        by_path = {name: dict(zip(PATH_COUNTERS, counters, strict=True)) for name, counters in paths.items()}
+        return dict(zip((figure.name for figure in COUNTERS), found, strict=True)), by_path
 
     # Ends --------------------------------------------------------------------------------------------
 
@@ -430,7 +434,7 @@ class Board:
     def keep_end(self, words: Sequence[int], text: str) -> None:
         """Keep what is known of a worker that has gone, the cause in the third word; called in the master."""
         at = _RECORDS + self.ended % MOST_ENDS * END_WORDS
-        _write_text(self._words, self._bytes, at + END_WORDS - _TEXT_WORDS, text)
+        write_text(self._words, self._bytes, at + END_WORDS - TEXT_WORDS, text)
         for number, word in enumerate(words, at):
             self._words[number] = word
         self._words[_BY_CAUSE + words[2]] += 1
@@ -446,8 +450,8 @@ class Board:
         """Words and text of each, the last one first."""
         for number in range(self.ended - 1, max(self.ended - MOST_ENDS, 0) - 1, -1):
             at = _RECORDS + number % MOST_ENDS * END_WORDS
-            text = _read_text(self._words, self._bytes, at + END_WORDS - _TEXT_WORDS)
-            yield self._words[at : at + END_WORDS - _TEXT_WORDS].tolist(), text
+            text = read_text(self._words, self._bytes, at + END_WORDS - TEXT_WORDS)
+            yield self._words[at : at + END_WORDS - TEXT_WORDS].tolist(), text
 
 
 def _last_heard(slot: Slot) -> float:

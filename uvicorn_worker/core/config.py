@@ -461,7 +461,8 @@ class Config:
     paths: dict[str, dict[str, Any]] = logs(
         {},
         PATHS,
-        "Other values of some options where the target of a request begins with a prefix; the longest wins.",
+        "Other values of some options where the target of a request begins with a prefix; the longest wins. The "
+        "responses to each of the first 32 are counted apart on the board.",
     )
     access_log_format: str | None = logs(
         None, OPTIONAL_TEXT, "The form of an access line, of Gunicorn's atoms; None: the form that uvicorn gives it."

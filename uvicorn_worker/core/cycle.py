@@ -246,10 +246,12 @@ class Cycle:
         runtime = self.runtime
         tally = runtime.tally
         tally.responses[self.counted_at + self.status // 100] += 1
-        spans = tally.spans
-        spans.append(time.monotonic() - self.started)
+        spans, seconds = tally.spans, time.monotonic() - self.started
+        spans.append(seconds)
         if len(spans) >= MOST_SPANS:
             tally.fold()
+        if runtime.paths is not None:
+            runtime.paths.count(self.target, self.status, seconds)
         runtime.requests = requests = runtime.requests + 1
         if requests >= runtime.limit_requests:
             runtime.on_limit()

@@ -21,6 +21,7 @@ __all__ = [
     "FIGURES",
     "GAUGES",
     "MOST_SPANS",
+    "PATH_COUNTERS",
     "PROTOCOLS",
     "REFUSALS",
     "Figure",
@@ -121,6 +122,8 @@ GAUGES = tuple(_gauges())
 COUNTERS = tuple(_counters())
 FIGURES = (*GAUGES, *COUNTERS)
 BUCKETS = tuple(_bucket(bound) for bound in BOUNDS)
+PATH_COUNTERS = (*CLASSES, *BUCKETS, "spent")
+"""What is counted of each path that the option `paths` names; the last one in nanoseconds."""
 
 
 def words_of(figures: Mapping[str, int]) -> list[int]:

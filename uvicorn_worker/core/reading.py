@@ -66,6 +66,8 @@ class BoardReading:
     p99: float
     ends: list[End] = field(default_factory=list)
     """The last one first."""
+    paths: dict[str, dict[str, int]] = field(default_factory=dict)
+    """What is counted apart, by the prefixes of the option `paths`; by the names of `PATH_COUNTERS`."""
     ended: dict[str, int] = field(default_factory=dict)
     """How many workers have ended by which cause; those the master has not looked at yet are not among them."""
 
@@ -91,7 +93,7 @@ class BoardReading:
 def read_board(board: Board) -> BoardReading:
     """What stands on it now."""
     now = time.monotonic()
-    totals = board.totals()
+    totals, paths = board.totals()
     return BoardReading(
         master=board.owner,
         up=now - board.begun,
@@ -103,6 +105,7 @@ def read_board(board: Board) -> BoardReading:
         p90=quantile(totals, 0.9),
         p99=quantile(totals, 0.99),
         ends=list(ends_of(board)),
+        paths=paths,
         ended={cause: number for cause, number in zip(CAUSES, board.ended_by_cause, strict=False) if number},
     )
 

@@ -343,7 +343,7 @@ class Http1Protocol(Output):
         self.refusal = refusal
         if cycle is None:
             self.refused = unread
-            if unread is None and self.runtime.access is not None:
+            if unread is None and (self.runtime.access is not None or self.runtime.paths is not None):
                 unread = RequestCycle(self, self.runtime, self.scope_base.copy(), False)
                 self.refused = describe_refused(unread, reader.parser, reader.url, start)
             self.pump()
@@ -389,6 +389,8 @@ class Http1Protocol(Output):
         self.runtime.tally.responses[Tally.HTTP1 + refusal.status // 100] += 1
         if cycle is not None:
             cycle.status, cycle.response_headers, cycle.body_sent = refusal.status, headers, len(body)
+            if self.runtime.paths is not None:
+                self.runtime.paths.count(cycle.target, refusal.status)
             cycle.log_access()
         if refusal.status == 413:
             self._allow_body()

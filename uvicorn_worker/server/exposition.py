@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import importlib
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from uvicorn_worker.core.ends import CAUSES
 from uvicorn_worker.core.errors import ConfigError
-from uvicorn_worker.core.figures import BOUNDS, BUCKETS, FIGURES, Figure
+from uvicorn_worker.core.figures import BOUNDS, BUCKETS, CLASSES, FIGURES, Figure
 from uvicorn_worker.core.reading import BoardReading
 
 __all__ = ["METRICS", "PREFIX", "UNITS", "Metric", "check_metrics", "expose", "samples"]
@@ -67,6 +67,10 @@ def _metrics() -> Iterator[Metric]:
     yield Metric("oldest_request_seconds", "gauge", "for how long the oldest request is in flight; 0: there is none")
     yield Metric("heartbeat_age_seconds", "gauge", "the longest time for which a worker has not said that it is well")
     yield Metric("request_duration_seconds", "histogram", "from where a request is begun to the end of its answer")
+    yield Metric("location_responses", "counter", "responses to what the option paths names", ("path", "status"))
+    yield Metric(
+        "location_request_duration_seconds", "histogram", "the durations of requests for what paths names", ("path",)
+    )
     seen = set()
     for figure in FIGURES:
         if figure.metric and figure.metric not in seen:
@@ -79,7 +83,7 @@ METRICS = tuple(_metrics())
 
 
 def samples(reading: BoardReading) -> Iterator[tuple[Metric, list[Sample]]]:
-    """What each metric is now; of a histogram, the number in each of its buckets, by themselves, and then the sum."""
+    """What each metric is now; of each histogram, the numbers in its buckets, by themselves, and then the sum."""
     values = {**reading.gauges, **reading.totals}
     workers = reading.workers
     own: dict[str, list[Sample]] = {
@@ -91,9 +95,14 @@ def samples(reading: BoardReading) -> Iterator[tuple[Metric, list[Sample]]]:
         "ended": [({"cause": cause}, reading.ended.get(cause, 0)) for cause in CAUSES],
         "oldest_request_seconds": [({}, max((each.oldest_age for each in workers), default=0.0))],
         "heartbeat_age_seconds": [({}, max((each.beat for each in workers), default=0.0))],
-        "request_duration_seconds": [
-            *(({"le": f"{bound:g}"}, values[name]) for bound, name in zip(BOUNDS, BUCKETS, strict=True)),
-            ({}, values["spent"] / 1e9),
+        "request_duration_seconds": list(_durations({}, values)),
+        "location_responses": [
+            ({"path": path, "status": row}, counters[row])
+            for path, counters in reading.paths.items()
+            for row in CLASSES
+        ],
+        "location_request_duration_seconds": [
+            sample for path, counters in reading.paths.items() for sample in _durations({"path": path}, counters)
         ],
     }
     for metric in METRICS:
@@ -105,6 +114,12 @@ def samples(reading: BoardReading) -> Iterator[tuple[Metric, list[Sample]]]:
                 if figure.metric == metric.name
             ]
         yield metric, found
+
+
+def _durations(labels: dict[str, str], values: Mapping[str, int]) -> Iterator[Sample]:
+    for bound, name in zip(BOUNDS, BUCKETS, strict=True):
+        yield {**labels, "le": f"{bound:g}"}, values[name]
+    yield labels, values["spent"] / 1e9
 
 
 def _scaled(figure: Figure, value: int) -> float:
@@ -150,12 +165,15 @@ class _Collector:
         for metric, found in samples(self._reading):
             name, words = PREFIX + metric.name, metric.meaning
             if metric.kind == "histogram":
-                family = self._core.HistogramMetricFamily(name, words, unit=metric.unit)
+                family = self._core.HistogramMetricFamily(name, words, labels=metric.labels, unit=metric.unit)
                 total, buckets = 0.0, []
-                for labels, number in found[:-1]:
-                    total += number
-                    buckets.append(("+Inf" if labels["le"] == "inf" else labels["le"], total))
-                family.add_metric([], buckets=buckets, sum_value=found[-1][1])
+                for labels, number in found:
+                    if "le" in labels:
+                        total += number
+                        buckets.append(("+Inf" if labels["le"] == "inf" else labels["le"], total))
+                    else:
+                        family.add_metric([labels[name] for name in metric.labels], buckets=buckets, sum_value=number)
+                        total, buckets = 0.0, []
             else:
                 kind = self._core.CounterMetricFamily if metric.kind == "counter" else self._core.GaugeMetricFamily
                 family = kind(name, words, labels=metric.labels, unit=metric.unit)

@@ -45,6 +45,8 @@ class Reporter:
         self._runtime, self._acceptor = runtime, acceptor
         if self._slot.state == BOOTING:
             self._slot.state = SERVING
+        if runtime.paths is not None:
+            self._slot.paths.begin(runtime.paths.names)
         self.on_tick(0.0)
 
     def stops(self, told: bool) -> None:
@@ -83,6 +85,8 @@ class Reporter:
 
     def _write(self, runtime: Runtime) -> None:
         self._slot.write(words_of({**self._gauges, **runtime.tally.figures()}))
+        if runtime.paths is not None:
+            self._slot.paths.write(runtime.paths.counters)
         self._slot.beat = time.monotonic_ns()
 
     def _look(self, runtime: Runtime) -> None:

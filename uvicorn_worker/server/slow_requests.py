@@ -1,5 +1,7 @@
 """`log_slow_requests`: a line when a request passes the limit, with where its task stands, and one at its end.
 
+A WebSocket may last; its handshake is a request as others are.
+
 The ticks see those that run on; the hook that is called for each answer sees those that end, also between two ticks. A
 server without the option has neither.
 """
@@ -16,7 +18,7 @@ from uvicorn_worker.core.log import OwnLog
 from uvicorn_worker.core.paths import Paths
 from uvicorn_worker.core.runtime import AccessHook, CycleView
 from uvicorn_worker.logs.await_chain import describe_task
-from uvicorn_worker.logs.in_flight import describe_cycles
+from uvicorn_worker.logs.in_flight import describe_cycles, is_websocket
 
 __all__ = ["SlowRequests", "watch_slow_requests"]
 
@@ -51,7 +53,7 @@ class SlowRequests:
     def on_tick(self, cycles: set[CycleView], now: float) -> None:
         """Tell of those that have passed their limit since the last tick; `now` is of time.monotonic()."""
         for cycle in list(cycles):
-            if cycle.stage == DONE or cycle in self._told or cycle.websocket:
+            if cycle.stage == DONE or cycle in self._told or (cycle.websocket and is_websocket(cycle)):
                 continue
             limit = self._limit_of(cycle.target)
             if limit is not None and now - cycle.started >= limit:
@@ -70,7 +72,7 @@ class SlowRequests:
         if cycle in self._told:
             self._told.discard(cycle)
         else:
-            limit = None if cycle.websocket else self._limit_of(cycle.target)
+            limit = self._limit_of(cycle.target)
             if limit is None or seconds < limit or how == "not answered":
                 return
         [line] = describe_cycles([cycle], time.monotonic())

@@ -78,8 +78,11 @@ class HandshakeStream(StreamCycle):
             self.returned()
 
     def check_time(self, now: float) -> None:
-        """A WebSocket may last, but its application not for long once the client has left."""
-        self.check_left(now)
+        """A handshake is to be answered in time; a WebSocket may last, but not for long once the client has left."""
+        if self.accepted:
+            self.check_left(now)
+        else:
+            super().check_time(now)
 
     # The handshake of the session --------------------------------------------------------------------
 

@@ -119,8 +119,11 @@ class HandshakeCycle(RequestCycle):
             self.session.drain()
 
     def check_time(self, now: float) -> None:
-        """A WebSocket may last, but its application not for long once the client has left."""
-        self.check_left(now)
+        """A handshake is to be answered in time; a WebSocket may last, but not for long once the client has left."""
+        if self.stage == DONE:
+            self.check_left(now)
+        else:
+            super().check_time(now)
 
     def carrier_lost(self) -> None:
         """The connection of the open WebSocket is gone."""

@@ -120,6 +120,7 @@ class WebSocketSession:
         if self._disconnect is not None:
             self._handshake.give_up()
             return
+        self._runtime.tally.failed += 1
         self._runtime.log.error(
             "ASGI application returned without answering the WebSocket handshake: %s", self.scope["path"]
         )
@@ -132,6 +133,7 @@ class WebSocketSession:
             if self._stage in (CONNECTING, DENYING):
                 self._handshake.give_up()
             return
+        self._runtime.tally.failed += 1
         try:
             log.error("Exception in ASGI application: WebSocket %s", self.scope["path"], exc_info=exc)
         finally:
