@@ -16,6 +16,10 @@ from uvicorn_worker.core.asgi import ASGIApp, Receive, Scope, Send
 __all__ = ["App", "Running", "hanging", "until"]
 
 
+# What a stop must not wait for takes longer than this: 60 seconds in the tests.
+PATIENCE = 20.0
+
+
 class App:
     """An application whose lifespan remembers its end; requests go to `app`."""
 
@@ -59,14 +63,14 @@ class Running:
         self.sock.close()
 
     async def stop(self) -> float:
-        """Stop gracefully; how many seconds it took."""
+        """Stop gracefully; how many seconds it took, for what it must not be shorter than."""
         self.server.should_exit = True
         return await self.stopped()
 
     async def stopped(self) -> float:
         assert self.task is not None
         begun = time.monotonic()
-        await asyncio.wait_for(asyncio.shield(self.task), 15)
+        await asyncio.wait_for(asyncio.shield(self.task), PATIENCE)
         return time.monotonic() - begun
 
     async def ask(self, data: bytes = get()) -> Peer:  # bytes do not change

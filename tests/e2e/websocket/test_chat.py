@@ -18,9 +18,6 @@ from tests.e2e.websocket.client import open_socket
 
 Serve = Callable[..., Gunicorn]
 
-#: Seconds: well below the graceful_timeout of the example.
-QUICK = 6.0
-
 CHAT = Path(__file__).parents[3] / "examples" / "chat"
 
 pytestmark = pytest.mark.skipif(not CHAT.is_dir(), reason="examples/ is not here")
@@ -118,7 +115,7 @@ def test_in_a_browser_through_nginx(serve: Serve, worker: str) -> None:
         (before,) = server.workers()
         server.signal(signal.SIGHUP)
         # Well within its graceful_timeout, since nothing holds it.
-        until(lambda: not alive(before), "the end of the worker", QUICK)
+        until(lambda: not alive(before), "the end of the worker")
         page.wait(CONNECTED)
         page.run(says("back"))
         page.wait(shown("hello", "grüß dich 𝄞", "<b>bold</b>", "back"))
