@@ -63,45 +63,78 @@ class TestThreadPool:
             ThreadPool(3, "empty").submit(done.put, 2)
 
 
+class Told:
+    """A receiver, which remembers what became of it, and in which thread."""
+
+    def __init__(self, told: list[Any], name: object = None, then: Any = None) -> None:
+        self.told = told
+        self.name = name
+        self.then = then
+
+    def wake(self) -> None:
+        self.told.append((self.name, threading.current_thread()))
+        if self.then is not None:
+            self.then()
+
+    def lose(self) -> None:
+        self.told.append((self.name, "lost"))
+
+
 class TestMailbox:
-    def test_calls_are_made_in_the_loop_in_order(self) -> None:
+    def test_they_are_woken_in_the_loop_in_order(self) -> None:
         async def main() -> list[Any]:
             loop = asyncio.get_running_loop()
-            mailbox, calls, done = Mailbox(loop), [], loop.create_future()
+            mailbox, done = Mailbox(loop), loop.create_future()
+            told: list[Any] = []
 
             def post() -> None:
                 for number in range(5):
-                    mailbox.post(lambda number=number: calls.append((number, threading.current_thread())))  # type: ignore[misc]
-                mailbox.post(lambda: done.set_result(None))
+                    mailbox.post(Told(told, number))
+                mailbox.post(Told([], then=lambda: done.set_result(None)))
 
             thread = threading.Thread(target=post)
             thread.start()
             await asyncio.wait_for(done, PATIENCE)
             thread.join()
-            return calls
+            return told
 
         assert asyncio.run(main()) == [(number, threading.current_thread()) for number in range(5)]
 
     def test_one_wake_up_for_what_comes_at_once(self) -> None:
         loop = mock_loop()
-        mailbox, calls = Mailbox(loop), []
-        mailbox.post(lambda: calls.append(1))
-        mailbox.post(lambda: calls.append(2))
+        mailbox = Mailbox(loop)
+        told: list[Any] = []
+        mailbox.post(Told(told, 1))
+        mailbox.post(Told(told, 2))
         assert len(loop.rung) == 1
         loop.rung.pop()()
-        assert calls == [1, 2]
-        mailbox.post(lambda: calls.append(3))
+        assert [name for name, _ in told] == [1, 2]
+        mailbox.post(Told(told, 3))
         loop.rung.pop()()
-        assert calls == [1, 2, 3]
+        assert [name for name, _ in told] == [1, 2, 3]
 
     def test_a_closed_loop(self) -> None:
         loop = asyncio.new_event_loop()
         loop.close()
         mailbox = Mailbox(loop)
-        for _ in range(2):
+        told: list[Any] = []
+        for number in range(2):
             # Each time: nobody may wait for a bell that nobody hears.
-            with pytest.raises(RuntimeError):
-                mailbox.post(lambda: None)
+            mailbox.post(Told(told, number))
+        assert told == [(0, "lost"), (1, "lost")]
+
+    def test_one_that_is_posted_while_another_finds_the_loop_closed(self) -> None:
+        loop = mock_loop()
+        mailbox = Mailbox(loop)
+        told: list[Any] = []
+
+        def closed(call: Any) -> None:
+            mailbox.post(Told(told, "other"))
+            raise RuntimeError("Event loop is closed")
+
+        loop.call_soon_threadsafe = closed
+        mailbox.post(Told(told, "first"))
+        assert told == [("first", "lost"), ("other", "lost")]
 
 
 def mock_loop() -> Any:

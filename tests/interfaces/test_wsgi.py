@@ -466,3 +466,39 @@ class TestEnds:
         gate.set()
         assert ended.wait(PATIENCE)
         assert seen == ["called", "ClientDisconnected"]
+
+
+class TestHandshake:
+    """Threads and loop wait for each other in every order, and nobody waits in vain."""
+
+    def test_many_at_once(self) -> None:
+        """Bodies that are asked for, more than a window of response, clients that leave at any moment."""
+        size, count = 200_000, 40
+
+        def app(environ: Any, start_response: Any) -> Any:
+            start_response("200 OK", [])
+            read = environ["wsgi.input"].read
+            while block := read(20_000):
+                yield block
+
+        async def one(adapter: WsgiAdapter, number: int) -> int:
+            client = Client(*[bytes(50_000)] * (size // 50_000))
+            scope = http_scope((b"transfer-encoding", b"chunked"))
+            request = asyncio.ensure_future(adapter(scope, client.receive, client.send))
+            if number % 4 == 1:
+                await until(lambda: len(client.sent) > number % 7)
+                client.leave()
+            elif number % 4 == 2:
+                await asyncio.sleep(0)
+                request.cancel()
+            await asyncio.wait([request])
+            if number % 4 in (0, 3):
+                request.result()
+                return len(client.reply.body)
+            return size
+
+        async def main() -> list[int]:
+            adapter = WsgiAdapter(app, threads=4)
+            return await asyncio.gather(*(one(adapter, number) for number in range(count)))
+
+        assert run(main()) == [size] * count

@@ -13,6 +13,7 @@ import pytest
 from tests.interfaces.asgi_side import PATIENCE, Client, Reply, ask, http_scope, run, until
 from uvicorn_worker.core.errors import ApplicationError, ClientDisconnected
 from uvicorn_worker.interfaces import WsgiAdapter
+from uvicorn_worker.interfaces.threads import Mailbox
 from uvicorn_worker.interfaces.wsgi_call import WsgiCall
 
 TEXT = ("Content-Type", "text/plain")
@@ -354,20 +355,20 @@ class TestHops:
 
     def crossings(self, monkeypatch: pytest.MonkeyPatch, app: Any, *pieces: bytes) -> tuple[int, int]:
         waits = posts = 0
-        ask_loop, post = WsgiCall._ask, WsgiCall._post
+        ask_loop, post = WsgiCall._ask, Mailbox.post
 
         def counting_ask(self: Any, wish: int) -> None:
             nonlocal waits
             waits += 1
             ask_loop(self, wish)
 
-        def counting_post(self: Any) -> None:
+        def counting_post(self: Mailbox, receiver: Any) -> None:
             nonlocal posts
             posts += 1
-            post(self)
+            post(self, receiver)
 
         monkeypatch.setattr(WsgiCall, "_ask", counting_ask)
-        monkeypatch.setattr(WsgiCall, "_post", counting_post)
+        monkeypatch.setattr(Mailbox, "post", counting_post)
         run(ask(app, *pieces, scope=http_scope((b"content-length", b"5")) if pieces else None))
         return waits, posts
 

@@ -8,9 +8,9 @@ import weakref
 from collections import deque
 from collections.abc import Callable
 from queue import SimpleQueue
-from typing import Any
+from typing import Any, Protocol
 
-__all__ = ["Mailbox", "ThreadPool", "threads_at_work"]
+__all__ = ["Mailbox", "Receiver", "ThreadPool", "threads_at_work"]
 
 Job = tuple[Callable[[Any], object], Any]
 
@@ -83,34 +83,49 @@ def _end(jobs: SimpleQueue[Job | None], size: int) -> None:
         jobs.put(None)
 
 
-class Mailbox:
-    """Calls that other threads want to be made in the event loop.
+class Receiver(Protocol):
+    """Whose attention is asked for in the loop."""
 
-    One wake-up of the loop delivers all calls that were posted until then.
+    def wake(self) -> None:
+        """Called in the loop."""
+
+    def lose(self) -> None:
+        """Called in any thread, instead: the loop is closed."""
+
+
+class Mailbox:
+    """Wakes receivers in the event loop, for other threads.
+
+    One wake-up of the loop is for all that were posted until then. `lock` is held for a few steps only, never while
+    anything is called or waited for.
     """
 
-    __slots__ = ("_calls", "_ringing", "loop")
+    __slots__ = ("_posted", "lock", "loop")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
-        self._calls: deque[Callable[[], None]] = deque()
-        self._ringing = False
+        self.lock = threading.Lock()
+        # Where there is one, the loop is about to look, or whoever posted it is about to tell the loop.
+        self._posted: list[Receiver] = []
 
-    def post(self, call: Callable[[], None]) -> None:
-        """Have `call()` made in the loop; from any thread. Raises RuntimeError when the loop is closed."""
-        self._calls.append(call)
-        # Two threads that both find it silent ring twice, which does no harm.
-        if not self._ringing:
-            self._ringing = True
-            try:
-                self.loop.call_soon_threadsafe(self._deliver)
-            except RuntimeError:
-                self._ringing = False
-                raise
+    def post(self, receiver: Receiver) -> None:
+        """Have `receiver` woken in the loop; from any thread."""
+        with self.lock:
+            self._posted.append(receiver)
+            if len(self._posted) > 1:
+                return
+        try:
+            self.loop.call_soon_threadsafe(self._deliver)
+        except RuntimeError:
+            # Closed: those that others have posted meanwhile learn it too.
+            for each in self._take():
+                each.lose()
+
+    def _take(self) -> list[Receiver]:
+        with self.lock:
+            posted, self._posted = self._posted, []
+        return posted
 
     def _deliver(self) -> None:
-        # In this order: what is posted from here on either is seen below, or rings again.
-        self._ringing = False
-        calls = self._calls
-        while calls:
-            calls.popleft()()
+        for each in self._take():
+            each.wake()

@@ -108,8 +108,8 @@ async def _attend(call: WsgiCall, receive: Receive, send: Send) -> None:
             call.waiter = loop.create_future()
             await call.waiter
         call.woken = False
-        # Read before the outbox is emptied: what they belong to is in it by now.
-        done, wish = call.done, call.wish
+        # Before the outbox is emptied.
+        done, wish = call.asked()
         try:
             while call.outbox:
                 message = call.outbox.popleft()

@@ -17,6 +17,9 @@ A file that the application has wrapped (wsgi.file_wrapper) is sent by the loop,
         waits                ◄────── resume() ───
     close()
 
+What one tells the other is read and written under the mailbox's lock where it decides who waits, and in which order
+things are seen: nothing here rests on an interpreter that runs one thread at a time.
+
 What the thread waits for costs a switch to the loop and back. So a block is left for the loop, which sends it
 at once, while the application makes the next one (PEP 3333, "Buffering and Streaming", the second way). The
 thread waits when more than a window is unsent, as it is when the client does not read.
@@ -83,13 +86,13 @@ class WsgiCall:
         "_environ",
         "_errors",
         "_given",
-        "_lock",
         "_mailbox",
         "_remaining",
         "_sends_files",
         "_sent",
         "_start",
         "_started",
+        "_waiting",
         "body_complete",
         "body_cut",
         "chunk",
@@ -126,7 +129,8 @@ class WsgiCall:
         self.wish = NOTHING
         self.done = False
         self.error: BaseException | None = None
-        self._lock: threading.Lock | None = None
+        # What the thread waits for: it is released when a wish is taken back.
+        self._waiting: threading.Lock | None = None
         # From the loop: the body's next chunk and whether it is the last one, whether the rest will never come, and
         # why nothing can be sent any more.
         self.chunk = b""
@@ -149,17 +153,27 @@ class WsgiCall:
         """A message from the outbox was taken by the server."""
         self._sent += len(message.get("body", b"")) + _OVERHEAD
 
+    def asked(self) -> tuple[bool, int]:
+        """Whether the thread is done, and what it waits for; what belongs to either is in the outbox by now."""
+        with self._mailbox.lock:
+            return self.done, self.wish
+
     def resume(self) -> None:
-        """What the thread waited for has happened."""
-        self.wish = NOTHING
-        assert self._lock is not None  # noqa: S101 - made before the wish
-        self._lock.release()
+        """What the thread waited for has happened, if it still waits."""
+        with self._mailbox.lock:
+            self._let_go()
 
     def fail(self, failure: BaseException) -> None:
         """Nothing can be sent any more; the thread is told as soon as it tries, or now if it waits."""
-        self.failure = failure
+        with self._mailbox.lock:
+            self.failure = failure
+            self._let_go()
+
+    def _let_go(self) -> None:
         if self.wish:
-            self.resume()
+            self.wish = NOTHING
+            assert self._waiting is not None  # noqa: S101 - made before the wish
+            self._waiting.release()
 
     # The thread's side -------------------------------------------------------------------------------
 
@@ -174,8 +188,9 @@ class WsgiCall:
                     self._errors.flush()
         except BaseException as exc:  # noqa: BLE001 - it is raised in the request's task, which reports it
             self.error = exc
-        self.done = True
-        self._post()
+        with self._mailbox.lock:
+            self.done = True
+        self._mailbox.post(self)
 
     def _respond(self) -> None:
         # Not kept: its wsgi.input knows this object, and a cycle lives longer than the request.
@@ -197,31 +212,28 @@ class WsgiCall:
                 self._put(body, last=True)
                 if close is not None:
                     # The client need not wait for it.
-                    self._post()
+                    self._mailbox.post(self)
         finally:
             if close is not None:
                 close()
 
-    def _post(self) -> None:
-        try:
-            self._mailbox.post(self.wake)
-        except RuntimeError:
-            # The loop is gone, and the request's task with it.
-            self.failure = ClientDisconnected("the server has stopped")
+    def lose(self) -> None:
+        """The loop is gone, and the request's task with it."""
+        self.fail(ClientDisconnected("the server has stopped"))
 
     def _ask(self, wish: int) -> None:
         """Have the loop do something, and wait for it."""
-        if self._lock is None:
-            self._lock = threading.Lock()
-            self._lock.acquire()
-        # In this order: fail() either sees the wish, or has set the failure by now.
-        self.wish = wish
-        if self.failure is None:
-            self._post()
-        if self.failure is None:
-            self._lock.acquire()
+        if self._waiting is None:
+            self._waiting = threading.Lock()
+            self._waiting.acquire()
+        with self._mailbox.lock:
+            if self.failure is not None:
+                raise self.failure
+            self.wish = wish
+        self._mailbox.post(self)
+        # Whoever takes the wish back releases it, once.
+        self._waiting.acquire()
         if self.failure is not None:
-            self.wish = NOTHING
             raise self.failure
 
     def next_chunk(self) -> bytes:
@@ -278,7 +290,7 @@ class WsgiCall:
         if self._given - self._sent > _WINDOW and not self._complete:
             self._ask(SEND)
         else:
-            self._post()
+            self._mailbox.post(self)
 
     def _send_file(self, wrapper: FileWrapper) -> None:
         """PEP 3333, "Optional Platform-Specific File Handling": send a file from where it stands.
