@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from uvicorn_worker.core import board as module
 from uvicorn_worker.core.board import BOOTING, ENDED, FAILED, SERVING, TOLD, Board
+from uvicorn_worker.core.figures import words_of
 
 if TYPE_CHECKING:
     import pytest
@@ -30,6 +31,14 @@ class TestSlots:
             assert slot is not None
             slot.pid = number + 100
         assert [(slot.age, slot.pid) for slot in board] == [(1, 100), (2, 101), (3, 102)]
+
+    def test_a_counter_is_not_written_over_by_one_who_was_slower(self) -> None:
+        slot = Board().add(1)
+        assert slot is not None
+        slot.write(words_of({"http11_2xx": 7, "connections": 3}))
+        slot.raise_counters(words_of({"http11_2xx": 5, "http11_5xx": 2, "connections": 9}))
+        found = slot.figures
+        assert (found["http11_2xx"], found["http11_5xx"], found["connections"]) == (7, 2, 3)
 
     def test_what_a_child_writes_is_read_here_and_by_others_that_were_forked_before(self) -> None:
         board = Board()

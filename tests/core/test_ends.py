@@ -90,6 +90,18 @@ def test_the_last_sixty_four_are_kept_the_last_one_first(board: Board) -> None:
     assert [end.age for end in ends_of(board)] == list(range(MOST_ENDS + 2, 2, -1))
 
 
+def test_one_that_is_buried_while_it_is_looked_at_is_told_once(board: Board, monkeypatch: pytest.MonkeyPatch) -> None:
+    gone(board, cause=ends.LIFETIME, left=True)
+    read = board.kept_ends
+
+    def kept() -> object:
+        bury(board)
+        return read()
+
+    monkeypatch.setattr(board, "kept_ends", kept)
+    assert [end.pid for end in ends_of(board)] == [PID]
+
+
 def killed(number: int) -> Callable[[int], int | None]:
     return lambda pid: -number
 

@@ -83,6 +83,18 @@ def test_durations_are_put_into_their_buckets_when_they_are_asked_for() -> None:
     assert tally.figures() == found
 
 
+def test_another_thread_is_told_the_same_and_changes_nothing() -> None:
+    tally = Tally()
+    tally.spans.extend([0.3, 0.0001, 3600.0])
+    tally.fold()
+    tally.spans.extend([0.3, 60.0])
+    tally.responses[Tally.HTTP2 + 2] = 5
+    before = (tally.spans.copy(), tally.durations.copy(), tally.spent)
+    found = tally.figures_so_far()
+    assert (tally.spans, tally.durations, tally.spent) == before
+    assert found == tally.figures()
+
+
 def test_a_tally_keeps_few_durations() -> None:
     cycle = SimpleNamespace(
         runtime=SimpleNamespace(tally=Tally(), requests=0, limit_requests=9999, access=None, paths=None),

@@ -27,6 +27,14 @@ def test_what_was_written_is_read() -> None:
     assert list(found) == []
 
 
+def test_raising() -> None:
+    found = rows()
+    found.begin(["/a", "/b"])
+    found.write([ONES, TWOS])
+    found.raise_to([TWOS, ONES])
+    assert list(found) == [("/a", TWOS), ("/b", TWOS)]
+
+
 def test_no_more_than_there_is_room_for() -> None:
     found = rows(2)
     found.begin(["/a", "/b", "/c"])

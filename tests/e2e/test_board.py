@@ -150,19 +150,30 @@ def is_stopped(pid: int) -> bool:
 def test_a_blocked_worker_is_seen_and_others_tell_of_it(serve: Serve) -> None:
     """Also when all of them are stopped, from outside."""
     server = serve(
-        "probe:app", "--timeout", "60", worker=HTTPTOOLS, workers=2, env={"UVICORN_METRICS_BIND": "unix:metrics.sock"}
-    )
+        "probe:app", "--timeout", "60", worker=HTTPTOOLS, workers=2,
+        env={"UVICORN_METRICS_BIND": "unix:metrics.sock", "UVICORN_LOG_LOOP_LAG": "0.5"},
+    )  # fmt: skip
     address = str(server.dir / "metrics.sock")
     board = board_of(server)
     reading_when(board, lambda reading: len(serving(reading)) == 2, "two workers")
     until(lambda: scrape(address, "/ready")[0] == 200, "readiness")
     assert scrape(address, "/live") == (200, "live\n")
+    # What it has answered in the last moment before is not lost.
+    for _ in range(20):
+        server.get()
     blocked = in_background(server, "/block?s=600")
     reading = reading_when(
         board, lambda reading: [each for each in reading.workers if each.state == "stalled" and each.oldest], "a stall"
     )
     [stalled] = [worker for worker in reading.workers if worker.state == "stalled"]
     assert stalled.oldest.startswith("GET /block")
+    reading_when(board, lambda reading: reading.served == 20, "all that was answered")
+    # Who holds the loop, from the application on: nothing of Gunicorn's, of asyncio's, or of ours.
+    server.wait_log(
+        r"The event loop stands still, for [\d.]+ s until now \(log_loop_lag\):\n"
+        r"  GET /block\?s=600 for [\d.]+ s, from 127\.0\.0\.1:\d+ \(it has the event loop\)\n"
+        r"  probe\.py:\d+ in app\n  probe\.py:\d+ in block\n  probe\.py:\d+ in view_that_blocks\n"
+    )
     [other] = [worker.pid for worker in reading.workers if worker is not stalled]
     for _ in range(20):
         status, text = scrape(address)
@@ -252,7 +263,7 @@ def test_a_server_without_a_master_has_a_board_too(tmp_path: Any) -> None:
                 "the metrics",
             )
             done = command("status", str(process.pid))
-            assert (done.returncode, "1 of 1 workers serving; 1 requests served" in done.stdout) == (0, True)
+            assert (done.returncode, "1 of 1 worker serving; 1 request served" in done.stdout) == (0, True)
             assert command("dump", str(process.pid)).returncode == 0
             until(lambda: f"In flight in process {process.pid}" in text(), "the dump")
         finally:

@@ -6,7 +6,7 @@ import asyncio
 import threading
 from collections.abc import AsyncIterator
 
-from uvicorn_worker.logs.await_chain import describe_task, describe_thread, describe_threads
+from uvicorn_worker.logs.await_chain import describe_holder, describe_task, describe_thread, describe_threads
 
 
 async def inner(event: asyncio.Event) -> None:
@@ -121,3 +121,29 @@ def test_threads_at_work_are_told_and_others_are_not() -> None:
     assert "thread uvicorn-worker-x" not in lines
     assert any(line.endswith("in job") for line in stack)
     assert describe_thread(None) == []
+
+
+def test_who_holds_a_loop_is_told_without_the_way_to_it() -> None:
+    """The frames of who has started the loop, and of the loop itself, say nothing of it."""
+    told: list[list[str]] = []
+
+    def blocks() -> None:
+        thread = threading.Thread(target=lambda: told.append(describe_holder(main_thread, 30)))
+        thread.start()
+        thread.join()
+
+    async def handler() -> None:
+        blocks()
+
+    async def main() -> None:
+        await asyncio.ensure_future(handler())
+        asyncio.get_running_loop().call_soon(blocks)
+        await asyncio.sleep(0)
+
+    main_thread = threading.get_ident()
+    asyncio.run(main())
+    # Where no loop is at work, all of it is.
+    blocks()
+    assert [names(stack)[0] for stack in told[:2]] == ["handler", "blocks"]
+    assert "test_who_holds_a_loop_is_told_without_the_way_to_it" in names(told[2])
+    assert describe_holder(0, 30) == []

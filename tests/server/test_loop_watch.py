@@ -136,20 +136,24 @@ def test_where_the_loop_stands_still_its_requests_are_written_by_another_thread(
         thread = threading.Thread(target=reporter.on_silence)
         thread.start()
         thread.join()
-        seen.append((slot.oldest, slot.figures["requests"]))
+        seen.append((slot.oldest, slot.figures["requests"], slot.figures["http11_2xx"], *slot.paths))
         await hello(scope, receive, send)
 
     async def main() -> None:
-        running = Running(app)
+        running = Running(app, paths={"/block": {}})
         running.server.reporter = reporter
         async with running as served:
             reporter.on_silence()
             peer = await Peer.connect(served.sock)
             peer.send(b"GET /block HTTP/1.1\r\nHost: a\r\n\r\n")
             await peer.response()
+            peer.send(b"GET /block HTTP/1.1\r\nHost: a\r\n\r\n")
+            await peer.response()
 
     asyncio.run(main())
-    assert seen[-1] == ("GET /block", 1)
+    oldest, requests, answered, (path, counters) = seen[-1]
+    # The first answer is counted, too, before there was a tick.
+    assert (oldest, requests, answered, path, counters[1]) == ("GET /block", 1, 1, "/block", 1)
 
 
 def test_totals_of_the_board_are_those_of_the_server(slot: Slot) -> None:

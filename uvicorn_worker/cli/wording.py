@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from uvicorn_worker.core.figures import CLASSES, quantile
 from uvicorn_worker.core.reading import BoardReading, WorkerReading
+from uvicorn_worker.logs.in_flight import count
 
 __all__ = ["as_text", "end_lines", "headline", "mebibytes", "oldest_of", "path_lines", "seconds"]
 
@@ -48,7 +49,8 @@ def headline(reading: BoardReading) -> str:
     serving = sum(worker.state == "serving" for worker in reading.workers)
     return (
         f"master {reading.master}, up {seconds(reading.up)}: {'ready' if reading.is_ready else 'NOT READY'}, "
-        f"{serving} of {reading.wanted} workers serving; {reading.served} requests served, "
+        f"{serving} of {count(reading.wanted, 'worker')} serving; "
+        f"{count(reading.served, 'request')} served, "
         f"p50 {seconds(reading.p50)}, p90 {seconds(reading.p90)}, p99 {seconds(reading.p99)}"
     )
 
@@ -86,7 +88,7 @@ def end_lines(reading: BoardReading, most: int) -> Iterable[str]:
     """A line for each of the last workers that are gone."""
     now = time.time()
     for end in reading.ends[:most]:
-        flight = f"; {end.requests} requests in flight" if end.requests else ""
+        flight = f"; {count(end.requests, 'request')} in flight" if end.requests else ""
         oldest = f", the longest {end.oldest} for {seconds(end.oldest_age)}" if end.oldest else ""
         yield (
             f"{seconds(max(now - end.at, 0))} ago, {end.pid}: {end.reason}; lived {seconds(end.lived)}, "

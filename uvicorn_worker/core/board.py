@@ -260,6 +260,16 @@ class Slot:
         for number, word in enumerate(words, at):
             shared[number] = word
 
+    def raise_counters(self, words: Sequence[int]) -> None:
+        """Write those of the counters that are higher than what stands there, in the order of `FIGURES`.
+
+        For another thread than that which writes all of them: it may have been slower, and a counter never falls.
+        """
+        at = self._at + _FIGURES
+        shared = self._words
+        for number in range(len(GAUGES), len(FIGURES)):
+            shared[at + number] = max(shared[at + number], words[number])
+
     @property
     def counters(self) -> list[int]:
         """The counters among the figures, in their order."""

@@ -155,15 +155,24 @@ def bury(board: Board, timeout: float = 0, status_of: Callable[[int], int | None
 
 def ends_of(board: Board) -> Iterator[End]:
     """The ends that are known, the last one first; those the master has not looked at yet are among them."""
-    for slot in board:
-        if slot.pid and not slot.buried and not slot.alive:
-            yield _end_of(slot, *_cause_of(slot, 0, None), time.time())
-    for words, text in board.kept_ends():
-        pid, age, cause, detail, at, lived, served, rss, requests, websockets, oldest_age, *_ = words
-        yield End(
-            pid, age, CAUSES[cause], _reason(cause, detail), detail, at / 1e9, lived / 1e9, served, rss, requests,
-            websockets, text, oldest_age / 1e9,
-        )  # fmt: skip
+    unseen = [
+        _end_of(slot, *_cause_of(slot, 0, None), time.time())
+        for slot in board
+        if slot.pid and not slot.buried and not slot.alive
+    ]
+    kept = [_kept_end(words, text) for words, text in board.kept_ends()]
+    # The master may have looked at one meanwhile.
+    known = {(end.pid, end.age) for end in kept}
+    yield from (end for end in unseen if (end.pid, end.age) not in known)
+    yield from kept
+
+
+def _kept_end(words: list[int], text: str) -> End:
+    pid, age, cause, detail, at, lived, served, rss, requests, websockets, oldest_age, *_ = words
+    return End(
+        pid, age, CAUSES[cause], _reason(cause, detail), detail, at / 1e9, lived / 1e9, served, rss, requests,
+        websockets, text, oldest_age / 1e9,
+    )  # fmt: skip
 
 
 def _cause_of(slot: Slot, timeout: float, status: int | None) -> tuple[int, int]:

@@ -66,6 +66,13 @@ class Rows:
         for number, counters in enumerate(rows[: self._most]):
             self._write(number, counters)
 
+    def raise_to(self, rows: Sequence[Sequence[int]]) -> None:
+        """Write those of the counters that are higher than what stands there."""
+        words = self._words
+        for number, counters in enumerate(rows[: self._most]):
+            for at, value in enumerate(counters, self._at + number * ROW_WORDS + TEXT_WORDS):
+                words[at] = max(words[at], value)
+
     def _put(self, number: int, name: str, counters: Sequence[int]) -> None:
         write_text(self._words, self._bytes, self._at + number * ROW_WORDS, name)
         self._write(number, counters)

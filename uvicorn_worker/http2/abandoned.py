@@ -15,6 +15,7 @@ import time
 
 from uvicorn_worker.core.cycle import BEGUN, RETURNED, Cycle
 from uvicorn_worker.core.log import ErrorLog
+from uvicorn_worker.logs.in_flight import count
 
 __all__ = ["Abandoned"]
 
@@ -74,9 +75,11 @@ class Abandoned:
                 cycle.cancel()
         return True
 
-    def _say(self, count: int) -> None:
+    def _say(self, number: int) -> None:
         if not self._said:
             self._said = True
             self._log.warning(
-                "%s has left %d requests whose applications go on: the oldest of them are cancelled", self._peer, count
+                "%s has left %s whose applications go on: the oldest of them are cancelled",
+                self._peer,
+                count(number, "request"),
             )

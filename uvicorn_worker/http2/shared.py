@@ -14,6 +14,7 @@ from uvicorn_worker.http2.cycle import StreamCycle
 from uvicorn_worker.http2.engine.interface import Engine
 from uvicorn_worker.http2.engine.limits import Limits
 from uvicorn_worker.http2.prepared_fields import PreparedFields
+from uvicorn_worker.logs.in_flight import count
 from uvicorn_worker.logs.spell import Refusals, Spell
 from uvicorn_worker.proxies.believed_fields import Proxies
 
@@ -61,7 +62,10 @@ class Shared:
         # Connections that were ended by a flood: hundreds of them are as much as one for the log.
         self.floods = Spell(
             runtime.loop,
-            lambda count, seconds: f"HTTP/2 floods are over: {count} connections were ended in {seconds:.1f} s.",
+            lambda number, seconds: (
+                f"HTTP/2 floods are over: {count(number, 'connection')} {'was' if number == 1 else 'were'} ended "
+                f"in {seconds:.1f} s."
+            ),
         )
         self.refusals = Refusals(runtime.loop, "HTTP/2")
         config = runtime.config

@@ -7,6 +7,7 @@ coroutines from the task down to what is waited for.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 import sys
 import threading
@@ -15,7 +16,9 @@ from collections.abc import Iterator
 from types import FrameType
 from typing import Any
 
-__all__ = ["describe_task", "describe_thread", "describe_threads"]
+from uvicorn_worker.logs.in_flight import count
+
+__all__ = ["describe_holder", "describe_task", "describe_thread", "describe_threads"]
 
 # No more of a chain, or of a stack, than this.
 _DEEPEST = 40
@@ -23,6 +26,9 @@ _DEEPEST = 40
 _NEAREST = 12
 # The folder of this package: of its frames only what is waited for in the end tells something.
 _OURS = os.path.dirname(os.path.dirname(__file__)) + os.sep
+# What runs a loop, and calls us. uvloop has no frames of Python.
+_LOOPS = os.path.dirname(asyncio.__file__) + os.sep
+_LAUNCHERS = (f"{os.sep}gunicorn{os.sep}", "<frozen ", f"{os.sep}runpy.py")
 
 
 def describe_task(task: asyncio.Task[Any] | None) -> list[str]:
@@ -69,7 +75,7 @@ def _waited_for(task: asyncio.Task[Any]) -> str:
         return f"waits for the task {waiter.get_name()}" + "".join(f"\n{line}" for line in describe_task(waiter)[:5])
     children = [child for child in getattr(waiter, "_children", ()) if not child.done()]
     if children:
-        return f"waits for {len(children)} tasks that it has gathered"
+        return f"waits for {count(len(children), 'task')} that it has gathered"
     return ""
 
 
@@ -81,6 +87,23 @@ def describe_thread(identity: int | None, deepest: int = _NEAREST) -> list[str]:
     return [
         f"{_short(each.filename)}:{each.lineno} in {each.name}" for each in traceback.extract_stack(frame)[-deepest:]
     ]
+
+
+def describe_holder(identity: int, deepest: int) -> list[str]:
+    """The stack of the thread of an event loop, from what the loop has called on: how it came to run is left out."""
+    frame = sys._current_frames().get(identity)
+    if frame is None:
+        return []
+    stack = traceback.extract_stack(frame)
+    begin = next((number for number, each in enumerate(stack) if each.filename.startswith((_OURS, _LOOPS))), 0)
+    called = itertools.dropwhile(lambda each: _is_way_there(each.filename), stack[begin:])
+    # Where it is ours that holds the loop, or the loop itself, this is told.
+    shown = list(called)[-deepest:] or stack[-1:]
+    return [f"{_short(each.filename)}:{each.lineno} in {each.name}" for each in shown]
+
+
+def _is_way_there(path: str) -> bool:
+    return path.startswith((_OURS, _LOOPS)) or any(part in path for part in _LAUNCHERS)
 
 
 def describe_threads(but: int | None) -> list[str]:

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from typing import Any
 
 from uvicorn_worker.core.clock import TICK
-from uvicorn_worker.logs.await_chain import describe_thread
+from uvicorn_worker.logs.await_chain import describe_holder
 from uvicorn_worker.logs.in_flight import describe_cycles, running_task
 
 __all__ = ["LoopWatch"]
@@ -93,7 +93,7 @@ class LoopWatch:
         self._asked, self._reported = 0.0, False
 
     def _report(self, seconds: float) -> None:
-        stack = describe_thread(self._holder, _DEEPEST)
+        stack = describe_holder(self._holder, _DEEPEST)
         running = running_task(self._loop)
         lines = describe_cycles(self._cycles(), time.monotonic(), running)
         held = [line for line in lines if line.endswith("(it has the event loop)")]

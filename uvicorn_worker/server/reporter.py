@@ -125,13 +125,17 @@ class Reporter:
     # From the thread that watches the loop --------------------------------------------------------------
 
     def on_silence(self) -> None:
-        """Where the loop stands still: what was begun since the last tick, and may be what holds it, is in flight too.
+        """Where the loop stands still: what was begun since the last tick, and may be what holds it, is in flight too,
+        and what was counted is counted.
 
         Called from another thread, again and again.
         """
         runtime, slot = self._runtime, self._slot
         if runtime is None or time.monotonic_ns() - slot.beat < BEAT_SECONDS * 1e9:
             return
+        slot.raise_counters(words_of(runtime.tally.figures_so_far()))
+        if runtime.paths is not None:
+            slot.paths.raise_to(runtime.paths.counters)
         running = [cycle for cycle in list(runtime.cycles) if not (cycle.websocket and is_websocket(cycle))]
         if running:
             oldest = min(running, key=lambda cycle: cycle.started)

@@ -36,6 +36,7 @@ from uvicorn_worker.core.log import OwnLog
 from uvicorn_worker.core.paths import Paths
 from uvicorn_worker.core.runtime import Runtime
 from uvicorn_worker.interfaces.request_ids import with_request_ids
+from uvicorn_worker.logs.in_flight import count
 from uvicorn_worker.logs.levels import log_messages
 from uvicorn_worker.logs.line_writer import close_lines
 from uvicorn_worker.server.acceptor import Acceptor
@@ -419,7 +420,7 @@ class Server:
             self._tls.on_tick(self.runtime.tick)
 
     def _limit_reached(self) -> None:
-        self._retire(MAX_REQUESTS, logging.INFO, "Limit of %d requests reached", self.runtime.requests)
+        self._retire(MAX_REQUESTS, logging.INFO, "Limit of %s reached", count(self.runtime.requests, "request"))
 
     def _memory_full(self, size: int) -> None:
         limit = self.config.limit_max_memory
