@@ -16,6 +16,7 @@ from tests.boards import add_worker
 from uvicorn_worker.cli import look as module
 from uvicorn_worker.cli.look import NotFound, find_board, look
 from uvicorn_worker.cli.wording import as_text, seconds
+from uvicorn_worker.core import reading
 from uvicorn_worker.core.board import Board
 from uvicorn_worker.core.figures import words_of
 from uvicorn_worker.core.reading import read_board
@@ -166,7 +167,7 @@ class TestTop:
         monkeypatch.setattr(top, "_keys", pressed)
         assert look("top", ["--interval", "0"]) == 0
         keys = iter([""] * 5)
-        monkeypatch.setattr(top, "is_alive", lambda pid: False)
+        monkeypatch.setattr(reading, "is_alive", lambda pid: False)
         assert top.run_top(board, 0.0) == 1
 
     def test_without_rich(

@@ -1,6 +1,6 @@
 """`uvicorn-worker top`: the board as a live view in the terminal.
 
-q quit   p m s l o r  sort by pid, memory, requests a second, lag, oldest request, or the other way round
+q or Ctrl+C quit   p m s l o r  sort by pid, memory, requests a second, lag, oldest request, or the other way round
 f        show all workers, those that have something to do, or those that do not serve
 """
 
@@ -8,19 +8,21 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import os
 import select
 import sys
 import termios
 import time
 import tty
+from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from uvicorn_worker.cli.wording import end_lines, headline, mebibytes, oldest_of, path_lines, seconds
-from uvicorn_worker.core.board import Board
+from uvicorn_worker.cli.wording import end_lines, headline, mebibytes, path_lines, seconds
+from uvicorn_worker.core.board import MOST_WORKERS, Board
 from uvicorn_worker.core.figures import COUNTERS, quantile
-from uvicorn_worker.core.kernel import is_alive
 from uvicorn_worker.core.reading import BoardReading, WorkerReading, read_board
+from uvicorn_worker.logs.in_flight import count
 
 __all__ = ["Top", "run_top"]
 
@@ -59,51 +61,56 @@ class Top:
             self.reverse = not self.reverse
         elif key == "f":
             self.filter = (self.filter + 1) % len(_FILTERS)
-        return key not in ("q", "\x03")
+        return key != "q"
 
-    def render(self) -> Any:
-        """The view of the last reading."""
+    def render(self, width: int = 120, height: int = 40) -> Any:
+        """The view of the last reading, for a terminal of this size: what has no room is left out, but not the keys."""
         reading = self._now
         if reading is None:
             return _console.Group()
         shown = [worker for worker in reading.workers if self._is_shown(worker)]
         shown.sort(key=lambda worker: _ORDERS[self.sort](worker, self._rate(worker)), reverse=self.reverse)
-        parts: list[Any] = [Text(headline(reading), style="bold"), self._whole(reading), self._table(shown)]
-        if reading.paths and self._seconds:
-            parts.append(Text("\n".join(["", "Paths:", *(f"  {line}" for line in self._paths(reading))])))
-        if reading.ends:
-            parts.append(Text("\n".join(["Ended:", *(f"  {line}" for line in end_lines(reading, _ENDS))]), style="dim"))
-        parts.append(Text(f"{_KEYS} ({_FILTERS[self.filter]})", style="dim"))
-        return _console.Group(*parts)
+        keys = Text(f"{_KEYS} ({_FILTERS[self.filter]})", style="dim")
+        above = [Text(headline(reading), style="bold"), self._whole(reading)]
+        # The head of the table is one line, and one is left empty: what fills the last one scrolls in some terminals.
+        room = height - sum(-(-max(len(part.plain), 1) // width) for part in (*above, keys)) - 2
+        rows = shown if len(shown) <= room else shown[: max(room - 1, 1)]
+        room -= len(rows)
+        parts: list[Any] = [*above, self._table(rows, width)]
+        if len(rows) < len(shown):
+            parts.append(_line(f"and {count(len(shown) - len(rows), 'other worker')}", "dim"))
+            room = 0
+        if reading.paths and self._seconds and room > len(reading.paths) + 1:
+            lines = ["", "Paths:", *(f"  {line}" for line in self._paths(reading))]
+            parts += [_line(line) for line in lines]
+            room -= len(lines)
+        if reading.ends and room > 2:
+            lines = ["", "Ended:", *(f"  {line}" for line in end_lines(reading, min(_ENDS, room - 2)))]
+            parts += [_line(line, "dim") for line in lines]
+        return _console.Group(*parts, keys)
 
     def _is_shown(self, worker: WorkerReading) -> bool:
         if self.filter == 1:
             return bool(worker.figures["requests"] or worker.figures["websockets"] or worker.state == "stalled")
         return self.filter == 0 or worker.state != "serving"
 
-    def _table(self, workers: list[WorkerReading]) -> Any:
+    def _table(self, workers: list[WorkerReading], width: int) -> Any:
+        cells = {title: [cell(self, worker) for worker in workers] for title, cell in _CELLS.items()}
+        widths = {title: max(map(len, (title, *column))) for title, column in cells.items()}
+        for title in _LEFT_OUT_FIRST:
+            if sum(widths.values()) + 2 * len(widths) + _OLDEST_WIDTH <= width:
+                break
+            del widths[title]
         table = Table(box=None, pad_edge=False, header_style="bold")
-        for title in ("PID", "STATE", "UP"):
-            table.add_column(title)
-        for title in ("CONN", "REQ", "WS", "REQ/S", "P50", "P99", "LAG", "MEM"):
-            table.add_column(title, justify="right")
-        table.add_column("OLDEST REQUEST", no_wrap=True, overflow="ellipsis")
-        for worker in workers:
-            figures, recent = worker.figures, self._recent(worker)
-            table.add_row(
-                str(worker.pid),
-                Text(worker.state, style=_STYLES[worker.state]),
-                seconds(worker.up),
-                str(figures["connections"]),
-                str(figures["requests"]),
-                str(figures["websockets"]),
-                f"{self._rate(worker):.0f}",
-                seconds(quantile(recent, 0.5)),
-                seconds(quantile(recent, 0.99)),
-                seconds(worker.lag_most),
-                mebibytes(figures["rss"]),
-                Text(oldest_of(worker)),
-            )
+        for title in widths:
+            table.add_column(title, justify="left" if title in ("PID", "STATE") else "right", no_wrap=True)
+        # This one alone is cut where there is no room: none of the others loses a column to a long path.
+        table.add_column("OLDEST REQUEST", ratio=1)
+        for number, worker in enumerate(workers):
+            row = [
+                Text(cells[title][number], style=_STYLES[worker.state] if title == "STATE" else "") for title in widths
+            ]
+            table.add_row(*row, _line(_oldest_of(worker)))
         return table
 
     def _whole(self, reading: BoardReading) -> Any:
@@ -145,6 +152,34 @@ class Top:
         return {each.name: worker.figures[each.name] - earlier.get(each.name, 0) for each in COUNTERS}
 
 
+def _oldest_of(worker: WorkerReading) -> str:
+    """As `status` has it, but what is cut where there is no room comes last."""
+    age = f"{seconds(worker.oldest_age)} {worker.oldest}" if worker.oldest else ""
+    return f"(still for {seconds(worker.beat)}) {age}".rstrip() if worker.state == "stalled" else age
+
+
+def _line(text: str, style: str = "") -> Any:
+    """One line, cut where it is too long."""
+    return Text(text, style=style, no_wrap=True, overflow="ellipsis")
+
+
+_CELLS: dict[str, Callable[[Top, WorkerReading], str]] = {
+    "PID": lambda top, worker: str(worker.pid),
+    "STATE": lambda top, worker: worker.state,
+    "UP": lambda top, worker: seconds(worker.up),
+    "CONN": lambda top, worker: str(worker.figures["connections"]),
+    "REQ": lambda top, worker: str(worker.figures["requests"]),
+    "WS": lambda top, worker: str(worker.figures["websockets"]),
+    "REQ/S": lambda top, worker: f"{top._rate(worker):.0f}",
+    "P50": lambda top, worker: seconds(quantile(top._recent(worker), 0.5)),
+    "P99": lambda top, worker: seconds(quantile(top._recent(worker), 0.99)),
+    "LAG": lambda top, worker: seconds(worker.lag_most),
+    "MEM": lambda top, worker: mebibytes(worker.figures["rss"]),
+}
+# In a narrow terminal, for the oldest request.
+_LEFT_OUT_FIRST = ("UP", "P50", "WS", "CONN", "P99", "MEM", "REQ/S")
+_OLDEST_WIDTH = 24
+
 # By what the workers are sorted, by the key for it; the most first, but for the first one.
 _ORDERS: dict[str, Callable[[WorkerReading, float], float]] = {
     "p": lambda worker, rate: worker.pid,
@@ -156,16 +191,28 @@ _ORDERS: dict[str, Callable[[WorkerReading, float], float]] = {
 
 
 def run_top(board: Board, interval: float) -> int:
-    """Show the board until `q`, or until its master is gone; gives the exit code."""
+    """Show the board until `q` or Ctrl+C, or until its master and all workers are gone; gives the exit code."""
     top, console = Top(), _console.Console()
+    code = 0
+    with contextlib.suppress(KeyboardInterrupt):
+        code = _show(top, board, interval, console)
+    if code:
+        sys.stderr.write(f"The master {board.owner} has ended.\n")
+    return code
+
+
+def _show(top: Top, board: Board, interval: float, console: Any) -> int:
     last = time.monotonic()
     top.take(read_board(board), 0.0)
-    with (
-        _keys() as next_key,
-        Live(top.render(), console=console, screen=console.is_terminal, auto_refresh=False) as live,
-    ):
+    with contextlib.ExitStack() as stack:
+        next_key = stack.enter_context(_keys())
+        live = stack.enter_context(_live(console)) if console.is_terminal else None
         while True:
-            live.update(top.render(), refresh=True)
+            if live is not None:
+                live.update(top.render(console.width, console.height), refresh=True)
+            else:
+                # One view after the other.
+                console.print(top.render(console.width, MOST_WORKERS), "")
             key = next_key(max(last + interval - time.monotonic(), 0.0))
             if key and not top.press(key):
                 return 0
@@ -174,8 +221,12 @@ def run_top(board: Board, interval: float) -> int:
                 reading = read_board(board)
                 top.take(reading, now - last)
                 last = now
-                if not reading.workers and not is_alive(board.owner):
+                if not reading.workers and not reading.alive:
                     return 1
+
+
+def _live(console: Any) -> Any:
+    return Live(console=console, screen=True, auto_refresh=False)
 
 
 @contextlib.contextmanager
@@ -187,9 +238,19 @@ def _keys() -> Iterator[Callable[[float], str]]:
     descriptor = sys.stdin.fileno()
     before = termios.tcgetattr(descriptor)
     tty.setcbreak(descriptor)
+    # Several may come at once.
+    pressed: deque[str] = deque()
 
     def next_key(timeout: float) -> str:
-        return sys.stdin.read(1) if select.select([descriptor], [], [], timeout)[0] else ""
+        if not pressed and select.select([descriptor], [], [], timeout)[0]:
+            data = os.read(descriptor, 64)
+            if not data:
+                # The terminal is gone.
+                return "q"
+            if not data.startswith(b"\x1b"):
+                # No key that is several characters, as the arrows are.
+                pressed.extend(data.decode("ascii", "ignore"))
+        return pressed.popleft() if pressed else ""
 
     try:
         yield next_key

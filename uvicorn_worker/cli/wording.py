@@ -48,8 +48,8 @@ def headline(reading: BoardReading) -> str:
     """One line on the whole."""
     serving = sum(worker.state == "serving" for worker in reading.workers)
     return (
-        f"master {reading.master}, up {seconds(reading.up)}: {'ready' if reading.is_ready else 'NOT READY'}, "
-        f"{serving} of {count(reading.wanted, 'worker')} serving; "
+        f"master {reading.master}{'' if reading.alive else ' IS GONE'}, up {seconds(reading.up)}: "
+        f"{'ready' if reading.is_ready else 'NOT READY'}, {serving} of {count(reading.wanted, 'worker')} serving; "
         f"{count(reading.served, 'request')} served, "
         f"p50 {seconds(reading.p50)}, p90 {seconds(reading.p90)}, p99 {seconds(reading.p99)}"
     )

@@ -13,6 +13,7 @@ from typing import Any
 from uvicorn_worker.core.board import BEAT_SECONDS, BOOTING, ENDED, FAILED, SERVING, TOLD, Board, Slot
 from uvicorn_worker.core.ends import CAUSES, End, ends_of, requests_served
 from uvicorn_worker.core.figures import COUNTERS, GAUGES, quantile
+from uvicorn_worker.core.kernel import is_alive
 
 __all__ = ["BoardReading", "WorkerReading", "read_board"]
 
@@ -68,6 +69,8 @@ class BoardReading:
     """The last one first."""
     paths: dict[str, dict[str, int]] = field(default_factory=dict)
     """What is counted apart, by the prefixes of the option `paths`; by the names of `PATH_COUNTERS`."""
+    alive: bool = True
+    """Whether the master is there; workers that it has left behind leave by themselves."""
     ended: dict[str, int] = field(default_factory=dict)
     """How many workers have ended by which cause; those the master has not looked at yet are not among them."""
 
@@ -106,6 +109,7 @@ def read_board(board: Board) -> BoardReading:
         p99=quantile(totals, 0.99),
         ends=list(ends_of(board)),
         paths=paths,
+        alive=is_alive(board.owner),
         ended={cause: number for cause, number in zip(CAUSES, board.ended_by_cause, strict=False) if number},
     )
 
