@@ -17,12 +17,13 @@ FORMATS = {
     "all": "%(h)s %(l)s %(u)s %(t)s %(r)s %(s)s %(m)s %(H)s %(b)s %(B)s %(f)s %(a)s %(T)s %(D)s %(M)s %(p)s",
     "no fields": "%(m)s %(s)s",
     "nothing": "-",
+    "a tab": "%(h)s\t%(r)s",
+    "a backslash": "%(h)s\\%(r)s\\n",
+    "source": "{%(h)s} \"\"\" {x!r} \\N{x} ''' \n \u20ac \udc80 {{%(s)s}}",
     # These are made slowly.
     "a field": "%(h)s %({x-a}i)s",
     "another conversion": "%(h)s %(D)d",
     "a percent": "%(h)s %% %(s)s",
-    "a backslash": "%(h)s\\%(r)s",
-    "a tab": "%(h)s\t%(r)s",
     "no such atom": "%(h)s %(nothing)s",
 }
 ELAPSED = 3.25

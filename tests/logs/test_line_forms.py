@@ -204,7 +204,7 @@ def test_both_write_the_same_whatever_is_changed_meanwhile() -> None:
         return [fast_stream.getvalue(), slow_stream.getvalue()]
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("uvicorn_worker.logs.line_writer.time.monotonic", lambda: 12.5)
+        patch.setattr("uvicorn_worker.logs.line_writer.monotonic", lambda: 12.5)
         # Of what has no handler logging's last resort is silent.
         patch.setattr(logging, "lastResort", None)
         patch.setattr(logging, "raiseExceptions", False)

@@ -73,25 +73,25 @@ class _Texts(dict[Any, str]):
 _MOST_KNOWN = 256
 _LONGEST_KNOWN = 512
 
-# How the usual atoms are written: expressions of the names in `compile_line`.
+# How the usual atoms are written: pieces of an f-string of the names in `compile_line`.
 _USUAL = {
-    "h": "hosts[client[0]] if client else '-'",
-    "l": "'-'",
+    "h": "{hosts[client[0]] if client else '-'}",
+    "l": "-",
     # One that has logged in is left to the slow way.
-    "u": "'-'",
-    "t": "now(None)",
-    "r": "f\"{method} {target} HTTP/{scope['http_version']}\"",
-    "s": "cycle.status",
-    "m": "method",
-    "H": "f\"HTTP/{scope['http_version']}\"",
-    "b": "cycle.body_sent",
-    "B": "cycle.body_sent",
-    "f": "texts[fields.get(b'referer', dash)]",
-    "a": "texts[fields.get(b'user-agent', dash)]",
-    "T": "int(elapsed)",
-    "D": "int(elapsed * 1000000)",
-    "M": "int(elapsed * 1000)",
-    "p": "f'<{getpid()}>'",
+    "u": "-",
+    "t": "{now(None)}",
+    "r": "{method} {target} HTTP/{scope['http_version']}",
+    "s": "{cycle.status}",
+    "m": "{method}",
+    "H": "HTTP/{scope['http_version']}",
+    "b": "{cycle.body_sent}",
+    "B": "{cycle.body_sent}",
+    "f": "{texts[fields.get(b'referer', dash)]}",
+    "a": "{texts[fields.get(b'user-agent', dash)]}",
+    "T": "{int(elapsed)}",
+    "D": "{int(elapsed * 1000000)}",
+    "M": "{int(elapsed * 1000)}",
+    "p": "<{getpid()}>",
 }
 
 
@@ -107,15 +107,9 @@ def compile_line(access_log_format: str) -> Callable[[CycleView, float], str]:
 
     # What is between the atoms, and each second their names.
     pieces = _find_atoms.split(access_log_format)
-    between, names = pieces[::2], pieces[1::2]
-    if not set(names) <= _USUAL.keys() or any("%" in each for each in between):
+    names = pieces[1::2]
+    if not set(names) <= _USUAL.keys() or any("%" in each for each in pieces[::2]):
         return make_slowly
-    # No text but that above gets into the source: what is between has names, too.
-    known: dict[str, Any] = {
-        "now": _ATOMS["t"], "getpid": os.getpid, "dash": b"-", "slowly": make_slowly, "escaped": escaped,
-        "hosts": _Texts(), "texts": _Texts(), "backslash": "\\",
-    }  # fmt: skip
-    known.update((f"between_{number}", each) for number, each in enumerate(between))
     body = ["scope = cycle.scope", "client, method = scope['client'], scope['method']"]
     if "r" in names:
         # No request line was read, or none that can be understood.
@@ -126,12 +120,23 @@ def compile_line(access_log_format: str) -> Callable[[CycleView, float], str]:
         body.append("fields = dict(scope['headers'])")
     if "u" in names:
         body.append("if b'authorization' in fields: return slowly(cycle, elapsed)")
-    body += [f"atom_{number} = {_USUAL[name]}" for number, name in enumerate(names)]
-    line = "".join([f"{{between_{number}}}{{atom_{number}}}" for number in range(len(names))])
-    body.append(f"return f'{line}{{between_{len(names)}}}'")
+    pieces[1::2] = [_USUAL[name] for name in names]
+    pieces[::2] = [_in_source(each) for each in pieces[::2]]
+    body.append(f'return f"""{"".join(pieces)}"""')
+    known: dict[str, Any] = {
+        "now": _ATOMS["t"], "getpid": os.getpid, "dash": b"-", "slowly": make_slowly, "escaped": escaped,
+        "hosts": _Texts(), "texts": _Texts(), "backslash": "\\",
+    }  # fmt: skip
     exec("def make_line(cycle, elapsed):\n    " + "\n    ".join(body), known)  # noqa: S102 - as namedtuple() does
     made: Callable[[CycleView, float], str] = known["make_line"]
     return made
+
+
+def _in_source(text: str) -> str:
+    """Text as it is written in an f-string: only letters, digits and blanks are themselves."""
+    return "".join(
+        [each if (each.isalnum() and each.isascii()) or each == " " else f"\\U{ord(each):08x}" for each in text]
+    )
 
 
 def _getter(name: str) -> Callable[[Atoms], Any]:

@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import contextlib
 import contextvars
 import logging
 import os
 import select
 import stat
-import time
 import weakref
 from collections.abc import Callable
+from time import monotonic
 from typing import Any
 
 from uvicorn_worker.core.runtime import CycleView
@@ -30,6 +31,9 @@ _PIPE_BYTES = select.PIPE_BUF
 _FILE_BYTES = 65536
 
 MakeRecord = Callable[[CycleView, float], logging.LogRecord]
+
+# Where there are no threads a handler has none.
+_NO_LOCK = contextlib.nullcontext()
 
 _writers: weakref.WeakSet[LineWriter] = weakref.WeakSet()
 
@@ -92,15 +96,14 @@ class LineWriter:
         "_call_soon",
         "_context",
         "_form",
-        "_formatter",
         "_forms",
         "_handler",
-        "_known",
         "_lines",
         "_logger",
         "_looked",
         "_make_record",
         "_pid",
+        "_seen",
         "_stream",
         "loop",
     )
@@ -119,11 +122,10 @@ class LineWriter:
         self._pid = os.getpid()
         # What was taken in this turn; where there is some, more may be put to it.
         self._lines: list[str] = []
+        # The plain handler, what makes the lines of its formatter, and what all of them were like when that was found.
         self._handler: logging.StreamHandler[Any] | None = None
-        # The formatter whose lines `_form` makes, and what it was like then.
-        self._formatter: Any = self
-        self._known: Any = None
         self._form: LineForm | None = None
+        self._seen: tuple[Any, ...] | None = None
         self._backlog = Backlog(loop, f"The log of {logger.name}")
         # The stream that was found to be no reader's, and until when that is believed.
         self._stream: Any = None
@@ -132,31 +134,28 @@ class LineWriter:
 
     def log(self, cycle: CycleView) -> None:
         """Write the line of a response, at the latest when this turn of the loop ends."""
-        lines = self._lines
-        if not lines:
-            # With the first of a turn the logger is looked at.
-            if not self._logger.isEnabledFor(logging.INFO):
-                return
-            if not self._begins():
-                self._logger.handle(self._make_record(cycle, time.monotonic() - cycle.started))
-                return
-            lines = self._lines
-        form: Any = self._form
-        lines.append(form(cycle, time.monotonic() - cycle.started))
+        # With the first of a turn the logger is looked at.
+        if self._lines or self._begins():
+            form: Any = self._form
+            self._lines.append(form(cycle, monotonic() - cycle.started))
+        elif self._logger.isEnabledFor(logging.INFO):
+            self._logger.handle(self._make_record(cycle, monotonic() - cycle.started))
 
     def _begins(self) -> bool:
         """Whether lines may be taken in this turn; they are written when it ends."""
-        handler = plain_handler(self._logger)
-        if handler is None:
+        logger, handler, seen = self._logger, self._handler, self._seen
+        if not logger.isEnabledFor(logging.INFO):
             return False
-        formatter = handler.formatter
-        if formatter is not self._formatter or (formatter is not None and _looks_of(formatter) != self._known):
-            self._formatter = formatter
-            self._known = None if formatter is None else _looks_of(formatter)
-            self._form = self._forms(formatter)
-        if self._form is None:
+        if (
+            seen is None
+            or handler is None
+            or logger.propagate
+            or logger.__dict__ != seen[0]
+            or handler.__dict__ != seen[1]
+            or (handler.formatter is not None and _looks_of(handler.formatter) != seen[2])
+            or logging.getLogRecordFactory() is not logging.LogRecord
+        ) and not self._look():
             return False
-        self._handler = handler
         try:
             self._call_soon(self.flush, context=self._context)
         except RuntimeError:
@@ -164,20 +163,37 @@ class LineWriter:
             return False
         return True
 
+    def _look(self) -> bool:
+        """Find out whether the logger is a plain one, and how its lines are made."""
+        self._seen = None
+        handler = plain_handler(self._logger)
+        if handler is None:
+            return False
+        formatter = handler.formatter
+        self._form = self._forms(formatter)
+        if self._form is None:
+            return False
+        self._handler = handler
+        self._seen = (
+            _copy_of(self._logger),
+            _copy_of(handler),
+            None if formatter is None else tuple(map(dict, _looks_of(formatter))),
+        )
+        return True
+
     def flush(self) -> None:
         """Write what was taken."""
-        lines, self._lines = self._lines, []
-        handler = self._handler
+        lines, handler = self._lines, self._handler
         if not lines or handler is None:
             return
-        handler.acquire()
-        try:
-            self._write(handler, lines)
-        except Exception:  # noqa: BLE001 - as a handler does: it is told, and costs nothing else
-            for line in lines:
-                handler.handleError(logging.LogRecord(self._logger.name, logging.INFO, "", 0, line, None, None))
-        finally:
-            handler.release()
+        self._lines = []
+        # As handler.acquire() does.
+        with handler.lock or _NO_LOCK:
+            try:
+                self._write(handler, lines)
+            except Exception:  # noqa: BLE001 - as a handler does: it is told, and costs nothing else
+                for line in lines:
+                    handler.handleError(logging.LogRecord(self._logger.name, logging.INFO, "", 0, line, None, None))
 
     def close(self) -> None:
         """Write what was taken, as far as there is somebody who reads it."""
@@ -204,29 +220,36 @@ class LineWriter:
             stream.write("".join([line + terminator for line in lines]))
             handler.flush()
             return
+        # What was written by somebody else comes before.
         stream.flush()
         encoding, errors = stream.encoding or "utf-8", stream.errors or "backslashreplace"
         data = (terminator.join(lines) + terminator).encode(encoding, errors)
-        now = time.monotonic()
-        if stream is not self._stream or now > self._looked:
+        limit = _PIPE_BYTES
+        if stream is not self._stream or monotonic() > self._looked:
             info = os.fstat(fd)
             if self._backlog.is_for(fd, info):
                 # Lines stay whole where others write as well.
-                self._backlog.write(_pieces(lines, terminator, encoding, errors, data, _PIPE_BYTES))
+                self._backlog.write(_pieces(lines, terminator, encoding, errors, data, limit))
                 return
-            self._stream, self._looked = stream, now + 1.0
-        if len(data) > _PIPE_BYTES:
-            limit = _FILE_BYTES if stat.S_ISREG(os.fstat(fd).st_mode) else _PIPE_BYTES
+            self._stream, self._looked = stream, monotonic() + 1.0
+        if len(data) > limit:
+            if stat.S_ISREG(os.fstat(fd).st_mode):
+                limit = _FILE_BYTES
             for piece in _pieces(lines, terminator, encoding, errors, data, limit):
                 _write_all(fd, piece)
-        else:
-            _write_all(fd, data)
+        elif (written := os.write(fd, data)) < len(data):
+            _write_all(fd, data[written:])
 
 
-def _looks_of(formatter: logging.Formatter) -> tuple[dict[str, Any], Any]:
+def _copy_of(each: Any) -> dict[str, Any]:
+    """The attributes of a logger or a handler, as they are now."""
+    return {name: list(value) if type(value) is list else value for name, value in vars(each).items()}
+
+
+def _looks_of(formatter: logging.Formatter) -> tuple[dict[str, Any], dict[str, Any]]:
     """What a formatter is like: where that is as it was, so are its lines."""
-    style = getattr(formatter, "_style", None)
-    return {**vars(formatter)}, None if style is None else getattr(style, "_fmt", None)
+    attributes = formatter.__dict__
+    return attributes, attributes["_style"].__dict__
 
 
 def _pieces(lines: list[str], terminator: str, encoding: str, errors: str, data: bytes, limit: int) -> list[bytes]:
