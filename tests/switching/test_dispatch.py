@@ -134,7 +134,7 @@ class TestCleartext:
         harness = serve(hello)
         client = harness.connect()
         (connection,) = harness.runtime.connections
-        monkeypatch.setattr("uvicorn_worker.switching.dispatch.unread_in_kernel", lambda transport: True)
+        monkeypatch.setattr("uvicorn_worker.switching.new_connection.unread_in_kernel", lambda transport: True)
         connection.close_if_idle()
         assert client.send(get("/", "Connection: close")).response().status == 200
 

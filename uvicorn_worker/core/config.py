@@ -8,7 +8,6 @@ are turned into a `Config` by `uvicorn_worker.worker.settings`, the environment 
 
 from __future__ import annotations
 
-import difflib
 import ssl
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from configparser import RawConfigParser
@@ -546,6 +545,8 @@ def unknown_option(name: str, value: Any, source: str) -> ConfigError:
 
 def nearest(name: str) -> str:
     """The option that a name may have been meant for; empty where none is near."""
+    import difflib
+
     begun = [option for option in _OPTIONS if option.startswith(f"{name}_")]
     near = difflib.get_close_matches(name, _OPTIONS, n=1, cutoff=0.75) or begun[:1]
     return "".join(near)

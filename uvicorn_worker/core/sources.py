@@ -22,11 +22,6 @@ from typing import Any
 from uvicorn_worker.core.config import RULES, check_value, shown
 from uvicorn_worker.core.uvicorn_names import ALIASES, MASTERS, made_by_kubernetes
 
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
-
 __all__ = ["PREFIX", "Found", "Given", "from_environment", "from_outside", "from_pyproject"]
 
 PREFIX = "UVICORN_"
@@ -99,6 +94,16 @@ def from_environment(environ: Mapping[str, str] | None = None) -> Found:
     return found
 
 
+def _parsed(toml: str) -> dict[str, Any]:
+    """What a file says; raises `ValueError`. Where there is no such file, the parser is not imported."""
+    if sys.version_info >= (3, 11):
+        import tomllib
+    else:
+        import tomli as tomllib
+    table: dict[str, Any] = tomllib.loads(toml)
+    return table
+
+
 def from_pyproject(folder: str | os.PathLike[str] = ".") -> Found:
     """What the table [tool.uvicorn] of the folder's pyproject.toml holds, where there is one.
 
@@ -107,7 +112,7 @@ def from_pyproject(folder: str | os.PathLike[str] = ".") -> Found:
     found = Found()
     path = Path(folder, "pyproject.toml")
     try:
-        table: Any = tomllib.loads(path.read_text("utf-8"))
+        table: Any = _parsed(path.read_text("utf-8"))
     except (FileNotFoundError, NotADirectoryError):
         return found
     except (OSError, ValueError) as exc:

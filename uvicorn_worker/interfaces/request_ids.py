@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import re
 import time
-import uuid
 from typing import Any
 
 from uvicorn_worker.core.asgi import ASGIApp, Event, Receive, Scope, Send
@@ -26,6 +25,9 @@ def make_id() -> str:
     # Version and variant.
     number = number & ~(0xF << 76) | 0x7 << 76
     number = number & ~(0x3 << 62) | 0x2 << 62
+    # Not at the start: it asks for the platform.
+    import uuid
+
     return str(uuid.UUID(int=number))
 
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
+from functools import cache
 
 from uvicorn_worker.core.address import Endpoints, client_of, peer_name, server_of
 from uvicorn_worker.core.runtime import Runtime
@@ -139,7 +140,9 @@ def _check_tlvs(header: bytes, at: int) -> bool:
     return secure
 
 
+@cache
 def _crc32c_table() -> list[int]:
+    """Made with the first checksum, which hardly any proxy sends."""
     table = []
     for byte in range(256):
         crc = byte
@@ -150,14 +153,11 @@ def _crc32c_table() -> list[int]:
     return table
 
 
-_CRC32C = _crc32c_table()
-
-
 def crc32c(data: bytes) -> int:
     """CRC-32C, as of RFC 4960, appendix B."""
-    crc = 0xFFFFFFFF
+    crc, table = 0xFFFFFFFF, _crc32c_table()
     for byte in data:
-        crc = crc >> 8 ^ _CRC32C[(crc ^ byte) & 255]
+        crc = crc >> 8 ^ table[(crc ^ byte) & 255]
     return crc ^ 0xFFFFFFFF
 
 

@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import os
 import sys
-import sysconfig
 import traceback
 from collections.abc import Iterator
+from functools import cache
 
 from uvicorn_worker.core.asgi import ASGIApp, Receive, Scope, Send
 
 __all__ = ["failure_app", "files_of", "is_users", "users_traceback"]
 
 _OURS = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-_LIBRARIES = tuple(
-    {os.path.join(sysconfig.get_path(name), "") for name in ("stdlib", "platstdlib", "purelib", "platlib")}
-)
+
+
+@cache
+def _libraries() -> tuple[str, ...]:
+    # A module with all that Python was built with: only where something has failed.
+    import sysconfig
+
+    return tuple(
+        {os.path.join(sysconfig.get_path(name), "") for name in ("stdlib", "platstdlib", "purelib", "platlib")}
+    )
 
 
 def is_users(filename: str) -> bool:
@@ -23,7 +30,7 @@ def is_users(filename: str) -> bool:
     if filename.startswith("<"):
         return False
     path = os.path.abspath(filename)
-    if path.startswith((os.path.join(_OURS, ""), *_LIBRARIES)):
+    if path.startswith((os.path.join(_OURS, ""), *_libraries())):
         return False
     parts = path.split(os.sep)
     return "site-packages" not in parts and "dist-packages" not in parts and path != os.path.abspath(sys.argv[0])

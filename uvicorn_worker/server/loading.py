@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import difflib
 import importlib
 import importlib.util
 import inspect
 import logging
 import os
-import pkgutil
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from uvicorn_worker import interfaces
 from uvicorn_worker.core.asgi import ASGIApp
 from uvicorn_worker.core.config import Config
 from uvicorn_worker.core.errors import AppLoadError, ConfigError
-from uvicorn_worker.interfaces import Asgi2Adapter, Kind, WsgiAdapter, detect, needs_arguments
+from uvicorn_worker.interfaces import Kind, detect, needs_arguments
 
 __all__ = ["adapt", "import_name", "load_app", "load_env_file", "loop_factory"]
 
@@ -58,8 +57,8 @@ def adapt(app: Any, config: Config, *, multiprocess: bool = False) -> ASGIApp:
             kind = detect(app)
         interface = _served(kind, name)
     if interface == "wsgi":
-        return WsgiAdapter(app, config.threads, multiprocess=multiprocess)
-    return Asgi2Adapter(app) if interface == "asgi2" else app
+        return interfaces.WsgiAdapter(app, config.threads, multiprocess=multiprocess)
+    return interfaces.Asgi2Adapter(app) if interface == "asgi2" else app
 
 
 def _call_factory(factory: Any, name: str) -> Any:
@@ -155,6 +154,8 @@ def _near_module(name: str) -> str:
     folders = list(getattr(sys.modules.get(parent), "__path__", ())) if parent else sys.path[:1]
     if not folders:
         return ""
+    import pkgutil
+
     folder = os.path.abspath(folders[0])
     found = {info.name for info in pkgutil.iter_modules([folder])}
     # Folders without an __init__.py are packages, too (PEP 420).
@@ -165,6 +166,8 @@ def _near_module(name: str) -> str:
 
 
 def _meant(name: str, known: list[str], before: str = "") -> str:
+    import difflib
+
     near = difflib.get_close_matches(name, known, n=1) or [
         each for each in known if each.lower() == name.lower() or each in ("app", "application", "asgi", "main")
     ]

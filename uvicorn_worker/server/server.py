@@ -24,7 +24,6 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from types import FrameType, TracebackType
 from typing import Any
 
@@ -289,6 +288,8 @@ class Server:
             app = log_messages(app)
         if config.threads is not None and config.threads > own_threads():
             # Fewer are meant for WSGI applications: what others give to threads is not to wait for them.
+            from concurrent.futures import ThreadPoolExecutor
+
             loop.set_default_executor(ThreadPoolExecutor(config.threads, "asyncio"))
         if tls_is_on(config):
             self._tls = TlsContexts(config, alpn_protocols(config))

@@ -8,22 +8,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from typing import cast
 
-from uvicorn_worker.core.address import Endpoints
 from uvicorn_worker.core.config import Config
-from uvicorn_worker.core.kernel import unread_in_kernel
 from uvicorn_worker.core.runtime import Runtime
 from uvicorn_worker.http1 import Http1Protocol, parser_factory
 from uvicorn_worker.http1 import Shared as Http1Shared
 from uvicorn_worker.http1.cycle import RequestCycle
-from uvicorn_worker.http2 import PREFACE, Http2Protocol, engine_class
-from uvicorn_worker.http2 import Shared as Http2Shared
 from uvicorn_worker.proxies.believed_fields import Proxies
 from uvicorn_worker.proxies.trust import Trust
-from uvicorn_worker.switching.h2c import upgrade_to_http2
-from uvicorn_worker.switching.websocket_stream import connect_to_websocket
-from uvicorn_worker.switching.websocket_upgrade import upgrade_to_websocket
 from uvicorn_worker.tls.contexts import HTTP1_ONLY
 
 __all__ = ["alpn_protocols", "check_protocols", "protocol_factory"]
@@ -33,6 +25,8 @@ def check_protocols(config: Config) -> None:
     """Raise `ConfigError` where a parser or an engine is asked for that is not there, or can't do what is asked for."""
     parser_factory(config)
     if config.http2 != "off":
+        from uvicorn_worker.http2 import engine_class
+
         engine_class(config)
 
 
@@ -46,125 +40,32 @@ def protocol_factory(runtime: Runtime) -> Callable[..., asyncio.Protocol]:
     proxies = Proxies(config, Trust(config.forwarded_allow_ips))
     upgrades: list[Callable[[RequestCycle], RequestCycle | None]] = []
     if config.ws != "none":
-        upgrades.append(upgrade_to_websocket)
-    http2 = None
+        upgrades.append(_upgrade_to_websocket)
+    new_connection = None
     if config.http2 != "off":
-        connect = [connect_to_websocket] if config.ws != "none" else []
-        http2 = http2_shared = Http2Shared(runtime, engine_class(config), proxies, *connect)
+        # Where nobody may speak it, it is not imported.
+        from uvicorn_worker.switching.new_connection import NewConnection, make_http2, upgrade_to_http2
+
+        new_connection, http2 = NewConnection, make_http2(runtime, proxies)
         if config.http2_cleartext in ("upgrade", "both"):
-            upgrades.append(lambda cycle: upgrade_to_http2(cycle, http2_shared))
+            upgrades.append(lambda cycle: upgrade_to_http2(cycle, http2))
 
     def upgrade(cycle: RequestCycle) -> RequestCycle | None:
         return next(filter(None, (answer(cycle) for answer in upgrades)), None)
 
     http1 = Http1Shared(runtime, proxies, upgrade)
-    if http2 is None:
+    if new_connection is None:
         return lambda endpoints=None: Http1Protocol(runtime, http1, endpoints)
-    return lambda endpoints=None: NewConnection(runtime, http1, http2_shared, endpoints)
+    return lambda endpoints=None: new_connection(runtime, http1, http2, endpoints)
+
+
+def _upgrade_to_websocket(cycle: RequestCycle) -> RequestCycle | None:
+    # The library is imported when the first client asks for an upgrade, not at the start.
+    from uvicorn_worker.switching.websocket_upgrade import upgrade_to_websocket
+
+    return upgrade_to_websocket(cycle)
 
 
 def alpn_protocols(config: Config) -> Sequence[str]:
     """What clients may choose from in the TLS handshake (RFC 7301), the preferred protocol first."""
     return HTTP1_ONLY if config.http2 == "off" else ("h2", *HTTP1_ONLY)
-
-
-class NewConnection(asyncio.Protocol):
-    """A connection of which it is not known yet what it speaks.
-
-    The time for a first byte runs from here, and `timeout_request_head` from that byte on.
-    """
-
-    __slots__ = ("__weakref__", "_deadline", "_endpoints", "_held", "_http1", "_http2", "_runtime", "_transport")
-
-    def __init__(self, runtime: Runtime, http1: Http1Shared, http2: Http2Shared, endpoints: Endpoints | None) -> None:
-        self._runtime = runtime
-        self._http1 = http1
-        self._http2 = http2
-        self._endpoints = endpoints
-        self._held = b""
-        self._deadline = 0
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """With TLS the handshake is over, and has decided."""
-        runtime = self._runtime
-        self._transport = cast("asyncio.Transport", transport)
-        if runtime.first_byte_ticks:
-            self._deadline = runtime.tick + runtime.first_byte_ticks
-        tls = transport.get_extra_info("ssl_object")
-        if tls is not None:
-            self._speak_http2() if tls.selected_alpn_protocol() == "h2" else self._speak_http1()
-        elif runtime.config.http2_cleartext in ("prior-knowledge", "both"):
-            runtime.connections.add(self)
-        else:
-            self._speak_http1()
-
-    def data_received(self, data: bytes) -> None:
-        """The first bytes of a connection in cleartext."""
-        runtime = self._runtime
-        if not self._held and runtime.request_head_ticks:
-            self._deadline = runtime.tick + runtime.request_head_ticks
-        held = self._held + data
-        runtime.connections.discard(self)
-        if held.startswith(PREFACE):
-            self._speak_http2().data_received(held)
-        elif PREFACE.startswith(held):
-            self._held = held
-            runtime.connections.add(self)
-        else:
-            self._speak_http1().data_received(held)
-
-    def eof_received(self) -> bool:
-        """Nothing came, or the beginning of a preface."""
-        return False
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """The client has left without a word."""
-        self._runtime.connections.discard(self)
-
-    def _speak_http1(self) -> Http1Protocol:
-        protocol = Http1Protocol(self._runtime, self._http1, self._endpoints)
-        self._transport.set_protocol(protocol)
-        protocol.connection_made(self._transport)
-        protocol.deadline = self._deadline
-        return protocol
-
-    def _speak_http2(self) -> Http2Protocol:
-        protocol = Http2Protocol(self._runtime, self._http2, self._endpoints)
-        self._transport.set_protocol(protocol)
-        protocol.connection_made(self._transport)
-        protocol.deadline = self._deadline
-        return protocol
-
-    # What the server asks for -------------------------------------------------------------------------
-
-    @property
-    def idle(self) -> bool:
-        """Whether nothing has come."""
-        return not self._held and not self._transport.is_closing()
-
-    @property
-    def lingering(self) -> bool:
-        """Nothing is sent before it is known what is spoken."""
-        return False
-
-    def on_tick(self, tick: int) -> None:
-        """A client that says nothing is told so where it may speak HTTP/1.1; it is closed in any case."""
-        if 0 < self._deadline <= tick:
-            self._runtime.connections.discard(self)
-            protocol = self._speak_http1()
-            if self._held:
-                protocol.data_received(self._held)
-                protocol.deadline = self._deadline
-            protocol.on_tick(tick)
-
-    def drain(self) -> None:
-        """The server stops; what the connection will say is still answered."""
-
-    def close_if_idle(self) -> None:
-        """Close, unless the first bytes have come in this very moment."""
-        if not unread_in_kernel(self._transport):
-            self._transport.close()
-
-    def abort(self) -> None:
-        """Cut the connection at once."""
-        self._transport.abort()

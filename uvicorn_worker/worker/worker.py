@@ -14,6 +14,7 @@ its signals and to end: that comes with the loop, and with a server that is made
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 import signal
@@ -111,6 +112,9 @@ class UvicornWorker(BaseWorker):
 
     def init_process(self) -> None:
         """Called after the fork; does not return before the worker is done."""
+        # What has come with the fork is shared until somebody writes to it, as a collection does to each object. Not in
+        # the master, where it would keep what a reload replaces.
+        gc.freeze()
         # Until ours are set, signals would go to the handlers of the master, which are forked with it: a worker that
         # is told to stop in its first moment would not hear it, and be killed at the end of graceful_timeout.
         for sig in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
