@@ -421,7 +421,7 @@ class Cycle:
             "Cancelled after %.1f s in the application, since it %s: %s %s from %s",
             now - self.started,
             reason,
-            scope["method"],
+            scope.get("method", "WebSocket"),
             scope["path"],
             self.peer,
         )

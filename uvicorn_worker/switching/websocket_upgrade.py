@@ -8,6 +8,7 @@ already.
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 from uvicorn_worker.core.asgi import Event
 from uvicorn_worker.core.cycle import DONE
@@ -57,6 +58,8 @@ class HandshakeCycle(RequestCycle):
                 self.reject(agreement.status, agreement.reason.encode("ascii", "replace"), agreement.headers)
             else:
                 self.session = WebSocketSession(self.runtime, scope, self, agreement)
+                # What the session needs of it is the session's, and this lasts as long as the WebSocket.
+                del agreement, scope
                 await self.session.run()
         finally:
             self.returned()
@@ -66,7 +69,7 @@ class HandshakeCycle(RequestCycle):
     @property
     def peer(self) -> str:
         """The client's address for the log."""
-        return self.conn.peer
+        return super().peer if self.stage == DONE else self.conn.peer
 
     def accept(self, session: WebSocketSession, headers: list[tuple[bytes, bytes]]) -> tuple[Carrier, bytes]:
         """Answer 101, and take the transport over from HTTP."""
@@ -84,6 +87,10 @@ class HandshakeCycle(RequestCycle):
         carrier = UpgradedConnection(runtime, conn.transport, session, self, conn.write_paused)
         carrier.gather(b"".join(lines))
         self.finish()
+        # Nothing is left to do for the HTTP connection, and nobody looks at the answer any more. Of the two scopes, the
+        # application has one.
+        conn: Any = carrier
+        self.conn, self.response_headers, self.scope = conn, (), session.scope
         return carrier, early
 
     async def respond(self, message: Event) -> None:
@@ -194,7 +201,7 @@ class UpgradedConnection(Output):
         self.deadline = 0
         self.session.connection_lost()
         self.handshake.carrier_lost()
-        # It knows the HTTP connection, which knows the transport.
+        # It knows this connection.
         del self.handshake
 
     def resume_writing(self) -> None:

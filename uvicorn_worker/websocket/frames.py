@@ -15,6 +15,7 @@ import logging
 import struct
 import zlib
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 from websockets.exceptions import PayloadTooBig, ProtocolError
 from websockets.frames import Close, CloseCode, Frame, Opcode
@@ -57,6 +58,7 @@ _SMALL_PIECES = 256
 _new_decoder = codecs.getincrementaldecoder("utf-8")
 
 _silent = logging.getLogger("uvicorn_worker.websockets")
+_NO_ID = UUID(int=0)
 
 
 class Closed:
@@ -102,6 +104,8 @@ class FrameConnection:
         # Sizes are checked here; the core sees control frames only.
         self._core = Protocol(SERVER, state=OPEN, max_size=None, logger=_silent)
         self._core.extensions = extensions
+        # Its id is for logs of its own, and one each is 340 bytes.
+        self._core.id = _NO_ID
         self._deflate: Any = extensions[0] if extensions else None
         self._max_size = max_size
         # What can't be compressed grows a little; what comes of it is checked again.

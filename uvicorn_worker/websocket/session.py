@@ -78,7 +78,8 @@ class WebSocketSession:
         self._frames: FrameConnection | None = None
         self._stage = CONNECTING
         self._connected = False
-        self._messages: deque[str | bytes] = deque()
+        # There is none while nothing waits: an empty one is 700 bytes.
+        self._messages: deque[str | bytes] | None = None
         self._bytes = 0
         self._read_paused = False
         # Whether what the frames have deferred is read in the next turn of the loop.
@@ -155,7 +156,7 @@ class WebSocketSession:
         message: str | bytes | None = None
         while message is None:
             if self._messages:
-                message = self._take_message()
+                message = self._take_message(self._messages)
             elif self._disconnect is not None:
                 closed = self._disconnect
                 return {"type": "websocket.disconnect", "code": closed.code, "reason": closed.reason}
@@ -167,8 +168,10 @@ class WebSocketSession:
             return {"type": "websocket.receive", "text": message}
         return {"type": "websocket.receive", "bytes": message}
 
-    def _take_message(self) -> str | bytes:
-        message = self._messages.popleft()
+    def _take_message(self, messages: deque[str | bytes]) -> str | bytes:
+        message = messages.popleft()
+        if not messages:
+            self._messages = None
         self._bytes -= len(message)
         if self._read_paused:
             self._resume_if_possible()
@@ -201,7 +204,10 @@ class WebSocketSession:
         self._resume_if_possible()
 
     def _queue_is_full(self) -> bool:
-        return len(self._messages) >= self._runtime.config.ws_max_queue or self._bytes > QUEUE_BYTES
+        messages = self._messages
+        return messages is not None and (
+            len(messages) >= self._runtime.config.ws_max_queue or self._bytes > QUEUE_BYTES
+        )
 
     async def _wait(self) -> None:
         """Wait until something changes: a message, the end, room to write."""
@@ -295,6 +301,8 @@ class WebSocketSession:
         # Raises for a header that must not reach the wire; then nothing was answered yet.
         self._carrier, early = self._handshake.accept(self, headers)
         self._frames = FrameConnection(self._agreement.extensions, self._runtime.config.ws_max_size)
+        # It is not asked for again.
+        del self._agreement
         self._stage = OPEN
         self._schedule_ping()
         self._runtime.log.debug("WebSocket %s from %s is open", self.scope["path"], self._handshake.peer)
@@ -357,6 +365,8 @@ class WebSocketSession:
                 carrier.allow_dropping(frames.excess)
                 self.end(event.code, event.reason)
             elif self._stage == OPEN:
+                if self._messages is None:
+                    self._messages = deque()
                 self._messages.append(event)
                 self._bytes += len(event)
 
@@ -445,7 +455,7 @@ class WebSocketSession:
             # The reply is behind the messages that nobody wants any more.
             self._read_paused = False
             self._carrier.resume_reading()
-        self._messages.clear()
+        self._messages = None
         self._bytes = 0
         self._flush_core()
         if frames.deferred:

@@ -104,7 +104,8 @@ def _answer_raw(cycle: RequestCycle) -> None:
     conn: Any = cycle.conn
     transport, runtime = conn.transport, cycle.runtime
     is_plain = not conn.tls_overhead and not conn.gathered and not transport.get_write_buffer_size()
-    if not is_plain or conn.cycle is not cycle:
+    # That of an open WebSocket has none.
+    if not is_plain or getattr(conn, "cycle", None) is not cycle:
         return
     # From here on the application's send() raises. It may have been in between.
     cycle.lost = True
