@@ -52,6 +52,8 @@ NOT_IMPORTED = {
     "difflib": "a name that is not there",
     "tomllib": "a pyproject.toml",
     "uuid": "request_id_header",
+    "sysconfig": "an application that can't be loaded",
+    "pkgutil": "a name that is not there",
 }
 
 

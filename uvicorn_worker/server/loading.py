@@ -13,7 +13,6 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from uvicorn_worker import interfaces
 from uvicorn_worker.core.asgi import ASGIApp
 from uvicorn_worker.core.config import Config
 from uvicorn_worker.core.errors import AppLoadError, ConfigError
@@ -57,8 +56,14 @@ def adapt(app: Any, config: Config, *, multiprocess: bool = False) -> ASGIApp:
             kind = detect(app)
         interface = _served(kind, name)
     if interface == "wsgi":
-        return interfaces.WsgiAdapter(app, config.threads, multiprocess=multiprocess)
-    return interfaces.Asgi2Adapter(app) if interface == "asgi2" else app
+        from uvicorn_worker.interfaces import WsgiAdapter
+
+        return WsgiAdapter(app, config.threads, multiprocess=multiprocess)
+    if interface == "asgi2":
+        from uvicorn_worker.interfaces import Asgi2Adapter
+
+        return Asgi2Adapter(app)
+    return app  # type: ignore[no-any-return]
 
 
 def _call_factory(factory: Any, name: str) -> Any:

@@ -89,8 +89,8 @@ class HandshakeCycle(RequestCycle):
         self.finish()
         # Nothing is left to do for the HTTP connection, and nobody looks at the answer any more. Of the two scopes, the
         # application has one.
-        conn: Any = carrier
-        self.conn, self.response_headers, self.scope = conn, (), session.scope
+        upgraded: Any = carrier
+        self.conn, self.response_headers, self.scope = upgraded, (), session.scope
         return carrier, early
 
     async def respond(self, message: Event) -> None:
