@@ -85,7 +85,7 @@ def agree(forms: Forms, make_record: Make, formatter: logging.Formatter | None) 
     handler = logging.NullHandler()
     handler.setFormatter(formatter)
     for cycle in cycles():
-        for elapsed in (ELAPSED, 0.0, 1e-7, 0.1234567):
+        for elapsed in (ELAPSED, 0.0, 1e-7, 99e-6, 0.0001, 0.000123, 0.1, 0.1234567, 0.9999996, 12.0):
             assert form(cycle, elapsed) == handler.format(make_record(cycle, elapsed))
 
 

@@ -421,7 +421,8 @@ class Cycle:
             "Cancelled after %.1f s in the application, since it %s: %s %s from %s",
             now - self.started,
             reason,
-            scope.get("method", "WebSocket"),
+            # The scope of a WebSocket has none.
+            scope.get("method", "GET"),
             scope["path"],
             self.peer,
         )

@@ -158,7 +158,7 @@ def uvicorn_record_maker(name: str, config: Config) -> CycleRecordMaker:
         attributes["method"] = method
         attributes["path"] = path.partition("?")[0]
         attributes["bytes"] = cycle.body_sent
-        attributes["duration"] = round(elapsed, 6)
+        attributes["duration"] = round(elapsed * 1_000_000) / 1_000_000
         if make_line is not None and type(record) is not AccessRecord:
             # A record of somebody's factory knows the arguments only by what they are put into.
             record.msg, record.args = line, None
