@@ -1,7 +1,7 @@
 """The table of servers: what each needs installed and how it is started.
 
-Every server runs one worker with its access log off, on the same event loop where it lets one choose. Peers get the
-options that make them fastest in ordinary use.
+Every server runs one worker with its access log off, unless its name says `-log`, on the same event loop where it lets
+one choose. Peers get the options that make them fastest in ordinary use.
 """
 
 from __future__ import annotations
@@ -80,6 +80,10 @@ def _gunicorn(worker: str, *options: str) -> tuple[str, ...]:
     return ("{bin}/gunicorn", "-k", worker, *common, "--no-control-socket", *options, "{app}")
 
 
+# Where the programs of the environment are, so that nothing is left behind elsewhere.
+_TO_A_FILE = ("--access-logfile", "{bin}/../access.log")
+
+
 def _granian(websockets: str, http: str = "1") -> tuple[str, ...]:
     return (
         *("{bin}/granian", "--interface", "asgi", "--workers", "1", "--loop", "uvloop", "--http", http, websockets),
@@ -148,6 +152,32 @@ SERVERS = (
         _UVICORN_WORKER,
         # WebSockets are left on "auto": the websockets library, without I/O of its own.
         _gunicorn("uvicorn_worker.UvicornWorker"),
+    ),
+    Server(
+        "ours-log",
+        "this project, UvicornWorker, access log to a file",
+        _OURS,
+        _gunicorn("uvicorn_worker.UvicornWorker", *_TO_A_FILE),
+        environment=OURS,
+        checkout=True,
+        default=False,
+    ),
+    Server(
+        "uvicorn-worker-log",
+        "uvicorn-worker 0.4.0, uvicorn 0.54.0, access log to a file",
+        _UVICORN_WORKER,
+        _gunicorn("uvicorn_worker.UvicornWorker", *_TO_A_FILE),
+        environment="uvicorn-worker",
+        default=False,
+    ),
+    Server(
+        "granian-log",
+        "Granian 2.8.9, access log",
+        ("granian==2.8.9", _UVLOOP, *_APPS),
+        # Its lines are of the level info.
+        tuple({"--no-access-log": "--access-log", "warning": "info"}.get(each, each) for each in _granian("--no-ws")),
+        environment="granian",
+        default=False,
     ),
     Server(
         "uvicorn-worker-websockets",
