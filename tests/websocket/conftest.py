@@ -108,10 +108,22 @@ def engine(request: pytest.FixtureRequest) -> Engine:
 # What comes behind the bytes of a case: a message, which counts unless the WebSocket has ended.
 TRAILER = text("trailing")
 
+EDGE = 600
+
+
+def pieces(data: bytes, size: int) -> list[bytes]:
+    """`data` in pieces of `size` bytes; where it is long, its middle in larger ones, at as many places in a mask."""
+    if len(data) > 4 * EDGE:
+        middle = data[EDGE:-EDGE]
+        larger = [middle[at : at + 1021] for at in range(0, len(middle), 1021)]
+        return [*pieces(data[:EDGE], size), *larger, *pieces(data[-EDGE:], size)]
+    return [data[at : at + size] for at in range(0, len(data), size)]
+
+
 CUTS: dict[str, Callable[[bytes], list[bytes]]] = {
     "whole": lambda data: [data],
-    "byte by byte": lambda data: [data[at : at + 1] for at in range(len(data))],
-    "three bytes each": lambda data: [data[at : at + 3] for at in range(0, len(data), 3)],
+    "byte by byte": lambda data: pieces(data, 1),
+    "three bytes each": lambda data: pieces(data, 3),
     "with a frame trailing": lambda data: [data + TRAILER],
     "with a byte trailing": lambda data: [data + TRAILER[:1], TRAILER[1:]],
 }

@@ -536,19 +536,20 @@ def shown(name: str, value: Any) -> str:
     return text if len(text) <= 60 else text[:57] + "..."
 
 
-def unknown_option(name: str, value: Any, source: str) -> ConfigError:
-    """The error for a name that is no option: it says what may have been meant."""
-    near = nearest(name)
+def unknown_option(name: str, value: Any, source: str, also: Iterable[str] = ()) -> ConfigError:
+    """The error for a name that is no option: it says what may have been meant, one of `also` included."""
+    near = nearest(name, also)
     hint = f"did you mean {near}?" if near else DOCS
     return ConfigError(f"option {name[:40]} = {shown(name, value)}{_from(source)}: unknown; {hint}")
 
 
-def nearest(name: str) -> str:
-    """The option that a name may have been meant for; empty where none is near."""
+def nearest(name: str, also: Iterable[str] = ()) -> str:
+    """The option, or the one of `also`, that a name may have been meant for; empty where none is near."""
     import difflib
 
-    begun = [option for option in _OPTIONS if option.startswith(f"{name}_")]
-    near = difflib.get_close_matches(name, _OPTIONS, n=1, cutoff=0.75) or begun[:1]
+    names = [*_OPTIONS, *also]
+    begun = [option for option in names if option.startswith(f"{name}_")]
+    near = difflib.get_close_matches(name, names, n=1, cutoff=0.75) or begun[:1]
     return "".join(near)
 
 

@@ -60,7 +60,7 @@ class Config(core.Config):
     """
 
     # How an error calls an option that was assigned.
-    _assigned = "assigned to a Config"
+    _assigned = "an assignment to a Config"
 
     host: str | None
     port: int
@@ -101,7 +101,7 @@ class Config(core.Config):
                 if value is not None or name == "host":
                     places[name] = _checked(name, value)
             elif name not in _UNUSED:
-                raise unknown_option(written, value, "Config")
+                raise unknown_option(written, value, "Config", (*PLACES, *_UNUSED))
         super().__init__(**ours)
         for name, value in places.items():
             object.__setattr__(self, name, value)

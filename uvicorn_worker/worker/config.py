@@ -33,7 +33,7 @@ _UVICORNS_OWN = frozenset(
 class WorkerConfig(Config):
     """The options of a worker; see the module's text."""
 
-    _assigned = "assigned to self.config"
+    _assigned = "an assignment to self.config"
 
     surroundings: Surroundings
     error: str | None

@@ -1,0 +1,144 @@
+"""`Config` by uvicorn's signature: what is given, in which order, where it listens, what it can be asked."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from uvicorn_worker.core.asgi import Receive, Scope, Send
+from uvicorn_worker.core.errors import ConfigError
+from uvicorn_worker.server.config import Config
+
+
+async def app(scope: Scope, receive: Receive, send: Send) -> None:
+    """Does nothing."""
+
+
+class TestGiven:
+    def test_nothing_is_the_defaults(self) -> None:
+        config = Config()
+        assert config.app is None
+        assert (config.host, config.port, config.uds, config.fd) == ("127.0.0.1", 8000, None, None)
+        assert (config.reload, config.workers, config.loaded, config.log_config_left) == (False, 1, False, True)
+
+    def test_by_position_in_uvicorns_order(self) -> None:
+        config = Config(app, "::1", 1, "a.sock", 3, "asyncio", "h11", None)
+        assert (config.host, config.port, config.uds, config.fd) == ("::1", 1, "a.sock", 3)
+        assert (config.loop, config.http) == ("asyncio", "h11")
+
+    def test_one_too_many(self) -> None:
+        with pytest.raises(TypeError, match="at most 53 positional arguments"):
+            Config(app, *[None] * 53)
+
+    def test_one_twice(self) -> None:
+        with pytest.raises(TypeError, match="two values for host"):
+            Config(app, "::1", host="::1")
+
+    def test_words_of_the_command_line(self) -> None:
+        assert Config(app, limit_max_requests=5).limit_max_requests == 5
+        assert Config(app, http="h2").http2 == "on"
+        assert Config(app, http="h2").http == "auto"
+
+    def test_none_is_not_given_and_no_host_is_every_address(self) -> None:
+        config = Config(app, host=None, port=None, workers=None, log_level=None, log_config=None)
+        assert (config.host, config.port, config.workers, config.log_config_left) == (None, 8000, 1, False)
+
+    @pytest.mark.parametrize(
+        ("options", "says"),
+        [
+            ({"prot": 1}, r"option prot = 1 \(from Config\): unknown; did you mean port"),
+            ({"port": 70000}, "option port = 70000: must be a whole number from 0 to 65535"),
+            ({"workers": 0}, "option workers = 0: must be"),
+            ({"reload_delay": "soon"}, "option reload_delay = 'soon': must be"),
+            ({"lifespan": "maybe"}, "option lifespan = 'maybe'"),
+        ],
+    )
+    def test_a_mistake(self, options: dict[str, Any], says: str) -> None:
+        with pytest.raises(ConfigError, match=says):
+            Config(app, **options)
+
+    def test_what_is_for_those_who_start_others(self) -> None:
+        config = Config(app, reload_dirs=["src"], reload_delay="0.5", app_dir="src")
+        assert (config.reload_dirs, config.reload_delay, config.app_dir) == (["src"], 0.5, "src")
+        assert config.reload_includes is None
+
+
+class TestAssigned:
+    def test_it_is_checked(self) -> None:
+        config: Any = Config(app)
+        config.lifespan = "off"
+        config.port = 1
+        config.http = "h2"
+        config.host = None
+        assert (config.lifespan, config.port, config.http, config.http2, config.host) == ("off", 1, "auto", "on", None)
+        with pytest.raises(ConfigError, match=r"option lifespan = 'maybe' \(from an assignment to a Config\)"):
+            config.lifespan = "maybe"
+        with pytest.raises(ConfigError, match="option port = -1"):
+            config.port = -1
+
+    def test_two_are_equal_that_say_the_same(self) -> None:
+        assert Config(app, port=1) == Config(app, port=1)
+        assert Config(app, port=1) != Config(app, port=2)
+        assert Config(app, ws="none") != Config(app)
+        assert Config(app) != "Config"
+        with pytest.raises(TypeError, match="unhashable"):
+            hash(Config(app))
+
+
+class TestAsked:
+    def test_of_tls(self) -> None:
+        assert not Config(app).is_ssl
+        assert Config(app, ssl_certfile="c").is_ssl
+
+    def test_of_the_version(self) -> None:
+        assert (Config(app).asgi_version, Config(app, interface="asgi2").asgi_version) == ("3.0", "2.0")
+
+    def test_of_other_processes(self) -> None:
+        assert (Config(app, reload=True).should_reload, Config(app, reload=True).use_subprocess) == (False, True)
+        assert Config("a:b", reload=True).should_reload
+        assert Config(app, workers=2).use_subprocess
+        assert not Config(app).use_subprocess
+
+    def test_of_the_application(self) -> None:
+        config = Config("tests.http1.apps:hello")
+        assert not config.loaded
+        config.load()
+        assert config.loaded
+        assert config.loaded_app is not None
+        assert config.load_app() is not None
+
+    def test_of_the_loop(self) -> None:
+        loop = Config(app, loop="asyncio").get_loop_factory()()
+        assert isinstance(loop, asyncio.AbstractEventLoop)
+        loop.close()
+
+    def test_of_logging(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Each logger, a level that was named in words, as uvicorn's sets it at once."""
+        log = logging.getLogger("uvicorn.error")
+        before = log.level
+        try:
+            Config(app, log_config=None, log_level="error").configure_logging()
+            assert log.level == logging.ERROR
+        finally:
+            log.setLevel(before)
+
+
+class TestSocket:
+    def test_of_a_host(self) -> None:
+        with Config(app, port=0).bind_socket() as sock:
+            assert sock.getsockname()[0] == "127.0.0.1"
+            assert sock.get_inheritable()
+
+    def test_of_several_addresses_it_is_the_first(self) -> None:
+        with Config(app, host=None, port=0).bind_socket() as sock:
+            assert sock.family in (socket.AF_INET, socket.AF_INET6)
+
+    def test_of_a_path(self, tmp_path: Path) -> None:
+        path = str(tmp_path / "s")
+        with Config(app, uds=path).bind_socket() as sock:
+            assert sock.getsockname() == path
