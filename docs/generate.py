@@ -1,15 +1,16 @@
-"""Write the tables of docs/settings.md, docs/command.md and docs/metrics.md from the definitions in the code.
+"""Write the tables of docs/settings.md, docs/command.md, docs/metrics.md and of the architecture from the code.
 
 Usage: python docs/generate.py [--check]
 
 The options come from `uvicorn_worker.core.config.Config`, what becomes of Gunicorn's settings from
-`uvicorn_worker.worker.settings`, the metrics from `uvicorn_worker.server.exposition`. Each table stands between two
-comments in the page; the words around them are written by hand. With --check nothing is written, and a page that is
-stale is an error.
+`uvicorn_worker.worker.settings`, the metrics from `uvicorn_worker.server.exposition`, the modules from the first line
+of each. Each table stands between two comments in the page; the words around them are written by hand. With --check
+nothing is written, and a page that is stale is an error.
 """
 
 from __future__ import annotations
 
+import ast
 import re
 import sys
 from collections.abc import Iterator
@@ -34,6 +35,8 @@ PAGE = Path(__file__).with_name("settings.md")
 WORDS = Path(__file__).with_name("words.md")
 COMMAND = Path(__file__).with_name("command.md")
 METRICS_PAGE = Path(__file__).with_name("metrics.md")
+ARCHITECTURE = Path(__file__).parent / "design" / "architecture.md"
+PACKAGE = Path(__file__).parent.parent / "uvicorn_worker"
 
 
 def options_tables() -> Iterator[str]:
@@ -123,6 +126,26 @@ def metrics_table() -> Iterator[str]:
         yield f"| `{metric.full_name}` | {metric.kind} | {metric.unit} | {labels} | {cell(metric.meaning)} |"
 
 
+def modules_tables() -> Iterator[str]:
+    """Each module with the first line of what it says of itself, room by room, from below."""
+    order = [
+        "core", "logs", "proxies", "tls", "interfaces", "http1", "http2", "websocket", "switching", "server", "worker",
+        "master", "cli", "middleware",
+    ]  # fmt: skip
+    found = sorted(path.relative_to(PACKAGE) for path in PACKAGE.rglob("*.py"))
+    rooms = sorted({path.parts[0] for path in found if len(path.parts) > 1}, key=order.index)
+    for room in [*rooms, ""]:
+        modules = [path for path in found if (path.parts[0] if len(path.parts) > 1 else "") == room]
+        name = f"`{room}/`" if room else "Beside the rooms"
+        yield f"\n### {name}\n"
+        yield "| module | what it is |"
+        yield "|---|---|"
+        for path in modules:
+            says = ast.get_docstring(ast.parse((PACKAGE / path).read_text("utf-8"))) or ""
+            first = says.partition("\n")[0].rstrip(".")
+            yield f"| `{path.relative_to(room) if room else path}` | {cell(first)} |"
+
+
 def words_page() -> str:
     """The page of other servers' options, from docs/words.toml."""
     lines = [
@@ -160,6 +183,7 @@ def made_pages() -> Iterator[tuple[Path, str]]:
         PAGE: {"masters": masters_table(), "options": options_tables(), "settings": settings_table()},
         COMMAND: {"command": command_table()},
         METRICS_PAGE: {"metrics": metrics_table()},
+        ARCHITECTURE: {"modules": modules_tables()},
     }
     for path, named in tables.items():
         yield path, page_with(path.read_text("utf-8"), path, **named)

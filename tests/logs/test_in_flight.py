@@ -6,7 +6,7 @@ import asyncio
 from types import SimpleNamespace
 from typing import Any
 
-from uvicorn_worker.logs.in_flight import census, describe_cycles, running_task
+from uvicorn_worker.logs.in_flight import census, describe_cycles, named_cycles, running_task
 
 
 def cycle(target: bytes = b"/", started: float = 100.0, **values: Any) -> Any:
@@ -87,3 +87,16 @@ def test_there_may_be_none() -> None:
 
 def test_none() -> None:
     assert describe_cycles([], 0.0) == []
+
+
+class TestNamed:
+    def test_the_oldest_and_how_many_more(self) -> None:
+        cycles = [cycle(b"/%d" % number, 100.0 - number) for number in range(12)]
+        named = named_cycles([*cycles, cycle(b"/chat", 0.0, status=101)], 101.0)
+        assert named.startswith("WebSocket /chat, 101.0 s; GET /11, 12.0 s; GET /10, 11.0 s; ")
+        *listed, more = named.split("; ")
+        assert more == f"and {13 - len(listed)} more"
+
+    def test_few(self) -> None:
+        assert named_cycles([cycle(b"/a b", 1.0)], 2.5) == "GET /a b, 1.5 s"
+        assert named_cycles([], 2.5) == ""
