@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib
 import json
 import sys
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from uvicorn_worker.server import failures
-from uvicorn_worker.server.failures import files_of, is_users, users_traceback
+from uvicorn_worker.server.failures import failure_app, files_of, is_users, users_traceback
 
 
 def test_whose_a_file_is() -> None:
@@ -56,3 +57,35 @@ def test_where_none_is_the_users_all_are_shown() -> None:
         exec(compile("json.loads('x')", "<string>", "exec"), namespace)  # noqa: S102 - a frame without a file
     exc = caught.value.with_traceback(caught.value.__traceback__.tb_next if caught.value.__traceback__ else None)
     assert "decoder.py" in users_traceback(exc)
+
+
+class TestPage:
+    """What every request is answered that has nothing to serve it."""
+
+    @staticmethod
+    def answers(kind: str, *events: str) -> list[dict[str, object]]:
+        sent: list[dict[str, object]] = []
+        coming = iter(events)
+
+        async def receive() -> dict[str, object]:
+            return {"type": next(coming)}
+
+        async def send(event: dict[str, object]) -> None:
+            sent.append(event)
+
+        app = failure_app(KeyError("no such thing"))
+        asyncio.run(app({"type": kind}, receive, send))  # type: ignore[arg-type]
+        return sent
+
+    def test_a_request(self) -> None:
+        start, body = self.answers("http")
+        assert start["status"] == 500
+        assert b"KeyError: 'no such thing'" in body["body"]  # type: ignore[operator]
+        assert (b"content-type", b"text/plain; charset=utf-8") in start["headers"]  # type: ignore[operator]
+
+    def test_a_websocket(self) -> None:
+        assert self.answers("websocket") == [{"type": "websocket.close"}]
+
+    def test_the_lifespan(self) -> None:
+        told = self.answers("lifespan", "lifespan.startup", "lifespan.shutdown")
+        assert [event["type"] for event in told] == ["lifespan.startup.complete", "lifespan.shutdown.complete"]
