@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import socket
 import stat
@@ -16,6 +17,7 @@ from tests.scripted import get
 from tests.server.running import App
 from tests.sockets import Peer, Run
 from uvicorn_worker import BindError, Config, ConfigError, Server
+from uvicorn_worker.server.binding import bind
 
 
 def config(**options: Any) -> Config:
@@ -202,3 +204,63 @@ class TestConfig:
         assert not made.loaded
         made.load()
         assert made.loaded_app is hello
+
+
+class TestWhatIsThere:
+    """Machines and users that can't have everything."""
+
+    @staticmethod
+    def refuse(monkeypatch: pytest.MonkeyPatch, number: int, family: socket.AddressFamily) -> None:
+        """The system refuses to bind sockets of a family, with this errno."""
+        bind_it = socket.socket.bind
+
+        def refusing(sock: socket.socket, address: Any) -> None:
+            if sock.family == family:
+                raise OSError(number, os.strerror(number))
+            bind_it(sock, address)
+
+        monkeypatch.setattr(socket.socket, "bind", refusing)
+        addresses = [
+            (socket.AF_INET6, socket.SOCK_STREAM, 6, "", ("::1", 0, 0, 0)),
+            (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", 0)),
+        ]
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *args, **more: addresses)
+
+    def test_an_address_of_a_family_that_is_not_spoken_is_left_out(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.refuse(monkeypatch, errno.EADDRNOTAVAIL, socket.AF_INET6)
+        (sock,) = bind("localhost", 0, None, None).sockets
+        assert sock.family == socket.AF_INET
+        sock.close()
+
+    def test_what_is_bound_already_is_given_back(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.refuse(monkeypatch, errno.EACCES, socket.AF_INET)
+        with pytest.raises(BindError, match="localhost:80 can't be bound: ports below 1024 need a privilege"):
+            bind("localhost", 80, None, None)
+
+    def test_none_of_them_can_be_had(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.refuse(monkeypatch, errno.EADDRNOTAVAIL, socket.AF_INET)
+
+        def refusing(sock: socket.socket, address: Any) -> None:
+            raise OSError(errno.EADDRNOTAVAIL, "Not here")
+
+        monkeypatch.setattr(socket.socket, "bind", refusing)
+        with pytest.raises(BindError, match="localhost:0 can't be bound: Not here"):
+            bind("localhost", 0, None, None)
+
+    def test_a_path_whose_folder_is_not_there(self, tmp_path: Path) -> None:
+        with pytest.raises(BindError, match="can't be bound: No such file"):
+            bind(None, 0, str(tmp_path / "no" / "s"), None)
+
+    def test_a_queue_that_is_full_is_somebodys(self, tmp_path: Path) -> None:
+        path = str(tmp_path / "s")
+        clients = [socket.socket(socket.AF_UNIX) for _ in range(3)]
+        with socket.socket(socket.AF_UNIX) as sock:
+            sock.bind(path)
+            sock.listen(0)
+            for client in clients:
+                client.setblocking(False)
+                client.connect_ex(path)
+            with pytest.raises(BindError, match="listens there"):
+                bind(None, 0, path, None)
+        for client in clients:
+            client.close()

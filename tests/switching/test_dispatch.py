@@ -12,7 +12,9 @@ from tests.http1.apps import Recorder, echo, hello
 from tests.http2.conftest import Talk
 from tests.http2.wire import settings_payload
 from tests.scripted import Client, Harness, get, post
+from uvicorn_worker.core.config import Config
 from uvicorn_worker.http2.engine.codes import PREFACE
+from uvicorn_worker.switching.dispatch import alpn_protocols, check_protocols
 
 Serve = Callable[..., Harness]
 
@@ -291,3 +293,20 @@ class TestUpgrade:
     def test_websocket_turned_off_beside_it(self, serve: Serve) -> None:
         talk = self.upgrade(serve, hello, get("/", *UPGRADE), ws="none")
         assert talk.stream(1).whole
+
+
+class TestChoices:
+    """What can be said of a configuration before there is a connection."""
+
+    @pytest.mark.parametrize("options", [{}, {"http2": "on"}, {"http2": "on", "http2_engine": "h2"}, {"http": "h11"}])
+    def test_what_is_there_can_be_spoken(self, options: dict[str, Any]) -> None:
+        check_protocols(Config(hello, **options))
+
+    def test_alpn(self) -> None:
+        assert list(alpn_protocols(Config(hello))) == ["http/1.1"]
+        assert list(alpn_protocols(Config(hello, http2="on"))) == ["h2", "http/1.1"]
+
+    def test_without_a_time_for_the_first_byte(self, serve: Serve) -> None:
+        client = serve(hello, timeout_keep_alive=0, timeout_request_head=None).connect()
+        client.send(get())
+        assert client.response().status == 200
