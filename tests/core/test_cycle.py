@@ -478,3 +478,75 @@ class TestBodies:
     def test_lengths(self) -> None:
         assert "longer (3 bytes) than its content-length (2)" in str(wrong_length(2, 3))
         assert "shorter (1 bytes) than its content-length (2)" in str(wrong_length(2, 1))
+
+
+class TestLateEnds:
+    """Ends of a request that is in its application."""
+
+    def test_small_pieces_of_a_body_are_joined(self, begin: Make) -> None:
+        cycle = begin(hold)
+        for _ in range(1000):
+            cycle.keep_chunk(b"ab")
+        assert len(cycle.chunks) < 100
+        assert b"".join(cycle.chunks) == b"ab" * 1000
+        large = bytes(100_000)
+        cycle.keep_chunk(large)
+        assert cycle.chunks[-1] is large
+
+    def test_the_server_does_not_wait_any_longer(self, begin: Make) -> None:
+        cycle = begin(hold)
+        cycle.abandon()
+        assert cycle.answers == [(503, b"Service Unavailable", RETRY)]
+
+    def test_one_that_has_begun_is_cut(self, begin: Make) -> None:
+        cycle = begin(hold)
+        cycle.stage = BODY
+        cycle.abandon()
+        assert (cycle.answers, cycle.cuts) == ([], 1)
+        cycle.abandon()
+        assert cycle.cuts == 1
+
+    def test_the_rest_of_a_sized_response_passes_when_its_client_has_left(self, begin: Make) -> None:
+        cycle = begin(hold)
+        body = {"type": "http.response.body", "body": b"12345", "more_body": True}
+        assert cycle.drop_rest(body, 10) == 5
+        assert cycle.stage != DONE
+        assert cycle.drop_rest({"type": "http.response.body", "body": b"12345"}, 5) == 0
+        assert cycle.stage == DONE
+        with pytest.raises(ClientDisconnected):
+            cycle.drop_rest(body, 4)
+        with pytest.raises(ClientDisconnected):
+            cycle.drop_rest({"type": "http.response.start"}, 10)
+
+    def test_an_application_that_takes_too_long(self, begin: Make, log: Records) -> None:
+        cycle = begin(hold, timeout_request=5)
+        cycle.check_time(cycle.started + 4)
+        assert cycle.answers == []
+        cycle.check_time(cycle.started + 5)
+        assert cycle.answers == [(504, b"Gateway Timeout", TEXT)]
+        assert cycle.lost
+        (line,) = [line for line in log.lines if "Cancelled" in line]
+        assert "since it took longer than timeout_request: GET /path from 192.0.2.7:50123" in line
+        cycle.check_time(cycle.started + 6)
+        assert len(cycle.answers) == 1
+
+    def test_one_whose_client_has_left(self, begin: Make, log: Records) -> None:
+        cycle = begin(hold, timeout_disconnect=3)
+        cycle.check_time(cycle.started + 100)
+        cycle.gone, cycle.left = True, 10.0
+        cycle.check_time(12.0)
+        assert not [line for line in log.lines if "Cancelled" in line]
+        cycle.check_time(13.0)
+        (line,) = [line for line in log.lines if "Cancelled" in line]
+        assert "since it went on after its client had left" in line
+
+    def test_a_message_in_its_wrong_place(self, begin: Make) -> None:
+        cycle = begin(hold)
+        assert isinstance(cycle.out_of_order("a", "b"), ApplicationError)
+        cycle.gone = True
+        assert isinstance(cycle.out_of_order("a", "b"), ClientDisconnected)
+
+    def test_a_hook_for_the_drain(self, begin: Make) -> None:
+        cycle = begin(hold)
+        cycle.drain()
+        assert (cycle.answers, cycle.cuts) == ([], 0)

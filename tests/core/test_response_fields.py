@@ -7,7 +7,14 @@ from typing import Any
 import pytest
 
 from uvicorn_worker.core.errors import ApplicationError
-from uvicorn_worker.core.response_fields import HOP_BY_HOP, as_pair, check_field, check_status, read_length
+from uvicorn_worker.core.response_fields import (
+    HOP_BY_HOP,
+    as_pair,
+    check_field,
+    check_status,
+    check_trailers,
+    read_length,
+)
 
 
 @pytest.mark.parametrize("status", [100, 200, 404, 999, True + 199])
@@ -69,3 +76,14 @@ def test_what_is_no_pair(field: Any) -> None:
 
 def test_the_framing_is_the_servers() -> None:
     assert {b"connection", b"transfer-encoding"} <= HOP_BY_HOP
+
+
+def test_trailers() -> None:
+    check_trailers([(b"x-checksum", b"1"), (b"Server-Timing", b"a")])
+    check_trailers([])
+
+
+@pytest.mark.parametrize("name", [b"Content-Length", b"host", b"TE", b"trailer", b"content-type"])
+def test_what_does_not_come_last(name: bytes) -> None:
+    with pytest.raises(ApplicationError, match=f"{name.decode()} is no field of trailers"):
+        check_trailers([(b"x-a", b"1"), (name, b"1")])

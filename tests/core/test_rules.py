@@ -66,3 +66,9 @@ def test_a_list_may_be_a_string() -> None:
 
 def test_or_none_says_so() -> None:
     assert rules.COUNT.or_none().allowed == "None or a whole number, 0 or more"
+
+
+def test_what_is_no_address_is_named() -> None:
+    assert rules.no_addresses("*, unix, 10.0.0.1, 10.0.0.1/8, ::1, fe80::/10") == []
+    assert rules.no_addresses("10.0.0.1, proxy.example, 10.0.0.300") == ["proxy.example", "10.0.0.300"]
+    assert rules.no_addresses(["localhost", "127.0.0.1"]) == ["localhost"]
