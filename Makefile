@@ -28,7 +28,7 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help serve test test-long coverage-rooms check docs bench bench-idle-websockets conformance-websocket soak fuzz test-matrix test-newest dist findings clean
+.PHONY: help serve test test-long coverage-rooms check docs bench bench-charts bench-curves bench-idle-websockets conformance-websocket soak fuzz test-matrix test-newest dist findings clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-22s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -55,10 +55,18 @@ check: $(VENV)/.installed-dev ## lint, format, types and docs, all of them stric
 
 docs: $(VENV)/.installed-dev ## make the tables of docs/settings.md, and build the documentation into site/
 	$(BIN)/python docs/generate.py
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@echo "Built. Open it in a browser, from disk, search included:"
+	@echo "    file://$(abspath site/index.html)"
 
 bench: $(BIN)/python ## measure side by side with other servers; options in BENCH
 	$(BIN)/python -m benchmarks.run $(BENCH)
+
+bench-curves: $(VENV)/.installed ## the curves of docs/tuning.md: workers, connections, limits, blocking code
+	$(BIN)/python -m benchmarks.curves
+
+bench-charts: $(BIN)/python ## the charts of docs/performance.md, of the tables that stand there
+	$(BIN)/python -m benchmarks.charts
 
 bench-idle-websockets: $(BIN)/python ## memory of 10,000 idle WebSockets, beside other servers
 	$(BIN)/python -m benchmarks.idle_websockets $(BENCH)

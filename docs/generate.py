@@ -1,4 +1,4 @@
-"""Write the tables of docs/settings.md, docs/command.md, docs/metrics.md and of the architecture from the code.
+"""Write the tables and cards of docs/settings.md, docs/command.md, docs/metrics.md and the architecture from the code.
 
 Usage: python docs/generate.py [--check]
 
@@ -15,6 +15,7 @@ import re
 import sys
 from collections.abc import Iterator
 from dataclasses import MISSING, Field, fields
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -39,20 +40,42 @@ ARCHITECTURE = Path(__file__).parent / "design" / "architecture.md"
 PACKAGE = Path(__file__).parent.parent / "uvicorn_worker"
 
 
-def options_tables() -> Iterator[str]:
-    """A table of options for each section, in the order of their definition."""
+def options_cards() -> Iterator[str]:
+    """A card for each option, below the heading of its section, in the order of their definition.
+
+    They are HTML, so that each has an address of its own (`settings.html#limit_request_body`).
+    """
     section = ""
     words = {row.option: row.setting for row in ROWS}
     for item in fields(Config):
         if item.metadata["section"] != section:
+            if section:
+                yield "</dl>"
             section = item.metadata["section"]
             yield f"\n### {section}\n"
-            yield "| option | default | allowed | meaning | Gunicorn's setting |"
-            yield "|---|---|---|---|---|"
-        meaning = item.metadata["meaning"]
-        allowed = item.metadata["rule"].allowed
-        word = f"`{words[item.name]}`" if item.name in words else ""
-        yield f"| `{item.name}` | {default_of(item)} | {cell(allowed)} | {cell(meaning)} | {word} |"
+            yield '<dl class="settings">'
+        facts = [f"allowed: {html(item.metadata['rule'].allowed)}"]
+        if default := default_of(item):
+            facts.insert(0, f"default: {html(default)}")
+        if item.name in words:
+            facts.append(f'Gunicorn: <a href="#gunicorn-{words[item.name]}"><code>{words[item.name]}</code></a>')
+        facts.append(f"<code>UVICORN_{item.name.upper()}</code>")
+        yield card(item.name, item.name, item.metadata["meaning"], facts)
+    yield "</dl>"
+
+
+def card(anchor: str, name: str, meaning: str, facts: list[str]) -> str:
+    """One card: a name that is its own link, what it means, and a line of facts."""
+    link = f'<a class="headerlink" href="#{anchor}" title="Link to {name}">¶</a>'
+    term = f'<dt id="{anchor}"><code>{name}</code> {link}</dt>'
+    listed = "".join(f"<li>{fact}</li> " for fact in facts)
+    below = f'<ul class="facts">{listed.strip()}</ul>' if facts else ""
+    return f"<div>{term}<dd><p>{html(meaning)}</p>{below}</dd></div>"
+
+
+def html(text: str) -> str:
+    """Text with code between backticks as HTML."""
+    return re.sub(r"`([^`]+)`", r"<code>\1</code>", escape(text, quote=False))
 
 
 def masters_table() -> Iterator[str]:
@@ -80,7 +103,7 @@ def command_table() -> Iterator[str]:
         if item.name not in NOT_ON_THE_LINE:
             name = MANY.get(item.name, (f"--{item.name.replace('_', '-')}", ""))[0]
             also = "".join(f", `{other}`" for other in ALSO.get(item.name, ()))
-            yield f"| `{name}`{also} | `{item.name}` |"
+            yield f"| `{name}`{also} | [`{item.name}`](settings.md#{item.name}) |"
             if item.name == "log_level":
                 yield "| `--log-format text` or `json` | the lines of the log: text, or a JSON object for each |"
 
@@ -95,7 +118,7 @@ def default_of(item: Field[Any]) -> str:
     return f"`{default!r}` {unit}" if number and unit else f"`{default!r}`"
 
 
-def settings_table() -> Iterator[str]:
+def settings_cards() -> Iterator[str]:
     """What becomes of each Gunicorn setting, in alphabetical order."""
     rows = {row.setting: f"option `{row.option}`" + (f"; {row.note}" if row.note else "") for row in ROWS}
     rows |= HONOURED
@@ -104,10 +127,13 @@ def settings_table() -> Iterator[str]:
     for setting, fine, what_to_do in REFUSED:
         values = ", ".join(f"`{value!r}`" for value in fine if value is not None)
         rows[setting] = f"another value than {values} stops the start: {what_to_do}"
-    yield "| setting | what becomes of it |"
-    yield "|---|---|"
+    yield '<dl class="settings">'
     for setting, what in sorted(rows.items()):
-        yield f"| `{setting}` | {cell(what)} |"
+        # What is an option is told there.
+        named = re.sub(r"^option `(\w+)`", r'option <a href="#\1">`\1`</a>', escape(what, quote=False))
+        text = re.sub(r"`([^`]+)`", r"<code>\1</code>", named)
+        yield card(f"gunicorn-{setting}", setting, "", []).replace("<p></p>", f"<p>{text}</p>")
+    yield "</dl>"
 
 
 def metrics_table() -> Iterator[str]:
@@ -180,7 +206,7 @@ def page_with(page: str, path: Path, **tables: Iterator[str]) -> str:
 def made_pages() -> Iterator[tuple[Path, str]]:
     """Each page, as it is to be."""
     tables: dict[Path, dict[str, Iterator[str]]] = {
-        PAGE: {"masters": masters_table(), "options": options_tables(), "settings": settings_table()},
+        PAGE: {"masters": masters_table(), "options": options_cards(), "settings": settings_cards()},
         COMMAND: {"command": command_table()},
         METRICS_PAGE: {"metrics": metrics_table()},
         ARCHITECTURE: {"modules": modules_tables()},

@@ -24,7 +24,10 @@ _TITLE = re.compile(r'title="([^"]*)"')
 
 @dataclass(frozen=True)
 class Block:
-    """One fence: `language` and `title` are empty where the info string has none; `classes` are those of `{.a .b}`."""
+    """One fence: `language` and `title` are empty where the info string has none; `classes` are those of `{.a .b}`.
+
+    `recipe` is the heading of the third level that it stands below, where there is one.
+    """
 
     page: str
     line: int
@@ -32,6 +35,7 @@ class Block:
     classes: frozenset[str]
     title: str
     text: str
+    recipe: str = ""
 
     def __str__(self) -> str:
         return f"{self.page}:{self.line}"
@@ -86,10 +90,13 @@ def _without_comment(line: str) -> str:
 
 
 def _read(page: Path) -> Iterator[Block]:
+    recipe = ""
     lines = iter(enumerate(page.read_text("utf-8").splitlines(), 1))
     for number, line in lines:
         opened = _FENCE.match(line)
         if opened is None:
+            if line.startswith(("# ", "## ", "### ")):
+                recipe = line[4:] if line.startswith("### ") else ""
             continue
         indent, ticks, info = len(opened["indent"]), opened["ticks"], opened["info"].strip()
         body = []
@@ -101,7 +108,7 @@ def _read(page: Path) -> Iterator[Block]:
             raise AssertionError(f"{page}:{number}: a fence that is never closed")
         language, classes = _language(info)
         title = named[1] if (named := _TITLE.search(info)) else ""
-        yield Block(str(page.relative_to(ROOT)), number, language, classes, title, "\n".join(body) + "\n")
+        yield Block(str(page.relative_to(ROOT)), number, language, classes, title, "\n".join(body) + "\n", recipe)
 
 
 def _language(info: str) -> tuple[str, frozenset[str]]:

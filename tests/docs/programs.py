@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import re
 import shutil
 import socket
@@ -15,8 +16,8 @@ import pytest
 
 from tests.certificates import authority
 
-__all__ = ["check_caddyfile", "check_envoy", "check_haproxy", "check_nginx", "find", "fit_caddyfile", "fit_envoy",
-           "fit_haproxy", "fit_nginx", "free_port", "need"]  # fmt: skip
+__all__ = ["certificate", "check_caddyfile", "check_envoy", "check_haproxy", "check_nginx", "find",
+           "fit_caddyfile", "fit_envoy", "fit_haproxy", "fit_nginx", "free_port", "need"]  # fmt: skip
 
 
 def find(name: str) -> str | None:
@@ -34,9 +35,18 @@ def need(name: str) -> str:
 
 
 def free_port() -> int:
-    """A port that was free a moment ago; only for programs that can neither inherit a socket nor use a unix one."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
+    """A port that was free a moment ago, for programs that can neither inherit a socket nor use a unix one.
+
+    It is below those that the kernel gives away by itself, so that nobody gets it in between by chance.
+    """
+    while True:
+        port = random.randrange(10_000, 32_000)
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
 
 
 @cache
@@ -58,9 +68,9 @@ def fit_nginx(text: str, folder: Path, *, listen: str = "", tcp: str = "127.0.0.
     What it passes requests to is `tcp` or the unix socket `uds`.
     """
     front = listen or f"unix:{folder}/front.sock"
-    plain = f"unix:{folder}/plain.sock" if "listen 443" in text else front
+    plain = f"unix:{folder}/plain.sock" if re.search(r"listen \S+ ssl", text) else front
     text = re.sub(r"listen (?:80|127\.0\.0\.1:\d+);", f"listen {plain};", text)
-    text = re.sub(r"listen 443(?= )", f"listen {front}", text)
+    text = re.sub(r"listen (?:127\.0\.0\.1:)?\d+(?= ssl)", f"listen {front}", text)
     text = re.sub(r"(ssl_certificate(?:_key)?)\s+\S+;", rf"\1 {certificate(folder)};", text)
     text = re.sub(r"(?<=server )(?:127\.0\.0\.1|10\.0\.0\.\d+):\d+", tcp, text)
     text = re.sub(r"(?<=//)127\.0\.0\.1:\d+", tcp, text)
@@ -70,7 +80,9 @@ def fit_nginx(text: str, folder: Path, *, listen: str = "", tcp: str = "127.0.0.
     head = f"{'user root;' if os.geteuid() == 0 else ''} worker_processes 1; pid {folder}/nginx.pid; error_log stderr;"
     if "http {" not in text:
         text = f"events {{}} http {{\n{text}}}\n"
-    text = re.sub(r"(?m)^(worker_processes|pid|error_log|user) .*;$|include \S*mime\.types;", "", text)
+    text = re.sub(
+        r"(?m)^ *(worker_processes|pid|error_log|user|access_log|\w+_temp_path) .*;$|include \S*mime\.types;", "", text
+    )
     return f"{head}\n{text.replace('http {', f'http {{ access_log off; {paths}', 1)}"
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 import socket
 import ssl
@@ -169,7 +170,7 @@ def idle_connections(server: Gunicorn) -> int:
 def test_nginx(block: Block, server: Gunicorn, folder: Path) -> None:
     program = need("nginx")
     listener = socket.create_server(("127.0.0.1", 0))
-    front = Front(listener.getsockname()[1], tls="listen 443" in block.text)
+    front = Front(listener.getsockname()[1], tls=bool(re.search(r"listen \S+ ssl", block.text)))
     text = fit_nginx(
         block.text,
         folder,

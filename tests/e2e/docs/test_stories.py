@@ -1,0 +1,35 @@
+"""What README and the pages of docs/ say is done, page by page."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.docs.blocks import ROOT, Block, blocks
+from tests.docs.programs import need
+from tests.e2e.docs.stories import Story
+
+pytestmark = pytest.mark.skipif(not (ROOT / "docs").is_dir(), reason="docs/ is not here")
+
+PAGES: dict[str, list[Block]] = {}
+for _block in blocks():
+    PAGES.setdefault(_block.page, []).append(_block)
+
+# Programs that a page cannot do without.
+NEEDS = {"nginx": "$ nginx", "openssl": "$ openssl", "curl": "$ curl"}
+
+
+def is_done(block: Block) -> bool:
+    """Whether there is something to do for it."""
+    return block.language == "console" or (block.language == "python" and block.title.endswith(".py"))
+
+
+@pytest.mark.parametrize("page", [name for name, found in PAGES.items() if any(map(is_done, found))])
+def test_page(page: str) -> None:
+    console = "".join(block.text for block in PAGES[page] if block.language == "console")
+    for program, command in NEEDS.items():
+        if command in console:
+            need(program)
+    with Story(page) as story:
+        for block in PAGES[page]:
+            story.tell(block)
+        story.finish()
