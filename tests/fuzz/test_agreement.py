@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from typing import Any
 
 import pytest
@@ -34,6 +35,7 @@ GOOD = {
     "a long value": get("/", "X: " + "y" * 8000),
     "a query with anything": get("/?a=b&c=%zz#"[:-1] + "[]{}|"),
     "QUERY": get(method="QUERY"),
+    "several spaces in the request line": b"GET   /   HTTP/1.1\r\nHost: a\r\n\r\n",
 }
 # What one of them would take, and the server's own checks refuse for both.
 REFUSED = {
@@ -47,7 +49,6 @@ REFUSED = {
 }
 # What only one of them takes: harmless, since both see the same end of the message.
 TAKEN_BY_ONE = {
-    "two spaces after the method": ("httptools", b"GET  / HTTP/1.1\r\nHost: a\r\n\r\n"),
     "RTSP/1.0": ("httptools", b"GET / RTSP/1.0\r\nHost: a\r\n\r\n"),
 }
 
@@ -94,3 +95,86 @@ def test_one_takes_it(parser: str, request_: bytes) -> None:
     other = "h11" if parser == "httptools" else "httptools"
     assert is_taken(parser, request_)
     assert not is_taken(other, request_)
+
+
+# Unlike `is_taken`, what follows is about the very answers, whichever way the bytes are cut.
+SEEDS = [
+    *GOOD.values(),
+    *REFUSED.values(),
+    *(head for head, _ in HEADS.values()),
+    *(CHUNKED + b for b in BODIES.values()),
+]
+PIECES = [
+    *(b"\r\n", b"\n", b"\r", b" ", b"  ", b"\t", b"\0", b":", b",", b";", b"=", b"#", b"*", b"\x7f", b"\x80", b"\x16"),
+    *(
+        b"0",
+        b"5",
+        b"F" * 16,
+        b"7" + b"F" * 15,
+        b"FOO / ",
+        b"get",
+        b"PRI * HTTP/2.0",
+        b"HTTP/1.2",
+        b"HTTP/1.0",
+        b"chunked",
+    ),
+    *(
+        b"chunked",
+        b"Content-Length: 5\r\n",
+        b"Transfer-Encoding: chunked\r\n",
+        b"Connection: close\r\n",
+        b"Host: a\r\n",
+    ),
+]
+MUTATED = 200
+LONGEST = 600
+
+
+def mutated(rng: random.Random) -> bytes:
+    """A request, mostly with a fault or two."""
+    data = bytearray(rng.choice([seed for seed in SEEDS if len(seed) < LONGEST]))
+    for _ in range(rng.choice((0, 1, 1, 2, 3))):
+        at = rng.randrange(len(data) + 1)
+        data[at : at + rng.randrange(4)] = rng.choice((b"", rng.choice(PIECES)))
+    return bytes(data)
+
+
+def answers(harness: Harness, data: bytes, each: int, first: int) -> tuple[list[int], bool]:
+    """The final statuses, and whether the connection is closed behind them."""
+    client = harness.connect()
+    for at in (0, *range(first, len(data), each)):
+        if not client.closed:
+            client.transport.deliver(data[at : at + each] if at else data[:first])
+            harness.settle()
+    output, closed = client.transport.output, client.closed
+    client.leave()
+    return [response.status for response in parse_responses(output, ended=closed) if response.status >= 200], closed
+
+
+def test_the_answers_are_the_same(caplog: pytest.LogCaptureFixture) -> None:
+    """With both parsers, alone and behind another request, whole, cut in two, and byte by byte."""
+    caplog.set_level("CRITICAL")
+    rng = random.Random(9112)
+    harnesses = [Harness(Recorder(patient), parser=parser) for parser in ("httptools", "h11")]
+    for _ in range(MUTATED):
+        request = rng.choice((b"", get("/before"))) + mutated(rng) + get("/behind")
+        if b"RTSP" in request:
+            continue
+        size = len(request)
+        expected: tuple[list[int], bool] | None = None
+        for each, first in ((size, size), (size, rng.randrange(1, size)), (1, 1), (3, 1)):
+            for harness in harnesses:
+                seen = answers(harness, request, each, first)
+                expected = expected or seen
+                assert agree(expected, seen), (request, expected, seen)
+    for harness in harnesses:
+        harness.close()
+
+
+def agree(one: tuple[list[int], bool], other: tuple[list[int], bool]) -> bool:
+    """The same; or one waits for the rest of a message that the other has refused by its beginning."""
+    if one == other:
+        return True
+    (shorter, still_open), (longer, _) = sorted((one, other), key=lambda seen: len(seen[0]))
+    refused = longer[len(shorter) :]
+    return not still_open and longer[: len(shorter)] == shorter and len(refused) == 1 and refused[0] >= 400

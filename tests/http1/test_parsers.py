@@ -11,7 +11,7 @@ from tests.scripted import get, post
 from uvicorn_worker.core.config import Config
 from uvicorn_worker.core.errors import ConfigError, RequestRefused
 from uvicorn_worker.http1.h11_parser import H11Parser
-from uvicorn_worker.http1.parsers import SkipFirstHead, explain, parser_factory
+from uvicorn_worker.http1.parsers import SkipFirstHead, explain, method_behind, parser_factory, unknown_method
 
 
 async def app(scope: Any, receive: Any, send: Any) -> None:
@@ -167,6 +167,9 @@ class TestExplain:
             (HttpParserInvalidMethodError("Invalid method"), b"FOO / HTTP/1.1", 501),
             (HttpParserInvalidMethodError("Invalid method"), b"\x16\x03\x01", 400),
             (HttpParserInvalidMethodError("Invalid method"), b"", 400),
+            (HttpParserInvalidMethodError("Invalid method"), b"F" * 64 + b" /", 400),
+            (Exception("Pause on PRI/Upgrade"), b"", 505),
+            (Exception("anything"), b"PRI *", 505),
         ],
     )
     def test_the_status(self, error: Exception, start: bytes, status: int) -> None:
@@ -175,6 +178,32 @@ class TestExplain:
         assert refusal.status == status
         assert refusal.reason
         assert "\n" not in refusal.reason
+
+
+@pytest.mark.parametrize(("method", "status"), [(b"FOO", 501), (b"F" * 63, 501), (b"F" * 64, 400), (b"PRI", 505)])
+def test_unknown_method(method: bytes, status: int) -> None:
+    assert unknown_method(method).status == status
+
+
+class TestMethodBehind:
+    @pytest.mark.parametrize(
+        "before",
+        [
+            b"",
+            b"\r\n\r\n",
+            get(),
+            get() + b"\r\n" + get("/2"),
+            post(b"\r\n\r\nFOO / "),
+            get("/", "X: y", "content-LENGTH:  3") + b"BAR",
+        ],
+    )
+    @pytest.mark.parametrize("start", [b"FOO / HTTP/1.1\r\n\r\n" + get(), b"FO", b"P", b"\x16\x03", b"F" * 64])
+    def test_it_is_found(self, before: bytes, start: bytes) -> None:
+        assert method_behind(before + start) == start[:64]
+
+    @pytest.mark.parametrize("data", [b"", b"\r\n", get(), get() + b"GET /x", post(b"12345")[:-1]])
+    def test_there_is_none(self, data: bytes) -> None:
+        assert method_behind(data) == b""
 
 
 class TestH11:
@@ -208,6 +237,36 @@ class TestH11:
             parser.feed_data(before + head)
         assert caught.value.status == 400
         assert seen.events.count("end") == (1 if before else 0)
+
+    @pytest.mark.parametrize(
+        ("head", "status"),
+        [
+            # llhttp stops at the first fault.
+            (b"FOO / HTTP/1.1\r\nX : y\r\n\r\n", 501),
+            (b"FOO there\r\n\r\n", 501),
+            (b"GET / HTTP/1.2\r\nX: a\x01\r\n\r\n", 505),
+            (b"GET / HTTP/2.0\r\nX: a\x01\r\n\r\n", 400),
+            (b"GET there\r\n\r\n", 400),
+            (b"GET / HTTP/1.0\r\nTransfer-Encoding: x\r\n\r\n", 400),
+            (b"GET / HTTP/1.1\r\nTransfer-Encoding: x\r\n\r\n", 400),
+            (b"GET / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: x\r\nContent-Length: 5\r\n\r\n", 400),
+            (b"GET / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding:\r\n\r\n", 400),
+            (b"GET / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: x\r\n\r\n", 501),
+        ],
+    )
+    def test_the_first_fault_counts(self, head: bytes, status: int) -> None:
+        parser, _ = self.parser()
+        with pytest.raises(RequestRefused) as caught:
+            parser.feed_data(head)
+        assert caught.value.status == status
+
+    def test_methods_and_versions_that_are_permitted(self) -> None:
+        parser, _ = self.parser(
+            permit_unconventional_http_method=True, permit_unconventional_http_version=True, http="h11"
+        )
+        with pytest.raises(RequestRefused) as caught:
+            parser.feed_data(b"FOO / HTTP/1.2\r\nX: a\x01\r\n\r\n")
+        assert caught.value.status == 400
 
     def test_what_it_holds_is_bounded(self) -> None:
         parser, _ = self.parser(limit_request_line=100, limit_request_fields=10, limit_request_field_size=100)

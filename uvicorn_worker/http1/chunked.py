@@ -3,8 +3,8 @@
     size ─► data ─► data_end ─► size       a chunk
      └────► trailer ─► done                the last chunk, and the fields behind it
 
-Every line ends with CR LF; a size is one to sixteen hexadecimal digits and nothing else but extensions, where blanks
-around ";" and "=" are read (BWS); trailer fields are what fields of a head are.
+Every line ends with CR LF; a size is one to sixteen hexadecimal digits, below 2**63, and nothing else
+but extensions, where blanks around ";" and "=" are read (BWS); trailer fields are what fields of a head are.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ __all__ = ["ChunkReader", "ChunkedBody"]
 
 _QUOTED = r'"(?:[^\x00-\x08\x0a-\x1f\x7f"\\]|\\[\t\x20-\x7e\x80-\xff])*"'
 _EXTENSION = rf"[ \t]*;[ \t]*[{TCHAR}]+(?:[ \t]*=[ \t]*(?:[{TCHAR}]+|{_QUOTED}))?"
-_match_size = re.compile(rf"([0-9A-Fa-f]{{1,16}})(?:{_EXTENSION})*".encode("latin-1")).fullmatch
+_match_size = re.compile(rf"([0-7]?[0-9A-Fa-f]{{1,15}})(?:{_EXTENSION})*".encode("latin-1")).fullmatch
 _match_field = re.compile(rf"[{TCHAR}]+:[^\x00-\x08\x0a-\x1f\x7f]*".encode("latin-1")).fullmatch
 
 # The states.

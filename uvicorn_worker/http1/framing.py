@@ -76,6 +76,8 @@ def _check_chunked(version: str, encodings: list[bytes], lengths: list[bytes]) -
     codings = [coding.strip(b" \t").lower() for value in encodings for coding in value.split(b",")]
     if b"chunked" in codings[:-1]:
         raise RequestRefused(400, "chunked is not the one final transfer coding")
+    if codings == [b""]:
+        raise RequestRefused(400, "a Transfer-Encoding without a coding")
     if codings != [b"chunked"]:
         raise RequestRefused(501, "a transfer coding other than chunked")
 

@@ -14,17 +14,25 @@ import h11
 
 from uvicorn_worker.core.config import Config
 from uvicorn_worker.core.errors import RequestRefused
+from uvicorn_worker.core.grammar import TCHAR
+from uvicorn_worker.core.target import METHODS
 from uvicorn_worker.http1.chunked import ChunkedBody
+from uvicorn_worker.http1.framing import OWN_FIELDS, read_framing
 from uvicorn_worker.http1.limits import PartialLines
+from uvicorn_worker.http1.parsers import UNSUPPORTED_VERSION, unconventional_method, unknown_method
 
 __all__ = ["H11Parser", "HttpParserUpgrade"]
 
 SPACE = ord(" ")
 
+# A request line as far as its version; llhttp, nginx and others take several blanks between its parts (RFC 9112, 3).
+_match_line = re.compile(rf"([{TCHAR}]+) +(?:([^ \r\n]+) +HTTP/([0-9]\.[0-9]))?".encode("latin-1")).match
+_VERSIONS = (b"0.9", b"1.0", b"1.1", b"2.0")
+
+_join_blanks = re.compile(rb" +").sub
 _find_end = re.compile(rb"\n\r?\n").search
 _find_fold = re.compile(rb"\n[ \t]").search
 _find_control = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]").search
-_find_codings = re.compile(rb"\ntransfer-encoding:([^\r\n]*)", re.IGNORECASE).findall
 _find_lengths = re.compile(rb"\ncontent-length:[ \t]*([^\r]*?)[ \t]*\r", re.IGNORECASE).findall
 
 
@@ -129,21 +137,27 @@ class H11Parser:
         whole = bytes(head[: found.end()])
         self._head = bytearray()
         self._lines = PartialLines(self._limits)
-        self._on_request(self._parse(whole), whole)
+        self._on_request(self._parse(whole))
         if self._chunked is not None or self._missing:
             return rest
         return self._end_message(rest)
 
     def _parse(self, head: bytes) -> h11.Request:
+        self._check(head)
         connection = h11.Connection(h11.SERVER)
+        if b"  " in head:
+            line, end, fields = head.partition(b"\r\n")
+            head = _join_blanks(b" ", line) + end + fields
         connection.receive_data(head)
         try:
             event = connection.next_event()
         except h11.RemoteProtocolError as exc:
             self._failed = head
-            if exc.error_status_hint == 501 and _hides_chunked(head):
-                # RFC 9112, 6.3: the end of such a body can't be told, whatever codings are known.
-                raise RequestRefused(400, "chunked is not the one final transfer coding") from None
+            if refused := self._line_fault(head):
+                raise refused from None
+            if exc.error_status_hint == 501:
+                # A transfer coding that is not known may be the least that is wrong with this body.
+                _check_framing(head)
             # h11 changes the class of an error that it raises again, and PyPy makes a second error of it.
             exc.__context__ = None
             raise
@@ -151,6 +165,36 @@ class H11Parser:
             self._failed = head
             raise RequestRefused(400, "not an HTTP request")
         return event
+
+    def _check(self, head: bytes) -> None:
+        """Raises `RequestRefused` for what h11 lets pass."""
+        fault = ""
+        if head.count(b"\n") != head.count(b"\r\n") or b"\r" in head.replace(b"\r\n", b""):
+            fault = "a line of the head does not end with CR LF"
+        elif not self._folding and _find_fold(head):
+            fault = "a folded header field"
+        elif _find_control(head):
+            fault = "a control character in the head"
+        else:
+            lengths = _find_lengths(head)
+            if len(lengths) > 1 or (lengths and not lengths[0].isdigit()):
+                # h11 makes one of several that are the same.
+                fault = "Content-Length is not one number"
+        if fault:
+            self._failed = head
+            raise self._line_fault(head) or RequestRefused(400, fault)
+
+    def _line_fault(self, head: bytes) -> RequestRefused | None:
+        """What is at fault in the request line of a head that is refused: it comes first, and llhttp stops there."""
+        found = _match_line(head)
+        if found is None:
+            return None
+        method, _, version = found.groups()
+        if method not in METHODS and unconventional_method(self._limits, method) is None:
+            return unknown_method(method)
+        if version in _VERSIONS or version is None or self._limits.permit_unconventional_http_version:
+            return None
+        return RequestRefused(505, UNSUPPORTED_VERSION)
 
     def _feed_body(self, data: bytes) -> bytes:
         """Read on in a body of known length; gives what comes after it."""
@@ -174,23 +218,7 @@ class H11Parser:
         self._callbacks.on_message_complete()
         return rest if self._keep_alive or self._upgrade else b""
 
-    def _on_request(self, request: h11.Request, head: bytes) -> None:
-        # What h11 lets pass.
-        fault = ""
-        if head.count(b"\n") != head.count(b"\r\n") or b"\r" in head.replace(b"\r\n", b""):
-            fault = "a line of the head does not end with CR LF"
-        elif not self._folding and _find_fold(head):
-            fault = "a folded header field"
-        elif _find_control(head):
-            fault = "a control character in the head"
-        else:
-            lengths = _find_lengths(head)
-            if len(lengths) > 1 or (lengths and not lengths[0].isdigit()):
-                # h11 makes one of several that are the same.
-                fault = "Content-Length is not one number"
-        if fault:
-            self._failed = head
-            raise RequestRefused(400, fault)
+    def _on_request(self, request: h11.Request) -> None:
         callbacks = self._callbacks
         self._method = request.method
         self._http_version = request.http_version.decode()
@@ -219,7 +247,8 @@ class H11Parser:
         callbacks.on_headers_complete()
 
 
-def _hides_chunked(head: bytes) -> bool:
-    """Whether a head says that its body is chunked, and that this was not the last that was done to it."""
-    codings = [coding.strip(b" \t") for coding in b",".join(_find_codings(head)).lower().split(b",")]
-    return b"chunked" in codings[:-1]
+def _check_framing(head: bytes) -> None:
+    """Raises `RequestRefused` for the framing of a request that h11 does not take for its transfer coding."""
+    line, *lines = head.split(b"\r\n")
+    fields = [(name.lower(), value.strip(b" \t")) for name, _, value in (field.partition(b":") for field in lines)]
+    read_framing(line[-3:].decode("latin-1"), None, [field for field in fields if field[0] in OWN_FIELDS])

@@ -16,6 +16,7 @@ from uvicorn_worker.http1.framing import NO_HTTP2
 __all__ = [
     "LONGEST_WORD",
     "SPENT",
+    "UNSUPPORTED_VERSION",
     "Callbacks",
     "SkipFirstHead",
     "UnknownMethodLine",
@@ -23,6 +24,7 @@ __all__ = [
     "check_parser",
     "explain",
     "explain_start",
+    "method_behind",
     "parser_behind_head",
     "parser_factory",
     "unconventional_method",
@@ -32,12 +34,15 @@ __all__ = [
 # What is for h11 alone. llhttp has a table of methods, and takes folded fields only together with control characters.
 _H11_ALONE = ("permit_unconventional_http_method", "casefold_http_method", "permit_obsolete_folding")
 
+UNSUPPORTED_VERSION = "an HTTP version that is not supported here"
+
 # How long a word is read that may be a method.
 LONGEST_WORD = 64
 # How a TLS record begins that is a handshake.
 TLS_HANDSHAKE = b"\x16"
 
-_starts_with_method = re.compile(rf"[{TCHAR}]+ ".encode()).match
+_match_method = re.compile(rf"([{TCHAR}]{{1,{LONGEST_WORD - 1}}}) ".encode()).match
+_find_length = re.compile(rb"\ncontent-length:[ \t]*([0-9]+)", re.IGNORECASE).search
 
 
 class Callbacks(Protocol):
@@ -194,7 +199,12 @@ def unconventional_method(config: Config, method: bytes) -> str | None:
 
 
 def unknown_method(method: bytes) -> RequestRefused:
-    """RFC 9110, 9.1: 501 for a method that the server does not know."""
+    """RFC 9110, 9.1: 501 for a method that the server does not know, where it may be one."""
+    if method == b"PRI":
+        # The preface of HTTP/2 (RFC 9113, 3.4).
+        return RequestRefused(505, NO_HTTP2)
+    if len(method) >= LONGEST_WORD:
+        return RequestRefused(400, "not an HTTP request")
     return RequestRefused(501, f"the method {method.decode('ascii', 'replace')} is not known here")
 
 
@@ -203,11 +213,10 @@ def explain(error: Exception, start: bytes) -> RequestRefused:
     if type(error).__name__ == "HttpParserInvalidMethodError" or start[:1] == TLS_HANDSHAKE:
         return explain_start(start)
     reason = str(error) or type(error).__name__
-    if reason == "Pause on PRI/Upgrade":
-        # The preface of HTTP/2 (RFC 9113, 3.4).
-        return RequestRefused(505, NO_HTTP2)
+    if reason == "Pause on PRI/Upgrade" or start.startswith(b"PRI "):
+        return unknown_method(b"PRI")
     if reason == "Invalid HTTP version":
-        return RequestRefused(505, "an HTTP version that is not supported here")
+        return RequestRefused(505, UNSUPPORTED_VERSION)
     # h11 says 501 for a transfer coding that it does not know.
     status = getattr(error, "error_status_hint", 400)
     return RequestRefused(status if status in (400, 414, 417, 431, 501) else 400, reason)
@@ -217,6 +226,28 @@ def explain_start(start: bytes) -> RequestRefused:
     """What to answer for a message that does not begin with a method that is known."""
     if start[:1] == TLS_HANDSHAKE:
         return RequestRefused(400, "TLS, to a port that has no certificate")
-    if _starts_with_method(start):
-        return unknown_method(start.split(b" ", 1)[0])
+    if found := _match_method(start):
+        return unknown_method(found[1])
     return RequestRefused(400, "not an HTTP request")
+
+
+def method_behind(data: bytes) -> bytes:
+    """The start of the first message in `data` whose method is none that is known, or is not whole; else nothing.
+
+    A callback parser does not say where it stopped. `data` begins with a message; those before are whole and good, and
+    no body among them is chunked.
+    """
+    at = 0
+    while at < len(data):
+        if data[at] in b"\r\n":
+            at += 1
+            continue
+        found = _match_method(data, at)
+        if found is None or found[1] not in METHODS:
+            return data[at : at + LONGEST_WORD]
+        end = data.find(b"\r\n\r\n", at)
+        if end < 0:
+            break
+        length = _find_length(data, at, end)
+        at = end + 4 + (int(length[1]) if length else 0)
+    return b""

@@ -43,6 +43,7 @@ from uvicorn_worker.http1.parsers import (
     UnknownMethodLine,
     UnmadeParser,
     explain,
+    method_behind,
     parser_behind_head,
     unconventional_method,
     unknown_method,
@@ -202,6 +203,8 @@ class MessageReader:
             rest = self._parser_stopped(exc, data)
         if not self.head_done:
             self._head_incomplete(data)
+        elif self.state is HEAD:
+            self.beginning = method_behind(data)
         elif self.body_declared is None:
             self._expect_chunks()
         elif self.repeats:
@@ -256,7 +259,10 @@ class MessageReader:
         self.careful = False
         if self.head_done:
             self.head_tail = b""
-            if self.body_declared is None:
+            if self.state is HEAD:
+                # One more has begun behind it, within its method it may be.
+                self.beginning = method_behind(bytes(piece))
+            elif self.body_declared is None:
                 self._expect_chunks()
         if in_body is not None and in_body is self.incoming:
             self._check_chunk_overhead(used)
@@ -333,7 +339,9 @@ class MessageReader:
         else:
             if exc.__context__ is not None:
                 self.runtime.log.error("Error in a callback of the HTTP parser", exc_info=exc.__context__)
-            start = self.beginning + bytes(data[:4096]) if self.url is None and not self.head_done else b""
+            start = b""
+            if self.url is None:
+                start = method_behind(bytes(data)) if self.head_done else self.beginning + bytes(data[:HEAD_SLICE])
             if type(exc).__name__ == "HttpParserInvalidMethodError" and UnknownMethodLine.is_open(start):
                 self.parser = UnknownMethodLine(start)
             else:
@@ -474,10 +482,6 @@ class MessageReader:
         raw_method = parser.get_method()
         try:
             method = METHODS.get(raw_method) or unconventional_method(runtime.config, raw_method)
-            if self.careful:
-                check_head(runtime.config, raw_method, url, headers)
-            if len(headers) > shared.limit_fields:
-                raise too_many_fields(runtime.config)
             version = parser.get_http_version()
             if version == "1.0":
                 cycle.http10 = True
@@ -486,6 +490,12 @@ class MessageReader:
                 # What the client makes of the connection is anyone's guess: it ends with this request.
                 version = effective_version(version)
                 cycle.persistent = cycle.keep_alive = False
+            if method is None:
+                raise unknown_method(raw_method)
+            if self.careful:
+                check_head(runtime.config, raw_method, url, headers)
+            if len(headers) > shared.limit_fields:
+                raise too_many_fields(runtime.config)
             alone = len(own) == 1 and (own[0] in shared.hosts or shared.remember_host(own[0]))
             if not alone or version != "1.1" or method == "CONNECT":
                 framing = read_framing(version, method, own)
@@ -496,8 +506,6 @@ class MessageReader:
                     self.body_allowed = runtime.body_limit(url)
                 elif length > runtime.limit_body and length > (limit := runtime.body_limit(url)):
                     raise body_too_long(limit)
-            if method is None:
-                raise unknown_method(raw_method)
             own.clear()
             if url[0] != SLASH:
                 url, authority = to_origin_form(url, method)
