@@ -147,15 +147,55 @@ def test_both_agree(seed: int) -> None:
 
 class TestAlone:
     def test_what_comes_behind_is_given_back(self) -> None:
-        assert ChunkedBody().feed(b"1\r\na\r\n0\r\n\r\nGET") == ([b"a"], b"GET")
+        assert ChunkedBody().feed(b"1\r\na\r\n0\r\n\r\nGET") == (b"a", b"GET")
 
     @pytest.mark.parametrize("extension", [b"; a=b", b" ;a=b", b";\ta = b", b' ; a = "b c" ;d', b';a="\\""'])
     def test_blanks_around_an_extension(self, extension: bytes) -> None:
         """7.1.1: "a recipient MUST parse for such bad whitespace and remove it"."""
-        assert ChunkedBody().feed(b"1" + extension + b"\r\na\r\n0\r\n\r\n") == ([b"a"], b"")
+        assert ChunkedBody().feed(b"1" + extension + b"\r\na\r\n0\r\n\r\n") == (b"a", b"")
 
     def test_a_chunk_that_is_too_long_is_seen_at_once(self) -> None:
         body = ChunkedBody()
-        assert body.feed(b"1\r\na") == ([b"a"], None)
+        assert body.feed(b"1\r\na") == (b"a", None)
         with pytest.raises(RequestRefused):
             body.feed(b"b")
+
+    @pytest.mark.parametrize("seed", range(20))
+    def test_many_small_ones(self, seed: int) -> None:
+        """Runs of the same size, and others between them, are read as one by one, whole or cut anywhere."""
+        rng = random.Random(seed)
+        lines: list[tuple[bytes, bytes]] = []
+        while len(lines) < 400:
+            size = rng.choice((1, 2, 9, 15, 16, 32, 33, 255, 300, rng.randrange(1, 5000)))
+            line = rng.choice((b"%x", b"%X", b"%x;a", b"0%x", b"%x ;a=b")) % size + b"\r\n"
+            lines += [(line, rng.randbytes(size)) for _ in range(rng.choice((1, 3, 5, 6, 7, 20, 100)))]
+        data = b"".join(line + content + b"\r\n" for line, content in lines) + b"0\r\nX: y\r\n\r\nGET"
+        expected = b"".join(content for _, content in lines)
+        for each in (None, 65536, 4096, 100, rng.randrange(1, 1000)):
+            body = ChunkedBody()
+            results = [body.feed(piece) for piece in cut(data, each)]
+            found = next(number for number, (_, rest) in enumerate(results) if rest is not None)
+            assert b"".join(content for content, _ in results[: found + 1]) == expected
+            assert (results[found][1] or b"") + b"".join(cut(data, each)[found + 1 :]) == b"GET"
+
+    @pytest.mark.parametrize("size", [1, 16, 40])
+    @pytest.mark.parametrize("number", [1, 4, 6, 7, 30, 99])
+    def test_a_fault_among_them(self, size: int, number: int) -> None:
+        """Wherever it is in a run, and whichever byte of a line it changes."""
+        chunk = b"%x\r\n" % size + b"x" * size + b"\r\n"
+        for at in [*range(len(chunk) - size - 2), -2, -1]:
+            faulty = bytearray(chunk)
+            faulty[at] = ord("!")
+            with pytest.raises(RequestRefused):
+                ChunkedBody().feed(chunk * number + faulty + chunk * (100 - number) + b"0\r\n\r\n")
+
+    def test_what_is_remembered_is_bounded(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        remembered: dict[bytes, int] = {}
+        monkeypatch.setattr("uvicorn_worker.http1.chunked._plain", remembered)
+        for size in range(1, 0x10000, 7):
+            line = b"%x" % size
+            assert ChunkedBody().feed(line + b"\r\nx") == (b"x", None)
+            assert ChunkedBody().feed(line.upper() + b"\r\nx") == (b"x", None)
+            assert ChunkedBody().feed(line + b";" + b"a" * size + b"\r\nx") == (b"x", None)
+        assert len(remembered) == 4096
+        assert max(map(len, remembered)) == 8

@@ -63,7 +63,7 @@ def test_it_takes(version: str, fields: Fields, length: int | None, expects: boo
         ("1.1", "POST", [*HOST, (b"transfer-encoding", b"gzip")], 501),
         ("1.1", "POST", [*HOST, (b"transfer-encoding", b"gzip, chunked")], 501),
         ("1.1", "POST", [*HOST, (b"transfer-encoding", b"xchunked")], 501),
-        ("1.1", "POST", [*HOST, (b"transfer-encoding", b"")], 501),
+        ("1.1", "POST", [*HOST, (b"transfer-encoding", b"")], 400),
         ("1.1", "POST", [*HOST, (b"transfer-encoding", b"chunked, gzip")], 400),
         ("1.1", "POST", [*HOST, (b"transfer-encoding", b"chunked, chunked")], 400),
         ("1.1", "POST", HOST + CHUNKED + CHUNKED, 400),

@@ -22,6 +22,17 @@ _EXTENSION = rf"[ \t]*;[ \t]*[{TCHAR}]+(?:[ \t]*=[ \t]*(?:[{TCHAR}]+|{_QUOTED}))
 _match_size = re.compile(rf"([0-7]?[0-9A-Fa-f]{{1,15}})(?:{_EXTENSION})*".encode("latin-1")).fullmatch
 _match_field = re.compile(rf"[{TCHAR}]+:[^\x00-\x08\x0a-\x1f\x7f]*".encode("latin-1")).fullmatch
 
+# What stands between two chunks, whose second has a size of at most `LONGEST_PLAIN` digits and no extension, and that
+# size, as they were read before. So a small chunk costs one look-up; clients can make as many as `MOST_PLAIN`.
+_plain: dict[bytes, int] = {}
+LONGEST_PLAIN = 4
+MOST_PLAIN = 4096
+
+# So many chunks of the same size are read one by one before those behind them are looked at all at once; up to this
+# size their content is put together by columns.
+FEW_ALIKE = 4
+WIDEST = 32
+
 # The states.
 SIZE, DATA, DATA_END, TRAILER = range(4)
 
@@ -37,21 +48,21 @@ class ChunkedBody:
         self._line = bytearray()
         self._missing = 0
 
-    def feed(self, data: bytes) -> tuple[list[bytes], bytes | None]:
+    def feed(self, data: bytes) -> tuple[bytes, bytes | None]:
         """The content in `data`, and what comes after the end of the message, None before that.
 
         Raises `RequestRefused` (400).
         """
-        content: list[bytes] = []
+        pieces: list[bytes] = []
+        rest = self._read(data, pieces)
+        return (pieces[0] if len(pieces) == 1 else b"".join(pieces)), rest
+
+    def _read(self, data: bytes, pieces: list[bytes]) -> bytes | None:
+        """Cut `data` up; gives what comes after the end of the message, None before that."""
         at = 0
         while at < len(data):
             if self._state == DATA:
-                piece = data[at : at + self._missing]
-                content.append(piece)
-                at += len(piece)
-                self._missing -= len(piece)
-                if self._missing == 0:
-                    self._state = DATA_END
+                at = self._read_chunks(data, at, pieces)
                 continue
             end = data.find(b"\n", at)
             if end < 0:
@@ -63,8 +74,40 @@ class ChunkedBody:
                 line = bytes(self._line) + line
                 self._line.clear()
             if self._end_line(line):
-                return content, data[at:]
-        return content, None
+                return data[at:]
+        return None
+
+    def _read_chunks(self, data: bytes, at: int, pieces: list[bytes]) -> int:
+        """Read on in a chunk, and in those behind it as long as they are plain; gives where it stopped."""
+        end = at + self._missing
+        add, find, size_of = pieces.append, data.find, _plain.get
+        before, alike = b"", 0
+        while end < len(data):
+            add(data[at:end])
+            # From the end of this chunk to the beginning of the next one. No more is looked at than may be plain.
+            at = find(b"\n", end + 2, end + LONGEST_PLAIN + 4) + 1
+            line = data[end:at]
+            size = size_of(line)
+            if size is None:
+                self._missing, self._state = 0, DATA_END
+                return end
+            if line != before:
+                before, alike = line, 0
+            elif alike < FEW_ALIKE:
+                alike += 1
+            elif count := _count_alike(data, end, line, size, 4 * alike):
+                # What an attempt costs is no more than what those before have saved.
+                pieces += _cut_alike(data, end, len(line), size, count)
+                alike += count
+                at = end = end + count * (len(line) + size)
+                continue
+            end = at + size
+        if at < len(data):
+            add(data[at:])
+        self._missing = end - len(data)
+        if not self._missing:
+            self._state = DATA_END
+        return len(data)
 
     def _keep(self, start: bytes) -> None:
         """The start of a line. How long it may be, the reader says, which knows how much came for what content."""
@@ -86,12 +129,39 @@ class ChunkedBody:
             if found is None:
                 raise RequestRefused(400, "a chunk size that is none, or an extension that is not valid")
             self._missing = int(found[1], 16)
+            if self._missing and len(line) <= LONGEST_PLAIN and len(_plain) < MOST_PLAIN:
+                _plain[b"\r\n%b\r\n" % line] = self._missing
             self._state = DATA if self._missing else TRAILER
         elif not line:
             return True
         elif _match_field(line) is None:
             raise RequestRefused(400, "a trailer field that is not valid")
         return False
+
+
+def _count_alike(data: bytes, start: int, line: bytes, size: int, most: int) -> int:
+    """How many chunks of `size` are whole behind each other, each with `line` before it, up to `most`.
+
+    They lie below each other in rows of the same length, so that a byte of their lines is a column.
+    """
+    row = len(line) + size
+    count = min(most, (len(data) - start) // row)
+    for column, byte in enumerate(line, start):
+        cells = data[column : column + count * row : row]
+        count = min(count, len(cells) - len(cells.lstrip(b"%c" % byte)))
+    return count
+
+
+def _cut_alike(data: bytes, start: int, line: int, size: int, count: int) -> list[bytes]:
+    """The content of `count` such chunks, whose lines have a length of `line`."""
+    row = line + size
+    end = start + count * row
+    if size > WIDEST:
+        return [data[at : at + size] for at in range(start + line, end, row)]
+    content = bytearray(count * size)
+    for column in range(size):
+        content[column::size] = data[start + line + column : end : row]
+    return [bytes(content)]
 
 
 class BodyCallbacks(Protocol):
@@ -116,8 +186,8 @@ class ChunkReader:
     def feed_data(self, data: bytes | memoryview) -> int | None:
         """Take bytes; at the end of the body it gives how many lie behind it. Raises `RequestRefused` (400)."""
         content, rest = self._body.feed(bytes(data))
-        for piece in content:
-            self._callbacks.on_body(piece)
+        if content:
+            self._callbacks.on_body(content)
         if rest is None:
             return None
         self._callbacks.on_message_complete()
