@@ -168,7 +168,7 @@ def access_format(data: bytes) -> None:
     cycle = cycle_of(get("/?%0A", "X-A: " + value.decode("latin-1").replace("\r", "").replace("\n", "")))
     try:
         line = compile_format(form.decode("latin-1"))(Atoms(cycle))
-    except (KeyError, TypeError, ValueError, OverflowError):
+    except (KeyError, TypeError, ValueError, OverflowError, MemoryError):
         return
     assert isinstance(line, str)
 

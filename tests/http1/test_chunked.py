@@ -147,16 +147,16 @@ def test_both_agree(seed: int) -> None:
 
 class TestAlone:
     def test_what_comes_behind_is_given_back(self) -> None:
-        assert ChunkedBody().feed(b"1\r\na\r\n0\r\n\r\nGET") == (b"a", b"GET")
+        assert ChunkedBody().feed(b"1\r\na\r\n0\r\n\r\nGET") == ([b"a"], b"GET")
 
     @pytest.mark.parametrize("extension", [b"; a=b", b" ;a=b", b";\ta = b", b' ; a = "b c" ;d', b';a="\\""'])
     def test_blanks_around_an_extension(self, extension: bytes) -> None:
         """7.1.1: "a recipient MUST parse for such bad whitespace and remove it"."""
-        assert ChunkedBody().feed(b"1" + extension + b"\r\na\r\n0\r\n\r\n") == (b"a", b"")
+        assert ChunkedBody().feed(b"1" + extension + b"\r\na\r\n0\r\n\r\n") == ([b"a"], b"")
 
     def test_a_chunk_that_is_too_long_is_seen_at_once(self) -> None:
         body = ChunkedBody()
-        assert body.feed(b"1\r\na") == (b"a", None)
+        assert body.feed(b"1\r\na") == ([b"a"], None)
         with pytest.raises(RequestRefused):
             body.feed(b"b")
 
@@ -175,7 +175,7 @@ class TestAlone:
             body = ChunkedBody()
             results = [body.feed(piece) for piece in cut(data, each)]
             found = next(number for number, (_, rest) in enumerate(results) if rest is not None)
-            assert b"".join(content for content, _ in results[: found + 1]) == expected
+            assert b"".join(piece for content, _ in results[: found + 1] for piece in content) == expected
             assert (results[found][1] or b"") + b"".join(cut(data, each)[found + 1 :]) == b"GET"
 
     @pytest.mark.parametrize("size", [1, 16, 40])
@@ -194,8 +194,8 @@ class TestAlone:
         monkeypatch.setattr("uvicorn_worker.http1.chunked._plain", remembered)
         for size in range(1, 0x10000, 7):
             line = b"%x" % size
-            assert ChunkedBody().feed(line + b"\r\nx") == (b"x", None)
-            assert ChunkedBody().feed(line.upper() + b"\r\nx") == (b"x", None)
-            assert ChunkedBody().feed(line + b";" + b"a" * size + b"\r\nx") == (b"x", None)
+            assert ChunkedBody().feed(line + b"\r\nx") == ([b"x"], None)
+            assert ChunkedBody().feed(line.upper() + b"\r\nx") == ([b"x"], None)
+            assert ChunkedBody().feed(line + b";" + b"a" * size + b"\r\nx") == ([b"x"], None)
         assert len(remembered) == 4096
         assert max(map(len, remembered)) == 8

@@ -169,6 +169,7 @@ class TestExplain:
             (HttpParserInvalidMethodError("Invalid method"), b"", 400),
             (HttpParserInvalidMethodError("Invalid method"), b"F" * 64 + b" /", 400),
             (Exception("Pause on PRI/Upgrade"), b"", 505),
+            (Exception("Expected HTTP/2 Connection Preface"), b"", 505),
             (Exception("anything"), b"PRI *", 505),
         ],
     )

@@ -112,6 +112,11 @@ class TestFormats:
         theirs = gunicorns_atoms(log, cycle, timedelta(seconds=3.25))
         assert compile_format(access_log_format)(Atoms(cycle)) == access_log_format % theirs
 
+    def test_a_width_without_end_is_an_error_of_its_lines(self) -> None:
+        make_line = compile_format("%(s)s %" + "6" * 19 + "s")
+        with pytest.raises((TypeError, ValueError, OverflowError, MemoryError)):
+            make_line(Atoms(cycle_of()))
+
     def test_only_what_is_named_is_computed(self) -> None:
         cycle = cycle_of()
         cycle.scope.clear()

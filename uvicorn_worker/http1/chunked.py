@@ -33,6 +33,9 @@ MOST_PLAIN = 4096
 FEW_ALIKE = 4
 WIDEST = 32
 
+# How much pieces of content have on the average that are handed on as they are.
+LARGE = 16384
+
 # The states.
 SIZE, DATA, DATA_END, TRAILER = range(4)
 
@@ -48,14 +51,17 @@ class ChunkedBody:
         self._line = bytearray()
         self._missing = 0
 
-    def feed(self, data: bytes) -> tuple[bytes, bytes | None]:
+    def feed(self, data: bytes) -> tuple[list[bytes], bytes | None]:
         """The content in `data`, and what comes after the end of the message, None before that.
 
         Raises `RequestRefused` (400).
         """
         pieces: list[bytes] = []
         rest = self._read(data, pieces)
-        return (pieces[0] if len(pieces) == 1 else b"".join(pieces)), rest
+        if len(pieces) > 1 and len(data) < LARGE * len(pieces):
+            # To hand on each of many small pieces costs more than to copy them.
+            pieces = [b"".join(pieces)]
+        return pieces, rest
 
     def _read(self, data: bytes, pieces: list[bytes]) -> bytes | None:
         """Cut `data` up; gives what comes after the end of the message, None before that."""
@@ -186,8 +192,8 @@ class ChunkReader:
     def feed_data(self, data: bytes | memoryview) -> int | None:
         """Take bytes; at the end of the body it gives how many lie behind it. Raises `RequestRefused` (400)."""
         content, rest = self._body.feed(bytes(data))
-        if content:
-            self._callbacks.on_body(content)
+        for piece in content:
+            self._callbacks.on_body(piece)
         if rest is None:
             return None
         self._callbacks.on_message_complete()

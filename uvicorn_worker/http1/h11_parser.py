@@ -206,8 +206,8 @@ class H11Parser:
     def _feed_chunked(self, body: ChunkedBody, data: bytes) -> bytes:
         """Read on in a chunked body; gives what comes after it."""
         content, rest = body.feed(data)
-        if content:
-            self._callbacks.on_body(content)
+        for piece in content:
+            self._callbacks.on_body(piece)
         if rest is None:
             return b""
         self._chunked = None

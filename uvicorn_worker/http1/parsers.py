@@ -34,6 +34,8 @@ __all__ = [
 # What is for h11 alone. llhttp has a table of methods, and takes folded fields only together with control characters.
 _H11_ALONE = ("permit_unconventional_http_method", "casefold_http_method", "permit_obsolete_folding")
 
+# What llhttp says behind the method of HTTP/2's preface.
+_PREFACE_REASONS = ("Pause on PRI/Upgrade", "Expected HTTP/2 Connection Preface")
 UNSUPPORTED_VERSION = "an HTTP version that is not supported here"
 
 # How long a word is read that may be a method.
@@ -213,7 +215,7 @@ def explain(error: Exception, start: bytes) -> RequestRefused:
     if type(error).__name__ == "HttpParserInvalidMethodError" or start[:1] == TLS_HANDSHAKE:
         return explain_start(start)
     reason = str(error) or type(error).__name__
-    if reason == "Pause on PRI/Upgrade" or start.startswith(b"PRI "):
+    if reason in _PREFACE_REASONS or start.startswith(b"PRI "):
         return unknown_method(b"PRI")
     if reason == "Invalid HTTP version":
         return RequestRefused(505, UNSUPPORTED_VERSION)

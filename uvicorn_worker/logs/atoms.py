@@ -48,8 +48,9 @@ def compile_format(access_log_format: str) -> Callable[[Atoms], str]:
     template = _find_atoms.sub("%s", access_log_format)
     try:
         template % tuple(names)
-    except (TypeError, ValueError):
-        # Something other than %(name)s, as %(D)d: left to the formatting with the mapping itself.
+    except (TypeError, ValueError, OverflowError, MemoryError):
+        # Something other than %(name)s, as %(D)d, or a width that there is no room for: left to the formatting with
+        # the mapping itself.
         return lambda atoms: access_log_format % atoms
     getters = [_getter(name) for name in names]
     return lambda atoms: template % tuple([get(atoms) for get in getters])
