@@ -41,7 +41,7 @@ def test_a_body_in_small_reads(connect: Connect, read: int) -> None:
     assert held_after(lambda: fill(client, b"xy", read)) <= BODY_HIGH_WATER + max(read - BODY_HIGH_WATER, 0) + SLACK
 
 
-@pytest.mark.parametrize("read", [100, 262144])
+@pytest.mark.parametrize("read", [100, 16384, 65536, 262144])
 @pytest.mark.parametrize(
     "piece",
     [
@@ -56,4 +56,5 @@ def test_a_body_in_small_reads(connect: Connect, read: int) -> None:
 )
 def test_pipelined_requests(connect: Connect, piece: bytes, read: int) -> None:
     client = connect(Gate())
-    assert held_after(lambda: fill(client, piece, read)) <= max(read, 65536) + SLACK
+    # The read itself, where it is larger than what may wait, is part of the slack.
+    assert held_after(lambda: fill(client, piece, read)) <= BODY_HIGH_WATER + SLACK
