@@ -58,9 +58,9 @@ __all__ = ["BODY", "HEAD", "HELD", "START", "STOPPED", "TRANSITIONS", "MessageRe
 
 # Reading from the client pauses while more than this waits for the application.
 BODY_HIGH_WATER = 65536
-# A read is fed to the parser in pieces of this size while heads are expected in it, so that a read full of tiny pipelined
-# requests does not become thousands of scopes: parsing stops when one is waiting. As 150 of the smallest take 220 KB,
-# the pieces of a large read are smaller.
+# A read is fed to the parser in pieces of this size while heads are expected in it, so that a read full of tiny
+# pipelined requests does not become thousands of scopes: parsing stops when one is waiting. As 150 of the smallest take
+# 220 KB, the pieces of a large read are smaller.
 HEAD_SLICE = 4096
 LARGE_READ = 16384
 LARGE_READ_SLICE = 512
