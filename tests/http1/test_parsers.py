@@ -10,8 +10,9 @@ import pytest
 from tests.scripted import get, post
 from uvicorn_worker.core.config import Config
 from uvicorn_worker.core.errors import ConfigError, RequestRefused
+from uvicorn_worker.http1.explained import explain, method_behind, unknown_method
 from uvicorn_worker.http1.h11_parser import H11Parser
-from uvicorn_worker.http1.parsers import SkipFirstHead, explain, method_behind, parser_factory, unknown_method
+from uvicorn_worker.http1.parsers import SkipFirstHead, parser_factory
 
 
 async def app(scope: Any, receive: Any, send: Any) -> None:

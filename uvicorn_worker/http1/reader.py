@@ -29,6 +29,7 @@ from uvicorn_worker.core.scope import Field, Origin, without_newer
 from uvicorn_worker.core.target import METHODS, check_target, to_origin_form
 from uvicorn_worker.http1.chunked import ChunkReader
 from uvicorn_worker.http1.cycle import RequestCycle
+from uvicorn_worker.http1.explained import LONGEST_WORD, explain, method_behind, unconventional_method, unknown_method
 from uvicorn_worker.http1.framing import OWN_FIELDS, effective_version, read_framing
 from uvicorn_worker.http1.known_length import cut_body
 from uvicorn_worker.http1.limits import (
@@ -37,17 +38,7 @@ from uvicorn_worker.http1.limits import (
     check_head,
     too_many_fields,
 )
-from uvicorn_worker.http1.parsers import (
-    LONGEST_WORD,
-    SPENT,
-    UnknownMethodLine,
-    UnmadeParser,
-    explain,
-    method_behind,
-    parser_behind_head,
-    unconventional_method,
-    unknown_method,
-)
+from uvicorn_worker.http1.parsers import SPENT, UnknownMethodLine, UnmadeParser, parser_behind_head
 from uvicorn_worker.http1.refused import fill_refused
 from uvicorn_worker.http1.row import Row
 from uvicorn_worker.http1.shared import Shared
