@@ -117,7 +117,7 @@ class Gunicorn:
     ``files`` maps names to texts, written there before the start (a ``gunicorn.conf.py`` among them is found by
     Gunicorn itself). ``daemon`` starts it detached, with a pidfile ``gunicorn.pid`` and its log in ``error.log``.
     ``script`` starts the script ``gunicorn`` instead of the module. ``argv`` replaces the whole command line.
-    ``module`` is started in the place of ``gunicorn``.
+    ``module`` is started in the place of ``gunicorn``, ``python`` in the place of the tests' own.
     """
 
     live: list[Gunicorn] = []  # noqa: RUF012 - shared on purpose: what is running when a test fails
@@ -136,6 +136,7 @@ class Gunicorn:
         script: bool = False,
         argv: list[str] | None = None,
         module: str = "gunicorn",
+        python: str = sys.executable,
     ) -> None:
         self.dir = Path(tempfile.mkdtemp(prefix="e2e-"))  # short: a unix socket's path has 107 bytes
         if copy is not None:
@@ -145,8 +146,9 @@ class Gunicorn:
         self.token = uuid.uuid4().hex
         self.env = self._environment(env or {})
         self.daemon = daemon
+        self.python = python
         # The script where Gunicorn executes itself anew: started as a module, its folder would be where imports begin.
-        command = [str(Path(sys.executable).with_name("gunicorn"))] if script else ["-m", module]
+        command = [str(Path(python).with_name("gunicorn"))] if script else ["-m", module]
         if argv is not None:
             command += argv
         else:
@@ -186,7 +188,7 @@ class Gunicorn:
         """Start the master; return when it listens, or when it has ended before that."""
         with (self.dir / "stdout").open("wb") as out, (self.dir / "stderr").open("wb") as err:
             self.process = subprocess.Popen(
-                [sys.executable, "-I", "-S", "-c", _LAUNCH, *self.command],
+                [self.python, "-I", "-S", "-c", _LAUNCH, *self.command],
                 cwd=self.dir,
                 env=self.env,
                 stdin=subprocess.DEVNULL,

@@ -19,16 +19,19 @@ __all__ = ["Load"]
 class Load:
     """`clients` of them, half with a connection that is kept, half with a fresh one for each request.
 
-    A client heeds `Connection: close`. Any other end of a connection is an error: `stop()` raises it.
+    `quick` and `slow` are what they ask for. A client heeds `Connection: close`. Any other end of a connection is an
+    error: `stop()` raises it.
     """
 
-    def __init__(self, address: tuple[str, int] | str, clients: int = 8, slow: str = "/sleep?s=0.05") -> None:
+    def __init__(
+        self, address: tuple[str, int] | str, clients: int = 8, slow: str = "/sleep?s=0.05", quick: str = "/"
+    ) -> None:
         self._address = address
         self._enough = threading.Event()
         self._pool = ThreadPoolExecutor(clients)
         self.answered: Counter[str] = Counter()
         self._clients: list[Future[None]] = [
-            self._pool.submit(self._ask, keep=number % 2 == 0, target="/" if number % 4 < 2 else slow)
+            self._pool.submit(self._ask, keep=number % 2 == 0, target=quick if number % 4 < 2 else slow)
             for number in range(clients)
         ]
 
