@@ -50,7 +50,7 @@ def serve(entry: Entry, environment: Environment, way: str, *, as_peer: bool, ve
     """What each feature came to: a word of success, or "no: " and why not."""
     worker, http2 = WAYS[way]
     env = {**entry.environment, **(peer(environment) if as_peer else {})}
-    options = ("--pythonpath", str(APPS), "--timeout", "60", *entry.options)
+    options = ("--pythonpath", str(APPS), "--timeout", "60", "--graceful-timeout", "5", *entry.options)
     seen: dict[str, str] = {}
     with Gunicorn(entry.app, *options, worker=worker, env=env, python=str(environment.python), files={}) as server:
         try:

@@ -17,6 +17,7 @@ from uvicorn_worker.core.asgi import ASGIApp
 from uvicorn_worker.core.config import Config
 from uvicorn_worker.core.errors import AppLoadError, ConfigError
 from uvicorn_worker.interfaces import Kind, detect, needs_arguments
+from uvicorn_worker.server.agents import seen_by_agents, without_wsgi_wrapper
 
 __all__ = ["adapt", "import_name", "load_app", "load_env_file", "loop_factory"]
 
@@ -59,11 +60,12 @@ def adapt(app: Any, config: Config, *, multiprocess: bool = False) -> ASGIApp:
         from uvicorn_worker.interfaces import WsgiAdapter
 
         return WsgiAdapter(app, config.threads, multiprocess=multiprocess)
+    app = without_wsgi_wrapper(app)
     if interface == "asgi2":
         from uvicorn_worker.interfaces import Asgi2Adapter
 
-        return Asgi2Adapter(app)
-    return app  # type: ignore[no-any-return]
+        app = Asgi2Adapter(app)
+    return seen_by_agents(app)
 
 
 def _call_factory(factory: Any, name: str) -> Any:
