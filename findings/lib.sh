@@ -9,8 +9,8 @@ cd "$FOLDER"
 packages() {
     "${PYTHON3:-python3}" -m venv "$FOLDER/venv"
     PYTHON=$FOLDER/venv/bin/python
-    "$PYTHON" -m pip install --quiet --quiet --disable-pip-version-check "$@"
-    echo "packages: $*"
+    (($# == 0)) || "$PYTHON" -m pip install --quiet --quiet --disable-pip-version-check "$@"
+    echo "packages: ${*:-none}"
     "$PYTHON" -c 'import platform; print("python: ", platform.python_version())'
 }
 
