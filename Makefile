@@ -14,6 +14,8 @@ FUZZ ?=
 TESTS_AT_ONCE ?= 3
 # In the order in which they are found: tests/conftest.py has those first that take long.
 SIDE_BY_SIDE = --numprocesses $(TESTS_AT_ONCE) --dist loadfile --no-loadscope-reorder
+# Options for the grid, for instance GRID="--ci", GRID="--tools" or GRID="Litestar --verbose"; GRID=--help lists them.
+GRID ?=
 # Which rooms make coverage-rooms looks at; none: all of them.
 ROOMS ?=
 # Which corners of the test matrix run: all, or extreme (oldest with oldest, newest with newest).
@@ -28,7 +30,7 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help serve test test-long coverage-rooms check docs bench bench-charts bench-curves bench-idle-websockets conformance-websocket soak fuzz test-matrix test-newest dist findings clean
+.PHONY: help serve test test-long coverage-rooms check docs bench bench-charts bench-curves bench-idle-websockets conformance-websocket soak fuzz test-matrix test-newest grid dist findings clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-22s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -86,6 +88,9 @@ test-matrix: $(BIN)/python ## end-to-end tests over oldest and newest Python and
 
 test-newest: $(BIN)/python ## the tests on the newest Pythons of Debian, in a folder (needs root and debootstrap); options in NEWEST
 	$(BIN)/python .ci/newest.py $(NEWEST)
+
+grid: $(VENV)/.installed-test ## frameworks under real workers, each in an environment of its own below .grid; options in GRID
+	$(BIN)/python -m tests.grid $(GRID)
 
 dist: $(BIN)/python ## build sdist and wheel, check them, and serve a request with each from an empty environment
 	$(PIP_INSTALL) --editable '.[dist]'

@@ -11,6 +11,7 @@ nothing is written, and a page that is stale is an error.
 from __future__ import annotations
 
 import ast
+import json
 import re
 import sys
 from collections.abc import Iterator
@@ -35,6 +36,8 @@ else:
 PAGE = Path(__file__).with_name("settings.md")
 WORDS = Path(__file__).with_name("words.md")
 COMMAND = Path(__file__).with_name("command.md")
+FRAMEWORKS = Path(__file__).with_name("frameworks.md")
+GRID = Path(__file__).parents[1] / "tests" / "grid" / "results.json"
 METRICS_PAGE = Path(__file__).with_name("metrics.md")
 ARCHITECTURE = Path(__file__).parent / "design" / "architecture.md"
 PACKAGE = Path(__file__).parent.parent / "uvicorn_worker"
@@ -172,6 +175,52 @@ def modules_tables() -> Iterator[str]:
             yield f"| `{path.relative_to(room) if room else path}` | {cell(first)} |"
 
 
+def frameworks_table() -> Iterator[str]:
+    """What was seen of each framework, all ways of serving it together."""
+    seen = json.loads(GRID.read_text("utf-8"))["frameworks"]
+    features = list(
+        dict.fromkeys(feature for result in seen.values() for way in result["seen"].values() for feature in way)
+    )
+    yield f"| framework | versions | {' | '.join(features)} |"
+    yield f"|---|---|{'---|' * len(features)}"
+    for name, result in seen.items():
+        words = [_together([way.get(feature, "") for way in result["seen"].values()]) for feature in features]
+        yield f"| {name} | {_versions(result)} | {' | '.join(words)} |"
+
+
+def frameworks_notes() -> Iterator[str]:
+    """What is to be said of some of them, and what does not work, in the words of the test."""
+    for name, result in json.loads(GRID.read_text("utf-8"))["frameworks"].items():
+        failed = [
+            f"{feature} ({way}): {word}"
+            for way, words in result["seen"].items()
+            for feature, word in words.items()
+            if word.startswith("no")
+        ]
+        if result["note"] or failed:
+            yield f"- {name}: {' '.join([result['note'], *failed]).strip()}"
+
+
+def tools_table() -> Iterator[str]:
+    """What was seen of each tool of operation."""
+    yield "| tool | versions | what it needs | works |"
+    yield "|---|---|---|---|"
+    for name, result in json.loads(GRID.read_text("utf-8"))["tools"].items():
+        yield f"| {name} | {_versions(result)} | {cell(result['needs'])} | {cell(result['seen']['tool'][''])} |"
+
+
+def _together(words: list[str]) -> str:
+    """One word for all ways: the worst of them."""
+    if any(word.startswith("no") for word in words):
+        return "**no**"
+    return next((word for word in words if word not in ("yes", "")), "yes" if any(words) else "–")  # noqa: RUF001
+
+
+def _versions(result: dict[str, Any]) -> str:
+    packages = [f"{name} {version}" for name, version in result["versions"].items() if name != "gunicorn"]
+    return ", ".join(packages[:2]) or f"Python {result['python']}"
+
+
 def words_page() -> str:
     """The page of other servers' options, from docs/words.toml."""
     lines = [
@@ -210,6 +259,7 @@ def made_pages() -> Iterator[tuple[Path, str]]:
         COMMAND: {"command": command_table()},
         METRICS_PAGE: {"metrics": metrics_table()},
         ARCHITECTURE: {"modules": modules_tables()},
+        FRAMEWORKS: {"frameworks": frameworks_table(), "notes": frameworks_notes(), "tools": tools_table()},
     }
     for path, named in tables.items():
         yield path, page_with(path.read_text("utf-8"), path, **named)

@@ -95,6 +95,57 @@ def test_django(example: Callable[..., Gunicorn]) -> None:
     assert "Traceback" not in server.log
 
 
+def test_litestar(example: Callable[..., Gunicorn]) -> None:
+    pytest.importorskip("litestar")
+    server = example("litestar")
+    with server.client() as client:
+        added = client.post("/notes", json={"text": "buy milk"})
+        assert (added.status_code, added.json()) == (201, {"id": 1, "text": "buy milk"})
+        assert client.get("/notes/1").json() == {"id": 1, "text": "buy milk"}
+        assert client.get("/notes/2").status_code == 404
+        assert client.post("/notes", json={}).status_code == 400
+        until(lambda: client.get("/words").json() == {"words": 2}, "the task behind the answer")
+        assert re.findall(r"data: (\d)", client.get("/ticks").text) == list("01234")
+    with open_socket(server, "/echo") as socket:
+        socket.send("hello")
+        assert socket.recv(PATIENCE) == "hello"
+    stops_cleanly(server)
+
+
+def test_quart(example: Callable[..., Gunicorn]) -> None:
+    pytest.importorskip("quart")
+    server = example("quart")
+    with server.client() as client:
+        assert "Hello Ada, you are visit number 1." in client.get("/?name=Ada").text
+        assert client.post("/length", content=b"x" * 100_000).json() == {"bytes": 100_000}
+        with client.stream("GET", "/visits") as visits:
+            lines = visits.iter_lines()
+            assert next(lines) == "data: 1"
+            client.get("/")
+            assert "data: 2" in (next(lines), next(lines))
+    with open_socket(server, "/echo") as socket:
+        socket.send("hello")
+        assert socket.recv(PATIENCE) == "hello"
+    stops_cleanly(server)
+
+
+def test_cloudrun(serve: Serve) -> None:
+    """HTTP/2 in cleartext, which the platform speaks to it, and HTTP/1.1."""
+    options = " ".join(("--bind 127.0.0.1:0", *control_socket_option()))
+    server = serve(copy=EXAMPLES / "cloudrun", argv=["app:app"], env={"GUNICORN_CMD_ARGS": options})
+    fields = {"X-Forwarded-Proto": "https"}
+    for http2 in (True, False):
+        with httpx.Client(http1=not http2, http2=http2, trust_env=False, timeout=PATIENCE) as client:
+            answer = client.get(server.url, headers=fields).json()
+        expected = {"message": "Hello from Cloud Run", "http": "2" if http2 else "1.1", "scheme": "https"}
+        assert answer == expected
+    stops_cleanly(server)
+    config: dict[str, Any] = {}
+    exec((EXAMPLES / "cloudrun" / "gunicorn.conf.py").read_text("utf-8"), config)  # noqa: S102 - it is ours
+    assert config["bind"].startswith("0.0.0.0:")
+    assert config["graceful_timeout"] < 10
+
+
 def test_upload(example: Callable[..., Gunicorn]) -> None:
     folder = tempfile.mkdtemp()
     try:

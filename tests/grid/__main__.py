@@ -1,8 +1,8 @@
-"""Run the grid, and write what was seen: `python -m tests.grid [--ci] [--peer] [--python PATH] [NAME ...]`.
+"""Run the grid, and write what was seen: `python -m tests.grid [--tools] [--ci] [--peer] [--python PATH] [NAME ...]`.
 
 Each framework is served by each of the workers, as Gunicorn serves it, and used by real clients. What is seen goes to
-`tests/grid/results.json`, from which `docs/generate.py` makes the tables of docs/frameworks.md; with --peer and with
-names of some frameworks nothing is written. The exit code is 1 when something fails that is not known to.
+`tests/grid/results.json`, from which `docs/generate.py` makes the tables of docs/frameworks.md; with --peer, and with
+names without --write, nothing is written. The exit code is 1 when something fails that is not known to.
 """
 
 from __future__ import annotations
@@ -15,10 +15,11 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-from tests.e2e.harness import Gunicorn
+from tests.e2e.harness import Gunicorn, alive, until
 from tests.grid.checks import CHECKS, Subject
 from tests.grid.entries import ENTRIES, FEATURES, IN_CI, Entry
 from tests.grid.environments import Environment, peer
+from tests.grid.tools import TOOLS
 
 RESULTS = Path(__file__).with_name("results.json")
 APPS = Path(__file__).with_name("apps")
@@ -54,7 +55,9 @@ def serve(entry: Entry, environment: Environment, way: str, *, as_peer: bool, ve
     seen: dict[str, str] = {}
     with Gunicorn(entry.app, *options, worker=worker, env=env, python=str(environment.python), files={}) as server:
         try:
-            server.wait_log(_is_up(entry) if as_peer else "Ready in", 60)
+            up = _is_up(entry) if as_peer else "Ready in"
+            until(lambda: up in server.log or not alive(server.pid), "the start", 60)
+            assert up in server.log
         except AssertionError:
             say(server.log[-3000:])
             return dict.fromkeys(features_of(entry), "no: it does not start")
@@ -87,25 +90,48 @@ def run(entry: Entry, options: argparse.Namespace) -> dict[str, Any]:
     return {"python": python, "versions": versions, "seen": seen, "lacks": sorted(entry.lacks), "note": entry.note}
 
 
+def run_tools(names: list[str], options: argparse.Namespace) -> dict[str, Any]:
+    results: dict[str, Any] = {}
+    for tool in TOOLS:
+        if names and tool.name not in names:
+            continue
+        environment = Environment(tool.packages[0], tool.packages, options.python)
+        environment.make()
+        python, versions = environment.versions("gunicorn")
+        try:
+            seen = f"yes: {tool.check(environment)}"
+        except Exception as exc:  # noqa: BLE001 - whatever it is, it is what was seen
+            seen = f"no: {str(exc).strip() or type(exc).__name__}"[:300]
+            if options.verbose:
+                say(traceback.format_exc())
+        say(f"{tool.name}: {seen}")
+        results[tool.name] = {"python": python, "versions": versions, "seen": {"tool": {"": seen}}, "needs": tool.needs}
+    return results
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.grid")
     parser.add_argument("names", nargs="*", help="frameworks; all of them where none is named")
     parser.add_argument("--ci", action="store_true", help=f"those that run in CI: {', '.join(IN_CI)}")
+    parser.add_argument("--tools", action="store_true", help="tools of operation in the place of frameworks")
     parser.add_argument("--peer", action="store_true", help="serve with PyPI's uvicorn-worker, to see what differs")
     parser.add_argument("--python", default=sys.executable, help="the Python that the environments are made with")
+    parser.add_argument("--write", action="store_true", help="write what was seen also where only some were named")
     parser.add_argument("--verbose", action="store_true", help="tracebacks and logs of what fails")
     options = parser.parse_args()
     wanted = IN_CI if options.ci else options.names
-    known = {entry.name for entry in ENTRIES}
+    known = {each.name for each in (TOOLS if options.tools else ENTRIES)}
     if unknown := set(wanted) - known:
         parser.error(f"there is no {', '.join(sorted(unknown))}; known are {', '.join(sorted(known))}")
-    results: dict[str, Any] = {}
-    for entry in ENTRIES:
+    results = run_tools(list(wanted), options) if options.tools else {}
+    for entry in () if options.tools else ENTRIES:
         if not wanted or entry.name in wanted:
             say(entry.name)
             results[entry.name] = run(entry, options)
-    if not wanted and not options.peer:
-        RESULTS.write_text(json.dumps(results, indent=1, sort_keys=True) + "\n")
+    if options.write or not (wanted or options.peer):
+        written = json.loads(RESULTS.read_text("utf-8")) if RESULTS.exists() else {"frameworks": {}, "tools": {}}
+        written["tools" if options.tools else "frameworks"].update(results)
+        RESULTS.write_text(json.dumps(written, indent=1) + "\n", "utf-8")
     words = [word for result in results.values() for seen in result["seen"].values() for word in seen.values()]
     return int(any(word.startswith("no") for word in words))
 

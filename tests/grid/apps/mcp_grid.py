@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from common import event
-from mcp.server.fastmcp import Context, FastMCP
+from contextlib import asynccontextmanager
 
-server = FastMCP("grid")
+from common import event
+from mcp.server.mcpserver import Context, MCPServer
+from starlette.responses import PlainTextResponse
+
+server = MCPServer("grid")
 
 
 @server.tool()
@@ -16,27 +19,20 @@ async def hello(name: str, ctx: Context) -> str:
 
 @server.custom_route("/hello/{name}", methods=["GET"])
 async def routed(request):
-    from starlette.responses import PlainTextResponse
-
     return PlainTextResponse(f"hello {request.path_params['name']}")
 
 
 app = server.streamable_http_app()
 app.router.routes.extend(server.sse_app().routes)
-_lifespan = app.router.lifespan_context
+own = app.router.lifespan_context
 
 
-def lifespan(app):
-    from contextlib import asynccontextmanager
-
-    @asynccontextmanager
-    async def both():
-        async with _lifespan(app):
-            event("startup")
-            yield
-        event("shutdown")
-
-    return both()
+@asynccontextmanager
+async def lifespan(app):
+    async with own(app):
+        event("startup")
+        yield
+    event("shutdown")
 
 
 app.router.lifespan_context = lifespan

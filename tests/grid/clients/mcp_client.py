@@ -7,7 +7,7 @@ import sys
 
 from mcp import ClientSession
 from mcp.client.sse import sse_client
-from mcp.client.streamable_http import streamablehttp_client
+from mcp.client.streamable_http import streamable_http_client
 
 
 async def use(streams) -> None:
@@ -25,7 +25,7 @@ async def use(streams) -> None:
 
 
 async def main() -> None:
-    async with streamablehttp_client(f"http://{sys.argv[1]}/mcp") as streams:
+    async with streamable_http_client(f"http://{sys.argv[1]}/mcp") as streams:
         await use(streams)
     async with sse_client(f"http://{sys.argv[1]}/sse") as streams:
         await use(streams)
