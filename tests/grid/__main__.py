@@ -19,7 +19,7 @@ from tests.e2e.harness import Gunicorn, alive, until
 from tests.grid.checks import CHECKS, Subject
 from tests.grid.entries import ENTRIES, FEATURES, IN_CI, Entry
 from tests.grid.environments import Environment, peer
-from tests.grid.tools import TOOLS
+from tests.grid.tools import TOOLS, Tool
 
 RESULTS = Path(__file__).with_name("results.json")
 APPS = Path(__file__).with_name("apps")
@@ -51,30 +51,34 @@ def serve(entry: Entry, environment: Environment, way: str, *, as_peer: bool, ve
     """What each feature came to: a word of success, or "no: " and why not."""
     worker, http2 = WAYS[way]
     env = {**entry.environment, **(peer(environment) if as_peer else {})}
-    options = ("--pythonpath", str(APPS), "--timeout", "60", "--graceful-timeout", "5", *entry.options)
+    options = ("--pythonpath", str(APPS), "--timeout", "300", "--graceful-timeout", "5", *entry.options)
     seen: dict[str, str] = {}
     with Gunicorn(entry.app, *options, worker=worker, env=env, python=str(environment.python), files={}) as server:
         try:
             up = _is_up(entry) if as_peer else "Ready in"
-            until(lambda: up in server.log or not alive(server.pid), "the start", 60)
+            until(lambda: up in server.log or not alive(server.pid), "the start", 240)
             assert up in server.log
         except AssertionError:
             say(server.log[-3000:])
             return dict.fromkeys(features_of(entry), "no: it does not start")
         subject = Subject(entry, environment, server, http2=http2)
         for feature in features_of(entry):
+            started = time.monotonic()
             try:
                 seen[feature] = CHECKS[feature](subject) or "yes"
             except Exception as exc:  # noqa: BLE001 - whatever it is, it is what was seen
                 seen[feature] = f"no: {str(exc).strip() or type(exc).__name__}"[:300]
                 if verbose:
                     say(traceback.format_exc())
+            if verbose:
+                say(f"    {feature}: {time.monotonic() - started:.1f} s")
         if verbose and any(word.startswith("no") for word in seen.values()):
             say(server.log[-6000:])
     return seen
 
 
 def run(entry: Entry, options: argparse.Namespace) -> dict[str, Any]:
+    say(entry.name)
     environment = Environment(entry.name, entry.packages, options.python)
     environment.make()
     python, versions = environment.versions("gunicorn")
@@ -90,23 +94,27 @@ def run(entry: Entry, options: argparse.Namespace) -> dict[str, Any]:
     return {"python": python, "versions": versions, "seen": seen, "lacks": sorted(entry.lacks), "note": entry.note}
 
 
-def run_tools(names: list[str], options: argparse.Namespace) -> dict[str, Any]:
-    results: dict[str, Any] = {}
-    for tool in TOOLS:
-        if names and tool.name not in names:
-            continue
-        environment = Environment(tool.packages[0], tool.packages, options.python)
-        environment.make()
-        python, versions = environment.versions("gunicorn")
-        try:
-            seen = f"yes: {tool.check(environment)}"
-        except Exception as exc:  # noqa: BLE001 - whatever it is, it is what was seen
-            seen = f"no: {str(exc).strip() or type(exc).__name__}"[:300]
-            if options.verbose:
-                say(traceback.format_exc())
-        say(f"{tool.name}: {seen}")
-        results[tool.name] = {"python": python, "versions": versions, "seen": {"tool": {"": seen}}, "needs": tool.needs}
-    return results
+def run_tool(tool: Tool, options: argparse.Namespace) -> dict[str, Any]:
+    environment = Environment(tool.packages[0], tool.packages, options.python)
+    environment.make()
+    python, versions = environment.versions("gunicorn")
+    try:
+        seen = f"yes: {tool.check(environment)}"
+    except Exception as exc:  # noqa: BLE001 - whatever it is, it is what was seen
+        seen = f"no: {str(exc).strip() or type(exc).__name__}"[:300]
+        if options.verbose:
+            say(traceback.format_exc())
+    say(f"{tool.name}: {seen}")
+    return {"python": python, "versions": versions, "seen": {"tool": {"": seen}}, "needs": tool.needs}
+
+
+def keep(kind: str, name: str, result: dict[str, Any]) -> None:
+    """Write what was seen, in the order of the definitions, beside what was seen of others."""
+    written = json.loads(RESULTS.read_text("utf-8")) if RESULTS.exists() else {"frameworks": {}, "tools": {}}
+    written[kind][name] = result
+    order = [each.name for each in (*ENTRIES, *TOOLS)]
+    written[kind] = {name: written[kind][name] for name in order if name in written[kind]}
+    RESULTS.write_text(json.dumps(written, indent=1) + "\n", "utf-8")
 
 
 def main() -> int:
@@ -123,15 +131,14 @@ def main() -> int:
     known = {each.name for each in (TOOLS if options.tools else ENTRIES)}
     if unknown := set(wanted) - known:
         parser.error(f"there is no {', '.join(sorted(unknown))}; known are {', '.join(sorted(known))}")
-    results = run_tools(list(wanted), options) if options.tools else {}
-    for entry in () if options.tools else ENTRIES:
-        if not wanted or entry.name in wanted:
-            say(entry.name)
-            results[entry.name] = run(entry, options)
-    if options.write or not (wanted or options.peer):
-        written = json.loads(RESULTS.read_text("utf-8")) if RESULTS.exists() else {"frameworks": {}, "tools": {}}
-        written["tools" if options.tools else "frameworks"].update(results)
-        RESULTS.write_text(json.dumps(written, indent=1) + "\n", "utf-8")
+    kept = options.write or not (wanted or options.peer)
+    results: dict[str, Any] = {}
+    for each in TOOLS if options.tools else ENTRIES:
+        if not wanted or each.name in wanted:
+            result = run_tool(each, options) if isinstance(each, Tool) else run(each, options)
+            results[each.name] = result
+            if kept:
+                keep("tools" if options.tools else "frameworks", each.name, result)
     words = [word for result in results.values() for seen in result["seen"].values() for word in seen.values()]
     return int(any(word.startswith("no") for word in words))
 

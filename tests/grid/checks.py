@@ -159,7 +159,7 @@ def reload_under_load(subject: Subject) -> str:
     with Load(("127.0.0.1", server.port), clients=4, quick=path, slow=path) as load:
         until(lambda: load.answered.total() > 50 or load.failed, "answers")
         server.signal(signal.SIGHUP)
-        until(lambda: not alive(old) or load.failed, "the end of the old worker", 60)
+        until(lambda: not alive(old) or load.failed, "the end of the old worker", 240)
         after = load.answered.total()
         until(lambda: load.answered.total() > after + 50 or load.failed, "answers of the new worker")
         load.stop()

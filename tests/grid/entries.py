@@ -88,8 +88,8 @@ ENTRIES = (
         "Datasette",
         ("datasette",),
         "datasette_grid:app",
-        _ONLY_ITS_OWN,
-        path="/_memory/-/query.json?sql=select+42",
+        _ONLY_ITS_OWN | lacks("lifespan"),
+        path="/_memory.json?sql=select+42",
         answers="42",
     ),
     Entry(

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
+
+from tests.e2e.harness import APPS
 
 __all__ = ["ROOT", "Environment", "peer"]
 
 ROOT = Path(__file__).parents[2]
 
 #: What users come from, and what a difference is judged by.
-PEER = ("uvicorn-worker==0.4.0", "uvicorn==0.54.0")
+PEER = ("uvicorn-worker==0.4.0", "uvicorn==0.54.0", "click")
 
 # Tells the versions of distributions and of Python, as JSON.
 _VERSIONS = """
@@ -69,4 +72,4 @@ def peer(environment: Environment) -> dict[str, str]:
     if not (folder / ".complete").exists():
         _pip(environment.python, "--target", str(folder), "--no-deps", *PEER)
         (folder / ".complete").touch()
-    return {"PYTHONPATH": str(folder)}
+    return {"PYTHONPATH": os.pathsep.join((str(folder), str(APPS)))}

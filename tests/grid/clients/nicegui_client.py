@@ -15,7 +15,7 @@ opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 async def main() -> None:
     text = opener.open(f"http://{sys.argv[1]}/page", timeout=20).read().decode()
     assert "hello grid" in text
-    (client_id,) = set(re.findall(r'"?client_id"?: *"([^"]+)"', text))
+    (client_id,) = set(re.findall(r"'client_id': '([^']+)'", text))
     client = socketio.AsyncClient()
     query = f"client_id={client_id}&next_message_id=0&implicit_handshake=false&document_id=grid&tab_id=grid"
     await client.connect(
