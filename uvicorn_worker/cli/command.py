@@ -5,6 +5,7 @@ What is not given on the command line comes from `UVICORN_*` and from `[tool.uvi
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import re
 import sys
@@ -36,7 +37,15 @@ _LISTS = ("reload_dirs", "reload_includes", "reload_excludes")
 def command() -> Any:
     """The command, a `click.Command`."""
     click: Any = importlib.import_module("click")
-    return make_command(_serve, _version(click))
+    return make_command(_serve, _version(click), _applications)
+
+
+def _applications(context: Any, parameter: Any, begun: str) -> list[str]:
+    """What may stand for APP: the words for what is served already, and what would be served without one."""
+    words = list(LOOKS)
+    with contextlib.suppress(ConfigError):
+        words.append(discover(context.params.get("app_dir") or ".").app)
+    return [word for word in words if word.startswith(begun)]
 
 
 def _version(click: Any) -> Callable[..., None]:

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import difflib
+import logging
 import os
+import sys
 from collections.abc import Collection, Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from typing import Any, NoReturn
 
 from uvicorn_worker.core import config as core
-from uvicorn_worker.core.errors import ConfigError
+from uvicorn_worker.core.errors import AppLoadError, ConfigError
 from uvicorn_worker.logs.formatters import LOGGING_CONFIG
 from uvicorn_worker.server import Config
+from uvicorn_worker.server.binding import bind, url_of
+from uvicorn_worker.server.failures import users_traceback
 from uvicorn_worker.server.loading import import_name
+from uvicorn_worker.tls.contexts import check_tls, tls_is_on
 
-__all__ = ["Master", "gunicorns", "needs_master", "parse_settings", "run_master", "settings_of"]
+__all__ = ["Master", "check_places", "gunicorns", "needs_master", "parse_settings", "run_master", "settings_of"]
 
 
 @dataclass
@@ -45,12 +50,28 @@ def run_master(config: Config, given: Collection[str], master: Master) -> NoRetu
 
     Raises `ConfigError` for what Gunicorn does not take.
     """
-    from uvicorn_worker.master import Application
+    from gunicorn.errors import AppImportError
+
+    from uvicorn_worker.master import Application, Arbiter
 
     class Launcher(Application):
         """With our options in whatever worker class the configuration file names."""
 
         drains_on_int = True
+
+        def load(self) -> Any:
+            """With --preload the master loads it, and says what is wrong as a worker does."""
+            if not self.cfg.preload_app or os.getpid() != owner:
+                return super().load()
+            log = logging.getLogger("gunicorn.error")
+            try:
+                return super().load()
+            except (AppLoadError, ConfigError, AppImportError) as exc:
+                log.error("The application can't be loaded: %s", exc)
+                sys.exit(Arbiter.APP_LOAD_ERROR)
+            except Exception as exc:  # noqa: BLE001 - an import raises what it likes
+                log.error("The application can't be loaded.\n%s", users_traceback(exc).rstrip())
+                sys.exit(Arbiter.WORKER_BOOT_ERROR)
 
         def load_config(self) -> None:
             super().load_config()
@@ -59,7 +80,9 @@ def run_master(config: Config, given: Collection[str], master: Master) -> NoRetu
             _fix_options(self.cfg, options)
             if config.uds is not None and master.uds_mode is not None:
                 _set_mode(self.cfg, config.uds, master.uds_mode)
+            _say_where(self.cfg, secure=tls_is_on(config))
 
+    owner = os.getpid()
     options = _given(config)
     settings = settings_of(config, None if master.config_file is None else given)
     if master.config_file is None and isinstance(config.log_config, dict):
@@ -73,6 +96,18 @@ def run_master(config: Config, given: Collection[str], master: Master) -> NoRetu
         settings["pidfile"] = master.pid_file
     Launcher(config.app, settings, master.config_file).run()
     raise SystemExit(0)
+
+
+def check_places(config: Config, master: Master) -> None:
+    """See that the address is free, and TLS can be spoken, before Gunicorn tries again and again; raises as they do.
+
+    What Gunicorn's own settings say is not looked at, nor sockets that it inherits: from systemd, or at USR2.
+    """
+    if master.config_file is not None or "bind" in master.settings or config.fd is not None:
+        return
+    check_tls(config)
+    if not any(name in os.environ for name in ("LISTEN_PID", "GUNICORN_FD", "GUNICORN_PID")) and config.port:
+        bind(config.host, config.port, config.uds, None).close()
 
 
 def gunicorns(log_config: Mapping[str, Any]) -> dict[str, Any]:
@@ -128,6 +163,19 @@ def _set_mode(cfg: Any, path: str, mode: int) -> None:
 
     def when_ready(server: Any) -> None:
         os.chmod(path, mode)
+        before(server)
+
+    cfg.set("when_ready", when_ready)
+
+
+def _say_where(cfg: Any, *, secure: bool) -> None:
+    """uvicorn's line, which people and programs wait for."""
+    before = cfg.when_ready
+
+    def when_ready(server: Any) -> None:
+        for each in server.LISTENERS:
+            where = url_of(each.sock, secure=secure or cfg.is_ssl)
+            server.log.info("Uvicorn running on %s (Press CTRL+C to quit)", where)
         before(server)
 
     cfg.set("when_ready", when_ready)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import Field, dataclass, fields
 from typing import Any
 
 from uvicorn_worker.core import config as core
-from uvicorn_worker.core.rules import FLAG
+from uvicorn_worker.core.rules import FLAG, Rule
 
 __all__ = ["ACTIONS", "ALSO", "GROUPS", "MANY", "NOT_ON_THE_LINE", "Own", "make_command", "options_of"]
 
@@ -88,6 +88,15 @@ ALSO = {
     "worker_lifetime_jitter": ["--workers-lifetime-jitter"],
     "limit_max_memory": ["--workers-max-rss"],
 }
+# Of others, what a shell may be told; the loop may be any that can be imported.
+_KNOWN: dict[str, Sequence[str]] = {
+    "loop": ("auto", "uvloop", "asyncio"),
+    "worker_class": ("uvicorn", "h11", "h2c"),
+    "port": ("auto",),
+    "show_completion": ("bash", "zsh", "fish"),
+}
+_FILES = frozenset({"ssl_keyfile", "ssl_certfile", "ssl_ca_certs", "log_config"})
+_FOLDERS = frozenset({"app_dir", "reload_dirs"})
 MANY = {"headers": ("--header", "NAME:VALUE"), "env_file": ("--env-file", "PATH")}
 
 
@@ -111,10 +120,33 @@ def _own(click: Any, own: Own) -> Any:
     words = [*own.words.split(), own.key]
     if own.kind == "flag":
         return click.Option(words, is_flag=True, default=None, help=own.meaning)
+    known: dict[str, Any] = {"default": None, "help": own.meaning, "metavar": own.metavar}
+    kind = "dir" if own.key in _FOLDERS else "file" if own.metavar == "PATH" else ""
+    known["shell_complete"] = _paths(kind) if kind else _words(_KNOWN.get(own.key, ()))
     if own.kind == "many":
-        return click.Option(words, multiple=True, default=None, help=own.meaning, metavar=own.metavar)
-    kind = int if own.kind == "int" else str
-    return click.Option(words, type=kind, default=None, help=own.meaning, metavar=own.metavar)
+        return click.Option(words, multiple=True, **known)
+    return click.Option(words, type=int if own.kind == "int" else str, **known)
+
+
+def _words(words: Sequence[str]) -> Callable[[Any, Any, str], list[str]]:
+    """Completion of a value that is one of these words."""
+    return lambda context, parameter, begun: [word for word in words if word.startswith(begun)]
+
+
+def _paths(kind: str) -> Callable[[Any, Any, str], list[Any]]:
+    """Completion of a path, of which the shell itself knows: `kind` is file or dir."""
+
+    def complete(context: Any, parameter: Any, begun: str) -> list[Any]:
+        completion: Any = importlib.import_module("click.shell_completion")
+        return [completion.CompletionItem(begun, type=kind)]
+
+    return complete
+
+
+def _choices(rule: Rule) -> list[str]:
+    """The words that an option may be, where there are only such."""
+    _, is_one, words = rule.allowed.partition("one of ")
+    return words.split(", ") if is_one else []
 
 
 def _option(click: Any, item: Field[Any]) -> Any:
@@ -124,19 +156,29 @@ def _option(click: Any, item: Field[Any]) -> Any:
     words = item.metadata["meaning"] + (f" [{unit}]" if unit else "")
     if item.name in MANY:
         name, metavar = MANY[item.name]
-        return click.Option([name, item.name], multiple=True, default=None, help=words, metavar=metavar)
+        known = {"shell_complete": _paths("file")} if metavar == "PATH" else {}
+        return click.Option([name, item.name], multiple=True, default=None, help=words, metavar=metavar, **known)
     if item.name == "http2":
         return click.Option(["--http2/--no-http2"], default=None, help=words)
     is_flag = item.metadata["rule"].allowed == FLAG.allowed or item.name == "use_colors"
     if is_flag and item.name not in _WITH_VALUE:
         return click.Option([f"--{word}/--no-{word}"], default=None, help=words)
+    choices = _choices(item.metadata["rule"])
     metavar = "DURATION" if unit == "seconds" else "NUMBER" if unit else "TEXT"
+    complete: Callable[[Any, Any, str], list[Any]] = _words(choices or _KNOWN.get(item.name, ()))
+    if item.name in _FILES:
+        metavar, complete = "PATH", _paths("file")
+    elif choices:
+        metavar = f"[{'|'.join(choices)}]"
     names = [f"--{word}", *ALSO.get(item.name, ()), item.name]
-    return click.Option(names, type=str, default=None, help=words, metavar=metavar)
+    return click.Option(names, type=str, default=None, help=words, metavar=metavar, shell_complete=complete)
 
 
-def make_command(callback: Any, version: Any) -> Any:
-    """The command, a `click.Command`, whose help is in groups; raises ModuleNotFoundError where there is no click."""
+def make_command(callback: Any, version: Any, applications: Callable[[Any, Any, str], list[str]]) -> Any:
+    """The command, a `click.Command`, whose help is in groups; raises ModuleNotFoundError where there is no click.
+
+    `applications` completes APP.
+    """
     click: Any = importlib.import_module("click")
     grouped = list(options_of(click))
     titles = {id(option): title for title, option in grouped}
@@ -152,7 +194,10 @@ def make_command(callback: Any, version: Any) -> Any:
                 with formatter.section(title):
                     formatter.write_dl(records)
 
-    parameters = [click.Argument(["app"], required=False), *(option for _, option in grouped)]
+    parameters = [
+        click.Argument(["app"], required=False, shell_complete=applications),
+        *(option for _, option in grouped),
+    ]
     parameters.append(
         click.Option(
             ["--version"],

@@ -23,9 +23,11 @@ from multiprocessing.connection import Connection
 from types import FrameType
 from typing import Any
 
+from uvicorn_worker.core.board import Board, Slot
 from uvicorn_worker.core.errors import AppLoadError, ConfigError, LifespanError, ProcessExit
 from uvicorn_worker.core.runtime import CycleView
 from uvicorn_worker.server import Config, Server
+from uvicorn_worker.server.alone import report_alone
 from uvicorn_worker.server.failures import failure_app, users_traceback
 from uvicorn_worker.server.readiness import ready_of
 from uvicorn_worker.server.surroundings import Handler, Stoppable, Surroundings
@@ -40,6 +42,8 @@ STOP_SECONDS = 1.0
 STREAM_SECONDS = 0.1
 # And connections without a request: one that has just been opened is about to send it.
 IDLE_SECONDS = 0.1
+# The options that are other ones here, whatever was said of them.
+_OWN = {"timeout_drain_idle": IDLE_SECONDS, "timeout_drain_spread": 0}
 
 
 def serve_until_told(
@@ -49,8 +53,15 @@ def serve_until_told(
     pipe: Connection,
     other_end: Connection | None,
     is_first: bool,
+    board: Board | None = None,
+    slot: Slot | None = None,
 ) -> None:
-    """What the process does, from its first moment to its last; `set_up` is for a new interpreter."""
+    """What the process does, from its first moment to its last; `set_up` is for a new interpreter.
+
+    `board` is that of the watching process, where this one was forked from it, and `slot` what it may write there.
+    """
+    if slot is not None:
+        slot.pid = os.getpid()
     signal.signal(signal.SIGINT, _ignore)
     signal.signal(signal.SIGTERM, _leave)
     signal.signal(RELOAD_SIGNAL, _leave)
@@ -66,7 +77,7 @@ def serve_until_told(
     if set_up is not None:
         set_up(config)
     surroundings = _ReloadSurroundings(pipe)
-    _set(config, timeout_drain_idle=IDLE_SECONDS, timeout_drain_spread=0, surroundings=surroundings)
+    _set(config, **_OWN, surroundings=surroundings)
     log = logging.getLogger("uvicorn.error")
     try:
         config.load()
@@ -82,7 +93,9 @@ def serve_until_told(
         return
     log.info("Started server process [%d]", os.getpid())
     try:
-        Server(config).run(sockets)
+        server = Server(config)
+        report_alone(server, board, slot)
+        server.run(sockets)
     except LifespanError as exc:
         _show(config, exc.__cause__ or exc, surroundings)
         Server(config).run(sockets)
@@ -90,6 +103,8 @@ def serve_until_told(
         log.error("%s", exc)
         sys.exit(1)
     log.info("Finished server process [%d]", os.getpid())
+    if slot is not None:
+        slot.left = True
 
 
 def _show(config: Config, exc: BaseException, surroundings: _ReloadSurroundings) -> None:
@@ -165,7 +180,7 @@ class _ReloadSurroundings(Surroundings):
     def started(self, server: Any) -> None:
         """Tell that connections are accepted."""
         if self.word == SERVES:
-            server.log.info("%s", ready_of(server, time.monotonic() - self._began))
+            server.log.info("%s", ready_of(server, time.monotonic() - self._began, _OWN))
         with contextlib.suppress(OSError):
             self._pipe.send_bytes(self.word)
 

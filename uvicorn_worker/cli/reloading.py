@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+import itertools
 import logging
 import multiprocessing
 import os
@@ -29,6 +30,9 @@ from typing import Any
 
 from uvicorn_worker.cli.reloaded import RELOAD_SIGNAL, STOP_SECONDS, serve_until_told
 from uvicorn_worker.cli.watching import Choice, Watcher
+from uvicorn_worker.core.board import Board, Slot
+from uvicorn_worker.core.ends import RELOAD, bury
+from uvicorn_worker.core.errors import ConfigError
 from uvicorn_worker.server import Config
 from uvicorn_worker.server.binding import bind, url_of
 from uvicorn_worker.server.failures import is_users
@@ -40,6 +44,8 @@ __all__ = ["Reloader"]
 _KILL_SECONDS = 1.0
 # How many signals end all of it at once.
 _IMPATIENT = 2
+# Of the processes that serve.
+_ages = itertools.count(1)
 
 
 class Reloader:
@@ -56,6 +62,9 @@ class Reloader:
         self._sockets: Sequence[socket.socket] = ()
         self._process: _Process | None = None
         self._folders = [Path(each).absolute() for each in listed(config.reload_dirs) or [os.getcwd()]]
+        for folder in self._folders:
+            if not folder.is_dir():
+                raise ConfigError(f"option reload_dirs: there is no folder {folder}")
         self._choice = Choice(listed(config.reload_includes), listed(config.reload_excludes), listed(config.env_file))
         self._anew = self._starts_anew()
 
@@ -167,7 +176,12 @@ class _Process:
         self._pipe, its = kind.Pipe()
         # What was set up for this process is forked with it, and so is this end of the pipe.
         own = (set_up, None) if anew else (None, self._pipe)
-        arguments = (config, own[0], list(sockets), its, own[1], is_first)
+        # A new interpreter has none of the memory of this one, and makes a board for itself.
+        board: Board | None = None
+        self._slot: Slot | None = None
+        if not anew:
+            board, self._slot = _place()
+        arguments = (config, own[0], list(sockets), its, own[1], is_first, board, self._slot)
         self._process = kind.Process(target=serve_until_told, args=arguments)
         with warnings.catch_warnings():
             # Python warns of threads: that which watches has no lock that the process needs.
@@ -186,6 +200,8 @@ class _Process:
             serves = self._pipe.poll()
         except OSError:
             serves = False
+        if self._slot is not None:
+            self._slot.wish = RELOAD
         self.signal(RELOAD_SIGNAL)
         if not serves:
             self.wait(_KILL_SECONDS)
@@ -213,6 +229,14 @@ class _Process:
         """That of the process, negative for a signal; None while it lives."""
         code: int | None = self._process.exitcode
         return code
+
+
+def _place() -> tuple[Board, Slot | None]:
+    """Where the next process writes how it is: on the board of this one, which the commands for it find."""
+    board = Board.of_master()
+    bury(board)
+    board.wanted = 1
+    return board, board.add(next(_ages))
 
 
 def listed(value: Any) -> list[str]:

@@ -14,9 +14,9 @@ import signal
 import sys
 import time
 from collections.abc import Collection, Iterator
-from typing import Any
+from typing import Any, NoReturn
 
-from uvicorn_worker.cli.masters import Master, needs_master, run_master
+from uvicorn_worker.cli.masters import Master, check_places, needs_master, run_master
 from uvicorn_worker.core.errors import AppLoadError, BindError, ConfigError, LifespanError
 from uvicorn_worker.http1.parsers import check_parser
 from uvicorn_worker.logs.formatters import LOGGING_CONFIG
@@ -57,13 +57,23 @@ def launch(app: Any, options: dict[str, Any], master: Master | None = None, said
     master = master or Master()
     config = prepare(app, options)
     if needs_master(config, master):
-        run_master(config, said, master)
+        _serve_with_master(config, said, master)
     set_up_logging(config)
     with pid_file(master.pid_file):
         if config.reload:
             _reload(config, master.uds_mode)
         else:
             _serve(config, began, master.uds_mode)
+
+
+def _serve_with_master(config: Config, said: Collection[str], master: Master) -> NoReturn:
+    try:
+        check_places(config, master)
+    except (BindError, ConfigError) as exc:
+        set_up_logging(config)
+        logging.getLogger("uvicorn.error").error("%s", exc)
+        sys.exit(FAILURE)
+    run_master(config, said, master)
 
 
 def prepare(app: Any, options: dict[str, Any]) -> Config:
@@ -196,8 +206,9 @@ def _reload(config: Config, uds_mode: int | None) -> None:
         sys.exit(FAILURE)
     if config.workers > 1:
         log.warning("One process serves, since --reload is on: --workers = %d has no effect.", config.workers)
+    reloader = Reloader(config, set_up_logging, uds_mode)
     try:
-        code = Reloader(config, set_up_logging, uds_mode).run()
+        code = reloader.run()
     except (BindError, ConfigError, OSError) as exc:
         log.error("%s", exc)
         sys.exit(FAILURE)

@@ -8,8 +8,9 @@ from typing import Any
 
 from gunicorn.app.wsgiapp import WSGIApplication
 
-from uvicorn_worker.core.errors import ConfigError
+from uvicorn_worker.core.errors import AppLoadError, ConfigError
 from uvicorn_worker.master.arbiter import Arbiter
+from uvicorn_worker.server.loading import import_name
 
 __all__ = ["Application"]
 
@@ -63,6 +64,14 @@ class Application(WSGIApplication):
         """The application; in a worker, or in the master with preload_app."""
         if self._app is not None and not isinstance(self._app, str):
             return self._app
+        uri = self.app_uri
+        if self.cfg.paste is None and isinstance(uri, str) and ":" in uri and not uri.endswith(")"):
+            # With the nearest name where there is none of this one, and what Gunicorn asks of an application.
+            found = import_name(uri, "app")
+            if not callable(found):
+                raise AppLoadError(f"app {uri!r}: {type(found).__name__} object is not callable")
+            return found
+        # A module alone, and the call of a factory, are Gunicorn's ways to name one.
         return super().load()
 
     def reload(self) -> None:

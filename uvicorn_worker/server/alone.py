@@ -7,7 +7,7 @@ import signal
 import threading
 from typing import Any
 
-from uvicorn_worker.core.board import Board
+from uvicorn_worker.core.board import Board, Slot
 from uvicorn_worker.server.exposition import check_metrics
 from uvicorn_worker.server.in_flight import describe_flight
 from uvicorn_worker.server.metrics import MetricsSocket, MetricsThread
@@ -17,11 +17,15 @@ from uvicorn_worker.server.server import Server
 __all__ = ["report_alone"]
 
 
-def report_alone(server: Server) -> None:
-    """Let others see how the server is; called in its process, before it starts. Raises `ConfigError`."""
-    board = Board.of_master()
-    board.wanted = 1
-    slot = board.add(1)
+def report_alone(server: Server, board: Board | None = None, slot: Slot | None = None) -> None:
+    """Let others see how the server is; called in its process, before it starts. Raises `ConfigError`.
+
+    `board` is that of the process that has forked this one, with a slot for it.
+    """
+    if board is None:
+        board = Board.of_master()
+        board.wanted = 1
+        slot = board.add(1)
     if slot is not None:
         slot.pid = os.getpid()
         server.reporter = Reporter(slot)

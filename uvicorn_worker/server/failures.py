@@ -10,7 +10,7 @@ from functools import cache
 
 from uvicorn_worker.core.asgi import ASGIApp, Receive, Scope, Send
 
-__all__ = ["failure_app", "files_of", "is_users", "users_traceback"]
+__all__ = ["failure_app", "files_of", "from_users", "is_users", "users_traceback"]
 
 _OURS = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
@@ -34,6 +34,16 @@ def is_users(filename: str) -> bool:
         return False
     parts = path.split(os.sep)
     return "site-packages" not in parts and "dist-packages" not in parts and path != os.path.abspath(sys.argv[0])
+
+
+def from_users(exc: BaseException) -> BaseException:
+    """The same, whose traceback begins with the user's first frame; whole where there is none."""
+    found = exc.__traceback__
+    while found is not None and not is_users(found.tb_frame.f_code.co_filename):
+        found = found.tb_next
+    if found is not None or isinstance(exc, SyntaxError):
+        exc.__traceback__ = found
+    return exc
 
 
 def users_traceback(exc: BaseException) -> str:

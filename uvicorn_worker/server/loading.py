@@ -137,8 +137,10 @@ def _load_env_file(path: str) -> None:
 def import_name(name: str, option: str) -> Any:
     """What `module:attribute` (dots in the attribute are followed) names."""
     module_name, separator, attributes = name.partition(":")
-    if not separator or not module_name or not attributes:
-        hint = f", as in '{module_name}:app'" if module_name.replace(".", "_").isidentifier() else ""
+    if not separator or not module_name or not attributes or _is_file(module_name):
+        meant = _module_of(module_name)
+        is_name = all(map(str.isidentifier, meant.split(".")))
+        hint = f", as in '{meant}:{attributes or 'app'}'" if is_name else ""
         raise AppLoadError(f"{option} {name!r}: must be 'module:attribute'{hint}")
     try:
         value = importlib.import_module(module_name)
@@ -153,6 +155,20 @@ def import_name(name: str, option: str) -> Any:
             hint = _meant(attribute, [each for each in dir(value) if not each.startswith("_")])
             raise AppLoadError(f"{option} {name!r}: there is no {attribute!r} in {_shown(value)}{hint}") from None
     return value
+
+
+def _is_file(name: str) -> bool:
+    """Whether it is the name of a file, or a relative one, and no module's."""
+    if "/" in name or name.startswith("."):
+        return True
+    with contextlib.suppress(ImportError):
+        return name.endswith(".py") and importlib.util.find_spec(name) is None
+    return True
+
+
+def _module_of(path: str) -> str:
+    """The module that somebody means who has named its file: `main` of `./main.py`, `app.main` of `app/main.py`."""
+    return os.path.normpath(path).removesuffix(".py").removesuffix("/__init__").replace("/", ".")
 
 
 def _near_module(name: str) -> str:

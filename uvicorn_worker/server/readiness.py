@@ -43,11 +43,11 @@ def ready_line(
     return f"{line}; not by default: {others}" if others else line
 
 
-def ready_of(server: Any, seconds: float) -> str:
+def ready_of(server: Any, seconds: float, usual: Mapping[str, Any] = MappingProxyType({})) -> str:
     """The same of a server that serves alone."""
     secure = tls_is_on(server.config)
     addresses = [url_of(sock, secure=secure) for listening in server.servers for sock in listening.sockets]
-    return ready_line(server.config, addresses, workers=1, seconds=seconds)
+    return ready_line(server.config, addresses, workers=1, seconds=seconds, usual=usual)
 
 
 def differing(config: Config, usual: Mapping[str, Any] = MappingProxyType({})) -> Iterator[str]:

@@ -32,11 +32,12 @@ from uvicorn_worker.core.errors import AppLoadError, BindError, ConfigError, Lif
 from uvicorn_worker.core.forked import is_forked, leave
 from uvicorn_worker.logs.guards import keep_files_open
 from uvicorn_worker.server import Server
-from uvicorn_worker.server.failures import failure_app, files_of
+from uvicorn_worker.server.failures import failure_app, files_of, from_users
 from uvicorn_worker.server.in_flight import describe_flight
 from uvicorn_worker.server.loading import load_env_file
 from uvicorn_worker.server.metrics import MetricsThread
 from uvicorn_worker.worker.base import BaseWorker
+from uvicorn_worker.worker.by_hand import ByHand
 from uvicorn_worker.worker.exit import close_loop, ignore_the_master, leave_in_time
 from uvicorn_worker.worker.forked import keep_from_children, let_children_go
 from uvicorn_worker.worker.last_words import answer_holder, answer_past_the_loop
@@ -123,6 +124,7 @@ class UvicornWorker(BaseWorker):
         self._read_settings()
         config = self.config
         self.server = Server(config)
+        self._by_hand = ByHand(always=self.DRAINS_ON_INT)
         try:
             set_up_logging(self.log, self.cfg, config)
         except ConfigError as exc:
@@ -185,13 +187,12 @@ class UvicornWorker(BaseWorker):
             if self.cfg.reload:
                 self._show_failure("The application can't be loaded", exc)
                 return
-            code = Arbiter.WORKER_BOOT_ERROR
             if isinstance(exc, AppImportError):
-                # Its message says it all; what it was made from is Gunicorn's own affair.
-                code, exc.__context__ = Arbiter.APP_LOAD_ERROR, None
+                # Its message says it all.
+                self._boot_failed(f"The application can't be loaded: {exc}", Arbiter.APP_LOAD_ERROR)
             elif isinstance(exc, (AppLoadError, ConfigError)):
                 self._boot_failed(f"The application can't be loaded: {exc}", Arbiter.APP_LOAD_ERROR)
-            self._boot_failed(f"The application can't be loaded: {exc}", code, exc)
+            self._boot_failed(f"The application can't be loaded: {exc}", Arbiter.WORKER_BOOT_ERROR, from_users(exc))
         self.notify()
 
     def _show_failure(self, message: str, exc: BaseException) -> None:
@@ -529,8 +530,11 @@ class UvicornWorker(BaseWorker):
         """INT and QUIT: cut what is under way and leave."""
         if self.server.force_exit:
             return
-        if sig == signal.SIGINT and self.DRAINS_ON_INT and not self.server.should_exit and self.loop.is_running():
+        if not self.server.should_exit and self.loop.is_running() and self._by_hand.begins(sig):
             self.server.handle_exit(sig, frame)
+            return
+        if self._by_hand.repeats(sig):
+            self.cfg.worker_int(self)
             return
         self.server.captured.append(sig)
         self._succession.leaves(ends.TOLD_TO)

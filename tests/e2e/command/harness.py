@@ -19,7 +19,7 @@ import httpx
 
 from tests.e2e.harness import PATIENCE, alive, until
 
-__all__ = ["APP", "Command"]
+__all__ = ["APP", "SLOW", "Command"]
 
 APP = """
 import asyncio
@@ -44,6 +44,14 @@ async def app(scope, receive, send):
             await asyncio.sleep(0.02)
         await send({"type": "http.response.body", "body": b"version VERSION"})
 """
+
+# Asked for /slow, it takes its time, and says so.
+SLOW = APP.replace(
+    '        await send({"type": "http.response.start"',
+    '        if scope["path"] == "/slow":\n            print("slow", flush=True)\n            await asyncio.sleep(60)\n'
+    '        await send({"type": "http.response.start"',
+    1,
+)
 
 # As in tests/e2e/harness.py: whoever starts the tests may have had signals ignored.
 _LAUNCH = """
@@ -155,6 +163,12 @@ class Command:
         """One GET on a connection of its own."""
         with httpx.Client(base_url=self.url, timeout=PATIENCE, trust_env=False) as client:
             return client.get(path, headers={"connection": "close"})
+
+    def status(self, pid: int) -> tuple[int, str]:
+        """Exit code and text of `uvicorn-worker status` of a process."""
+        line = [sys.executable, "-m", "uvicorn_worker", "status", str(pid)]
+        done = subprocess.run(line, env=self.env, capture_output=True, text=True, timeout=PATIENCE * 3, check=False)
+        return done.returncode, done.stdout + done.stderr
 
     def signal(self, signum: signal.Signals) -> None:
         """To the process that was started."""

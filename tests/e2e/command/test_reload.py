@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import socket
 import threading
@@ -156,6 +157,17 @@ def test_includes_and_excludes() -> None:
         (server.dir / "away" / "x.py").write_text("A=1")
         (server.dir / "data" / "y.py").write_text("A=1")
         assert "data/y.py" in server.wait_log(r"detected changes in .*")
+
+
+def test_its_figures_are_found_and_only_what_was_said_is_not_by_default(server: Command) -> None:
+    version(server, 60)
+    assert "not by default" not in server.log
+    for who in (server.pid, max(server.processes())):
+        code, status = server.status(who)
+        assert code == 0, status
+        assert re.search(rf"master {server.pid}, up \S+: ready, 1 of 1 workers serving; [1-9]\d* requests", status)
+        assert "told to leave: reload" in status
+        assert "killed" not in status
 
 
 def test_run_of_a_script_starts_a_new_interpreter() -> None:

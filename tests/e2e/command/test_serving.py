@@ -14,15 +14,8 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from tests.e2e.command.harness import APP, Command
+from tests.e2e.command.harness import SLOW, Command
 from tests.e2e.harness import PATIENCE, until
-
-SLOW = APP.replace(
-    '        await send({"type": "http.response.start"',
-    '        if scope["path"] == "/slow":\n            print("slow", flush=True)\n            await asyncio.sleep(60)\n'
-    '        await send({"type": "http.response.start"',
-    1,
-)
 
 
 @pytest.fixture(scope="module", params=[1, 2], ids=["one", "two"])
@@ -77,18 +70,6 @@ def test_ctrl_c_says_what_is_waited_for_and_a_second_one_ends_it(workers: int) -
         assert answers == [503]
         assert server.out.count("startup") == server.out.count("shutdown") == workers
         assert "Traceback" not in server.log
-
-
-def test_a_taken_port_is_told_with_who_has_it() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = str(taken.getsockname()[1])
-        with Command("app:app", "--port", port) as server:
-            assert server.wait_exit() == 3
-            assert f"127.0.0.1:{port} can't be bound: process {os.getpid()} (" in server.log
-            assert "startup" not in server.out
-        with Command("app:app", "--port", port, "--reload") as server:
-            assert server.wait_exit() == 1
-            assert f"process {os.getpid()} (" in server.log
 
 
 def test_a_unix_socket_has_its_permissions_and_is_taken_away() -> None:

@@ -1,0 +1,84 @@
+"""A terminal for a test: a program in the foreground of it, what it writes, and Ctrl+C."""
+
+from __future__ import annotations
+
+import os
+import pty
+import re
+import select
+import signal
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+
+from tests.e2e.harness import PATIENCE
+
+__all__ = ["CTRL_C", "Terminal"]
+
+CTRL_C = b"\x03"
+
+# As in tests/e2e/harness.py: whoever starts the tests may have had signals ignored.
+_LAUNCH = """
+import os, signal, sys
+for name in ("SIGHUP", "SIGINT", "SIGQUIT", "SIGTERM"):
+    signal.signal(getattr(signal, name), signal.SIG_DFL)
+os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
+"""
+
+
+class Terminal:
+    """`python` with `arguments` in `folder`, in the foreground of a terminal of its own."""
+
+    def __init__(self, arguments: Sequence[str], folder: Path, env: Mapping[str, str]) -> None:
+        self.pid, self._fd = pty.fork()
+        if self.pid == 0:
+            os.chdir(folder)
+            line = [sys.executable, "-S", "-c", _LAUNCH, *arguments]
+            os.execve(sys.executable, line, dict(env))  # noqa: S606 - the interpreter that runs the tests
+        self.text = ""
+
+    def __enter__(self) -> Terminal:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, tb: TracebackType | None) -> None:
+        if value is not None:
+            sys.stderr.write(self.text)
+        if self.pid:
+            os.killpg(self.pid, signal.SIGKILL)
+            os.waitpid(self.pid, 0)
+        os.close(self._fd)
+
+    def type(self, keys: bytes) -> None:
+        """What somebody types."""
+        os.write(self._fd, keys)
+
+    def wait(self, pattern: str, count: int = 1) -> str:
+        """Wait until it shows so many matches; the last of them."""
+        deadline = time.monotonic() + PATIENCE
+        while len(found := [match[0] for match in re.finditer(pattern, self.text)]) < count:
+            assert time.monotonic() < deadline, f"waited for {pattern!r}"
+            assert self._read(), f"it has ended without {pattern!r}"
+        return found[-1]
+
+    def wait_exit(self) -> int:
+        """Its exit code, or the negative number of the signal that has ended it."""
+        deadline = time.monotonic() + PATIENCE
+        while self._read():
+            assert time.monotonic() < deadline, "it does not end"
+        _, status = os.waitpid(self.pid, 0)
+        self.pid = 0
+        return os.waitstatus_to_exitcode(status)
+
+    def _read(self) -> bool:
+        """Take what there is to be read; False at its end."""
+        ready, _, _ = select.select([self._fd], [], [], 0.1)
+        if ready:
+            try:
+                data = os.read(self._fd, 65536)
+            except OSError:
+                return False
+            self.text += data.decode(errors="replace")
+            return bool(data)
+        return True

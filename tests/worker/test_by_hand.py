@@ -1,0 +1,67 @@
+"""Which signals of a stop are a Ctrl+C."""
+
+from __future__ import annotations
+
+import os
+import pty
+import signal
+
+import pytest
+
+from uvicorn_worker.worker import by_hand
+from uvicorn_worker.worker.by_hand import ByHand, in_foreground
+
+
+@pytest.mark.parametrize("foreground", [True, False])
+def test_int_drains_in_a_terminal_and_the_quit_that_follows_it_says_the_same(
+    monkeypatch: pytest.MonkeyPatch, foreground: bool
+) -> None:
+    monkeypatch.setattr(by_hand, "in_foreground", lambda: foreground)
+    stop = ByHand(always=False)
+    assert not stop.begins(signal.SIGQUIT)
+    assert not stop.repeats(signal.SIGQUIT)
+    assert stop.begins(signal.SIGINT) is foreground
+    assert stop.repeats(signal.SIGQUIT) is foreground
+    assert not stop.repeats(signal.SIGQUIT)
+    assert not stop.repeats(signal.SIGINT)
+
+
+def test_a_second_ctrl_c_is_no_repetition(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(by_hand, "in_foreground", lambda: True)
+    stop = ByHand(always=False)
+    assert stop.begins(signal.SIGINT)
+    assert not stop.repeats(signal.SIGINT)
+    assert not stop.repeats(signal.SIGQUIT)
+
+
+def test_where_int_always_drains_no_quit_is_awaited(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(by_hand, "in_foreground", lambda: True)
+    stop = ByHand(always=True)
+    assert stop.begins(signal.SIGINT)
+    assert not stop.repeats(signal.SIGQUIT)
+
+
+def test_in_the_foreground_of_a_terminal() -> None:
+    pid, fd = pty.fork()
+    if pid == 0:
+        code = 1
+        try:
+            code = 0 if in_foreground() else 2
+        finally:
+            os._exit(code)
+    _, status = os.waitpid(pid, 0)
+    os.close(fd)
+    assert os.waitstatus_to_exitcode(status) == 0
+
+
+def test_without_a_terminal_and_with_one_that_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    read, write = os.pipe()
+    os.close(write)
+    monkeypatch.setattr(os, "open", lambda *_: read)
+    assert not in_foreground()
+
+    def absent(*_: object) -> int:
+        raise OSError
+
+    monkeypatch.setattr(os, "open", absent)
+    assert not in_foreground()

@@ -1,0 +1,49 @@
+"""Ctrl+C in a terminal in which Gunicorn runs: a graceful stop that says what it waits for.
+
+The terminal sends INT to all processes at once. Gunicorn's master takes it for a quick stop, and sends QUIT to its
+workers, then waits for them as long as graceful_timeout says. So a worker that has INT from the terminal drains, the
+QUIT that follows is the master's word for the same Ctrl+C, and another Ctrl+C ends it at once.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+
+__all__ = ["ByHand", "in_foreground"]
+
+
+def in_foreground() -> bool:
+    """Whether this process is in the foreground of a terminal, whose Ctrl+C reaches it; also in a signal handler."""
+    try:
+        terminal = os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        return os.tcgetpgrp(terminal) == os.getpgrp()
+    except OSError:
+        return False
+    finally:
+        os.close(terminal)
+
+
+class ByHand:
+    """Which signals of a stop mean one."""
+
+    def __init__(self, always: bool) -> None:
+        """`always`: INT drains wherever it comes from, and the master sends no QUIT after it."""
+        self._always = always
+        self._awaits_quit = False
+
+    def begins(self, sig: int) -> bool:
+        """Whether this signal, the first one, is a Ctrl+C that drains."""
+        if sig != signal.SIGINT:
+            return False
+        if not self._always and in_foreground():
+            self._awaits_quit = True
+        return self._always or self._awaits_quit
+
+    def repeats(self, sig: int) -> bool:
+        """Whether it says again what was said; a second time it does not."""
+        was, self._awaits_quit = self._awaits_quit, False
+        return was and sig == signal.SIGQUIT
