@@ -50,8 +50,6 @@ def run_master(config: Config, given: Collection[str], master: Master) -> NoRetu
 
     Raises `ConfigError` for what Gunicorn does not take.
     """
-    from gunicorn.errors import AppImportError
-
     from uvicorn_worker.master import Application, Arbiter
 
     class Launcher(Application):
@@ -66,7 +64,7 @@ def run_master(config: Config, given: Collection[str], master: Master) -> NoRetu
             log = logging.getLogger("gunicorn.error")
             try:
                 return super().load()
-            except (AppLoadError, ConfigError, AppImportError) as exc:
+            except (AppLoadError, ConfigError) as exc:
                 log.error("The application can't be loaded: %s", exc)
                 sys.exit(Arbiter.APP_LOAD_ERROR)
             except Exception as exc:  # noqa: BLE001 - an import raises what it likes

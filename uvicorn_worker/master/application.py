@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from gunicorn.app.wsgiapp import WSGIApplication
+from gunicorn.errors import AppImportError
 
 from uvicorn_worker.core.errors import AppLoadError, ConfigError
 from uvicorn_worker.master.arbiter import Arbiter
@@ -71,8 +72,11 @@ class Application(WSGIApplication):
             if not callable(found):
                 raise AppLoadError(f"app {uri!r}: {type(found).__name__} object is not callable")
             return found
-        # A module alone, and the call of a factory, are Gunicorn's ways to name one.
-        return super().load()
+        try:
+            # A module alone, and the call of a factory, are Gunicorn's ways to name one.
+            return super().load()
+        except AppImportError as exc:
+            raise AppLoadError(str(exc)) from None
 
     def reload(self) -> None:
         """Load the configuration again; raises SystemExit where it can't be loaded, with what there was kept."""
