@@ -73,3 +73,16 @@ def test_as_uvicorn_does(kind: str, colours: bool) -> None:
         records = [record_of(level) for level in levels] + [record_of(color_message="in \x1b[1mcolour %s\x1b[0m")]
     for record in records:
         assert other.format(record) == one.format(record)
+
+
+@pytest.mark.parametrize(
+    ("form", "line"), [(None, 'INFO:     1.2.3.4:5 - "GET / HTTP/1.1" 200 OK'), ("%(m)s", "INFO:     GET")]
+)
+def test_access_lines_have_the_form_that_was_asked_for(form: str | None, line: str) -> None:
+    config = formatters.usual_config(form)["formatters"]["access"]
+    made = logging.config.DictConfigurator({}).configure_formatter({**config, "use_colors": False})
+    arguments: Any = ("1.2.3.4:5", "GET", "/", "1.1", 200)
+    record = logging.LogRecord("uvicorn.access", logging.INFO, "", 0, '%s - "%s %s HTTP/%s" %d', arguments, None)
+    if form is not None:
+        record.msg, record.args = "GET", None
+    assert made.format(record) == line

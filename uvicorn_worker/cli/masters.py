@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 
 from uvicorn_worker.core import config as core
 from uvicorn_worker.core.errors import AppLoadError, ConfigError
-from uvicorn_worker.logs.formatters import LOGGING_CONFIG
+from uvicorn_worker.logs.formatters import usual_config
 from uvicorn_worker.server import Config
 from uvicorn_worker.server.binding import bind, url_of
 from uvicorn_worker.server.failures import users_traceback
@@ -225,10 +225,11 @@ _SETTINGS = frozenset(
 def _given(config: Config) -> dict[str, Any]:
     """The options of the core that differ from their defaults."""
     given = {}
+    usual = usual_config(config.access_log_format)
     for item in fields(core.Config):
         default = item.default if item.default_factory is MISSING else item.default_factory()
         value = getattr(config, item.name)
-        if item.name not in _SETTINGS and value != default and value is not LOGGING_CONFIG:
+        if item.name not in _SETTINGS and value != default and value is not usual:
             given[item.name] = value
     return given
 

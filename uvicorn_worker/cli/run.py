@@ -19,7 +19,7 @@ from typing import Any, NoReturn
 from uvicorn_worker.cli.masters import Master, check_places, needs_master, run_master
 from uvicorn_worker.core.errors import AppLoadError, BindError, ConfigError, LifespanError
 from uvicorn_worker.http1.parsers import check_parser
-from uvicorn_worker.logs.formatters import LOGGING_CONFIG
+from uvicorn_worker.logs.formatters import usual_config
 from uvicorn_worker.logs.levels import set_levels
 from uvicorn_worker.logs.log_config import apply_log_config
 from uvicorn_worker.server import Config, Server
@@ -85,7 +85,7 @@ def prepare(app: Any, options: dict[str, Any]) -> Config:
         options["workers"] = int(os.environ["WEB_CONCURRENCY"]) or 1
     if options.get("port") == "auto":
         options["port"] = free_port(options.get("host", "127.0.0.1"))
-    return Config(app, **{"log_config": LOGGING_CONFIG, **options})
+    return Config(app, **{"log_config": usual_config(options.get("access_log_format")), **options})
 
 
 def check(app: Any, options: dict[str, Any]) -> None:

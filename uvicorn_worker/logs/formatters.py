@@ -14,12 +14,14 @@ from typing import Any, Literal
 from uvicorn_worker.logs.levels import LEVELS, TRACE
 
 __all__ = [
+    "FORMATTED_CONFIG",
     "LOGGING_CONFIG",
     "LOG_LEVELS",
     "TRACE_LOG_LEVEL",
     "AccessFormatter",
     "ColourizedFormatter",
     "DefaultFormatter",
+    "usual_config",
 ]
 
 TRACE_LOG_LEVEL = TRACE
@@ -51,6 +53,18 @@ LOGGING_CONFIG: dict[str, Any] = {
     },
 }
 """What uvicorn does where nothing else is said: its lines on stderr, access lines on stdout."""
+
+FORMATTED_CONFIG: dict[str, Any] = {
+    **LOGGING_CONFIG,
+    "formatters": {**LOGGING_CONFIG["formatters"], "access": LOGGING_CONFIG["formatters"]["default"]},
+}
+"""The same for access lines of a form of one's own: the formatter of uvicorn's writes none but uvicorn's."""
+
+
+def usual_config(access_log_format: str | None) -> dict[str, Any]:
+    """The one of these that writes access lines as they are to be; None: as uvicorn's."""
+    return LOGGING_CONFIG if access_log_format is None else FORMATTED_CONFIG
+
 
 # Colours of a terminal (ECMA-48, SGR).
 _RED, _GREEN, _YELLOW, _BLUE, _CYAN, _BRIGHT_RED, _BRIGHT_WHITE = 31, 32, 33, 34, 36, 91, 97

@@ -13,7 +13,7 @@ from uvicorn_worker.core.config import Config
 from uvicorn_worker.core.errors import LifespanError
 from uvicorn_worker.core.runtime import AccessHook
 from uvicorn_worker.logs.access_log import standalone_access
-from uvicorn_worker.logs.formatters import LOGGING_CONFIG
+from uvicorn_worker.logs.formatters import usual_config
 from uvicorn_worker.logs.levels import set_levels
 from uvicorn_worker.logs.log_config import apply_log_config
 from uvicorn_worker.server.loading import load_app
@@ -49,7 +49,8 @@ class Surroundings:
         """Logging as the configuration has it; uvicorn's where nobody has said anything. Raises `ConfigError`."""
         log_config = config.log_config
         if log_config is None and getattr(config, "log_config_left", False):
-            log_config = None if logging.getLogger("uvicorn.error").hasHandlers() else LOGGING_CONFIG
+            is_set_up = logging.getLogger("uvicorn.error").hasHandlers()
+            log_config = None if is_set_up else usual_config(config.access_log_format)
         apply_log_config(log_config, config.use_colors)
         set_levels(config)
 

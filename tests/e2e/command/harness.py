@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -72,6 +72,7 @@ class Command:
         files: Mapping[str, str] | None = None,
         env: Mapping[str, str] | None = None,
         program: tuple[str, ...] = ("-m", "uvicorn_worker"),
+        pass_fds: Sequence[int] = (),
     ) -> None:
         self.dir = Path(tempfile.mkdtemp(prefix="e2e-"))
         for name, text in ({"app.py": APP} if files is None else files).items():
@@ -90,6 +91,7 @@ class Command:
         more["PYTHONDONTWRITEBYTECODE"] = "1"
         self.env = {**inherited, **more, **(env or {})}
         self.arguments = [*program, *arguments]
+        self.pass_fds = pass_fds
         self.process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Command:
@@ -102,6 +104,7 @@ class Command:
                 stdout=out,
                 stderr=err,
                 start_new_session=True,
+                pass_fds=self.pass_fds,
             )
         return self
 
