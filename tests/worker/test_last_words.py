@@ -123,6 +123,18 @@ class TestWhoHasTheLoop:
 
 
 class TestPastTheLoop:
+    @pytest.mark.parametrize("gil", [True, False])
+    def test_without_the_gil_no_variables_are_read(
+        self, case: Case, monkeypatch: pytest.MonkeyPatch, gil: bool
+    ) -> None:
+        """Those of a thread that may go on meanwhile; the request is found by its task."""
+        looked: list[bool] = []
+        monkeypatch.setattr(sys, "_is_gil_enabled", lambda: gil, raising=False)
+        monkeypatch.setattr(sys, "_current_frames", lambda: looked.append(True) or {})
+        answer_past_the_loop(case.server)
+        assert case.got().startswith(b"HTTP/1.1 503 ")
+        assert bool(looked) is gil
+
     def test_503(self, case: Case) -> None:
         answer_past_the_loop(case.server)
         head, _, body = case.got().partition(b"\r\n\r\n")

@@ -85,7 +85,10 @@ def answer_holder(server: Server, frame: FrameType | None) -> None:
 
 def answer_past_the_loop(server: Server) -> None:
     """The same, from another thread while the main one, which has the loop, is stuck."""
-    cycle = holder_of_loop(server, sys._current_frames().get(threading.main_thread().ident or 0))
+    # Without the GIL the thread may go on while it is looked at, and CPython lets nobody read its variables then.
+    looks = getattr(sys, "_is_gil_enabled", lambda: True)()
+    frame = sys._current_frames().get(threading.main_thread().ident or 0) if looks else None
+    cycle = holder_of_loop(server, frame)
     if cycle is None:
         return
     _count(server, cycle)
