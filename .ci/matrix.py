@@ -28,7 +28,11 @@ NEWEST_GUNICORN = "gunicorn==27.*"
 # What the end-to-end tests read, besides the installed package.
 NEEDED_BY_TESTS = ("pyproject.toml", "tests", "examples", "docs")
 
-PROBE = "import ensurepip, sys, venv; print(sys.implementation.name, *sys.version_info[:3])"
+# One without the GIL is another Python, of which not all wheels are there.
+PROBE = """
+import ensurepip, sys, sysconfig, venv
+print("free" if sysconfig.get_config_var("Py_GIL_DISABLED") else sys.implementation.name, *sys.version_info[:3])
+"""
 
 
 def find_pythons() -> dict[tuple[int, int], str]:
