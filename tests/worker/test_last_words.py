@@ -129,8 +129,13 @@ class TestPastTheLoop:
     ) -> None:
         """Those of a thread that may go on meanwhile; the request is found by its task."""
         looked: list[bool] = []
+
+        def frames() -> dict[int, Any]:
+            looked.append(True)
+            return {}
+
         monkeypatch.setattr(sys, "_is_gil_enabled", lambda: gil, raising=False)
-        monkeypatch.setattr(sys, "_current_frames", lambda: looked.append(True) or {})
+        monkeypatch.setattr(sys, "_current_frames", frames)
         answer_past_the_loop(case.server)
         assert case.got().startswith(b"HTTP/1.1 503 ")
         assert bool(looked) is gil
