@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from uvicorn_worker.core.board import BOOTING, FAILED, TOLD, Board, Slot
+from uvicorn_worker.core.explained import explained
 from uvicorn_worker.core.figures import PROTOCOLS
 
 __all__ = [
@@ -123,6 +124,8 @@ class End:
             lines.append(f"In flight: {_count(self.requests, 'request')}, {_count(self.websockets, 'WebSocket')}.")
         if self.oldest:
             lines.append(f"The longest: {self.oldest} for {self.oldest_age:.1f} s.")
+        if not self.is_planned:
+            lines.append(explained("a-worker-is-gone"))
         return "\n  ".join(lines)
 
 

@@ -25,6 +25,7 @@ from collections.abc import Callable, Collection
 from typing import Any
 
 from uvicorn_worker.core.address import Endpoints
+from uvicorn_worker.core.explained import explained
 from uvicorn_worker.core.log import OwnLog
 from uvicorn_worker.core.runtime import Runtime
 from uvicorn_worker.logs.spell import Spell
@@ -169,7 +170,8 @@ class Acceptor:
                 self._watch()
                 self._said_full.happens(
                     f"Accepting no connections for now: limit_connections (worker_connections) = {self._limit} are "
-                    "held; others wait in the queue, or go to other workers."
+                    "held; others wait in the queue, or go to other workers. "
+                    + explained("it-stops-answering-at-some-number-of-connections")
                 )
                 return
             if shared and self._leaves_to_others():
@@ -328,7 +330,8 @@ class Acceptor:
         if not self._exhausted:
             self._exhausted = True
             self._said_exhausted.happens(
-                f"Accepting no connections for now: {exc.strerror} ({self._held} connections are held{_open_files()})",
+                f"Accepting no connections for now: {exc.strerror} ({self._held} connections are held{_open_files()}) "
+                + explained("it-stops-answering-at-some-number-of-connections"),
                 logging.ERROR,
             )
         if self._retry is None:

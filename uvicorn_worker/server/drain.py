@@ -21,6 +21,7 @@ import time
 from collections.abc import Callable
 
 from uvicorn_worker.core.config import Config
+from uvicorn_worker.core.explained import explained
 from uvicorn_worker.core.log import OwnLog
 from uvicorn_worker.core.runtime import Connection, CycleView, Runtime
 from uvicorn_worker.logs.in_flight import census, count, describe_cycles, named_cycles
@@ -289,8 +290,9 @@ class Drain:
             level = logging.WARNING if lines else logging.INFO
         self._log.log(
             level,
-            "Cutting what is left after %.1f s: %s%s",
+            "Cutting what is left after %.1f s: %s %s%s",
             seconds,
             self._census(),
+            explained("it-does-not-stop-or-takes-long-to"),
             "".join(f"\n  {line}" for line in lines),
         )

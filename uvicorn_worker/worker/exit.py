@@ -12,6 +12,7 @@ import threading
 import time
 from typing import Any
 
+from uvicorn_worker.core.explained import explained
 from uvicorn_worker.logs.line_writer import close_lines
 from uvicorn_worker.server import Server
 from uvicorn_worker.worker.forked import end_children
@@ -72,7 +73,11 @@ def leave_in_time(log: Any, exit_by: float, code: int = 0) -> None:
             for thread in threading.enumerate()
             if not thread.daemon and thread is not threading.main_thread()
         ]
-        log.warning("Leaving without waiting any longer; threads that still run: %s", ", ".join(running) or "none")
+        log.warning(
+            "Leaving without waiting any longer; threads that still run: %s %s",
+            ", ".join(running) or "none",
+            explained("it-does-not-stop-or-takes-long-to"),
+        )
         end_children()
         with contextlib.suppress(Exception):
             close_lines()

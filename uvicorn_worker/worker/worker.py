@@ -29,6 +29,7 @@ from gunicorn.errors import AppImportError
 
 from uvicorn_worker.core import ends
 from uvicorn_worker.core.errors import AppLoadError, BindError, ConfigError, LifespanError, ProcessExit
+from uvicorn_worker.core.explained import explained
 from uvicorn_worker.core.forked import is_forked, leave
 from uvicorn_worker.logs.guards import keep_files_open
 from uvicorn_worker.server import Server
@@ -567,7 +568,8 @@ class UvicornWorker(BaseWorker):
 
     def _report_stall(self) -> None:
         """Say for how long the loop has stood still, and what was in flight."""
-        self.log.critical("%s", describe_stall(self.server, time.monotonic() - self._beaten))
+        stall = describe_stall(self.server, time.monotonic() - self._beaten)
+        self.log.critical("%s\n  %s", stall, explained("worker-timeout"))
 
     def handle_usr1(self, sig: int, frame: FrameType | None) -> None:
         """USR1: reopen the log files, from which the stacks of an abort must go to the new one."""
