@@ -33,7 +33,7 @@ def served(environment: Environment, app: str, env: dict[str, str] | None = None
 
 
 def ask(server: Gunicorn, *paths: str) -> None:
-    server.wait_log("Ready in", 60)
+    server.wait_log("Ready in", 240)
     with server.client() as client:
         for path in paths:
             assert client.get(path).status_code == (500 if path == "/error" else 200)
@@ -131,7 +131,7 @@ def _py_spy(environment: Environment) -> str:
 
 def _debugpy(environment: Environment) -> str:
     with served(environment, "tool_debugpy:app") as server:
-        server.wait_log("Ready in", 60)
+        server.wait_log("Ready in", 240)
         port = int(server.wait_events("debugpy")[0].detail)
         with socket.create_connection(("127.0.0.1", port), PATIENCE) as client:
             asked = {"seq": 1, "type": "request", "command": "initialize", "arguments": {"adapterID": "grid"}}
