@@ -137,6 +137,8 @@ def _leave(sig: int, frame: FrameType | None) -> None:
 class _ReloadSurroundings(Surroundings):
     """Signals, and a stop that is quick where another process waits."""
 
+    says_where = False
+
     def __init__(self, pipe: Connection) -> None:
         self.word = SERVES
         self._began = time.monotonic()

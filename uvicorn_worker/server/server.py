@@ -337,11 +337,11 @@ class Server:
             self.servers.append(Listening(sock, self._is_accepting))
         self.started = True
         self._begin_to_report()
-        if self._bound is not None:
-            for sock in sockets:
-                self.log.info(
-                    "Uvicorn running on %s (Press CTRL+C to quit)", url_of(sock, secure=self._tls is not None)
-                )
+        if self._bound is not None or self.surroundings.says_where:
+            for listening in self.servers:
+                (sock,) = listening.sockets
+                where = url_of(sock, secure=self._tls is not None)
+                self.log.info("Uvicorn running on %s (Press CTRL+C to quit)", where)
         self.surroundings.started(self)
 
     def _begin_to_report(self) -> None:

@@ -35,6 +35,9 @@ class Stoppable(Protocol):
 class Surroundings:
     """Those of a server alone; a Gunicorn worker has others, which it hands over with its configuration."""
 
+    says_where = True
+    """Whether the log says where sockets listen that the server was given; of those that it binds it says so anyway."""
+
     stop_within: float | None = None
     """Seconds for a stop, where that is less than what the configuration gives."""
 

@@ -25,6 +25,9 @@ _RELOAD_SECONDS = 1.0
 class WorkerSurroundings(Surroundings):
     """The worker's application, hooks, access log and signals."""
 
+    # Gunicorn says it.
+    says_where = False
+
     def __init__(self, worker: Any) -> None:
         # Not by its class, which knows this one.
         self._worker = worker

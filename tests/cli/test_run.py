@@ -1,0 +1,229 @@
+"""`run()` and what it is made of: who serves, what is said of a start that fails, and with which exit code."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from uvicorn_worker.cli import reloading
+from uvicorn_worker.cli.masters import Master
+from uvicorn_worker.cli.run import FAILURE, STARTUP_FAILURE, check, free_port, launch, pid_file, prepare, run
+from uvicorn_worker.core.errors import AppLoadError, BindError, ConfigError, LifespanError
+
+# The package has a function of that name.
+module: Any = sys.modules["uvicorn_worker.cli.run"]
+
+
+async def app(scope: Any, receive: Any, send: Any) -> None: ...
+
+
+@pytest.fixture(autouse=True)
+def _surroundings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.delenv("WEB_CONCURRENCY", raising=False)
+    monkeypatch.setattr(module, "set_up_logging", lambda config: None)
+
+
+class Server:
+    """Stands in for the server: `does` is what its run() does."""
+
+    does: Any = None
+
+    def __init__(self, config: Any) -> None:
+        self.config = config
+
+    def run(self) -> None:
+        if isinstance(self.does, BaseException):
+            raise self.does
+        if self.does is not None:
+            self.does(self.config)
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> type[Server]:
+    class Mine(Server): ...
+
+    monkeypatch.setattr(module, "Server", Mine)
+    monkeypatch.setattr(module, "report_alone", lambda server: None)
+    return Mine
+
+
+def code_of(*given: Any, **options: Any) -> Any:
+    with pytest.raises(SystemExit) as ended:
+        run(*given, **options)
+    return ended.value.code
+
+
+def test_one_process_serves_and_run_returns(server: type[Server], caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "uvicorn.error")
+    run(app, port=0)
+    server.does = KeyboardInterrupt()
+    run(app, port=0)
+    assert [record.message.split(" [")[0] for record in caplog.records] == [
+        "Started server process",
+        "Finished server process",
+    ] * 2
+
+
+@pytest.mark.parametrize(
+    ("failure", "code", "says"),
+    [
+        (BindError("taken"), STARTUP_FAILURE, "taken"),
+        (ConfigError("no"), FAILURE, "no"),
+        (LifespanError("said by the server"), STARTUP_FAILURE, ""),
+    ],
+)
+def test_a_start_that_fails(
+    server: type[Server], caplog: pytest.LogCaptureFixture, failure: Exception, code: int, says: str
+) -> None:
+    server.does = failure
+    assert code_of(app, port=0) == code
+    assert [record.message for record in caplog.records if record.levelname == "ERROR"] == ([says] if says else [])
+
+
+def test_an_application_that_can_not_be_loaded(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    assert code_of("no_such_module_at_all:app") == STARTUP_FAILURE
+    assert "there is no module 'no_such_module_at_all'" in caplog.text
+    (tmp_path / "raises_at_import.py").write_text("1 / 0\n")
+    assert code_of("raises_at_import:app") == FAILURE
+    assert "ZeroDivisionError" in caplog.text
+
+
+def test_term_ends_the_process_in_order_and_other_signals_are_raised_again(
+    server: type[Server], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    raised: list[int] = []
+    monkeypatch.setattr(signal, "raise_signal", raised.append)
+    try:
+        server.does = staticmethod(lambda config: config.surroundings.raise_again(signal.SIGTERM))
+        assert code_of(app, port=0) == 0
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        run(app, port=0)
+        assert raised == [signal.SIGTERM]
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def test_the_socket_gets_its_permissions_and_ready_is_said(
+    server: type[Server], caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    caplog.set_level(logging.INFO, "uvicorn.error")
+    monkeypatch.setattr(module, "ready_of", lambda server, seconds: "Ready.")
+    seen: list[Any] = []
+
+    class Made:
+        uds_mode: int | None = None
+        log = logging.getLogger("uvicorn.error")
+
+    def serve(config: Any) -> None:
+        made = Made()
+        config.surroundings.begins(made)
+        config.surroundings.started(made)
+        config.surroundings.set_up_logging(config)
+        seen.append(made.uds_mode)
+
+    server.does = staticmethod(serve)
+    launch(app, {"uds": "s"}, Master(uds_mode=0o600))
+    assert seen == [0o600]
+    assert "Ready." in caplog.text
+
+
+def test_several_processes_have_gunicorn(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    started: list[Any] = []
+
+    def start(config: Any, said: Any, master: Any) -> None:
+        started.append((config.workers, said))
+        raise SystemExit(0)
+
+    monkeypatch.setattr(module, "run_master", start)
+    with pytest.raises(SystemExit):
+        launch(app, {"workers": 2, "port": 0}, said=["workers"])
+    assert started == [(2, ["workers"])]
+    monkeypatch.setenv("WEB_CONCURRENCY", "3")
+    assert code_of(app, port=0) == 0
+    assert started[-1][0] == 3
+    assert code_of(app, port=0, workers=2, ssl_certfile="no.pem") == FAILURE
+    assert "can't be read" in caplog.text
+
+
+def test_what_is_prepared(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(module, "free_port", lambda host: 8123)
+    assert prepare(app, {"port": "auto"}).port == 8123
+    prepare(app, {"app_dir": "sub"})
+    assert sys.path[0] == str(tmp_path / "sub")
+
+
+def test_the_first_free_port(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Bound:
+        def close(self) -> None: ...
+
+    def bind(host: Any, port: int, uds: Any, fd: Any) -> Any:
+        if port < least:
+            raise BindError("taken")
+        return Bound()
+
+    monkeypatch.setattr(module, "bind", bind)
+    least = 8002
+    assert free_port("127.0.0.1") == 8002
+    least = 9000
+    assert free_port(None) == 0
+
+
+def test_the_pid_is_written_and_taken_away(tmp_path: Path) -> None:
+    with pid_file(str(tmp_path / "p")):
+        assert (tmp_path / "p").read_text().strip().isdigit()
+    assert not (tmp_path / "p").exists()
+    with pytest.raises(ConfigError, match="can't be written"), pid_file(str(tmp_path / "no" / "p")):
+        pass
+    with pid_file(None):
+        pass
+
+
+def test_what_is_checked() -> None:
+    check(app, {})
+    with pytest.raises(AppLoadError):
+        check("no_such_module_at_all:app", {})
+    with pytest.raises(ConfigError):
+        check(app, {"ssl_certfile": "no.pem"})
+
+
+def test_reload_needs_a_name_and_one_process(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    assert code_of(app, reload=True) == FAILURE
+    assert "the application must be named" in caplog.text
+    does: list[Any] = [0]
+
+    class Reloader:
+        def __init__(self, *given: Any) -> None: ...
+
+        def run(self) -> int:
+            if isinstance(does[0], Exception):
+                raise does[0]
+            return int(does[0])
+
+    monkeypatch.setattr(reloading, "Reloader", Reloader)
+    run("main:app", reload=True, workers=2)
+    assert "--workers = 2 has no effect" in caplog.text
+    does[0] = 7
+    assert code_of("main:app", reload=True) == 7
+    does[0] = BindError("taken")
+    assert code_of("main:app", reload=True) == FAILURE
+    assert "taken" in caplog.text
+
+
+def test_access_lines_can_be_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()
+    access = logging.getLogger("uvicorn.access")
+    before = access.handlers, access.propagate, access.level
+    try:
+        module.set_up_logging(prepare(app, {"access_log": False, "log_config": None}))
+        assert (access.handlers, access.propagate) == ([], False)
+        module.set_up_logging(prepare(app, {"log_config": None}))
+    finally:
+        access.handlers, access.propagate, access.level = before
