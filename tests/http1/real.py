@@ -121,10 +121,10 @@ class Visitor:
 
     async def rest(self) -> bytes:
         """Everything up to the end; ConnectionResetError for a reset."""
-        data = b""
-        while more := await self.receive():
+        data = bytearray()
+        while more := await self.receive(1048576):
             data += more
-        return data
+        return bytes(data)
 
     def reset(self) -> None:
         self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
