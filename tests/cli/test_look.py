@@ -6,9 +6,12 @@ import contextlib
 import json
 import os
 import signal
+import termios
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -68,6 +71,22 @@ class TestStatus:
         assert "(still for" in as_text(read_board(board))
         slot.say_in_flight(1, time.monotonic_ns(), "GET /x")
         assert "GET /x 0" in as_text(read_board(board))
+
+    def test_paths_that_are_counted_apart(self, board: Board, capsys: pytest.CaptureFixture[str]) -> None:
+        rows = add_worker(board).paths
+        rows.begin(["/healthz", "/up"])
+        rows.write([[0, 1, 0, 0, 2, 3, *[0] * 17], [0] * 23])
+        assert look("status", []) == 0
+        out = capsys.readouterr().out
+        assert "Paths:\n  /healthz  3 served, 2 of 5xx, p50 0.2ms, p99 0.5ms\n  /up       0 served, 0 of 5xx" in out
+
+    def test_a_master_that_is_gone(
+        self, board: Board, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        add_worker(board)
+        monkeypatch.setattr(reading, "is_alive", lambda pid: False)
+        assert look("status", []) == 0
+        assert f"master {os.getpid()} IS GONE, up" in capsys.readouterr().out
 
 
 class TestFinding:
@@ -169,6 +188,115 @@ class TestTop:
         keys = iter([""] * 5)
         monkeypatch.setattr(reading, "is_alive", lambda pid: False)
         assert top.run_top(board, 0.0) == 1
+
+    def test_what_has_no_room_is_left_out(self, board: Board) -> None:
+        pytest.importorskip("rich")
+        from uvicorn_worker.cli.top import Top
+
+        for _ in range(6):
+            slot = add_worker(board, requests=1, oldest_since=time.monotonic_ns())
+            slot.oldest = "GET /" + "x" * 100
+            slot.paths.begin(["/a"])
+        board.keep_end([99, 1, 1, 0, time.time_ns(), 0, 7, 0, 0, 0, 0], "")
+        top = Top()
+        for _ in range(2):
+            top.take(read_board(board), 1.0)
+
+        def shown(width: int, height: int) -> list[str]:
+            console = pytest.importorskip("rich.console").Console(
+                width=width,
+                record=True,
+                file=open(os.devnull, "w"),  # noqa: SIM115
+            )
+            console.print(top.render(width, height))
+            console.file.close()
+            return [line.rstrip() for line in console.export_text().splitlines()]
+
+        large = shown(150, 30)
+        assert len(large) <= 30
+        assert sum("serving" in line for line in large) == 7
+        assert any(line.startswith("  /a") for line in large)
+        assert any("max_requests is reached" in line for line in large)
+        # Everything but the oldest request is there whole.
+        assert large[2].split()[-3:] == ["MEM", "OLDEST", "REQUEST"]
+        assert any(line.endswith("…") for line in large)
+        middle = shown(150, 12)
+        assert len(middle) <= 12
+        assert not any("max_requests is reached" in line for line in middle)
+        small = shown(60, 9)
+        assert len(small) <= 9
+        assert next(line for line in small if "PID" in line).split() == [
+            "PID", "STATE", "REQ", "REQ/S", "LAG", "OLDEST", "REQUEST",
+        ]  # fmt: skip
+        assert any(line.startswith("and ") and line.endswith(" other workers") for line in small)
+        assert "f filter (all)" in small[-1]
+
+    def test_in_a_terminal(self, board: Board, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Keys as they are typed, and the screen of before at the end; tests/e2e/test_top.py looks at the screen."""
+        rich = pytest.importorskip("rich.console")
+        from uvicorn_worker.cli import top
+
+        add_worker(board)
+        master, slave = os.openpty()
+        before = termios.tcgetattr(slave)
+        written: list[bytes] = []
+
+        def shows() -> None:
+            with contextlib.suppress(OSError):
+                while data := os.read(master, 65536):
+                    written.append(data)
+
+        # A terminal takes what is written to it.
+        reader = threading.Thread(target=shows)
+        reader.start()
+        with os.fdopen(slave, "r", closefd=False) as stdin, os.fdopen(slave, "w", closefd=False) as stdout:
+            monkeypatch.setattr("sys.stdin", stdin)
+            console = rich.Console(file=stdout, force_terminal=True, width=100, height=20)
+            monkeypatch.setattr(top, "_console", SimpleNamespace(Group=rich.Group, Console=lambda: console))
+            with top._keys() as next_key:
+                assert next_key(0) == ""
+                os.write(master, b"\x1b[A")
+                assert next_key(20) == ""
+                os.write(master, b"fm")
+                assert (next_key(20), next_key(0), next_key(0)) == ("f", "m", "")
+            os.write(master, b"mq")
+            assert top.run_top(board, 0.01) == 0
+            stdout.flush()
+            assert termios.tcgetattr(slave) == before
+
+            def interrupted(*arguments: object) -> int:
+                raise KeyboardInterrupt
+
+            monkeypatch.setattr(top, "_show", interrupted)
+            assert top.run_top(board, 0.0) == 0
+        # The last of its writers: the reader has the rest, and then an error.
+        os.close(slave)
+        reader.join(20)
+        os.close(master)
+        shown = b"".join(written)
+        assert shown.index(b"\x1b[?1049h") < shown.index(b"ready") < shown.index(b"\x1b[?1049l")
+
+    def test_a_terminal_that_is_gone_ends_it(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        pytest.importorskip("rich")
+        from uvicorn_worker.cli import top
+
+        master, slave = os.openpty()
+        with os.fdopen(slave, "r") as stdin:
+            monkeypatch.setattr("sys.stdin", stdin)
+            monkeypatch.setattr(os, "read", lambda descriptor, size: b"")
+            with top._keys() as next_key:
+                os.write(master, b"x")
+                assert next_key(20) == "q"
+        os.close(master)
+
+    def test_no_keys_where_there_is_no_terminal(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        pytest.importorskip("rich")
+        from uvicorn_worker.cli import top
+
+        with open(os.devnull) as stdin:
+            monkeypatch.setattr("sys.stdin", stdin)
+            with top._keys() as next_key:
+                assert next_key(0) == ""
 
     def test_without_rich(
         self, board: Board, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

@@ -241,6 +241,44 @@ class TestAnswers:
         with socket.create_connection(("127.0.0.1", port), 20):
             assert self.get(port, "/live")[0] == 200
 
+    def test_one_that_says_a_little_again_and_again_is_left(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """The time is that of the whole head."""
+        monkeypatch.setattr(module, "_SECONDS", -1.0)
+        ours, theirs = socket.socketpair()
+        with ours, theirs, pytest.raises(TimeoutError):
+            module._read_head(ours)
+
+    def test_a_connection_that_another_worker_has_taken(self, board: Board) -> None:
+        accepted = threading.Event()
+
+        class Taken:
+            """One that is ready, and then there is nothing."""
+
+            def __init__(self, sock: socket.socket) -> None:
+                self.sock = sock
+                self.fileno = sock.fileno
+
+            def accept(self) -> object:
+                accepted.set()
+                raise BlockingIOError
+
+        ours, theirs = socket.socketpair()
+        with ours, theirs:
+            thread = MetricsThread(Taken(ours), board)  # type: ignore[arg-type]  # what is used of one
+            theirs.sendall(b"x")
+            thread.start()
+            assert accepted.wait(20)
+            thread.stop()
+
+    def test_accept_and_its_field(self, port: int) -> None:
+        with socket.create_connection(("127.0.0.1", port), 20) as client:
+            client.sendall(b"GET /metrics HTTP/1.1\r\nHost: a\r\nACCEPT: application/openmetrics-text\r\n\r\n")
+            answer = b""
+            while data := client.recv(65536):
+                answer += data
+        assert b"content-type: application/openmetrics-text" in answer
+        assert answer.endswith(b"# EOF\n")
+
     def test_an_error_is_logged_and_the_next_is_answered(self, port: int, monkeypatch: pytest.MonkeyPatch) -> None:
         with records_of("uvicorn.error") as records:
             monkeypatch.setattr(module, "expose", lambda reading, accept: 1 / 0)

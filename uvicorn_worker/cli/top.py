@@ -237,7 +237,8 @@ def _keys() -> Iterator[Callable[[float], str]]:
         return
     descriptor = sys.stdin.fileno()
     before = termios.tcgetattr(descriptor)
-    tty.setcbreak(descriptor)
+    # At once: it is not waited for a terminal that takes nothing, and what was typed already counts.
+    tty.setcbreak(descriptor, termios.TCSANOW)
     # Several may come at once.
     pressed: deque[str] = deque()
 
@@ -255,7 +256,7 @@ def _keys() -> Iterator[Callable[[float], str]]:
     try:
         yield next_key
     finally:
-        termios.tcsetattr(descriptor, termios.TCSADRAIN, before)
+        termios.tcsetattr(descriptor, termios.TCSANOW, before)
 
 
 def _no_key(timeout: float) -> str:
