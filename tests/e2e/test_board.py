@@ -235,7 +235,10 @@ def test_a_dump_says_where_the_tasks_stand(serve: Serve) -> None:
     in_background(server, "/block?s=600")
     reading_when(board, lambda reading: [each for each in reading.workers if each.state == "stalled"], "a stall")
     server.signal(signal.SIGUSR2, worker.pid)
-    server.wait_log(r"GET /block\?s=600 for .*\(it has the event loop\)")
+    server.wait_log(
+        r"GET /block\?s=600 for .*\(it has the event loop\)\n"
+        r"    probe\.py:\d+ in app\n    probe\.py:\d+ in block\n    probe\.py:\d+ in view_that_blocks\n"
+    )
     assert alive(worker.pid)
     server.signal(signal.SIGKILL, worker.pid)
 

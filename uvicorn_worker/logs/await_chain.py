@@ -89,12 +89,18 @@ def describe_thread(identity: int | None, deepest: int = _NEAREST) -> list[str]:
     ]
 
 
-def describe_holder(identity: int, deepest: int) -> list[str]:
-    """The stack of the thread of an event loop, from what the loop has called on: how it came to run is left out."""
+def describe_holder(identity: int, deepest: int = _DEEPEST) -> list[str]:
+    """The stack of the thread of an event loop, from what the loop has called on: how it came to run is left out.
+
+    Also from a signal handler of this package in that thread, whose own frames are left out too.
+    """
     frame = sys._current_frames().get(identity)
     if frame is None:
         return []
     stack = traceback.extract_stack(frame)
+    if identity == threading.get_ident():
+        while stack and stack[-1].filename.startswith(_OURS):
+            stack.pop()
     begin = next((number for number, each in enumerate(stack) if each.filename.startswith((_OURS, _LOOPS))), 0)
     called = itertools.dropwhile(lambda each: _is_way_there(each.filename), stack[begin:])
     # Where it is ours that holds the loop, or the loop itself, this is told.

@@ -6,7 +6,7 @@ import os
 import threading
 import time
 
-from uvicorn_worker.logs.await_chain import describe_task, describe_threads
+from uvicorn_worker.logs.await_chain import describe_holder, describe_task, describe_threads
 from uvicorn_worker.logs.in_flight import census, describe_cycles, running_task
 from uvicorn_worker.server.server import Server
 
@@ -31,7 +31,10 @@ def describe_flight(server: Server) -> str:
     running = running_task(runtime.loop)
     for cycle in cycles[:_NAMED]:
         lines += [f"  {line}" for line in describe_cycles([cycle], now, running)]
-        lines += [f"    {line}" for line in describe_task(cycle.task)]
+        # What awaits can't be seen of a task that runs: it is what this has interrupted.
+        runs = running is not None and cycle.task in (running, None)
+        stands = describe_holder(threading.get_ident()) if runs else describe_task(cycle.task)
+        lines += [f"    {line}" for line in stands]
     if len(cycles) > _NAMED:
         lines.append(f"  and {len(cycles) - _NAMED} more")
     threads = describe_threads(threading.get_ident())
