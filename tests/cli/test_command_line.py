@@ -207,3 +207,11 @@ def test_an_option_that_can_not_be_used_is_one_line(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(module, "launch", refuse)
     done = run("main:app")
     assert (done.exit_code, done.output) == (2, "Error: option x: no\n")
+
+
+def test_its_help_is_in_groups() -> None:
+    text = run("--help").output
+    groups = ["Where it listens:", "Processes:", "Reload:", "Application:", "HTTP/2:", "Limits:", "Instead of serving:"]
+    assert [text.index(group) for group in groups] == sorted(text.index(group) for group in groups)
+    assert "--lifespan [auto|on|off]" in text
+    assert "[seconds]" in text
