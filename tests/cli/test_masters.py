@@ -29,7 +29,11 @@ def launcher(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[Any]:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["x"])
     monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
-    monkeypatch.setattr(Application, "run", lambda self: found.append(self))
+
+    def run(self: Application) -> None:
+        found.append(self)
+
+    monkeypatch.setattr(Application, "run", run)
     return found
 
 
