@@ -33,7 +33,7 @@ def slow_request(terminal: Terminal, answers: list[int]) -> Iterator[None]:
     url = f"{terminal.wait(r'http://127[.]0[.]0[.]1:[0-9]+')}/slow"
     ask = threading.Thread(target=lambda: answers.append(httpx.get(url, timeout=PATIENCE, trust_env=False).status_code))
     ask.start()
-    terminal.wait(r"slow\r?\n")
+    terminal.wait("slow")
     yield
     ask.join(PATIENCE)
 
@@ -61,7 +61,8 @@ def test_ctrl_c_under_plain_gunicorn_drains_and_a_second_one_cuts(tmp_path: Path
             terminal.type(CTRL_C)
             assert terminal.wait_exit() == 0
         assert answers == [503]
-        assert terminal.text.count("shutdown\r\n") == int(workers)
+        # Of each worker; the ends of such lines may be anywhere, since all write at the same time.
+        assert terminal.text.count("shutdown") == int(workers)
         assert "Traceback" not in terminal.text
 
 
