@@ -125,3 +125,12 @@ class TestSlots:
         board = Board()
         board.failures += 2
         assert board.failures == 2
+
+
+def test_what_is_in_flight() -> None:
+    slot = Board().add(1)
+    assert slot is not None
+    slot.say_in_flight(3, 17, "GET /slow")
+    assert (slot.oldest, slot.figures["requests"], slot.figures["oldest_since"]) == ("GET /slow", 3, 17)
+    slot.load = 9
+    assert slot.load == 9

@@ -550,3 +550,43 @@ class TestLateEnds:
         cycle = begin(hold)
         cycle.drain()
         assert (cycle.answers, cycle.cuts) == ([], 0)
+
+    def test_a_long_poll_only_waits(self, begin: Make) -> None:
+        cycle = begin(hold)
+        assert not cycle.only_waits
+        cycle.delivered = True
+        cycle.waiters = []
+        assert cycle.only_waits
+        cycle.waiters = [object()]
+        assert not cycle.only_waits
+        cycle.gone = True
+        assert not cycle.only_waits
+
+    def test_an_answer_of_ours_has_the_id_of_the_request(self, begin: Make) -> None:
+        cycle = begin(hold, request_id_header="X-Request-ID")
+        cycle.scope["state"] = {"request_id": "one"}
+        cycle.abandon()
+        assert cycle.answers == [(503, b"Service Unavailable", [*RETRY, (b"x-request-id", b"one")])]
+
+
+class Held(Plain):
+    """One whose head waits for the end of the turn."""
+
+    __slots__ = ("flushed",)
+
+    def flush_head(self) -> None:
+        self.flushed = True
+
+
+class TestHeldHeads:
+    def test_those_of_one_turn_are_sent_together(self, loop: asyncio.AbstractEventLoop) -> None:
+        runtime = make_runtime(loop, hold)
+        held, begun, lost = (Held(runtime) for _ in range(3))
+        for cycle in (held, begun, lost):
+            cycle.flushed = False
+            cycle.stage = HEAD_HELD
+            cycle.watch_head()
+        begun.stage, lost.lost = BODY, True
+        turn(loop)
+        assert [cycle.flushed for cycle in (held, begun, lost)] == [True, False, False]
+        assert runtime.held == []

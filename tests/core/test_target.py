@@ -48,6 +48,7 @@ def test_to_origin_form(target: bytes, method: str, expected: tuple[bytes, bytes
         (b"a", "GET"),
         (b"a:80", "GET"),
         (b"http://", "GET"),
+        (b"http://a b/", "GET"),
         (b"http:///a", "GET"),
         (b"http://?a", "GET"),
         (b"http:/a/b", "GET"),
