@@ -50,7 +50,7 @@ def websocket(harness: Harness) -> Client:
     return client
 
 
-# On CPython 3.11: 1,300 and 6,800, where a WebSocket held 9,800 before. Other versions differ by some hundreds.
+# On CPython 3.11: 1,300 and 6,800, where a WebSocket held 9,000 before. Other versions differ by some hundreds.
 @pytest.mark.parametrize(("open_one", "app", "most"), [(keep_alive, hello, 1800), (websocket, echo, 8500)])
 def test_bytes(open_one: Callable[[Harness], Client], app: object, most: int) -> None:
     harness = Harness(app)  # type: ignore[arg-type]
