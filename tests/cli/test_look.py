@@ -257,7 +257,7 @@ class TestTop:
                 assert next_key(0) == ""
                 os.write(master, b"\x1b[A")
                 assert next_key(20) == ""
-                os.write(master, b"fm")
+                os.write(master, b"f\x1b[1;5Bm\x1b")
                 assert (next_key(20), next_key(0), next_key(0)) == ("f", "m", "")
             os.write(master, b"mq")
             assert top.run_top(board, 0.01) == 0

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import os
+import re
 import select
 import sys
 import termios
@@ -35,6 +36,8 @@ Live: Any = importlib.import_module("rich.live").Live
 _STYLES = {"serving": "green", "booting": "cyan", "draining": "yellow", "stalled": "bold red", "failed": "bold red"}
 _FILTERS = ("all", "busy", "not serving")
 _ENDS = 6
+# Keys that are several characters, as the arrows are.
+_ESCAPES = re.compile(rb"\x1b(?:\[[0-9;]*[A-Za-z~]|O[A-Za-z])?")
 _KEYS = "q quit · sort: p pid, m memory, s requests/s, l lag, o oldest, r reverse · f filter"
 
 
@@ -248,9 +251,7 @@ def _keys() -> Iterator[Callable[[float], str]]:
             if not data:
                 # The terminal is gone.
                 return "q"
-            if not data.startswith(b"\x1b"):
-                # No key that is several characters, as the arrows are.
-                pressed.extend(data.decode("ascii", "ignore"))
+            pressed.extend(_ESCAPES.sub(b"", data).decode("ascii", "ignore"))
         return pressed.popleft() if pressed else ""
 
     try:
