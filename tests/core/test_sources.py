@@ -45,7 +45,7 @@ class TestEnvironment:
         ("name", "text", "says"),
         [
             ("ws_max_queue", "0", "must be a whole number, 1 or more"),
-            ("timeout_write", "5 sec", "must be None or a number of seconds above 0"),
+            ("timeout_write", "5 sec", "must be None or a number of seconds above 0, or a duration such as 1h30m"),
         ],
     )
     def test_a_bad_value_is_one_line(self, name: str, text: str, says: str) -> None:

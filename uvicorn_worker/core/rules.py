@@ -220,9 +220,17 @@ def _spell_headers(value: Any) -> Any:
 FLAG = Rule("True or False", lambda value: isinstance(value, bool), _parse_flag, _spell_flag)
 TEXT = Rule("a string", lambda value: isinstance(value, str))
 OPTIONAL_TEXT = TEXT.or_none()
-SECONDS = Rule("a number of seconds, 0 or more", lambda value: is_number(value) and value >= 0, _parse_seconds)
+SECONDS = Rule(
+    "a number of seconds, 0 or more, or a duration such as 1h30m",
+    lambda value: is_number(value) and value >= 0,
+    _parse_seconds,
+)
 OPTIONAL_SECONDS = SECONDS.or_none()
-POSITIVE_SECONDS = Rule("a number of seconds above 0", lambda value: is_number(value) and value > 0, _parse_seconds)
+POSITIVE_SECONDS = Rule(
+    "a number of seconds above 0, or a duration such as 1h30m",
+    lambda value: is_number(value) and value > 0,
+    _parse_seconds,
+)
 COUNT = Rule("a whole number, 0 or more", lambda value: is_int(value) and value >= 0, int)
 OPTIONAL_COUNT = COUNT.or_none()
 POSITIVE = Rule("a whole number, 1 or more", lambda value: is_int(value) and value >= 1, int)
