@@ -47,8 +47,13 @@ LEVEL_OF = {room: level for level, rooms in enumerate(LEVELS) for room in rooms}
 
 
 def above(room: str) -> set[str]:
-    """The rooms that those who read `room` need not know: all that are not below it, but for itself."""
-    return {other for other, level in LEVEL_OF.items() if level <= LEVEL_OF[room] and other != room}
+    """The rooms that those who read `room` need not know: all that are not below it, but for itself and what it starts.
+
+    The command starts masters, and these have workers, which they know by name.
+    """
+    started = {other for starter, other in STARTS if starter == room}
+    known = {room, *started, *(["worker"] if "master" in started else [])}
+    return {other for other, level in LEVEL_OF.items() if level <= LEVEL_OF[room] and other not in known}
 
 
 class Absent:

@@ -51,9 +51,10 @@ def fast(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def quiet(caplog: pytest.LogCaptureFixture) -> Callable[[], bool]:
-    """Whether nothing was logged, by anybody, but the stop of the server and what is for debugging."""
+    """Whether nothing was logged, by anybody, but start and stop of the server and what is for debugging."""
     caplog.set_level(logging.INFO)
-    return lambda: [record for record in caplog.records if not record.getMessage().startswith("Drain")] == []
+    usual = ("Uvicorn running on ", "Drain")
+    return lambda: [record for record in caplog.records if not record.getMessage().startswith(usual)] == []
 
 
 async def gone(server: Server) -> None:

@@ -532,6 +532,7 @@ class UvicornWorker(BaseWorker):
         if self.server.force_exit:
             return
         if not self.server.should_exit and self.loop.is_running() and self._by_hand.begins(sig):
+            self._succession.leaves(ends.TOLD_TO)
             self.server.handle_exit(sig, frame)
             return
         if self._by_hand.repeats(sig):
