@@ -16,6 +16,15 @@ if TYPE_CHECKING:
 
 HERE = Path(__file__).parent
 
+# What is about serving, which the unit tests measure: with coverage each start of a server takes twice as long.
+UNMEASURED = {
+    "docs", "http2", "websocket", "test_any_exception.py", "test_bad_clients.py", "test_curl.py", "test_deployments.py",
+    "test_django.py", "test_example_folders.py", "test_example_prometheus.py", "test_examples.py", "test_fastapi.py",
+    "test_files.py", "test_fronts_agree.py", "test_interfaces.py", "test_leaving.py", "test_paths.py",
+    "test_proxies.py", "test_stalled_logs.py", "test_start_imports.py", "test_starlette.py", "test_tls.py",
+    "test_unread.py",
+}  # fmt: skip
+
 WORKERS = [pytest.param(HTTPTOOLS, id="httptools"), pytest.param(H11, id="h11")]
 
 
@@ -37,6 +46,15 @@ def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.Tes
             report.sections.append((f"gunicorn {server.pid} stdout", server.out[-5000:]))
             report.sections.append((f"gunicorn {server.pid} events", server.read("events")[-5000:]))
     return report
+
+
+@pytest.fixture(scope="module", autouse=True)
+def unmeasured(request: pytest.FixtureRequest) -> Iterator[None]:
+    """No coverage of the processes that the tests of a file in `UNMEASURED` start."""
+    with pytest.MonkeyPatch.context() as patch:
+        if request.path.relative_to(HERE).parts[0] in UNMEASURED:
+            patch.delenv("COVERAGE_PROCESS_CONFIG", raising=False)
+        yield
 
 
 @pytest.fixture(scope="module", params=WORKERS)

@@ -58,8 +58,7 @@ NOT_IMPORTED = {
 
 
 def test_a_plain_worker(serve: Serve) -> None:
-    # A measurement of coverage would import more.
-    server = serve("app:app", worker=HTTPTOOLS, files={"app.py": APP}, env={"COVERAGE_PROCESS_CONFIG": ""})
+    server = serve("app:app", worker=HTTPTOOLS, files={"app.py": APP})
     imported = set(server.get("/").text.split())
     assert "uvicorn_worker.http1.protocol" in imported
     assert {name: use for name, use in NOT_IMPORTED.items() if name in imported} == {}

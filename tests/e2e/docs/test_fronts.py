@@ -29,7 +29,7 @@ from tests.docs.blocks import ROOT, Block, blocks
 from tests.docs.programs import fit_caddyfile, fit_envoy, fit_haproxy, fit_nginx, free_port, need
 from tests.e2e.harness import PATIENCE, Gunicorn, until
 
-pytestmark = pytest.mark.skipif(not (ROOT / "docs").is_dir(), reason="docs/ is not here")
+pytestmark = [pytest.mark.long, pytest.mark.skipif(not (ROOT / "docs").is_dir(), reason="docs/ is not here")]
 
 H2C = "uvicorn_worker.UvicornH2CWorker"
 CLIENT = "192.0.2.1"

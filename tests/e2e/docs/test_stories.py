@@ -8,7 +8,7 @@ from tests.docs.blocks import ROOT, Block, blocks
 from tests.docs.programs import need
 from tests.e2e.docs.stories import Story
 
-pytestmark = pytest.mark.skipif(not (ROOT / "docs").is_dir(), reason="docs/ is not here")
+pytestmark = [pytest.mark.long, pytest.mark.skipif(not (ROOT / "docs").is_dir(), reason="docs/ is not here")]
 
 PAGES: dict[str, list[Block]] = {}
 for _block in blocks():

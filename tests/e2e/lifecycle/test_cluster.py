@@ -21,6 +21,7 @@ from tests.e2e.raw import Connection
 EXAMPLE = Path(__file__).parents[3] / "examples" / "cluster"
 
 pytestmark = [
+    pytest.mark.long,
     pytest.mark.skipif(not EXAMPLE.is_dir(), reason="examples/ is not here"),
     pytest.mark.skipif(sys.platform != "linux", reason="elsewhere there is one loopback address"),
 ]
