@@ -114,8 +114,7 @@ class UvicornWorker(BaseWorker):
 
     def init_process(self) -> None:
         """Called after the fork; does not return before the worker is done."""
-        # What has come with the fork is shared until somebody writes to it, as a collection does to each object. Not in
-        # the master, where it would keep what a reload replaces.
+        # A collection would write to all that is shared since the fork; in the master it would keep what HUP replaces.
         gc.freeze()
         # Until ours are set, signals would go to the handlers of the master, which are forked with it: a worker that
         # is told to stop in its first moment would not hear it, and be killed at the end of graceful_timeout.
@@ -212,11 +211,7 @@ class UvicornWorker(BaseWorker):
         if self._succession.spares_the_master():
             self._leave_to_others(message, reports, exc)
         if token is not None and not reports:
-            deadline = time.monotonic() + _WAIT_FOR_MASTER
-            while not self.server.should_exit and self.ppid == os.getppid() and time.monotonic() < deadline:
-                self.notify()
-                time.sleep(0.05)
-            if not self.server.should_exit:
+            if not self._is_told_within(_WAIT_FOR_MASTER):
                 # Its signal came before this process could take it, or the one that was to report was killed.
                 token.give_back()
             sys.exit(0)
@@ -230,13 +225,20 @@ class UvicornWorker(BaseWorker):
         pause = self._succession.failed(reports)
         if reports:
             self.log.error("%s. Other workers serve on; this one leaves after %g s.", message, pause, exc_info=exc)
-        deadline = time.monotonic() + pause
-        while not self.server.should_exit and self.ppid == os.getppid() and time.monotonic() < deadline:
-            self.notify()
-            time.sleep(0.05)
+        self._is_told_within(pause)
         if reports and BaseWorker._token is not None:
             BaseWorker._token.give_back()
         sys.exit(0)
+
+    def _is_told_within(self, seconds: float) -> bool:
+        """Wait for the master's word to leave, for so long. The server may have come to its end before it."""
+        for sig in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
+            signal.signal(sig, self._keep_signal)
+        deadline = time.monotonic() + seconds
+        while not (told := bool(self._early_signals) or self._is_leaving) and time.monotonic() < deadline:
+            self.notify()
+            time.sleep(0.05)
+        return told
 
     @property
     def age(self) -> int:
