@@ -39,6 +39,7 @@ from uvicorn_worker.server.loading import load_env_file
 from uvicorn_worker.server.metrics import MetricsThread
 from uvicorn_worker.worker.base import BaseWorker
 from uvicorn_worker.worker.by_hand import ByHand
+from uvicorn_worker.worker.early_signals import keep_signals
 from uvicorn_worker.worker.exit import close_loop, ignore_the_master, leave_in_time
 from uvicorn_worker.worker.forked import keep_from_children, let_children_go
 from uvicorn_worker.worker.last_words import answer_holder, answer_past_the_loop
@@ -116,10 +117,7 @@ class UvicornWorker(BaseWorker):
         """Called after the fork; does not return before the worker is done."""
         # A collection would write to all that is shared since the fork; in the master it would keep what HUP replaces.
         gc.freeze()
-        # Until ours are set, signals would go to the handlers of the master, which are forked with it: a worker that
-        # is told to stop in its first moment would not hear it, and be killed at the end of graceful_timeout.
-        for sig in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
-            signal.signal(sig, self._keep_signal)
+        keep_signals(self._keep_signal)
         # Anew: what was changed since the master has started this worker's class, by post_fork too, counts.
         self._read_settings()
         config = self.config
@@ -232,8 +230,7 @@ class UvicornWorker(BaseWorker):
 
     def _is_told_within(self, seconds: float) -> bool:
         """Wait for the master's word to leave, for so long. The server may have come to its end before it."""
-        for sig in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
-            signal.signal(sig, self._keep_signal)
+        keep_signals(self._keep_signal)
         deadline = time.monotonic() + seconds
         while not (told := bool(self._early_signals) or self._is_leaving) and time.monotonic() < deadline:
             self.notify()
