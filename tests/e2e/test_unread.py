@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import socket
-import sys
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -38,8 +37,8 @@ def resident(pid: int) -> int:
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="needs /proc")
 @pytest.mark.parametrize("target", ["/pieces", "/whole"])
 def test_clients_that_do_not_read(server: Gunicorn, worker: str, target: str) -> None:
-    if target == "/whole" and "H11" in worker and sys.version_info < (3, 12):
-        pytest.skip("asyncio's transport copies what it can't send at once, before Python 3.12")
+    if target == "/whole" and "H11" in worker:
+        pytest.skip("asyncio's transport copies what it can't send at once")
     path = str(server.dir / "app.sock")
 
     def taken() -> bytes:

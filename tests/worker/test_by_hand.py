@@ -26,6 +26,20 @@ def test_int_drains_in_a_terminal_and_the_quit_that_follows_it_says_the_same(
     assert not stop.repeats(signal.SIGINT)
 
 
+@pytest.mark.parametrize("foreground", [True, False])
+def test_the_quit_that_comes_in_the_middle(monkeypatch: pytest.MonkeyPatch, foreground: bool) -> None:
+    stop = ByHand(always=False)
+
+    def look() -> bool:
+        assert not stop.begins(signal.SIGQUIT)
+        assert stop.repeats(signal.SIGQUIT)
+        return foreground
+
+    monkeypatch.setattr(by_hand, "in_foreground", look)
+    assert stop.begins(signal.SIGINT) is foreground
+    assert not stop.repeats(signal.SIGQUIT)
+
+
 def test_a_second_ctrl_c_is_no_repetition(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(by_hand, "in_foreground", lambda: True)
     stop = ByHand(always=False)

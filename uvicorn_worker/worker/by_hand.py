@@ -39,9 +39,13 @@ class ByHand:
         """Whether this signal, the first one, is a Ctrl+C that drains."""
         if sig != signal.SIGINT:
             return False
-        if not self._always and in_foreground():
-            self._awaits_quit = True
-        return self._always or self._awaits_quit
+        if self._always:
+            return True
+        # The master's QUIT may come while this looks.
+        self._awaits_quit = True
+        by_hand = in_foreground()
+        self._awaits_quit = self._awaits_quit and by_hand
+        return by_hand
 
     def repeats(self, sig: int) -> bool:
         """Whether it says again what was said; a second time it does not."""
