@@ -150,7 +150,10 @@ class UvicornWorker(BaseWorker):
             self._boot_failed(f"The application can't be loaded: {exc}", Arbiter.APP_LOAD_ERROR, exc)
         except Exception as exc:
             if self._is_leaving or not self._failed_soon:
-                raise
+                if self._served_since is not None:
+                    raise
+                self.log.debug("Told to leave before it served, so that nobody waits for it: %s", _in_words(exc))
+                sys.exit(0)
             self._boot_failed(_in_words(exc), Arbiter.WORKER_BOOT_ERROR, _without_a_report(exc))
 
     @property
