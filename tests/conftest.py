@@ -44,6 +44,22 @@ def fresh_logs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(OwnLog, "_losses", Losses(OwnLog._losses.name))
 
 
+# Those that the server, and what it runs in, set up for a process of their own.
+SHARED_LOGGERS = ("uvicorn", "uvicorn.access", "uvicorn.error", "uvicorn.asgi", "gunicorn.access", "gunicorn.error")
+
+
+@pytest.fixture(autouse=True)
+def loggers_as_before() -> Iterator[None]:
+    """What a test makes of loggers that others have too ends with it."""
+    loggers = [logging.getLogger(name) for name in SHARED_LOGGERS]
+    before = [(each.level, each.propagate, each.disabled, each.handlers[:], each.filters[:]) for each in loggers]
+    yield
+    for logger, (level, propagate, disabled, handlers, filters) in zip(loggers, before, strict=True):
+        logger.setLevel(level)
+        logger.propagate, logger.disabled = propagate, disabled
+        logger.handlers[:], logger.filters[:] = handlers, filters
+
+
 @pytest.fixture
 def log(caplog: pytest.LogCaptureFixture) -> Callable[..., list[str]]:
     """The lines of the error log: `log()`, or `log(level)` for that level and above."""

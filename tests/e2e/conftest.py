@@ -21,8 +21,8 @@ UNMEASURED = {
     "docs", "http2", "websocket", "test_any_exception.py", "test_bad_clients.py", "test_curl.py", "test_deployments.py",
     "test_django.py", "test_example_folders.py", "test_example_prometheus.py", "test_examples.py", "test_fastapi.py",
     "test_files.py", "test_fronts_agree.py", "test_interfaces.py", "test_leaving.py", "test_paths.py",
-    "test_proxies.py", "test_stalled_logs.py", "test_start_imports.py", "test_starlette.py", "test_tls.py",
-    "test_unread.py",
+    "test_proxies.py", "test_reload.py", "test_stalled_logs.py", "test_start_imports.py", "test_starlette.py",
+    "test_tls.py", "test_unread.py",
 }  # fmt: skip
 
 WORKERS = [pytest.param(HTTPTOOLS, id="httptools"), pytest.param(H11, id="h11")]
