@@ -194,7 +194,7 @@ class TestTop:
         from uvicorn_worker.cli.top import Top
 
         for _ in range(6):
-            slot = add_worker(board, requests=1, oldest_since=time.monotonic_ns())
+            slot = add_worker(board, requests=1, oldest_since=time.monotonic_ns() - 5 * 10**9)
             slot.oldest = "GET /" + "x" * 100
             slot.paths.begin(["/a"])
         board.keep_end([99, 1, 1, 0, time.time_ns(), 0, 7, 0, 0, 0, 0], "")
