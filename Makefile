@@ -43,7 +43,7 @@ test: $(VENV)/.installed-test ## set up and run the tests, with the gate on bran
 	$(BIN)/python -m pytest --cov -m "not long" $(SIDE_BY_SIDE)
 
 test-long: $(VENV)/.installed-test ## the tests that are worth their length: floods, crowds, time that passes
-	$(BIN)/python -m pytest -m long $(SIDE_BY_SIDE)
+	$(BIN)/python -m pytest -m long -o faulthandler_timeout=400 $(SIDE_BY_SIDE)
 
 coverage-rooms: $(VENV)/.installed-test ## the gate on each room's branch coverage by its own tests; some of them: ROOMS="core tls"
 	$(BIN)/python .ci/coverage_rooms.py $(ROOMS)
