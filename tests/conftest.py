@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 import uvicorn_worker
+from tests.records import kept
 from tests.sockets import PATIENCE, Peer, Run
 from uvicorn_worker.core.cycle import Cycle
 from uvicorn_worker.core.log import Losses, OwnLog
@@ -45,19 +46,14 @@ def fresh_logs(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 # Those that the server, and what it runs in, set up for a process of their own.
-SHARED_LOGGERS = ("uvicorn", "uvicorn.access", "uvicorn.error", "uvicorn.asgi", "gunicorn.access", "gunicorn.error")
+SHARED_LOGGERS = ("", "uvicorn", "uvicorn.access", "uvicorn.error", "uvicorn.asgi", "gunicorn.access", "gunicorn.error")
 
 
 @pytest.fixture(autouse=True)
 def loggers_as_before() -> Iterator[None]:
     """What a test makes of loggers that others have too ends with it."""
-    loggers = [logging.getLogger(name) for name in SHARED_LOGGERS]
-    before = [(each.level, each.propagate, each.disabled, each.handlers[:], each.filters[:]) for each in loggers]
-    yield
-    for logger, (level, propagate, disabled, handlers, filters) in zip(loggers, before, strict=True):
-        logger.setLevel(level)
-        logger.propagate, logger.disabled = propagate, disabled
-        logger.handlers[:], logger.filters[:] = handlers, filters
+    with kept(*SHARED_LOGGERS):
+        yield
 
 
 @pytest.fixture

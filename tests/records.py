@@ -6,7 +6,7 @@ import contextlib
 import logging
 from collections.abc import Iterator
 
-__all__ = ["Records", "records_of"]
+__all__ = ["Records", "kept", "records_of"]
 
 
 class Records(logging.Handler):
@@ -28,12 +28,19 @@ class Records(logging.Handler):
 def records_of(*names: str) -> Iterator[Records]:
     """What is logged on these loggers, which are put back afterwards as they were."""
     handler = Records()
+    with kept(*names) as loggers:
+        for logger in loggers:
+            logger.addHandler(handler)
+        yield handler
+
+
+@contextlib.contextmanager
+def kept(*names: str) -> Iterator[list[logging.Logger]]:
+    """These loggers, which are put back afterwards as they were; handlers that have come meanwhile are closed."""
     loggers = [logging.getLogger(name) for name in names]
     before = [dict(vars(logger), handlers=list(logger.handlers), filters=list(logger.filters)) for logger in loggers]
-    for logger in loggers:
-        logger.addHandler(handler)
     try:
-        yield handler
+        yield loggers
     finally:
         for logger, attributes in zip(loggers, before, strict=True):
             for each in logger.handlers:

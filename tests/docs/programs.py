@@ -5,33 +5,16 @@ from __future__ import annotations
 import os
 import random
 import re
-import shutil
 import socket
 import subprocess
-import sys
 from functools import cache
 from pathlib import Path
 
-import pytest
-
 from tests.certificates import authority
+from tests.programs import find, need
 
-__all__ = ["certificate", "check_caddyfile", "check_envoy", "check_haproxy", "check_nginx", "find",
-           "fit_caddyfile", "fit_envoy", "fit_haproxy", "fit_nginx", "free_port", "need"]  # fmt: skip
-
-
-def find(name: str) -> str | None:
-    """Where a program is: daemons are not on everybody's PATH, what pip installs is beside Python."""
-    beside = os.pathsep.join([str(Path(sys.executable).parent), "/usr/sbin"])
-    return shutil.which(name, path=os.environ.get("PATH", "") + os.pathsep + beside)
-
-
-def need(name: str) -> str:
-    """The same; the test is skipped without it."""
-    path = find(name)
-    if path is None:
-        pytest.skip(f"{name} is not installed")
-    return path
+__all__ = ["certificate", "check_caddyfile", "check_envoy", "check_haproxy", "check_nginx",
+           "fit_caddyfile", "fit_envoy", "fit_haproxy", "fit_nginx", "free_port"]  # fmt: skip
 
 
 def free_port() -> int:

@@ -22,7 +22,8 @@ import pytest
 from gunicorn.config import Config as GunicornConfig
 
 from tests.docs.blocks import ROOT, Block, blocks, commands
-from tests.docs.programs import check_caddyfile, check_envoy, check_haproxy, check_nginx, find
+from tests.docs.programs import check_caddyfile, check_envoy, check_haproxy, check_nginx
+from tests.programs import find
 
 if sys.version_info >= (3, 11):
     import tomllib

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import os
-import shutil
 import socket
 import subprocess
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import pytest
-
 from tests.e2e.harness import PATIENCE, until
+from tests.programs import need
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["find", "haproxy", "nginx", "nginx_user", "running", "temporary_paths", "tool"]
+__all__ = ["haproxy", "nginx", "nginx_user", "running", "temporary_paths"]
 
 _NGINX = """
 {user}
@@ -31,19 +29,6 @@ http {{
     {http}
 }}
 """
-
-
-def find(name: str) -> str | None:
-    """Where a program is; daemons are not on everybody's PATH."""
-    return shutil.which(name, path=os.environ.get("PATH", "") + os.pathsep + "/usr/sbin")
-
-
-def tool(name: str) -> str:
-    """The same; the test is skipped without it."""
-    path = find(name)
-    if path is None:
-        pytest.skip(f"{name} is not installed")
-    return path
 
 
 def nginx_user() -> str:
@@ -111,7 +96,7 @@ def running(
 
     It inherits `listener`, so that nobody has to guess a free port; or it is waited for at the unix socket `front`.
     """
-    program = tool(name)
+    program = need(name)
     if front is not None:
         # One that has ended may have left it.
         front.unlink(missing_ok=True)

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.e2e.frontends import nginx, tool
+from tests.e2e.frontends import nginx
 from tests.e2e.harness import HTTPTOOLS, PATIENCE, Gunicorn, until
 from tests.e2e.raw import Connection
+from tests.programs import need
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -52,7 +53,7 @@ def test_it_is_answered_and_logged(serve: Serve, worker: str, target: str) -> No
 
 
 def test_a_proxy_does_not_ask_one_worker_after_the_other(serve: Serve) -> None:
-    tool("nginx")
+    need("nginx")
     server = serve("blocking_app:app", *OPTIONS, worker=HTTPTOOLS, workers=4)
     until(lambda: len(server.workers()) == 4, "four workers")
     with nginx(server.dir, NGINX, port=server.port):

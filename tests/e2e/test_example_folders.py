@@ -18,10 +18,11 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.e2e.frontends import find, nginx_user, running, temporary_paths, tool
+from tests.e2e.frontends import nginx_user, running, temporary_paths
 from tests.e2e.harness import PATIENCE, Gunicorn, control_socket_option, until
 from tests.e2e.websocket.browser import find_chromium, open_page
 from tests.e2e.websocket.client import open_socket
+from tests.programs import find, need
 
 Serve = Callable[..., Gunicorn]
 
@@ -229,7 +230,7 @@ def get_over(path: Path) -> httpx.Response:
 
 
 def test_nginx(serve: Serve) -> None:
-    tool("nginx")
+    need("nginx")
     options = " ".join(control_socket_option())
     server = serve(copy=EXAMPLES / "nginx", argv=["app:app"], bind=None, env={"GUNICORN_CMD_ARGS": options})
     text = fill_in(
@@ -250,7 +251,7 @@ def test_nginx(serve: Serve) -> None:
 
 
 def test_haproxy(example: Callable[..., Gunicorn]) -> None:
-    program = tool("haproxy")
+    program = need("haproxy")
     server = example("haproxy", "--graceful-timeout 10")
     text = fill_in(
         (EXAMPLES / "haproxy" / "haproxy.cfg").read_text("utf-8"),

@@ -15,8 +15,9 @@ import httpx
 import pytest
 import yaml
 
-from tests.e2e.frontends import find, running, tool
+from tests.e2e.frontends import running
 from tests.e2e.harness import PATIENCE, Gunicorn, control_socket_option, until
+from tests.programs import find, need
 from uvicorn_worker.server.exposition import METRICS, PREFIX
 
 Serve = Callable[..., Gunicorn]
@@ -154,7 +155,7 @@ def test_prometheus_takes_the_configuration() -> None:
 
 
 def test_prometheus_answers_each_query(dashboard: dict[str, Any], server: tuple[Gunicorn, str], tmp_path: Path) -> None:
-    tool("prometheus")
+    need("prometheus")
     gunicorn, address = server
     config = yaml.safe_load((FOLDER / "prometheus.yml").read_text("utf-8"))
     assert config["scrape_configs"][0]["static_configs"] == [{"targets": ["127.0.0.1:9464"]}]

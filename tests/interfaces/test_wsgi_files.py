@@ -157,15 +157,21 @@ def test_without_a_status(path: Path) -> None:
     assert file.closed
 
 
+async def half_sent(file: Any) -> tuple[Sender, asyncio.Future[None]]:
+    """A request whose file has been given to a server that does not take it yet."""
+    sender = Sender()
+    sender.taking.clear()
+    adapter = WsgiAdapter(wrapping(file))
+    request = asyncio.ensure_future(adapter(http_scope(extensions=EXTENSION), sender.receive, sender.send))
+    await until(lambda: sender.files)
+    return sender, request
+
+
 def test_it_is_closed_when_it_is_sent(path: Path) -> None:
     file = path.open("rb")
 
     async def main() -> None:
-        sender = Sender()
-        sender.taking.clear()
-        adapter = WsgiAdapter(wrapping(file))
-        request = asyncio.ensure_future(adapter(http_scope(extensions=EXTENSION), sender.receive, sender.send))
-        await until(lambda: sender.files)
+        sender, request = await half_sent(file)
         assert not file.closed
         sender.taking.set()
         await request
@@ -179,11 +185,7 @@ def test_it_is_closed_when_the_client_is_gone(path: Path, how: str) -> None:
     file = path.open("rb")
 
     async def main() -> None:
-        sender = Sender()
-        sender.taking.clear()
-        adapter = WsgiAdapter(wrapping(file))
-        request = asyncio.ensure_future(adapter(http_scope(extensions=EXTENSION), sender.receive, sender.send))
-        await until(lambda: sender.files)
+        sender, request = await half_sent(file)
         if how == "leaves":
             sender.gone = True
             sender.taking.set()

@@ -65,17 +65,10 @@ def test_errors_and_stacks() -> None:
 
 
 def test_the_configuration_writes_so(capsys: pytest.CaptureFixture[str]) -> None:
-    names = ["uvicorn", "uvicorn.error", "uvicorn.access"]
-    before = [(log, log.handlers[:], log.level, log.propagate, log.disabled) for log in map(logging.getLogger, names)]
-    try:
-        logging.config.dictConfig(JSON_CONFIG)
-        logging.getLogger("uvicorn.error").info("started")
-        logging.getLogger("uvicorn.access").info(ACCESS, "192.0.2.1:5", "GET", "/", "1.1", 200)
-        logging.getLogger("uvicorn.access").debug("not this")
-        out, err = capsys.readouterr()
-    finally:
-        for log, handlers, level, propagate, disabled in before:
-            log.handlers[:], log.propagate, log.disabled = handlers, propagate, disabled
-            log.setLevel(level)
+    logging.config.dictConfig(JSON_CONFIG)
+    logging.getLogger("uvicorn.error").info("started")
+    logging.getLogger("uvicorn.access").info(ACCESS, "192.0.2.1:5", "GET", "/", "1.1", 200)
+    logging.getLogger("uvicorn.access").debug("not this")
+    out, err = capsys.readouterr()
     assert json.loads(err)["message"] == "started"
     assert json.loads(out)["status_code"] == 200

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,17 +14,6 @@ from gunicorn.instrument.statsd import Statsd
 from tests.worker.cycles import settings
 from uvicorn_worker.logs.formatters import LOGGING_CONFIG
 from uvicorn_worker.worker.logger import Logger
-
-
-@pytest.fixture(autouse=True)
-def _as_before() -> Iterator[None]:
-    names = ("", "gunicorn.error", "gunicorn.access", "uvicorn", "uvicorn.error", "uvicorn.access")
-    loggers = [logging.getLogger(name) for name in names]
-    before = [(logger.handlers[:], logger.level, logger.propagate) for logger in loggers]
-    yield
-    for logger, (handlers, level, propagate) in zip(loggers, before, strict=True):
-        logger.handlers, logger.propagate = handlers, propagate
-        logger.setLevel(level)
 
 
 @pytest.fixture(params=["dict", "json", "yaml"])

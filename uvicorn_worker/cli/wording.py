@@ -6,8 +6,8 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 
 from uvicorn_worker.core.figures import CLASSES, quantile
+from uvicorn_worker.core.log import count
 from uvicorn_worker.core.reading import BoardReading, WorkerReading
-from uvicorn_worker.logs.in_flight import count
 
 __all__ = ["as_text", "end_lines", "headline", "mebibytes", "oldest_of", "path_lines", "seconds"]
 

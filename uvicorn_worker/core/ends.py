@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from uvicorn_worker.core.board import BOOTING, FAILED, TOLD, Board, Slot
 from uvicorn_worker.core.explained import explained
 from uvicorn_worker.core.figures import PROTOCOLS
+from uvicorn_worker.core.log import count
 
 __all__ = [
     "BLOCKED",
@@ -116,12 +117,12 @@ class End:
         lines = [
             f"Worker {self.pid} has ended: {self.reason}.",
             (
-                f"It lived for {self.lived:.1f} s, served {_count(self.served, 'request')}, "
+                f"It lived for {self.lived:.1f} s, served {count(self.served, 'request')}, "
                 f"and had {self.rss >> 20} MiB of memory."
             ),
         ]
         if self.requests or self.websockets:
-            lines.append(f"In flight: {_count(self.requests, 'request')}, {_count(self.websockets, 'WebSocket')}.")
+            lines.append(f"In flight: {count(self.requests, 'request')}, {count(self.websockets, 'WebSocket')}.")
         if self.oldest:
             lines.append(f"The longest: {self.oldest} for {self.oldest_age:.1f} s.")
         if not self.is_planned:
@@ -222,10 +223,6 @@ def _reason(cause: int, detail: int) -> str:
     if cause == EXIT:
         return f"its process has exited with code {detail}"
     return _WORDS.get(cause, CAUSES[cause])
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def _signal_name(number: int) -> str:

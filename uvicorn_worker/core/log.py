@@ -13,10 +13,15 @@ import select
 import time
 from typing import Any
 
-__all__ = ["QUIET_SECONDS", "ErrorLog", "Losses", "OwnLog", "escaped", "say_on_stderr"]
+__all__ = ["QUIET_SECONDS", "ErrorLog", "Losses", "OwnLog", "count", "escaped", "say_on_stderr"]
 
 # What comes and goes is over when it has not come for so many seconds.
 QUIET_SECONDS = 5.0
+
+
+def count(number: int, noun: str) -> str:
+    """`1 request`, `2 requests`."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def escaped(text: str) -> str:

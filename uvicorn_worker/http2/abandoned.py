@@ -14,8 +14,7 @@ from __future__ import annotations
 import time
 
 from uvicorn_worker.core.cycle import BEGUN, RETURNED, Cycle
-from uvicorn_worker.core.log import ErrorLog
-from uvicorn_worker.logs.in_flight import count
+from uvicorn_worker.core.log import ErrorLog, count
 
 __all__ = ["Abandoned"]
 

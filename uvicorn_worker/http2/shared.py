@@ -9,12 +9,12 @@ from typing import Any
 from uvicorn_worker.core.address import Address, Endpoints
 from uvicorn_worker.core.clock import ticks
 from uvicorn_worker.core.config import Config
+from uvicorn_worker.core.log import count
 from uvicorn_worker.core.runtime import Runtime
 from uvicorn_worker.http2.cycle import StreamCycle
 from uvicorn_worker.http2.engine.interface import Engine
 from uvicorn_worker.http2.engine.limits import Limits
 from uvicorn_worker.http2.prepared_fields import PreparedFields
-from uvicorn_worker.logs.in_flight import count
 from uvicorn_worker.logs.spell import Refusals, Spell
 from uvicorn_worker.proxies.believed_fields import Proxies
 

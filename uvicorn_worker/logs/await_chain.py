@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from types import FrameType
 from typing import Any
 
-from uvicorn_worker.logs.in_flight import count
+from uvicorn_worker.core.log import count
 
 __all__ = ["describe_holder", "describe_task", "describe_thread", "describe_threads"]
 

@@ -7,10 +7,10 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from uvicorn_worker.core.address import peer_name
-from uvicorn_worker.core.log import escaped
+from uvicorn_worker.core.log import count, escaped
 from uvicorn_worker.core.runtime import Connection, CycleView
 
-__all__ = ["Census", "census", "count", "describe_cycles", "named_cycles", "running_task"]
+__all__ = ["Census", "census", "describe_cycles", "named_cycles", "running_task"]
 
 # How many requests one line names.
 _NAMED = 3
@@ -99,8 +99,3 @@ def census(cycles: Collection[CycleView], connections: Collection[Connection], p
         idle=idle,
         other=max(len(connections) - idle - len(cycles), 0) + pending,
     )
-
-
-def count(number: int, noun: str) -> str:
-    """`1 request`, `2 requests`."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -22,9 +22,9 @@ from collections.abc import Callable
 
 from uvicorn_worker.core.config import Config
 from uvicorn_worker.core.explained import explained
-from uvicorn_worker.core.log import OwnLog
+from uvicorn_worker.core.log import OwnLog, count
 from uvicorn_worker.core.runtime import Connection, CycleView, Runtime
-from uvicorn_worker.logs.in_flight import census, count, describe_cycles, named_cycles
+from uvicorn_worker.logs.in_flight import census, describe_cycles, named_cycles
 from uvicorn_worker.server.acceptor import Acceptor
 
 __all__ = ["Drain", "Schedule"]

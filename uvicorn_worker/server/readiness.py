@@ -10,8 +10,8 @@ from types import MappingProxyType
 from typing import Any
 
 from uvicorn_worker.core.config import Config, shown
+from uvicorn_worker.core.log import count
 from uvicorn_worker.http1.parsers import check_parser
-from uvicorn_worker.logs.in_flight import count
 from uvicorn_worker.server.binding import url_of
 from uvicorn_worker.tls.contexts import tls_is_on
 

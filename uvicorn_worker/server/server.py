@@ -31,11 +31,10 @@ from uvicorn_worker.core.clock import Ticker
 from uvicorn_worker.core.config import Config
 from uvicorn_worker.core.ends import LIFETIME, MAX_REQUESTS, MEMORY
 from uvicorn_worker.core.errors import BindError, ConfigError, LifespanError
-from uvicorn_worker.core.log import OwnLog
+from uvicorn_worker.core.log import OwnLog, count
 from uvicorn_worker.core.paths import Paths
 from uvicorn_worker.core.runtime import Runtime
 from uvicorn_worker.interfaces.request_ids import with_request_ids
-from uvicorn_worker.logs.in_flight import count
 from uvicorn_worker.logs.levels import log_messages
 from uvicorn_worker.logs.line_writer import close_lines
 from uvicorn_worker.server.acceptor import Acceptor

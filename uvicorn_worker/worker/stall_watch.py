@@ -19,7 +19,8 @@ import time
 from collections.abc import Callable
 from typing import TextIO
 
-from uvicorn_worker.logs.in_flight import count, describe_cycles, running_task
+from uvicorn_worker.core.log import count
+from uvicorn_worker.logs.in_flight import describe_cycles, running_task
 from uvicorn_worker.server import Server
 
 __all__ = ["StallWatch", "describe_stall", "enable_trace"]

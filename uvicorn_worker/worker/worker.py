@@ -188,10 +188,8 @@ class UvicornWorker(BaseWorker):
             if self.cfg.reload:
                 self._show_failure("The application can't be loaded", exc)
                 return
-            if isinstance(exc, AppImportError):
+            if isinstance(exc, (AppImportError, AppLoadError, ConfigError)):
                 # Its message says it all.
-                self._boot_failed(f"The application can't be loaded: {exc}", Arbiter.APP_LOAD_ERROR)
-            elif isinstance(exc, (AppLoadError, ConfigError)):
                 self._boot_failed(f"The application can't be loaded: {exc}", Arbiter.APP_LOAD_ERROR)
             self._boot_failed(f"The application can't be loaded: {exc}", Arbiter.WORKER_BOOT_ERROR, from_users(exc))
         self.notify()

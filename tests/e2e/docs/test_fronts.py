@@ -26,8 +26,9 @@ from websockets.sync.client import connect
 
 from tests.certificates import client_context
 from tests.docs.blocks import ROOT, Block, blocks
-from tests.docs.programs import fit_caddyfile, fit_envoy, fit_haproxy, fit_nginx, free_port, need
+from tests.docs.programs import fit_caddyfile, fit_envoy, fit_haproxy, fit_nginx, free_port
 from tests.e2e.harness import PATIENCE, Gunicorn, until
+from tests.programs import need
 
 pytestmark = [pytest.mark.long, pytest.mark.skipif(not (ROOT / "docs").is_dir(), reason="docs/ is not here")]
 

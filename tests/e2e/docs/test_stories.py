@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from tests.docs.blocks import ROOT, Block, blocks
-from tests.docs.programs import need
 from tests.e2e.docs.stories import Story
+from tests.programs import need
 
 pytestmark = [pytest.mark.long, pytest.mark.skipif(not (ROOT / "docs").is_dir(), reason="docs/ is not here")]
 

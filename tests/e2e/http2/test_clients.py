@@ -11,13 +11,13 @@ import httpx
 import pytest
 
 from tests.certificates import Site, client_context
-from tests.e2e.frontends import tool
 from tests.e2e.harness import PATIENCE, Gunicorn, until
 from tests.e2e.http2.conftest import run
+from tests.programs import need
 
 
 def curl(*arguments: str) -> str:
-    done = run(tool("curl"), "--silent", "--show-error", *arguments, timeout=3 * PATIENCE)
+    done = run(need("curl"), "--silent", "--show-error", *arguments, timeout=3 * PATIENCE)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -81,7 +81,7 @@ def test_the_access_log(server: Gunicorn) -> None:
 
 
 def test_nghttp(server: Gunicorn, upload: Path) -> None:
-    nghttp = tool("nghttp")
+    nghttp = need("nghttp")
     for more in ((), ("--upgrade",)):
         done = run(nghttp, "--verbose", "--null-out", *more, server.url, server.url + "/stream?n=3")
         assert done.returncode == 0, done.stderr
@@ -91,7 +91,7 @@ def test_nghttp(server: Gunicorn, upload: Path) -> None:
 
 
 def test_h2load(server: Gunicorn) -> None:
-    done = run(tool("h2load"), "-n", "2000", "-c", "8", "-m", "16", server.url)
+    done = run(need("h2load"), "-n", "2000", "-c", "8", "-m", "16", server.url)
     assert "2000 done, 2000 succeeded, 0 failed, 0 errored" in done.stdout, done.stdout
 
 
@@ -134,6 +134,6 @@ class TestTLS:
             assert len(client.get("/download?30").content) == 30 * 65536
 
     def test_h2load(self, tls_server: Gunicorn) -> None:
-        done = run(tool("h2load"), "-n", "500", "-c", "4", "-m", "10", f"https://localhost:{tls_server.port}/")
+        done = run(need("h2load"), "-n", "500", "-c", "4", "-m", "10", f"https://localhost:{tls_server.port}/")
         assert "500 done, 500 succeeded, 0 failed" in done.stdout, done.stdout
         assert "Application protocol: h2" in done.stdout

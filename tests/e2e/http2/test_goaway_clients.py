@@ -20,11 +20,12 @@ import httpx
 import pytest
 
 from tests.certificates import Site
-from tests.e2e.frontends import haproxy, tool
+from tests.e2e.frontends import haproxy
 from tests.e2e.harness import PATIENCE, Gunicorn
 from tests.e2e.http2.conftest import APPS, H2C
 from tests.e2e.http2.test_fronts import HAPROXY
 from tests.e2e.websocket.browser import find_chromium, open_page
+from tests.programs import need
 
 Serve = Callable[..., Gunicorn]
 COUNT = 10
@@ -130,7 +131,7 @@ Promise.all(Array.from({length: 10}, one)).then(all => { console.log(JSON.string
 
 def test_node(replaced: Replaced, tmp_path: Path) -> None:
     (tmp_path / "client.js").write_text(NODE)
-    done = run_beside(replaced, tool("node"), str(tmp_path / "client.js"), replaced.server.url)
+    done = run_beside(replaced, need("node"), str(tmp_path / "client.js"), replaced.server.url)
     assert json.loads(done.stdout) == ["200 held"] * COUNT, done.stderr
 
 
@@ -139,7 +140,7 @@ def test_curl(how: str, serve: Serve, site: Site) -> None:
     """Over TLS, since with prior knowledge curl 7.88 can't use a connection twice."""
     replaced = start(how, serve, "--certfile", str(site.cert), "--keyfile", str(site.key))
     options = ["--silent", "--show-error", "--parallel", "--cacert", str(site.ca), "--write-out", " %{http_version}\n"]
-    done = run_beside(replaced, tool("curl"), *options, *[replaced.quick + "held"] * COUNT)
+    done = run_beside(replaced, need("curl"), *options, *[replaced.quick + "held"] * COUNT)
     assert done.returncode == 0, done.stderr
     # What they say is mixed up.
     assert (done.stdout.count("held"), done.stdout.count("2")) == (COUNT, COUNT)
@@ -147,13 +148,13 @@ def test_curl(how: str, serve: Serve, site: Site) -> None:
 
 def test_nghttp(replaced: Replaced) -> None:
     urls = [f"{replaced.url}?{number}" for number in range(COUNT)]
-    done = run_beside(replaced, tool("nghttp"), "--verbose", "--null-out", *urls)
+    done = run_beside(replaced, need("nghttp"), "--verbose", "--null-out", *urls)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count(":status: 200") == COUNT
 
 
 def test_h2load(replaced: Replaced) -> None:
-    done = run_beside(replaced, tool("h2load"), "-n", str(COUNT), "-c", "1", "-m", str(COUNT), replaced.url)
+    done = run_beside(replaced, need("h2load"), "-n", str(COUNT), "-c", "1", "-m", str(COUNT), replaced.url)
     assert f"{COUNT} done, {COUNT} succeeded, 0 failed, 0 errored" in done.stdout, done.stdout
 
 
@@ -198,7 +199,7 @@ class TestEarlyAnswers:
         with path.open("wb") as file:
             file.truncate(size)
         options = ["--silent", "--show-error", "--http2-prior-knowledge", "--write-out", " %{http_code}"]
-        command = [tool("curl"), *options, "--data-binary", f"@{path}", f"{server.url}/early"]
+        command = [need("curl"), *options, "--data-binary", f"@{path}", f"{server.url}/early"]
         done = subprocess.run(command, capture_output=True, text=True, timeout=2 * PATIENCE, check=False)
         assert (done.returncode, done.stdout) == (0, "no 403"), done.stderr
 

@@ -10,10 +10,10 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.e2e.frontends import tool
 from tests.e2e.harness import PATIENCE, Gunicorn, until
 from tests.e2e.http2.conftest import APPS, H2C
 from tests.e2e.http2.steady import Steady
+from tests.programs import need
 
 Serve = Callable[..., Gunicorn]
 
@@ -88,7 +88,7 @@ def test_h2load_during_a_reload(serve: Serve) -> None:
     Each request that has reached a worker was answered, which its access log shows.
     """
     server = start(serve, "--access-logfile", "access.log")
-    command = [tool("h2load"), "-n", "200000", "-c", "4", "-m", "8", server.url]
+    command = [need("h2load"), "-n", "200000", "-c", "4", "-m", "8", server.url]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as load:
         until(lambda: server.read("access.log").count("\n") > 500, "some requests")
         server.signal(signal.SIGHUP)

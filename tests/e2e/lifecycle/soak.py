@@ -21,9 +21,10 @@ from contextlib import ExitStack, nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tests.e2e.frontends import find, nginx
+from tests.e2e.frontends import nginx
 from tests.e2e.harness import HTTPTOOLS, Gunicorn, alive, control_socket_option, until
 from tests.e2e.lifecycle.load import Load
+from tests.programs import find
 
 if TYPE_CHECKING:
     from collections.abc import Callable
