@@ -46,19 +46,13 @@ class Running:
 
 
 @contextmanager
-def server(app: str, *options: str, **env: str) -> Iterator[Running]:
+def server(
+    app: str, *options: str, python: str = sys.executable, worker: str = "UvicornWorker", **env: str
+) -> Iterator[Running]:
+    """Our *worker* under the Gunicorn of *python*, with *app* of apps/curves_app.py and environment variables."""
     folder = Path(tempfile.mkdtemp(prefix="curve-"))
     path = folder / "s"
-    command = [
-        sys.executable,
-        "-m",
-        "gunicorn",
-        f"{APP.stem}:{app}",
-        "-k",
-        "uvicorn_worker.UvicornWorker",
-        "-b",
-        f"unix:{path}",
-    ]
+    command = [python, "-m", "gunicorn", f"{APP.stem}:{app}", "-k", f"uvicorn_worker.{worker}", "-b", f"unix:{path}"]
     command += ["--pythonpath", str(APP.parent), "--keep-alive", "60", *options]
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(command, cwd=folder, env={**os.environ, **env}, stdout=log, stderr=log)

@@ -107,6 +107,11 @@ class Row:
         return (max(values) - min(values)) / self.cpu_us_per_request
 
     @property
+    def p99_ms(self) -> float:
+        """Milliseconds in which 99 of 100 requests were answered."""
+        return median(one.load.latency_p99_ms for one in self.rounds)
+
+    @property
     def load_bound(self) -> bool:
         """The load generator's core was full: the server could answer more requests per second than were asked."""
         return median(one.load.busy for one in self.rounds) > 0.95

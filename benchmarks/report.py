@@ -62,6 +62,7 @@ def _row_to_json(row: Row) -> dict[str, Any]:
             "requests_per_second": row.requests_per_second,
             "cpu_us_per_request": row.cpu_us_per_request,
             "spread": row.spread,
+            "p99_ms": row.p99_ms,
         }
     entry["rounds"] = [
         {
@@ -90,13 +91,13 @@ def _table(rows: list[Row]) -> str:
     ours = next((row for row in rows if row.server == OURS and not row.invalid), None)
     unit = rows[0].scenario.unit
     lines = [
-        f"| Server | {unit}s/s | CPU µs/{unit} | spread | {unit}s/s vs ours | CPU vs ours |",
-        "|---|---:|---:|---:|---:|---:|",
+        f"| Server | {unit}s/s | CPU µs/{unit} | spread | {unit}s/s vs ours | CPU vs ours | p99 ms |",
+        "|---|---:|---:|---:|---:|---:|---:|",
     ]
     for row in rows:
         title = _SERVERS[row.server].title_for(row.scenario.app)
         if row.invalid:
-            lines.append(f"| {title} | invalid: {row.invalid.splitlines()[0].replace('|', '/')} | | | | |")
+            lines.append(f"| {title} | invalid: {row.invalid.splitlines()[0].replace('|', '/')} | | | | | |")
             continue
         bound = "≥ " if row.load_bound else ""
         per_second, rate = f"{bound}{row.requests_per_second:,.0f}", "—"
@@ -105,7 +106,8 @@ def _table(rows: list[Row]) -> str:
         elif ours:
             rate = f"{row.requests_per_second / ours.requests_per_second:.2f}x"
         cpu = f"{row.cpu_us_per_request / ours.cpu_us_per_request:.2f}x" if ours else "—"
-        lines.append(f"| {title} | {per_second} | {row.cpu_us_per_request:.1f} | {row.spread:.0%} | {rate} | {cpu} |")
+        figures = [per_second, f"{row.cpu_us_per_request:.1f}", f"{row.spread:.0%}", rate, cpu, f"{row.p99_ms:.2f}"]
+        lines.append(f"| {' | '.join([title, *figures])} |")
     return "\n".join(lines)
 
 
@@ -113,11 +115,12 @@ def _facts(plan: Plan, environments: dict[str, Environment]) -> str:
     facts = machine()
     pythons = sorted({environment.python for environment in environments.values()})
     explanation = (
-        f"Medians of {plan.rounds} rounds of {plan.seconds} s, {plan.connections} connections where no other number is"
-        " given; spread is the largest minus the smallest CPU time per request, divided by the median. The last two"
-        " columns are the server's figure divided by ours: with `CPU vs ours` at `1.70x` it takes 1.7 times as much CPU"
-        " time. `≥` marks rates that the load generator bounds, since its core was full. A WebSocket message is counted"
-        " when its echo is back. A server that `closes connections` does so after a number of requests; h2load makes no"
+        f"Medians of {plan.rounds} rounds of {plan.seconds} s, {plan.connections} connections where no other"
+        " number is given; spread is the largest minus the smallest CPU time per request, divided by the median."
+        " The columns `vs ours` are the server's figure divided by ours: with `CPU vs ours` at `1.70x` it takes"
+        " 1.7 times as much CPU time. `≥` marks rates that the load generator bounds, since its core was full. A"
+        " WebSocket message is counted when its echo is back. A server that `closes connections` does so after a"
+        " number of requests; h2load makes no"
         " new ones, so there is no rate."
     )
     lines = [

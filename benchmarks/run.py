@@ -26,6 +26,7 @@ def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         require_tools()
+        server_core: int | None
         server_core, load_core = _cores()
     except LoadError as error:
         return _fail(str(error))
@@ -33,6 +34,9 @@ def main() -> int:
     if options.setup_only:
         return 1 if failures else 0
     servers = [server for server in options.servers if server.name in environments]
+    if options.workers > 1:
+        servers = [server.with_workers(options.workers) for server in servers if server.asgi]
+        server_core = None
     plan = Plan(options.rounds, options.seconds, options.warm_up, options.connections, load_core)
     rows: list[Row] = []
     # Scenarios of one application share the running servers.
@@ -51,7 +55,7 @@ def main() -> int:
 
 
 def _run_app(
-    scenarios: list[Scenario], servers: list[Server], environments: dict[str, Environment], plan: Plan, core: int
+    scenarios: list[Scenario], servers: list[Server], environments: dict[str, Environment], plan: Plan, core: int | None
 ) -> list[Row]:
     """Start every server once, then measure *scenarios*, which share an app, on them.
 
@@ -121,6 +125,8 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--seconds", type=count, help="length of a round (default: 2)")
     parser.add_argument("--warm-up", type=count, default=1, metavar="SECONDS", help="load before round 1 (default: 1)")
     parser.add_argument("--connections", type=count, default=64, help="keep-alive connections (default: 64)")
+    parser.add_argument("--workers", type=count, default=1, help="of each server (default: 1); with more, the servers"
+                        " have all cores and share them with the load")  # fmt: skip
     parser.add_argument("--quick", action="store_true", help="2 rounds of 1 s: to see that everything works")
     others = ", ".join(scenario.name for scenario in SCENARIOS if not scenario.default)
     parser.add_argument("--only", type=_scenarios, default=default_scenarios, metavar="SCENARIO,...",

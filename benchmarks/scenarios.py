@@ -82,6 +82,16 @@ SCENARIOS = (
         Wrk(Request("/", headers=VARIED_HEADERS), HELLO),
         floor=True,
     ),
+    *(
+        Scenario(
+            f"connection-each-{clients}",
+            f"GET, 13 bytes of text, a connection for each request, {clients} clients",
+            RAW,
+            Wrk(Request("/", headers=(("connection", "close"),)), HELLO),
+            connections=clients,
+        )
+        for clients in (4, 16, 64)
+    ),
     Scenario(
         "post-1k",
         "POST of 1 KB, echoed",

@@ -6,6 +6,7 @@ one choose. Peers get the options that make them fastest in ordinary use.
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 
 from .scenarios import HTTP2, WEBSOCKET, Scenario
@@ -62,6 +63,20 @@ class Server:
     def title_for(self, app: str) -> str:
         """What it is called where it serves *app*."""
         return (app == HTTP2 and self.http2_title) or self.title
+
+    def with_workers(self, number: int) -> Server:
+        """The same with *number* of workers; all that are measured so say `-w 1` or `--workers 1`."""
+
+        def changed(command: tuple[str, ...]) -> tuple[str, ...]:
+            options = {"-w", "--workers"}
+            return tuple(str(number) if at and command[at - 1] in options else word for at, word in enumerate(command))
+
+        return dataclasses.replace(
+            self,
+            command=changed(self.command),
+            websocket_command=changed(self.websocket_command),
+            http2_command=changed(self.http2_command),
+        )
 
     @property
     def environment_name(self) -> str:
@@ -236,7 +251,7 @@ SERVERS = (
         "fastpysgi",
         "FastPySGI 0.6",
         ("fastpysgi==0.6", _UVLOOP, *_APPS),
-        ("{bin}/python", "fastpysgi_server.py", "{app}", "{port}"),
+        ("{bin}/python", "fastpysgi_server.py", "{app}", "{port}", "--workers", "1"),
     ),
     Server(
         "uvicorn-worker-uvloop22",

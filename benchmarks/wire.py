@@ -43,15 +43,15 @@ class _SharedReader(io.BufferedReader):
         pass
 
 
-def check_answers(port: int, request: Request, expected: bytes, pipeline: int = 1) -> None:
-    """Send *request* in two batches of *pipeline* over one connection; raise WrongAnswer on anything unexpected.
+def check_answers(port: int, request: Request, expected: bytes, pipeline: int = 1, batches: int = 2) -> None:
+    """Send *request* in batches of *pipeline* over one connection; raise WrongAnswer on anything unexpected.
 
     The second batch shows that the server keeps the connection alive.
     """
     try:
         with socket.create_connection(("127.0.0.1", port), timeout=10) as sock:
             reader = _SharedReader(cast("io.RawIOBase", socket.SocketIO(sock, "r")))
-            for batch in range(2):
+            for batch in range(batches):
                 varied = f"{batch:08x}".encode()
                 sock.sendall(request.encode(port).replace(VARIED.encode(), varied) * pipeline)
                 for _ in range(pipeline):

@@ -1,4 +1,4 @@
-"""Applications of benchmarks/curves.py: some compute, some wait, one blocks."""
+"""Applications of benchmarks/curves.py and free_threaded.py: some compute, some wait, one blocks."""
 
 from __future__ import annotations
 
@@ -31,5 +31,12 @@ async def app(scope: Any, receive: Any, send: Any) -> None:
 
 def wsgi(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
     time.sleep(0.05)
+    start_response("200 OK", [("Content-Length", "13")])
+    return [BODY]
+
+
+def computes(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+    """Some milliseconds of Python that let nothing go."""
+    sum(number * number for number in range(50_000))
     start_response("200 OK", [("Content-Length", "13")])
     return [BODY]

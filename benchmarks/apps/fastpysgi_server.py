@@ -1,4 +1,4 @@
-"""FastPySGI has no command for a port and an application by name that fits the table: this is one."""
+"""FastPySGI has no command that fits the table: this is one, `APP PORT --workers N`."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import sys
 
 import fastpysgi  # type: ignore[import-not-found]
 
-module, _, name = sys.argv[1].partition(":")
+application, port, _, workers = sys.argv[1:]
+module, _, name = application.partition(":")
 fastpysgi.server.loglevel = 0
-fastpysgi.run(getattr(importlib.import_module(module), name), "127.0.0.1", int(sys.argv[2]), workers=1)
+fastpysgi.run(getattr(importlib.import_module(module), name), "127.0.0.1", int(port), workers=int(workers))
