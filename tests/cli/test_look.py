@@ -10,6 +10,7 @@ import termios
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -198,9 +199,12 @@ class TestTop:
             slot.oldest = "GET /" + "x" * 100
             slot.paths.begin(["/a"])
         board.keep_end([99, 1, 1, 0, time.time_ns(), 0, 7, 0, 0, 0, 0], "")
+        # A process has three digits or seven, and each column of the narrow view counts.
+        reading = read_board(board)
+        reading = replace(reading, master=12345, workers=[replace(worker, pid=12345) for worker in reading.workers])
         top = Top()
         for _ in range(2):
-            top.take(read_board(board), 1.0)
+            top.take(reading, 1.0)
 
         def shown(width: int, height: int) -> list[str]:
             console = pytest.importorskip("rich.console").Console(
@@ -230,6 +234,10 @@ class TestTop:
         ]  # fmt: skip
         assert any(line.startswith("and ") and line.endswith(" other workers") for line in small)
         assert "f filter (all)" in small[-1]
+        # Lines are broken between words, which may take one more than their letters alone would.
+        top.take(replace(reading, served=1234), 1.0)
+        for width in range(40, 60):
+            assert len(shown(width, 12)) < 12
 
     def test_in_a_terminal(self, board: Board, monkeypatch: pytest.MonkeyPatch) -> None:
         """Keys as they are typed, and the screen of before at the end; tests/e2e/test_top.py looks at the screen."""

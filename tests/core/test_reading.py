@@ -33,7 +33,7 @@ def test_states(board: Board, state: int, word: str) -> None:
 
 
 def test_one_without_a_beat_is_stalled(board: Board, monkeypatch: pytest.MonkeyPatch) -> None:
-    add_worker(board)
+    add_worker(board).beat = time.monotonic_ns()
     later = time.monotonic() + boards.BEAT_SECONDS + 0.1
     monkeypatch.setattr(time, "monotonic", lambda: later)
     reading = read_board(board)

@@ -13,6 +13,7 @@ import re
 import select
 import sys
 import termios
+import textwrap
 import time
 import tty
 from collections import deque
@@ -76,7 +77,7 @@ class Top:
         keys = Text(f"{_KEYS} ({_FILTERS[self.filter]})", style="dim")
         above = [Text(headline(reading), style="bold"), self._whole(reading)]
         # The head of the table is one line, and one is left empty: what fills the last one scrolls in some terminals.
-        room = height - sum(-(-max(len(part.plain), 1) // width) for part in (*above, keys)) - 2
+        room = height - sum(len(textwrap.wrap(part.plain, width)) or 1 for part in (*above, keys)) - 2
         rows = shown if len(shown) <= room else shown[: max(room - 1, 1)]
         room -= len(rows)
         parts: list[Any] = [*above, self._table(rows, width)]
