@@ -8,6 +8,7 @@ import importlib
 import logging
 import os
 import shutil
+import signal
 import subprocess
 from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
@@ -27,6 +28,9 @@ _LEFT: list[Peer] = []
 
 def pytest_configure(config: pytest.Config) -> None:
     """Compile the package, once for the hundreds of processes that the tests start: these write no bytecode."""
+    # What a shell starts in the background ignores it, and so would all that the tests start.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     if not hasattr(config, "workerinput"):
         for folder in (Path(uvicorn_worker.__file__).parent, HERE / "e2e"):
             if os.access(folder, os.W_OK):
