@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-__all__ = ["find", "need"]
+__all__ = ["find", "need", "need_node_package"]
 
 
 def find(name: str) -> str | None:
@@ -24,3 +24,13 @@ def need(name: str) -> str:
     if path is None:
         pytest.skip(f"{name} is not installed")
     return path
+
+
+def need_node_package(name: str) -> dict[str, str]:
+    """The environment in which Node finds a package: in `node/` of the tests' Python, or on `NODE_PATH`."""
+    paths = os.environ.get("NODE_PATH", "").split(os.pathsep)
+    folders = [Path(sys.prefix) / "node" / "node_modules", *map(Path, filter(None, paths))]
+    for folder in folders:
+        if (folder / name / "package.json").is_file():
+            return {**os.environ, "NODE_PATH": str(folder)}
+    pytest.skip(f"{name} is not installed: npm install --prefix {sys.prefix}/node {name}")

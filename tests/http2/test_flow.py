@@ -243,12 +243,13 @@ class TestEarlyAnswer:
         assert connection.stream(1).reset is None
         assert connection.get().whole
 
-    def test_a_declared_rest_is_taken(self, talk: Converse) -> None:
-        """A client that has to send all of it before it looks at the answer (curl) gets the answer."""
+    @pytest.mark.parametrize("declared", [True, False])
+    def test_the_rest_is_taken(self, talk: Converse, declared: bool) -> None:
+        """A client that has to send all of it before it looks at the answer (curl, httpx) gets the answer."""
         connection = talk(hello, http2_initial_window_size=200_000)
         wire, size = connection.wire, 5_000_000
-        fields = (b"content-length", b"%d" % size)
-        connection.send(wire.request(b"/", fields, method=b"POST", end=False))
+        fields = [(b"content-length", b"%d" % size)] if declared else []
+        connection.send(wire.request(b"/", *fields, method=b"POST", end=False))
         assert connection.stream(1).ended
         window = 200_000
         for at in range(0, size, 10_000):
@@ -290,12 +291,31 @@ class TestEarlyAnswer:
             connection.send(wire.data(1, bytes(10))).tick(1)
         assert connection.stream(1).reset == 0  # NO_ERROR
 
-    def test_a_rest_that_does_not_end(self, talk: Converse) -> None:
+    def test_a_rest_of_unknown_length_has_time_as_it_comes(
+        self, talk: Converse, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("uvicorn_worker.http2.protocol.DISCARD_RATE", 10_000)
+        connection = talk(hello)
+        wire = connection.wire
+        connection.send(wire.request(method=b"POST", end=False))
+        for _ in range(60):
+            connection.send(wire.data(1, bytes(10_000))).tick(1)
+        assert connection.stream(1).reset is None
+        # Sixty seconds' worth has come, beside the thirty that there are for all; then it comes too slowly.
+        for _ in range(20):
+            connection.send(wire.data(1, b"x")).tick(1)
+        assert connection.stream(1).reset is None
+        for _ in range(30):
+            connection.send(wire.data(1, b"x")).tick(1)
+        assert connection.stream(1).reset == 0  # NO_ERROR
+
+    def test_a_rest_that_does_not_end(self, talk: Converse, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("uvicorn_worker.http2.protocol.ALLOWED_BYTES", 100_000)
         connection = talk(hello)
         wire = connection.wire
         connection.send(wire.request(method=b"POST", end=False))
         assert connection.stream(1).reset is None
-        for _ in range(65):
+        for _ in range(72):
             connection.send(wire.data(1, bytes(16384)))
         assert connection.stream(1).reset == 0
         assert connection.get().whole

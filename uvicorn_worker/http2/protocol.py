@@ -47,13 +47,14 @@ from uvicorn_worker.http2.shared import Shared
 
 __all__ = ["Http2Protocol"]
 
-# What may come of a request body after an early answer before the stream is reset; it is read and dropped. More is
-# allowed of what the client has declared, since there are clients that lose the answer when they are stopped: curl; and
-# httpx, which sends all of it before it reads. It costs no more than the same bytes in requests of their own.
-DISCARD_LIMIT = 1048576
+# What may come of a request body after an early answer before the stream is reset; it is read and dropped. So much is
+# allowed, declared or not, since there are clients that lose the answer when they are stopped: curl; and httpx, which
+# sends all of it before it reads. It costs no more than the same bytes in requests of their own.
 ALLOWED_BYTES = 1 << 30
+# So much may come beyond it: what lay here already when the answer came counts, too.
+DISCARD_LIMIT = 1048576
 # How long the rest of a body is waited for that nobody wants, while nothing of it comes; and in all, or for longer
-# where it comes at this rate.
+# where it comes at this rate, in bytes a second.
 DISCARD_SECONDS = 2.0
 DISCARD_TOTAL_SECONDS = 30.0
 DISCARD_RATE = 131072
@@ -363,13 +364,14 @@ class Http2Protocol(Sending):
 
     def _discard_rest(self, cycle: StreamCycle) -> None:
         """The response is complete and the request is not: more of it is read and dropped, up to a bound."""
-        tick = self.runtime.tick
         declared, seconds = cycle.head.content_length, DISCARD_TOTAL_SECONDS
         if declared is not None:
             left = min(declared - cycle.received, ALLOWED_BYTES)
-            cycle.discarded -= left
             seconds = max(seconds, left / DISCARD_RATE)
-        cycle.discard_end = tick + ticks(seconds)
+        else:
+            left = ALLOWED_BYTES
+        cycle.discarded -= left
+        cycle.discard_end = self.runtime.tick + ticks(seconds)
         self._discard(cycle, 0, False)
 
     def _discard(self, cycle: StreamCycle, size: int, end: bool) -> None:
@@ -388,7 +390,11 @@ class Http2Protocol(Sending):
         elif cycle.discarded > DISCARD_LIMIT and cycle.stage == DONE and not cycle.pending:
             self.stop_stream(cycle)
         elif cycle.discard_end:
-            cycle.deadline = min(self.runtime.tick + ticks(DISCARD_SECONDS), cycle.discard_end)
+            latest = cycle.discard_end
+            if cycle.head.content_length is None:
+                # Nobody knows how long it takes: what has come makes it longer.
+                latest += ticks((ALLOWED_BYTES + cycle.discarded) / DISCARD_RATE)
+            cycle.deadline = min(self.runtime.tick + ticks(DISCARD_SECONDS), latest)
 
     # Ending of streams -------------------------------------------------------------------------------
 

@@ -21,11 +21,11 @@ import pytest
 
 from tests.certificates import Site
 from tests.e2e.frontends import haproxy
-from tests.e2e.harness import PATIENCE, Gunicorn
+from tests.e2e.harness import PATIENCE, Gunicorn, until
 from tests.e2e.http2.conftest import APPS, H2C
 from tests.e2e.http2.test_fronts import HAPROXY
 from tests.e2e.websocket.browser import find_chromium, open_page
-from tests.programs import need
+from tests.programs import need, need_node_package
 
 Serve = Callable[..., Gunicorn]
 COUNT = 10
@@ -45,10 +45,10 @@ class Replaced:
         """Replace the worker as soon as all the requests have begun, and let them end when it drains."""
         server = self.server
         server.wait_events("held", COUNT)
-        if self.how == "reload":
-            server.signal(signal.SIGHUP)
-        else:
+        if self.how == "recycle":
             self._reach_the_limit()
+        else:
+            server.signal(signal.SIGHUP if self.how == "reload" else signal.SIGTERM)
         server.wait_log("Draining")
         (server.dir / "open").touch()
 
@@ -83,9 +83,11 @@ def start(how: str, serve: Serve, *options: str) -> Replaced:
     return Replaced(server, how)
 
 
-def run_beside(replaced: Replaced, *command: str) -> subprocess.CompletedProcess[str]:
+def run_beside(
+    replaced: Replaced, *command: str, env: dict[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
     with replaced.during():
-        return subprocess.run(command, capture_output=True, text=True, timeout=3 * PATIENCE, check=False)
+        return subprocess.run(command, capture_output=True, text=True, timeout=3 * PATIENCE, check=False, env=env)
 
 
 def test_httpx(replaced: Replaced) -> None:
@@ -133,6 +135,35 @@ def test_node(replaced: Replaced, tmp_path: Path) -> None:
     (tmp_path / "client.js").write_text(NODE)
     done = run_beside(replaced, need("node"), str(tmp_path / "client.js"), replaced.server.url)
     assert json.loads(done.stdout) == ["200 held"] * COUNT, done.stderr
+
+
+UNDICI = """
+const { fetch, Agent } = require('undici');
+const [url, options] = process.argv.slice(2);
+const dispatcher = new Agent({allowH2: true, connect: {rejectUnauthorized: false}, ...JSON.parse(options)});
+const one = at => fetch(`${url}held?${at}`, {dispatcher}).then(
+  async answer => `${answer.status} ${await answer.text()}`,
+  error => `${error} ${error.cause}`,
+);
+Promise.all(Array.from({length: 10}, (_, at) => one(at))).then(all => {
+  console.log(JSON.stringify(all));
+  return dispatcher.close();
+});
+"""
+
+
+@pytest.mark.parametrize("how", ["reload", "recycle", "stop"])
+@pytest.mark.parametrize("options", [{"connections": 1, "pipelining": 100}, {}], ids=["one connection", "as it comes"])
+def test_undici(how: str, options: dict[str, int], serve: Serve, site: Site, tmp_path: Path) -> None:
+    """Node's fetch client; it speaks HTTP/2 over TLS."""
+    node, env = need("node"), need_node_package("undici")
+    (tmp_path / "client.js").write_text(UNDICI)
+    files = ("--certfile", str(site.cert), "--keyfile", str(site.key))
+    replaced = start(how, serve, *files, "--access-logfile", "-", "--access-logformat", "%(H)s %(U)s")
+    done = run_beside(replaced, node, str(tmp_path / "client.js"), replaced.quick, json.dumps(options), env=env)
+    assert json.loads(done.stdout) == ["200 held"] * COUNT, done.stderr
+    server = replaced.server
+    until(lambda: server.out.count("HTTP/2 /held") == COUNT, "ten access lines of HTTP/2")
 
 
 @pytest.mark.parametrize("how", ["reload", "recycle"])
@@ -207,4 +238,18 @@ class TestEarlyAnswers:
     def test_httpx(self, server: Gunicorn, size: int) -> None:
         with httpx.Client(http1=False, http2=True, trust_env=False, timeout=2 * PATIENCE) as client:
             assert client.post(f"{server.url}/early", content=bytes(size)).status_code == 403
+            assert client.get(server.url).status_code == 200
+
+    @pytest.mark.parametrize(("size", "declared"), [(100_000_000, True), (20_000_000, False)])
+    def test_httpx_with_a_file(self, server: Gunicorn, tmp_path: Path, size: int, declared: bool) -> None:
+        """Of a single value it copies the rest for each frame; a generator makes a body without a length."""
+        path = tmp_path / "upload"
+        with path.open("wb") as file:
+            file.truncate(size)
+        with (
+            httpx.Client(http1=False, http2=True, trust_env=False, timeout=2 * PATIENCE) as client,
+            path.open("rb") as file,
+        ):
+            content = file if declared else iter(lambda: file.read(65536), b"")
+            assert client.post(f"{server.url}/early", content=content).status_code == 403
             assert client.get(server.url).status_code == 200
