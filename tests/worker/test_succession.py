@@ -11,6 +11,7 @@ import pytest
 
 from uvicorn_worker.core import board as module
 from uvicorn_worker.core.board import BOOTING, ENDED, FAILED, SERVING, TOLD, Board, Slot
+from uvicorn_worker.core.ends import bury
 from uvicorn_worker.worker.relief import Relief
 from uvicorn_worker.worker.succession import FIRST_PAUSE, LONGEST_PAUSE, Succession
 
@@ -197,6 +198,19 @@ class TestStates:
         one.told()
         one.ends()
         assert slot_of(board, 1).state == TOLD
+
+    def test_one_that_was_told_while_it_started_is_no_death_that_nobody_wanted(
+        self, board: Board, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        told = worker(1)
+        told.told()
+        told.serving()
+        told.ends()
+        told.left()
+        assert slot_of(board, 1).state == TOLD
+        monkeypatch.setattr(module, "is_alive", lambda pid: False)
+        [end] = bury(board)
+        assert (end.cause, end.is_wished) == ("told", True)
 
     def test_without_room_on_the_board_it_is_as_if_there_were_none(
         self, board: Board, monkeypatch: pytest.MonkeyPatch

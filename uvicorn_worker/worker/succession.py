@@ -88,9 +88,10 @@ class Succession:
             self._slot.pid = pid
 
     def serving(self) -> None:
-        """It serves."""
+        """It serves; one that was told to leave while it started is on its way out all the same."""
         self._others.failures = 0
-        self._enter(SERVING)
+        if self._slot is not None and self._slot.state == BOOTING:
+            self._slot.state = SERVING
 
     def completes(self, workers: int) -> bool:
         """Whether it is the last of the first workers to serve: one of them says that all of them do."""
