@@ -163,8 +163,10 @@ class TestLimit:
 class TestExhaustion:
     @pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE, errno.ENOBUFS])
     def test_accepting_pauses_says_so_once_and_recovers(
-        self, run: Run, log: Log, scarce: type[Scarce], number: int
+        self, run: Run, log: Log, scarce: type[Scarce], number: int, monkeypatch: pytest.MonkeyPatch
     ) -> None:
+        monkeypatch.setattr(spell, "QUIET_SECONDS", 0.5)
+
         async def main() -> None:
             async with running_on(scarce_socket()) as running:
                 scarce.errors[:] = [number]
