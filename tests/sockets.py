@@ -18,7 +18,7 @@ __all__ = ["PATIENCE", "Peer", "Run", "listen"]
 Run = Callable[[Coroutine[Any, Any, Any]], Any]
 
 # Longer than any of these tests takes; a test that hangs fails by it.
-PATIENCE = 20.0
+PATIENCE = 50.0
 
 
 def listen(where: str | Path = "127.0.0.1") -> socket.socket:

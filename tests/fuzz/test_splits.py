@@ -13,7 +13,8 @@ from uvicorn_worker.core.asgi import Receive, Scope, Send
 from uvicorn_worker.http1.parsers import UnknownMethodLine
 
 SEED = 20_240_607
-ROUNDS = 150
+# The first of them with each run, the others with the long tests.
+ROUNDS = [range(50), pytest.param(range(50, 150), marks=pytest.mark.long)]
 
 CHUNKED = b"POST /c HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
 SEEDS = [
@@ -115,31 +116,34 @@ def outcome(parser: str, pieces: list[bytes]) -> tuple[list[tuple[int, bytes, bo
     ], closed
 
 
-def cases() -> Iterator[tuple[random.Random, bytes]]:
-    for number in range(ROUNDS):
+def cases(rounds: range) -> Iterator[tuple[random.Random, bytes]]:
+    for number in rounds:
         rng = random.Random(SEED + number)
         yield rng, requests(rng)
 
 
+@pytest.mark.parametrize("rounds", ROUNDS)
 @pytest.mark.parametrize("parser", ["httptools", "h11"])
-def test_the_reads_do_not_matter(parser: str) -> None:
-    for rng, data in cases():
+def test_the_reads_do_not_matter(parser: str, rounds: range) -> None:
+    for rng, data in cases(rounds):
         whole = outcome(parser, [data])
         for pieces in ([data[at : at + 1] for at in range(len(data))], cut(rng, data), cut(rng, data)):
             assert outcome(parser, pieces) == whole, pieces
 
 
+@pytest.mark.parametrize("rounds", ROUNDS)
 @pytest.mark.parametrize("parser", ["httptools", "h11"])
-def test_noise_ends_in_an_answer_or_a_close(parser: str) -> None:
-    for number in range(ROUNDS):
+def test_noise_ends_in_an_answer_or_a_close(parser: str, rounds: range) -> None:
+    for number in rounds:
         rng = random.Random(SEED + number)
         outcome(parser, cut(rng, rng.randbytes(rng.choice([1, 10, 300]))))
 
 
+@pytest.mark.parametrize("rounds", ROUNDS)
 @pytest.mark.parametrize("parser", ["httptools", "h11"])
-def test_a_warm_connection_is_as_a_fresh_one(parser: str) -> None:
+def test_a_warm_connection_is_as_a_fresh_one(parser: str, rounds: range) -> None:
     warm = [get("/w", "X-Warm: 1")] * 2 + [get("/w")] * 2
-    for rng, data in cases():
+    for rng, data in cases(rounds):
         pieces = cut(rng, data)
         responses, closed = outcome(parser, [*warm, *pieces])
         assert (responses[4:], closed) == outcome(parser, pieces), pieces

@@ -275,12 +275,12 @@ class TestHalfClose:
 
     def test_a_line_that_was_held_back_too(self, connect: Connect) -> None:
         app = Gate()
-        client = connect(app).send(get() * 3000)
+        client = connect(app).send(get() * 1200)
         client.transport.deliver(None)
         while app.waiting:
             app.open()
             client.harness.settle()
-        assert len(client.responses()) == 3000
+        assert len(client.responses()) == 1200
         assert client.closed
 
     def test_a_request_that_is_not_whole_is_dropped_from_the_line(self, connect: Connect) -> None:

@@ -125,6 +125,7 @@ def test_nothing_holds_the_protocol(run: Run, parser: str, case: str) -> None:
         run(main())
 
 
+@pytest.mark.parametrize(("run", "parser"), [("asyncio", "h11"), ("uvloop", "httptools")], indirect=True)
 def test_a_thousand_aborted_streams_leave_nothing(run: Run, parser: str) -> None:
     async def main() -> None:
         recorder = Recorder(events)

@@ -60,7 +60,7 @@ class TestDownload:
         assert len(connection.stream(1).body) == MEGABYTE
 
     def test_send_waits_for_the_socket(self, talk: Converse) -> None:
-        app = download(16 * MEGABYTE)
+        app = download(4 * MEGABYTE)
         connection = talk(app, settings={Setting.INITIAL_WINDOW_SIZE: 2**30}).stall()
         open_windows(connection, 2**30)
         connection.get(b"/big")
@@ -69,8 +69,8 @@ class TestDownload:
         connection.harness.settle()
         assert app.sent == held
         connection.drain()
-        assert app.sent == 16 * MEGABYTE
-        assert len(connection.stream(1).body) == 16 * MEGABYTE
+        assert app.sent == 4 * MEGABYTE
+        assert len(connection.stream(1).body) == 4 * MEGABYTE
 
     def test_frames_are_full(self, talk: Converse) -> None:
         connection = talk(stream(bytes(MEGABYTE)), settings={Setting.INITIAL_WINDOW_SIZE: 2**30})
@@ -80,7 +80,7 @@ class TestDownload:
         assert connection.stream(1).whole
 
     def test_one_large_message_does_not_go_to_the_transport_at_once(self, talk: Converse) -> None:
-        connection = talk(stream(bytes(16 * MEGABYTE)), settings={Setting.INITIAL_WINDOW_SIZE: 2**30}).stall()
+        connection = talk(stream(bytes(4 * MEGABYTE)), settings={Setting.INITIAL_WINDOW_SIZE: 2**30}).stall()
         open_windows(connection, 2**30)
         connection.get()
         assert connection.transport.get_write_buffer_size() < MEGABYTE

@@ -31,7 +31,7 @@ def fill(talk: Talk, streams: list[int], size: int, padding: int = 0) -> None:
 
 @pytest.mark.parametrize(
     ("streams", "size", "padding"),
-    [(1, 2, 0), (1, 1, 10), (100, 2, 0), (100, 30, 0), (100, 200, 0), (100, 1, 10)],
+    [(1, 2, 0), (1, 1, 10), (100, 8, 0), (100, 30, 0), (100, 200, 0), (100, 1, 10)],
 )
 def test_data(talk: Converse, engine_name: str, streams: int, size: int, padding: int) -> None:
     client = talk(Gate(), http2_engine=engine_name, http2_initial_window_size=LIMITS.initial_window_size)

@@ -18,7 +18,7 @@ from tests.http2.wire import frame
 from tests.scripted import get, post
 from tests.server.cutting import HOWS, Cut, CuttingProxy
 from tests.server.running import App, Running, until
-from tests.sockets import Run
+from tests.sockets import PATIENCE, Run
 from tests.websocket.wire import close, handshake, text
 from uvicorn_worker.core.asgi import Receive, Scope, Send
 from uvicorn_worker.core.kernel import is_uvloop
@@ -115,7 +115,7 @@ class Site:
 
     async def cut(self, pieces: list[bytes], cut: Cut) -> tuple[int, int]:
         self.proxy.cut = cut
-        return await asyncio.wait_for(play(self.proxy.port, pieces, self.tls), 10)
+        return await asyncio.wait_for(play(self.proxy.port, pieces, self.tls), PATIENCE)
 
     async def is_quiet(self) -> None:
         """Nothing is under way any more."""

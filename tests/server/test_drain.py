@@ -179,7 +179,7 @@ class TestWebSockets:
     """Their clients come back at once: they are told one after the other."""
 
     async def closes(self, running: Running, count: int) -> list[float]:
-        """When each of so many was told 1012, from the first one on."""
+        """When each of so many was told 1012, in order, from the word to stop on."""
         peers = [await running.ask(handshake()) for _ in range(count)]
         for peer in peers:
             await peer.reader.readuntil(b"\r\n\r\n")
@@ -192,10 +192,12 @@ class TestWebSockets:
             peer.send(masked_frame(8, b"\x03\xf4"))
 
         watching = [asyncio.ensure_future(see(peer)) for peer in peers]
+        # Not from the first one on: a process that gets no time may hear of several at once.
+        begun = time.monotonic()
         running.server.should_exit = True
         await asyncio.gather(*watching)
         await running.stopped()
-        return [moment - told[0] for moment in told]
+        return [moment - begun for moment in told]
 
     def test_a_few(self, run: Run) -> None:
         async def main() -> None:
@@ -205,11 +207,11 @@ class TestWebSockets:
 
         run(main())
 
-    @pytest.mark.parametrize(("options", "least"), [({"timeout_drain_spread": 0.5}, 0.4), ({}, 0.15)])
+    @pytest.mark.parametrize(("options", "least"), [({"timeout_drain_spread": 0.5}, 0.45), ({}, 0.75)])
     def test_many_in_their_time(self, run: Run, options: dict[str, float], least: float) -> None:
         async def main() -> None:
             # A fifth of the time where nothing is said.
-            async with Running(App(echo), timeout_graceful_shutdown=1, **options) as running:
+            async with Running(App(echo), timeout_graceful_shutdown=4, **options) as running:
                 moments = await self.closes(running, 120)
                 assert moments[-1] >= least
 

@@ -15,7 +15,8 @@ from tests.websocket.reference import ReferenceConnection
 from tests.websocket.wire import BINARY, CLOSE, CONT, PING, PONG, TEXT, Deflater, Frame, close, frame, parse_frames
 from uvicorn_worker.websocket.frames import Closed
 
-SEEDS = range(20)
+# The first of them with each run, the others with the long tests.
+SEEDS = [*range(8), *(pytest.param(seed, marks=pytest.mark.long) for seed in range(8, 20))]
 EXAMPLES = 30
 """For each seed; together they take a few seconds."""
 

@@ -42,8 +42,7 @@ def test_small_messages_that_are_compressed(connect: Open, read: int) -> None:
     assert not socket.carrier.reading
 
 
-@pytest.mark.parametrize("read", [100, 262144])
-@pytest.mark.parametrize("size", [0, 1, 100])
+@pytest.mark.parametrize(("size", "read"), [(0, 100), (1, 262144), (100, 100), (100, 262144)])
 def test_one_message_of_small_fragments(connect: Open, size: int, read: int) -> None:
     socket = connect(hold, ws_max_size=SIZE).send(text("", fin=False))
     piece = cont("x" * size, fin=False)
