@@ -3,7 +3,7 @@
 Usage: python -m benchmarks.free_threaded PYTHON [--rounds N] [--seconds N]
 
 PYTHON is a free-threaded interpreter in whose environment Gunicorn and this project are. The same application, some
-milliseconds of pure Python, is served by UvicornH11Worker with one thread and with four, with PYTHON_GIL=1 and with
+milliseconds of pure Python, is served by UvicornH11Worker with two threads and with four, with PYTHON_GIL=1 and with
 PYTHON_GIL=0, in turns; the clients are another process. The row of docs/pythons.md is from here.
 """
 
@@ -17,6 +17,8 @@ from .curves import load, server
 from .options import count
 
 CLIENTS = 8
+# One would be Gunicorn's default, which stands for a pool of another size.
+THREADS = (2, 4)
 
 
 def main() -> None:
@@ -30,11 +32,11 @@ def main() -> None:
         parser.error(f"{given.python} cannot do without the GIL: name a free-threaded Python, as python3.14t")
     rows: dict[tuple[int, int], list[float]] = {}
     for _ in range(given.rounds):
-        for threads in (1, 4):
+        for threads in THREADS:
             for gil in (1, 0):
                 rows.setdefault((threads, gil), []).append(_rate(given.python, threads, gil, given.seconds))
     print("| Threads of the pool | requests/s with the GIL | without | ratio |\n|---:|---:|---:|---:|")
-    for threads in (1, 4):
+    for threads in THREADS:
         with_gil, without = median(rows[threads, 1]), median(rows[threads, 0])
         print(f"| {threads} | {with_gil:,.0f} | {without:,.0f} | {without / with_gil:.2f}x |")
 
