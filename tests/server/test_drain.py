@@ -8,6 +8,8 @@ import math
 import signal
 import time
 from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
@@ -175,6 +177,57 @@ class TestIdleConnections:
         assert log(logging.WARNING) == []
 
 
+class Crowd:
+    """WebSockets of a drain whose clock is not the machine's: to tell one takes `cost` seconds of it.
+
+    `stall` is the number of one of them, and for how many seconds the process does not run before it; `late` is how
+    much later than it should each sleep ends.
+    """
+
+    def __init__(
+        self,
+        monkeypatch: pytest.MonkeyPatch,
+        count: int,
+        *,
+        cost: float = 0.0,
+        stall: tuple[int, float] = (-1, 0.0),
+        late: float = 0.0,
+    ) -> None:
+        self.count = count
+        self.cost = cost
+        self.stall = stall
+        self.late = late
+        self.now = self.turn = 0.0
+        # When each was told, and in which turn of the loop.
+        self.told: list[float] = []
+        self.turns: list[float] = []
+        monkeypatch.setattr(module.time, "monotonic", lambda: self.now)
+        monkeypatch.setattr(module.asyncio, "sleep", self.sleep)
+
+    async def sleep(self, seconds: float) -> None:
+        self.now += seconds + (self.late if seconds else 0)
+        self.turn += 1
+
+    def in_one_turn(self) -> list[int]:
+        return [self.turns.count(turn) for turn in set(self.turns)]
+
+    def drain(self) -> None:
+        """All of them, as at a stop that has thirty seconds."""
+        runtime = cast("Any", SimpleNamespace(config=Config(app=echo, timeout_graceful_shutdown=30)))
+        drain = module.Drain(runtime, cast("Any", None), Schedule(0.0, 30), asyncio.Event(), bool)
+        one = cast("Any", SimpleNamespace(drain=self.tell))
+        with pytest.raises(StopIteration):
+            drain._drain_websockets([one] * self.count).send(None)
+
+    def tell(self) -> None:
+        if len(self.told) == self.stall[0]:
+            self.now += self.stall[1]
+            self.stall = (-1, 0.0)
+        self.told.append(self.now)
+        self.turns.append(self.turn)
+        self.now += self.cost
+
+
 class TestWebSockets:
     """Their clients come back at once: they are told one after the other."""
 
@@ -221,6 +274,66 @@ class TestWebSockets:
         async def main() -> None:
             async with Running(App(echo), timeout_drain_spread=0) as running:
                 await self.closes(running, 50)
+
+        run(main())
+
+    @pytest.mark.parametrize("cost", [0.0, 0.0001, 0.01])
+    def test_on_a_machine_without_time(self, monkeypatch: pytest.MonkeyPatch, cost: float) -> None:
+        """Where it takes longer to tell one than there is time between two, others have their turns nevertheless."""
+        crowd = Crowd(monkeypatch, 1000, cost=cost)
+        crowd.drain()
+        assert len(crowd.told) == 1000
+        assert max(crowd.in_one_turn()) <= 64
+        assert crowd.told[-1] == pytest.approx(max(6, 1000 * cost), rel=0.1)
+
+    def test_after_a_moment_in_which_nobody_was_told(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Those who should have been told in four seconds are not told in one moment, and the rest is not late."""
+        crowd = Crowd(monkeypatch, 10_000, stall=(1000, 4.0))
+        crowd.drain()
+        assert len(crowd.told) == 10_000
+        begun = crowd.told[1000]
+        # A second's worth, and then twice the rate, which is 3333 a second.
+        for moment, most in ((begun, 1667), (begun + 0.1, 0), (begun + 0.5, 0), (begun + 2, 0)):
+            assert sum(moment <= at < moment + 0.1 for at in crowd.told) <= most + 350
+        assert crowd.told[-1] == pytest.approx(begun + (9000 - 1667) * 0.0003, rel=0.05)
+
+    def test_held_up_at_every_step(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A process that hardly gets to run is through in time."""
+        crowd = Crowd(monkeypatch, 10_000, late=0.5)
+        crowd.drain()
+        assert crowd.told[-1] <= 6.5
+
+    def test_after_a_short_one(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """What was missed is made up for: all are told when they were to be."""
+        crowd = Crowd(monkeypatch, 10_000, stall=(1000, 0.9))
+        crowd.drain()
+        assert crowd.told[-1] == pytest.approx(6, abs=0.05)
+
+    def test_rounds_are_short(self, run: Run) -> None:
+        """However many WebSockets are open, looking for idle connections takes no turns for them."""
+
+        async def main() -> None:
+            async with Running(App(echo)) as running:
+                peers = [await running.ask(handshake()) for _ in range(200)]
+                for peer in peers:
+                    await peer.reader.readuntil(b"\r\n\r\n")
+                runtime = running.server.runtime
+                drain = module.Drain(runtime, None, Schedule(0.0, 30), asyncio.Event(), bool)  # type: ignore[arg-type]
+                drain._begun = 0.0
+                turns = 0
+
+                async def count_turns() -> None:
+                    nonlocal turns
+                    while True:
+                        turns += 1
+                        await asyncio.sleep(0)
+
+                counting = asyncio.ensure_future(count_turns())
+                await drain._close_idle(0.9)
+                counting.cancel()
+                assert turns <= 1
+                for peer in peers:
+                    await peer.close()
 
         run(main())
 

@@ -43,14 +43,19 @@ _HANDSHAKE_SECONDS = 1.0
 _STEP = 0.1
 _LEAST_STEP = 0.02
 # How many idle connections are closed in one turn of the loop: a connection looks whether bytes have come and then
-# closes, and from the one to the other is the rest of the turn.
+# closes, and from the one to the other is the rest of the turn. No more WebSockets are told in one, either.
 _BATCH = 64
+# For how long that may go on before the time is looked at.
+_ROUND_SECONDS = 0.5
 
 # WebSockets and long polls, whose clients come back at once, are told at this rate where their time allows it.
 _TOLD_PER_SECOND = 100
 # The time in which all of them are told: this part of that of the stop; or so many seconds where it has no end.
 _SPREAD_PART = 0.2
 _SPREAD_SECONDS = 6.0
+# What was missed within so many seconds is made up for at once. It is not less, since a process that hardly gets to run
+# is held up at every step.
+_CATCH_UP_SECONDS = 1.0
 
 _REPORT_SECONDS = 2.0
 # How many of the requests that are cut are named.
@@ -157,12 +162,27 @@ class Drain:
 
     async def _drain_websockets(self, cycles: list[CycleView]) -> None:
         """Close them with 1012 one after the other; one that opens meanwhile is closed at once."""
-        begun, pause = time.monotonic(), self._pause(len(cycles))
+        pause = planned = self._pause(len(cycles))
+        due = time.monotonic()
+        end = due + len(cycles) * pause
+        at_once = 0
         for number, cycle in enumerate(cycles):
-            early = begun + number * pause - time.monotonic()
-            if early > 0 and number:
-                await asyncio.sleep(early)
+            now = time.monotonic()
+            if now < due:
+                await asyncio.sleep(due - now)
+                at_once = 0
+            elif at_once == _BATCH:
+                # On a machine that has no time for us, to tell one may take longer than the pause behind it.
+                await asyncio.sleep(0)
+                at_once = 0
+            if planned and now - due > _CATCH_UP_SECONDS:
+                # We were held up for long. No more than a second's worth are told in one moment for that; the others
+                # go on evenly, at twice the rate at most.
+                pause = max((end - now) / (len(cycles) - number), planned / 2)
+                due = now - _CATCH_UP_SECONDS / planned * pause
             cycle.drain()
+            at_once += 1
+            due += pause
 
     def _pause(self, count: int) -> float:
         """From one of so many to the next."""
@@ -221,11 +241,18 @@ class Drain:
             connection: before.get(connection, now) for connection in self._runtime.connections if connection.idle
         }
         begun, idle = self._begun, self._idle
-        ripe = [each for each in self._runtime.connections if now - idle.get(each, begun) >= patience]
+        if now - begun >= patience:
+            for connection in [each for each in self._runtime.connections if each not in idle]:
+                # Most do not close now, so no turn needs to pass: rounds are not to be long for many WebSockets.
+                connection.close_if_idle()
+        ripe = [connection for connection, since in idle.items() if now - since >= patience]
         for start in range(0, len(ripe), _BATCH):
             for connection in ripe[start : start + _BATCH]:
                 connection.close_if_idle()
             await asyncio.sleep(0)
+            if time.monotonic() - now >= _ROUND_SECONDS:
+                # The rest have their turn in the next round.
+                break
         if now - self._begun >= max(patience, _HANDSHAKE_SECONDS):
             # A handshake that has not come to its end by now is as idle as a connection without a request.
             self._acceptor.abort()
