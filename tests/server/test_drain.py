@@ -201,8 +201,8 @@ class Crowd:
         # When each was told, and in which turn of the loop.
         self.told: list[float] = []
         self.turns: list[float] = []
-        monkeypatch.setattr(module.time, "monotonic", lambda: self.now)
-        monkeypatch.setattr(module.asyncio, "sleep", self.sleep)
+        monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: self.now))
+        monkeypatch.setattr(module, "asyncio", SimpleNamespace(sleep=self.sleep))
 
     async def sleep(self, seconds: float) -> None:
         self.now += seconds + (self.late if seconds else 0)
