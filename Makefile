@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PORT ?= 8000
 # Options for the benchmarks, for instance BENCH="--quick --only get"; BENCH=--help lists them.
 BENCH ?=
-# Options for the soak, for instance SOAK="--seconds 120"; SOAK=--help lists them.
+# Options for the soak, for instance SOAK="--seconds 120" or SOAK="--clients"; SOAK=--help lists them.
 SOAK ?=
 # Options for the fuzzer, for instance FUZZ="--seconds 60 --only http1-h11"; FUZZ=--help lists them.
 FUZZ ?=

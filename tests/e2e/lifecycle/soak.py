@@ -1,6 +1,6 @@
 """Everything that can happen to workers, for minutes, under load: `make soak`.
 
-    python -m tests.e2e.lifecycle.soak [--seconds 600] [--workers 3] [--worker CLASS] [--seed N] [--master]
+    python -m tests.e2e.lifecycle.soak [--seconds 600] [--workers 3] [--worker CLASS] [--seed N] [--master] [--clients]
 
 First a third of the time without any event: connections come and go, streams and uploads are cut by the client, and the
 memory of the workers must not grow. Then all events mixed: HUP, HUP to an application that is broken and back, TTIN and
@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 
 from tests.e2e.frontends import nginx
 from tests.e2e.harness import HTTPTOOLS, Gunicorn, alive, control_socket_option, until
+from tests.e2e.lifecycle import soak_clients
 from tests.e2e.lifecycle.load import Load
 from tests.programs import find
 
@@ -228,7 +229,9 @@ def main() -> int:
     parser.add_argument("--worker", default=HTTPTOOLS)
     parser.add_argument("--master", action="store_true", help="with the master of this package")
     parser.add_argument("--seed", type=int, default=0)
-    return run(parser.parse_args())
+    parser.add_argument("--clients", action="store_true", help="long streams of real clients over HTTP/2 instead")
+    args = parser.parse_args()
+    return soak_clients.run(args.seconds) if args.clients else run(args)
 
 
 if __name__ == "__main__":
