@@ -6,7 +6,11 @@ import contextlib
 import logging
 from collections.abc import Iterator
 
-__all__ = ["Records", "kept", "records_of"]
+import pytest
+
+__all__ = ["UVICORNS", "Records", "kept", "records", "records_of"]
+
+UVICORNS = ("uvicorn.error", "uvicorn.access", "uvicorn.asgi")
 
 
 class Records(logging.Handler):
@@ -48,3 +52,12 @@ def kept(*names: str) -> Iterator[list[logging.Logger]]:
                     each.close()
             vars(logger).update(attributes)
             logger.setLevel(attributes["level"])  # which forgets what isEnabledFor has kept
+
+
+@pytest.fixture
+def records() -> Iterator[Records]:
+    """What is logged on `UVICORNS`, whose levels nobody has set; a module that wants it imports it."""
+    with records_of(*UVICORNS) as found:
+        for name in UVICORNS:
+            logging.getLogger(name).setLevel(logging.NOTSET)
+        yield found

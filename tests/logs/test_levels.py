@@ -4,26 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from tests.http1.apps import hello
-from tests.records import Records, records_of
+from tests.records import UVICORNS, Records, records
 from uvicorn_worker.core.asgi import ASGIApp, Receive, Scope, Send
 from uvicorn_worker.core.config import Config
 from uvicorn_worker.logs.levels import LEVELS, TRACE, log_messages, set_levels
 
-NAMES = ("uvicorn.error", "uvicorn.access", "uvicorn.asgi")
-
-
-@pytest.fixture
-def records() -> Iterator[Records]:
-    with records_of(*NAMES) as records:
-        for name in NAMES:
-            logging.getLogger(name).setLevel(logging.NOTSET)
-        yield records
+__all__ = ["records"]
 
 
 def call(app: ASGIApp, scope: Scope, *messages: Any) -> None:
@@ -83,9 +74,9 @@ class TestLevels:
     @pytest.mark.parametrize("log_level", LEVELS)
     def test_each_is_set(self, records: Records, log_level: str) -> None:
         set_levels(Config(app=hello, log_level=log_level))
-        assert {logging.getLogger(name).level for name in NAMES} == {LEVELS[log_level]}
+        assert {logging.getLogger(name).level for name in UVICORNS} == {LEVELS[log_level]}
 
     def test_the_default_leaves_alone_what_was_set(self, records: Records) -> None:
         logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
         set_levels(Config(app=hello))
-        assert [logging.getLogger(name).level for name in NAMES] == [logging.ERROR, logging.INFO, logging.INFO]
+        assert [logging.getLogger(name).level for name in UVICORNS] == [logging.ERROR, logging.INFO, logging.INFO]

@@ -3,27 +3,16 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
-
-import pytest
 
 from tests.http1.apps import hello
-from tests.records import Records, records_of
+from tests.records import Records, records
 from tests.scripted import get
 from tests.server.conftest import serving
 from tests.sockets import Peer, Run, listen
 from uvicorn_worker import Config, Server
 from uvicorn_worker.logs.levels import set_levels
 
-NAMES = ("uvicorn.error", "uvicorn.access", "uvicorn.asgi")
-
-
-@pytest.fixture
-def records() -> Iterator[Records]:
-    with records_of(*NAMES) as records:
-        for name in NAMES:
-            logging.getLogger(name).setLevel(logging.NOTSET)
-        yield records
+__all__ = ["records"]
 
 
 def test_a_server_logs_messages_at_trace_only(run: Run, records: Records) -> None:

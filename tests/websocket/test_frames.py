@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import tracemalloc
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.memory import held_after
 from tests.websocket.conftest import LIMIT, Engine, Receive, deflate
 from tests.websocket.wire import (
     BINARY,
@@ -508,7 +507,7 @@ class TestMemory:
         connection = FrameConnection([], LIMIT)
         connection.receive_data(frame(opcode, b"", fin=False))
         data = frame(CONT, piece, fin=False) * self.COUNT
-        assert held(lambda: connection.receive_data(data)) < 6 * len(piece) * self.COUNT + 65536
+        assert held_after(lambda: connection.receive_data(data)) < 6 * len(piece) * self.COUNT + 65536
 
     @pytest.mark.parametrize("piece", [b"ab", "é".encode()], ids=ascii)
     @pytest.mark.parametrize("opcode", [TEXT, BINARY])
@@ -516,13 +515,13 @@ class TestMemory:
         connection = FrameConnection([], LIMIT)
         data = frame(opcode, piece * 2 * self.COUNT)
         pieces = [data[at : at + len(piece)] for at in range(0, len(piece) * self.COUNT, len(piece))]
-        assert held(lambda: feed(connection, pieces)) < 6 * len(piece) * self.COUNT + 65536
+        assert held_after(lambda: feed(connection, pieces)) < 6 * len(piece) * self.COUNT + 65536
 
     def test_tiny_reads_of_a_compressed_frame(self) -> None:
         connection = FrameConnection([deflate()], LIMIT)
         data = frame(BINARY, bytes(4 * self.COUNT), rsv=4)
         pieces = [data[at : at + 2] for at in range(0, 2 * self.COUNT, 2)]
-        assert held(lambda: feed(connection, pieces)) < 12 * self.COUNT + 65536
+        assert held_after(lambda: feed(connection, pieces)) < 12 * self.COUNT + 65536
 
     @pytest.mark.parametrize("extension", [None, deflate()], ids=["plain", "compressed"])
     def test_empty_fragments(self, extension: PerMessageDeflate | None) -> None:
@@ -530,25 +529,14 @@ class TestMemory:
         connection.receive_data(frame(TEXT, b"", fin=False, rsv=0 if extension is None else 4))
         # More: each may hold no more than a few bits.
         data = frame(CONT, b"", fin=False) * 20_000
-        assert held(lambda: connection.receive_data(data)) < 2 * 65536
+        assert held_after(lambda: connection.receive_data(data)) < 2 * 65536
 
     def test_pongs_are_not_kept(self) -> None:
         connection = FrameConnection([], LIMIT)
         data = pong(b"x" * 125) * 1000
-        assert held(lambda: connection.receive_data(data)) < 65536
+        assert held_after(lambda: connection.receive_data(data)) < 65536
 
 
 def feed(connection: FrameConnection, pieces: list[bytes]) -> None:
     for piece in pieces:
         assert connection.receive_data(piece) == []
-
-
-def held(function: Callable[[], object]) -> int:
-    """How many bytes more are held after `function` than before."""
-    tracemalloc.start()
-    try:
-        before = tracemalloc.get_traced_memory()[0]
-        function()
-        return tracemalloc.get_traced_memory()[0] - before
-    finally:
-        tracemalloc.stop()

@@ -17,16 +17,6 @@ import pytest
 from uvicorn_worker.worker.stall_watch import StallWatch, describe_stall, enable_trace
 
 
-@pytest.fixture
-def logger() -> Iterator[logging.Logger]:
-    logger = logging.getLogger("tests.worker.trace")
-    logger.propagate = False
-    yield logger
-    for handler in list(logger.handlers):
-        logger.removeHandler(handler)
-        handler.close()
-
-
 class TestStacks:
     @pytest.fixture
     def enabled(self, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
