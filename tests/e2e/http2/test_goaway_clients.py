@@ -137,6 +137,9 @@ def test_node(replaced: Replaced, tmp_path: Path) -> None:
     assert json.loads(done.stdout) == ["200 held"] * COUNT, done.stderr
 
 
+# Options of undici's Agent; by itself it opens as many as it likes.
+ONE_CONNECTION = {"connections": 1, "pipelining": 100}
+
 UNDICI = """
 const { fetch, Agent } = require('undici');
 const [url, options] = process.argv.slice(2);
@@ -152,8 +155,11 @@ Promise.all(Array.from({length: 10}, (_, at) => one(at))).then(all => {
 """
 
 
-@pytest.mark.parametrize("how", ["reload", "recycle", "stop"])
-@pytest.mark.parametrize("options", [{"connections": 1, "pipelining": 100}, {}], ids=["one connection", "as it comes"])
+@pytest.mark.parametrize(
+    ("how", "options"),
+    [("reload", {}), ("recycle", ONE_CONNECTION), ("stop", ONE_CONNECTION), ("stop", {})],
+    ids=["reload", "recycle", "stop of one connection", "stop"],
+)
 def test_undici(how: str, options: dict[str, int], serve: Serve, site: Site, tmp_path: Path) -> None:
     """Node's fetch client; it speaks HTTP/2 over TLS."""
     node, env = need("node"), need_node_package("undici")
