@@ -40,7 +40,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Those that start processes come first: side by side with others, what is long must not be begun last."""
-    items.sort(key=lambda item: not item.path.is_relative_to(HERE / "e2e"))
+    items.sort(key=lambda item: not (item.path.is_relative_to(HERE / "e2e") or item.path.name == "test_rooms.py"))
 
 
 def pytest_collection_finish() -> None:

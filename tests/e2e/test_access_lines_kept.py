@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.e2e.harness import until
+from tests.e2e.harness import H11, HTTPTOOLS, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,8 +26,8 @@ def pipelined(server: Gunicorn, paths: list[str]) -> None:
             assert connection.response().status == 200
 
 
-def test_at_a_stop_and_with_several_workers(serve: Serve, worker: str) -> None:
-    server = serve("log_setups:app", *FORM, worker=worker, workers=2)
+def test_at_a_stop_and_with_several_workers(serve: Serve) -> None:
+    server = serve("log_setups:app", *FORM, worker=HTTPTOOLS, workers=2)
     expected = []
     for number in range(6):
         paths = [f"/{number}/{each}" for each in range(50)]
@@ -48,8 +48,8 @@ def test_at_a_quick_end(serve: Serve, worker: str, sig: signal.Signals) -> None:
     assert server.read("access.log").splitlines() == paths
 
 
-def test_when_files_are_reopened(serve: Serve, worker: str) -> None:
-    server = serve("log_setups:app", *FORM, worker=worker)
+def test_when_files_are_reopened(serve: Serve) -> None:
+    server = serve("log_setups:app", *FORM, worker=H11)
     pipelined(server, ["/before"])
     until(lambda: server.read("access.log"), "the line")
     (server.dir / "access.log").rename(server.dir / "access.log.1")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.e2e.frontends import nginx
-from tests.e2e.harness import HTTPTOOLS, PATIENCE, Gunicorn, until
+from tests.e2e.harness import H11, HTTPTOOLS, PATIENCE, Gunicorn, until
 from tests.e2e.raw import Connection
 from tests.programs import need
 
@@ -41,7 +41,7 @@ def answer(server: Gunicorn, target: str) -> tuple[int, bool]:
         return response.status, response.closes
 
 
-@pytest.mark.parametrize("target", ["/block", "/c", "/inner"])
+@pytest.mark.parametrize(("worker", "target"), [(HTTPTOOLS, "/block"), (H11, "/c"), (HTTPTOOLS, "/inner")])
 def test_it_is_answered_and_logged(serve: Serve, worker: str, target: str) -> None:
     server = serve("blocking_app:app", *OPTIONS, worker=worker)
     (old,) = until(server.workers, "a worker")

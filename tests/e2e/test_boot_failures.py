@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.e2e.harness import HTTPTOOLS, Gunicorn
+from tests.e2e.harness import H11, HTTPTOOLS, Gunicorn
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -73,10 +73,10 @@ def test_whichever_worker_fails_first(serve: Serve, worker: str, failure: Failur
         check(server, failure)
 
 
-def test_failed_boot_with_a_worker_that_missed_the_masters_signal(serve: Serve, worker: str) -> None:
+def test_failed_boot_with_a_worker_that_missed_the_masters_signal(serve: Serve) -> None:
     failure = FAILURES["import"]
     files = {"gunicorn.conf.py": SLOW_SECOND_WORKER}
-    check(serve(failure.app, worker=worker, workers=WORKERS, env=failure.env, files=files), failure)
+    check(serve(failure.app, worker=H11, workers=WORKERS, env=failure.env, files=files), failure)
 
 
 def test_lifespan_on_makes_a_raising_startup_fatal(serve: Serve) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.e2e.harness import Gunicorn, until
+from tests.e2e.harness import H11, Gunicorn, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,8 +24,8 @@ def test_long_startup_and_long_request_outlive_the_timeout(serve: Serve, worker:
     assert [event.pid for event in server.events("startup")] == server.workers()
 
 
-def test_blocked_loop_is_killed_with_its_stack_in_the_log(serve: Serve, worker: str) -> None:
-    server = serve("probe:app", "--timeout", "2", "-c", "python:hooks", worker=worker)
+def test_blocked_loop_is_killed_with_its_stack_in_the_log(serve: Serve) -> None:
+    server = serve("probe:app", "--timeout", "2", "-c", "python:hooks", worker=H11)
     blocked = server.wait_started()[0].pid
     with server.connect() as connection:
         connection.request("/block?s=60")

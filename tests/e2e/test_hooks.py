@@ -6,7 +6,7 @@ import json
 import signal
 from typing import TYPE_CHECKING, Any
 
-from tests.e2e.harness import Gunicorn
+from tests.e2e.harness import H11, HTTPTOOLS, Gunicorn
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,8 +38,8 @@ def test_request_hooks(serve: Serve, worker: str) -> None:
     assert "RuntimeError: not this one" in server.log
 
 
-def test_process_hooks_are_called_once_and_in_order(serve: Serve, worker: str) -> None:
-    server = serve("probe:app", "-c", "python:hooks", worker=worker)
+def test_process_hooks_are_called_once_and_in_order(serve: Serve) -> None:
+    server = serve("probe:app", "-c", "python:hooks", worker=HTTPTOOLS)
     server.wait_started()
     (pid,) = server.workers()
     assert server.stop_gracefully() == 0
@@ -52,8 +52,8 @@ def test_process_hooks_are_called_once_and_in_order(serve: Serve, worker: str) -
     assert server.events("worker_int") == server.events("worker_abort") == []
 
 
-def test_a_quick_stop_calls_worker_int(serve: Serve, worker: str) -> None:
-    server = serve("probe:app", "-c", "python:hooks", worker=worker)
+def test_a_quick_stop_calls_worker_int(serve: Serve) -> None:
+    server = serve("probe:app", "-c", "python:hooks", worker=H11)
     server.wait_started()
     (pid,) = server.workers()
     server.signal(signal.SIGQUIT)

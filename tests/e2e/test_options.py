@@ -92,9 +92,9 @@ def test_a_mistake_in_configure_is_seen_by_check_config(serve: Serve) -> None:
     assert says in server.log
 
 
-def test_a_slow_import_may_be_granted_more_than_the_timeout(serve: Serve, worker: str) -> None:
+def test_a_slow_import_may_be_granted_more_than_the_timeout(serve: Serve) -> None:
     files = {"slow.py": "import time\ntime.sleep(2)\nfrom probe import app\n"}
-    server = serve("slow:app", "--timeout", "1", worker=worker, files=files, env={"UVICORN_TIMEOUT_STARTUP": "9"})
+    server = serve("slow:app", "--timeout", "1", worker=H11, files=files, env={"UVICORN_TIMEOUT_STARTUP": "9"})
     assert server.get().status_code == 200
     assert "WORKER TIMEOUT" not in server.log
     assert server.log.count("Booting worker") == 1

@@ -8,7 +8,7 @@ import re
 import time
 from typing import TYPE_CHECKING
 
-from tests.e2e.harness import HTTPTOOLS, Gunicorn, until
+from tests.e2e.harness import H11, HTTPTOOLS, Gunicorn, until
 from tests.e2e.raw import Connection, Truncated
 
 if TYPE_CHECKING:
@@ -68,9 +68,9 @@ def open_stream(server: Gunicorn) -> Connection:
     return stream
 
 
-def test_each_edit_is_served_also_with_a_stream_open(serve: Serve, worker: str) -> None:
+def test_each_edit_is_served_also_with_a_stream_open(serve: Serve) -> None:
     files = {"edited.py": APP.replace("VERSION", "1")}
-    server = serve("edited:app", "--reload", "--reload-engine", "poll", worker=worker, files=files)
+    server = serve("edited:app", "--reload", "--reload-engine", "poll", worker=HTTPTOOLS, files=files)
     with contextlib.ExitStack() as streams:
         for version in (1, 2, 3):
             wait_answer(server, f"version {version}")
@@ -80,9 +80,9 @@ def test_each_edit_is_served_also_with_a_stream_open(serve: Serve, worker: str) 
     assert "Traceback" not in server.log
 
 
-def test_what_can_not_be_loaded_is_shown_until_it_is_mended(serve: Serve, worker: str) -> None:
+def test_what_can_not_be_loaded_is_shown_until_it_is_mended(serve: Serve) -> None:
     files = {"edited.py": APP.replace("VERSION", "1")}
-    server = serve("edited:app", "--reload", "--reload-engine", "poll", worker=worker, files=files)
+    server = serve("edited:app", "--reload", "--reload-engine", "poll", worker=H11, files=files)
     wait_answer(server, "version 1")
     edit(server, "app = (\n")
     page = wait_answer(server, "SyntaxError")

@@ -237,7 +237,7 @@ class TestMessages:
         socket = start(Echo()).ask().send("one").send("two")
         assert socket.texts == ["echo one", "echo two"]
 
-    @pytest.mark.parametrize("size", [0, 64])
+    @pytest.mark.parametrize("size", [0, pytest.param(64, marks=pytest.mark.long)])
     def test_many_small_messages_are_no_flood(self, start: Start, size: int) -> None:
         """A client opens its windows, and measures, for each of them."""
         socket = start(Echo()).ask()

@@ -57,7 +57,7 @@ def test_behind_haproxy(server: Gunicorn) -> None:
     assert '"GET / HTTP/2" 200' in server.out
 
 
-@pytest.mark.parametrize("size", [0, 64])
+@pytest.mark.parametrize("size", [0, pytest.param(64, marks=pytest.mark.long)])
 def test_websocket_behind_haproxy(server: Gunicorn, size: int) -> None:
     """An extended CONNECT, to which HAProxy adds a key; and more small messages than a flood has frames."""
     front = str(server.dir / "front.sock")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.e2e.harness import Gunicorn, alive, until
+from tests.e2e.harness import H11, HTTPTOOLS, Gunicorn, alive, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -38,10 +38,8 @@ def start(server: Gunicorn, children: list[int], *paths: str) -> None:
         assert alive(children[-1])
 
 
-def test_children_neither_listen_nor_hear_the_signals_of_the_worker(
-    serve: Serve, worker: str, children: list[int]
-) -> None:
-    server = serve("lifecycle_app:app", "--graceful-timeout", GRACE, worker=worker, env=WARNINGS)
+def test_children_neither_listen_nor_hear_the_signals_of_the_worker(serve: Serve, children: list[int]) -> None:
+    server = serve("lifecycle_app:app", "--graceful-timeout", GRACE, worker=HTTPTOOLS, env=WARNINGS)
     start(server, children, "/fork", "/process?method=fork", "/process?method=spawn")
     start(server, children, "/process?method=fork&daemon=1", "/pool")
     assert server.stop_gracefully() == 0
@@ -58,8 +56,8 @@ def test_children_neither_listen_nor_hear_the_signals_of_the_worker(
     assert "Traceback" not in server.log
 
 
-def test_a_reload_does_not_wait_for_them(serve: Serve, worker: str, children: list[int]) -> None:
-    server = serve("lifecycle_app:app", "--graceful-timeout", GRACE, worker=worker, env=WARNINGS)
+def test_a_reload_does_not_wait_for_them(serve: Serve, children: list[int]) -> None:
+    server = serve("lifecycle_app:app", "--graceful-timeout", GRACE, worker=H11, env=WARNINGS)
     first = server.wait_started()[0].pid
     start(server, children, "/process?method=fork", "/process?method=forkserver", "/pool")
     server.signal(signal.SIGHUP)
@@ -69,8 +67,8 @@ def test_a_reload_does_not_wait_for_them(serve: Serve, worker: str, children: li
     assert "DeprecationWarning" not in server.log
 
 
-def test_a_pool_that_is_at_work_has_the_time_that_requests_have(serve: Serve, worker: str, children: list[int]) -> None:
-    server = serve("lifecycle_app:app", "--graceful-timeout", "2", worker=worker)
+def test_a_pool_that_is_at_work_has_the_time_that_requests_have(serve: Serve, children: list[int]) -> None:
+    server = serve("lifecycle_app:app", "--graceful-timeout", "2", worker=HTTPTOOLS)
     start(server, children, "/pool?busy=1")
     assert server.stop_gracefully() == 0
     until(lambda: not alive(children[0]), "the end of the pool")

@@ -53,8 +53,8 @@ def test_worker_connections_left_alone_limit_nothing(serve: Serve) -> None:
 
 
 @pytest.mark.skipif(not hasattr(resource, "prlimit"), reason="limits of another process are set as on Linux")
-def test_running_out_of_file_descriptors(serve: Serve, worker: str) -> None:
-    server = serve("lifecycle_app:app", worker=worker)
+def test_running_out_of_file_descriptors(serve: Serve) -> None:
+    server = serve("lifecycle_app:app", worker=HTTPTOOLS)
     assert server.get().status_code == 200
     (pid,) = server.workers()
     _, hard = resource.prlimit(pid, resource.RLIMIT_NOFILE)
