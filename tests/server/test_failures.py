@@ -6,12 +6,13 @@ import asyncio
 import importlib
 import json
 import sys
+import traceback
 from pathlib import Path
 
 import pytest
 
 from uvicorn_worker.server import failures
-from uvicorn_worker.server.failures import failure_app, files_of, is_users, users_traceback
+from uvicorn_worker.server.failures import failure_app, files_of, from_users, is_users, users_traceback
 
 
 def test_whose_a_file_is() -> None:
@@ -41,6 +42,26 @@ def test_frames_of_the_user_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert text.endswith("KeyError: 'y'\n")
     assert "JSONDecodeError" in text
     assert str(tmp_path / "failing_one.py") in set(files_of(exc))
+
+
+def test_a_traceback_begins_with_the_users_first_frame(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    exc = imported(tmp_path, monkeypatch, "def fails():\n    raise KeyError('y')\n\nfails()\n")
+    # The frame of this file is one of the user's, too.
+    assert exc.__traceback__ is not None
+    lines = traceback.format_exception(from_users(exc.with_traceback(exc.__traceback__.tb_next)))
+    assert "failing_one.py" in lines[1]
+    assert "importlib" not in "".join(lines)
+    # A mistake in the grammar has no frame of the user's, and says itself where it is.
+    mistake = imported(tmp_path, monkeypatch, "def app(:\n")
+    assert mistake.__traceback__ is not None
+    assert from_users(mistake.with_traceback(mistake.__traceback__.tb_next)).__traceback__ is None
+    # Where none is the user's it stays whole.
+    with pytest.raises(json.JSONDecodeError) as caught:
+        eval("loads('x')", {"loads": json.loads})  # noqa: S307 - a frame without a file
+    inner = caught.value.__traceback__
+    assert inner is not None
+    whole = from_users(caught.value.with_traceback(inner.tb_next)).__traceback__
+    assert whole is inner.tb_next
 
 
 def test_a_syntax_error_shows_its_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -403,6 +403,30 @@ class TestClosing:
             harness.inside(cycle.abandon)
         assert socket.talk.pull().stream(1).status == 503
 
+    def test_the_server_gives_up_one_that_is_open(self, start: Start) -> None:
+        app = Echo()
+        socket = start(app).ask()
+        harness = socket.talk.harness
+        (cycle,) = harness.runtime.cycles
+        cycle.cancel()
+        harness.inside(cycle.abandon)
+        harness.settle()
+        assert socket.read().close_code == 1012
+        assert not harness.runtime.cycles
+
+    @pytest.mark.parametrize("coming", [False, True])
+    def test_what_comes_after_our_close_reaches_nobody(self, start: Start, coming: bool) -> None:
+        """The client may have sent it before it saw the close: that is no fault, and others on the connection go on."""
+        app = Echo()
+        socket = start(app).ask().send("leave")
+        assert socket.close_code == 4000
+        told = len(app.events)
+        socket.talk.send(socket.wire.data(1, b"\x81\x81\x00\x00\x00\x00x" if coming else b"", end=True))
+        assert len(app.events) == told
+        other = socket.wire.request()
+        socket.talk.send(other)
+        assert not socket.talk.closed
+
     def test_pings(self, start: Start) -> None:
         socket = start(Echo(), ws_ping_interval=5, ws_ping_timeout=3).ask()
         socket.talk.tick(6)
