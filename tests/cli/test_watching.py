@@ -1,0 +1,164 @@
+"""Which files `--reload` watches, and what it tells of them: the same with watchfiles and without."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from uvicorn_worker.cli import watching
+from uvicorn_worker.cli.watching import Choice, Watcher
+
+Start = Callable[..., Iterator[set[Path]]]
+
+
+class TestChoice:
+    @pytest.mark.parametrize(
+        ("name", "counts"),
+        [
+            ("app.py", True),
+            ("deep/in/it.py", True),
+            ("page.html", False),
+            (".app.py.swp", False),
+            (".hidden.py", False),
+            ("~app.py", False),
+            ("app.pyc", False),
+        ],
+    )
+    def test_by_itself(self, tmp_path: Path, name: str, counts: bool) -> None:
+        assert Choice([], [])(tmp_path / name) is counts
+
+    def test_what_is_included_and_excluded(self, tmp_path: Path) -> None:
+        choice = Choice(["*.html", ".hidden.py"], ["test_*"])
+        assert choice(tmp_path / "page.html")
+        assert choice(tmp_path / "app.py")
+        assert choice(tmp_path / ".hidden.py"), "named as it is, it counts whatever patterns say"
+        assert not choice(tmp_path / ".other.py")
+        assert not choice(tmp_path / "test_app.py")
+
+    def test_a_default_can_be_turned_around(self, tmp_path: Path) -> None:
+        assert not Choice([], ["*.py"])(tmp_path / "app.py")
+        assert Choice(["*.py", ".*"], [])(tmp_path / ".hidden.py")
+
+    def test_folders(self, tmp_path: Path) -> None:
+        (tmp_path / "more").mkdir()
+        (tmp_path / "less").mkdir()
+        choice = Choice([str(tmp_path / "more")], [str(tmp_path / "less")])
+        assert choice.folders == [tmp_path / "more"]
+        assert not choice(tmp_path / "less" / "app.py")
+        assert choice(tmp_path / "more" / "app.py")
+        assert not choice.enters(tmp_path / "less")
+
+    def test_a_pattern_that_can_be_no_path(self, tmp_path: Path) -> None:
+        assert Choice(["a\0b"], []).folders == []
+
+    @pytest.mark.parametrize("name", ["node_modules", "__pycache__", "site-packages", ".git"])
+    def test_folders_that_are_passed_over(self, tmp_path: Path, name: str) -> None:
+        assert not Choice([], []).enters(tmp_path / name)
+        assert Choice([], []).enters(tmp_path / "app")
+
+    def test_environment_files_count_wherever_they_are(self, tmp_path: Path) -> None:
+        choice = Choice([], [".*", str(tmp_path)], [str(tmp_path / ".env")])
+        assert choice(tmp_path / ".env")
+        assert choice.files == {tmp_path / ".env"}
+
+
+@pytest.fixture(params=["WatchFiles", "StatReload"])
+def start(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Start]:
+    """A watcher of tmp_path/app: its sets of files, after the first that is empty."""
+    if request.param == "WatchFiles":
+        pytest.importorskip("watchfiles")
+    else:
+        monkeypatch.setitem(sys.modules, "watchfiles", None)
+        monkeypatch.setattr(watching, "LOOK_SECONDS", 0.02)
+    monkeypatch.setattr(watching, "_TURN_SECONDS", 0.05)
+    (tmp_path / "app" / "sub").mkdir(parents=True)
+    stop = threading.Event()
+    begun: list[Iterator[set[Path]]] = []
+
+    def start(*folders: Path, files: tuple[str, ...] = (), includes: tuple[str, ...] = ()) -> Iterator[set[Path]]:
+        watcher = Watcher(folders or [tmp_path / "app"], Choice(includes, [], files), None, stop)
+        assert watcher.name == request.param
+        begun.append(iter(watcher))
+        assert next(begun[-1]) == set()
+        return begun[-1]
+
+    yield start
+    stop.set()
+    for each in begun:
+        assert [found for found in each if found] == []
+
+
+def seen(watcher: Iterator[set[Path]]) -> set[Path]:
+    """The next set that is not empty."""
+    return next(found for found in watcher if found)
+
+
+def changed(path: Path, text: str = "x = 1\n") -> Path:
+    """A file is saved as editors do it, with another time."""
+    new = path.with_name(f".{path.name}.new")
+    new.write_text(text)
+    new.replace(path)
+    return path
+
+
+class TestWatcher:
+    def test_what_is_made_changed_and_taken_away(self, start: Start, tmp_path: Path) -> None:
+        old = changed(tmp_path / "app" / "old.py")
+        watcher = start()
+        new = changed(tmp_path / "app" / "sub" / "new.py")
+        assert seen(watcher) == {new}
+        changed(old, "x = 22\n")
+        assert seen(watcher) == {old}
+        new.unlink()
+        assert seen(watcher) == {new}
+
+    def test_what_does_not_count_is_not_told(self, start: Start, tmp_path: Path) -> None:
+        watcher = start()
+        changed(tmp_path / "app" / "notes.txt")
+        (tmp_path / "app" / ".app.py.swp").write_text("")
+        told = changed(tmp_path / "app" / "app.py")
+        assert seen(watcher) == {told}
+
+    def test_a_burst_is_one_set(self, start: Start, tmp_path: Path) -> None:
+        watcher = start()
+        told = {changed(tmp_path / "app" / f"a{number}.py") for number in range(5)}
+        found = seen(watcher)
+        while found != told:
+            assert found < told
+            found |= seen(watcher)
+
+    def test_an_environment_file_outside_of_the_folders(self, start: Start, tmp_path: Path) -> None:
+        env = tmp_path / ".env"
+        env.write_text("A=1\n")
+        watcher = start(files=(str(env), str(tmp_path / "none.env")))
+        env.write_text("A=22\n")
+        assert seen(watcher) == {env}
+
+    def test_a_folder_within_another_is_told_of_once(self, start: Start, tmp_path: Path) -> None:
+        watcher = start(tmp_path / "app", tmp_path / "app" / "sub")
+        told = changed(tmp_path / "app" / "sub" / "a.py")
+        assert seen(watcher) == {told}
+
+    def test_what_changed_between_the_look_and_the_watch_is_told(self, start: Start, tmp_path: Path) -> None:
+        path = changed(tmp_path / "app" / "a.py")
+        stop = threading.Event()
+        watcher = Watcher([tmp_path / "app"], Choice([], []), 0.01, stop)
+        changed(path, "x = 22\n")
+        assert seen(iter(watcher)) == {path}
+        stop.set()
+
+
+def test_a_link_to_nothing_is_no_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Editors lock files by such links; what they point to has no time."""
+    monkeypatch.setitem(sys.modules, "watchfiles", None)
+    monkeypatch.setattr(watching, "LOOK_SECONDS", 0.01)
+    stop = threading.Event()
+    watcher = iter(Watcher([tmp_path], Choice([], []), None, stop))
+    (tmp_path / "lock.py").symlink_to(tmp_path / "nowhere")
+    assert next(watcher) == set()
+    (tmp_path / "nowhere").write_text("x")
+    assert seen(watcher) == {tmp_path / "lock.py"}
