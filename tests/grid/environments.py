@@ -24,11 +24,15 @@ print(json.dumps([platform.python_version(), {name: importlib.metadata.version(n
 """
 
 
+class NotInstalled(Exception):
+    """pip could not install what an environment is to hold, and what it said."""
+
+
 def _pip(python: Path, *arguments: str) -> None:
     command = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *arguments]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise RuntimeError(f"pip install {' '.join(arguments)}:\n{done.stderr[-2000:]}")
+        raise NotInstalled(f"pip install {' '.join(arguments)}:\n{done.stderr[-2000:]}")
 
 
 class Environment:
