@@ -177,6 +177,39 @@ class TestIdleConnections:
         assert log(logging.WARNING) == []
 
 
+def test_a_round_has_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where closing takes long, the rest of the idle connections have their turn in the next round."""
+    now = 0.0
+    connections: list[Any] = []
+
+    class Idle:
+        idle = True
+
+        def close_if_idle(self) -> None:
+            nonlocal now
+            now += 0.05
+            connections.remove(self)
+
+    async def sleep(seconds: float) -> None:
+        """The turn of nobody else."""
+
+    connections += [Idle() for _ in range(200)]
+    monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: now))
+    monkeypatch.setattr(module, "asyncio", SimpleNamespace(sleep=sleep))
+    runtime = cast("Any", SimpleNamespace(config=Config(app=echo, timeout_drain_idle=0.1), connections=connections))
+    acceptor = cast("Any", SimpleNamespace(abort=lambda: None))
+    drain = module.Drain(runtime, acceptor, Schedule(0.0, 30), asyncio.Event(), bool)
+    left = []
+    now = 0.2
+    # One round in which they are seen, and more.
+    for _ in range(5):
+        with pytest.raises(StopIteration):
+            drain._close_idle(now).send(None)
+        left.append(len(connections))
+        now += 0.2
+    assert left == [200, 136, 72, 8, 0]
+
+
 class Crowd:
     """WebSockets of a drain whose clock is not the machine's: to tell one takes `cost` seconds of it.
 
