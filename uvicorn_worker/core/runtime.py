@@ -218,6 +218,7 @@ class Runtime:
         """Meet the deadlines of the tick that `tick` counts; `now` is of time.monotonic()."""
         self.now = now
         self.defaults.refresh()
+        self.scopes.refresh()
         for connection in list(self.connections):
             try:
                 connection.on_tick(self.tick)

@@ -14,7 +14,7 @@ from uvicorn_worker.core.address import Endpoints, ServerAddress, server_address
 from uvicorn_worker.core.asgi import raw_path_of
 from uvicorn_worker.core.config import Config
 
-__all__ = ["Field", "Origin", "Scopes", "TlsExtension", "without_newer"]
+__all__ = ["Field", "Origin", "Scopes", "TlsExtension", "is_plain_target", "without_newer"]
 
 Field = tuple[bytes, bytes]
 """Name and value of a header field."""
@@ -31,6 +31,13 @@ _EXTENSIONS: dict[str, dict[str, Any]] = {
 }
 _NEWER = frozenset(["http.response.trailers", "http.response.early_hint"])
 
+# Leaves a plain target as it is, and changes each byte that none has.
+_PLAIN = bytes(byte if 0x20 < byte < 0x7F and byte not in b'"#' else byte ^ 1 for byte in range(256))
+
+# How many targets are remembered, and how long they may be: clients make them up, but most ask for the same few.
+MOST_TARGETS = 256
+LONGEST_TARGET = 128
+
 # A proxy may serve, and tell of, more addresses than a host has.
 _MOST_SCOPES = 256
 
@@ -38,6 +45,11 @@ _MOST_SCOPES = 256
 def without_newer(extensions: dict[str, Any]) -> dict[str, Any]:
     """The extensions that there are for a client of HTTP/1.0."""
     return {name: value for name, value in extensions.items() if name not in _NEWER}
+
+
+def is_plain_target(target: bytes) -> bool:
+    """Whether a target is of the plainest form, in which there is nothing to be refused."""
+    return target.startswith(b"/") and target.translate(_PLAIN) == target
 
 
 class Origin:
@@ -57,7 +69,7 @@ class Origin:
 class Scopes:
     """Makes the scopes of one server's connections and requests."""
 
-    __slots__ = ("_asgi", "_known", "_raw_root_path", "_root_path", "_tls_extension")
+    __slots__ = ("_asgi", "_known", "_raw_root_path", "_root_path", "_tls_extension", "targets")
 
     def __init__(self, config: Config, tls_extension: TlsExtension | None = None) -> None:
         self._root_path = config.root_path
@@ -65,6 +77,8 @@ class Scopes:
         self._raw_root_path = raw_path_of(config.root_path)
         # None leaves the extension out.
         self._tls_extension = tls_extension
+        # Plain targets that were split before: the path, and the parts of the target with the root path in front.
+        self.targets: dict[bytes, tuple[str, bytes, bytes]] = {}
         # What all scopes of one listening address have in common, by (address, scheme).
         self._known: dict[tuple[ServerAddress | None, str], dict[str, Any]] = {}
 
@@ -109,6 +123,25 @@ class Scopes:
 
         The target is ASCII (`check_target`).
         """
+        known = self.targets.get(target)
+        if known is None:
+            known = self._split(target)
+        scope["path"], scope["raw_path"], scope["query_string"] = known
+        # Its own: applications may change them.
+        scope["extensions"] = scope["extensions"].copy()
+        scope["asgi"] = self._asgi.copy()
+        if origin is not None:
+            scope.update(origin.changes)
+            if origin.rewrite is not None:
+                origin.rewrite(scope, self._raw_root_path)
+
+    def refresh(self) -> None:
+        """Once a tick, others get a place among the targets that are remembered; no more are remembered in vain."""
+        if len(self.targets) >= MOST_TARGETS:
+            self.targets.clear()
+
+    def _split(self, target: bytes) -> tuple[str, bytes, bytes]:
+        """Path, raw path and query of a target, which are remembered where it is short and plain."""
         raw_path, _, query = target.partition(b"?")
         path = raw_path.decode("ascii")
         if "%" in path:
@@ -116,13 +149,6 @@ class Scopes:
         if self._raw_root_path:
             path = self._root_path + path
             raw_path = self._raw_root_path + raw_path
-        # Its own: applications may change them.
-        scope["extensions"] = scope["extensions"].copy()
-        scope["asgi"] = self._asgi.copy()
-        scope["path"] = path
-        scope["raw_path"] = raw_path
-        scope["query_string"] = query
-        if origin is not None:
-            scope.update(origin.changes)
-            if origin.rewrite is not None:
-                origin.rewrite(scope, self._raw_root_path)
+        if len(target) <= LONGEST_TARGET and len(self.targets) < MOST_TARGETS and is_plain_target(target):
+            self.targets[target] = path, raw_path, query
+        return path, raw_path, query

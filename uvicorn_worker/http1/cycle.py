@@ -116,6 +116,10 @@ class RequestCycle(ExtendedCycle):
     made_head: bytes | None
 
     def __init__(self, conn: Connection, runtime: Runtime, scope: dict[str, Any], persistent: bool) -> None:
+        self.set_up(conn, runtime, scope, persistent)
+
+    def set_up(self, conn: Connection, runtime: Runtime, scope: dict[str, Any], persistent: bool) -> None:
+        """What the constructor does; after `object.__new__` it takes half as long as by calling the class."""
         self.conn = conn
         self.runtime = runtime
         self.scope = scope

@@ -118,7 +118,7 @@ class Http1Protocol(Output):
             repeated is None
             or not data.endswith(repeated)
             or not reader.take_repeated(data, size - reader.repeated_size)
-        ):
+        ) and not reader.take_plain(data):
             rest = reader.read(data)
             if rest:
                 self.feed_slowly(rest)

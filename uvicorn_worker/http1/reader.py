@@ -19,18 +19,16 @@ that the parser reads, and none for one whose fields were read before.
 
 from __future__ import annotations
 
-import re
-from typing import Any
-
 from uvicorn_worker.core.cycle import DONE
 from uvicorn_worker.core.errors import RequestRefused
 from uvicorn_worker.core.runtime import Runtime
-from uvicorn_worker.core.scope import Field, Origin, without_newer
+from uvicorn_worker.core.scope import Field, without_newer
 from uvicorn_worker.core.target import METHODS, check_target, to_origin_form
 from uvicorn_worker.http1.chunked import ChunkReader
 from uvicorn_worker.http1.cycle import RequestCycle
 from uvicorn_worker.http1.explained import LONGEST_WORD, explain, method_behind, unconventional_method, unknown_method
 from uvicorn_worker.http1.framing import OWN_FIELDS, effective_version, read_framing
+from uvicorn_worker.http1.known_heads import NO_FIELDS, REPEATS, KnownHeads, new
 from uvicorn_worker.http1.known_length import cut_body
 from uvicorn_worker.http1.limits import (
     PartialHead,
@@ -63,27 +61,18 @@ CHUNK_OVERHEAD_RATIO = 32
 EMPTY_LINES_LIMIT = 4096
 
 SLASH = ord("/")
-# A request line of the plainest form; any other is read by the parser.
-_match_request_line = re.compile(rb"(GET|HEAD|DELETE|OPTIONS) (/[!$-~]*) HTTP/1\.1\r\n").fullmatch
 # How many names of fields are remembered, and how long they may be: clients make them up.
 MOST_NAMES = 512
 LONGEST_NAME = 40
-NO_FIELDS: list[Field] = []
-# How often the fields of a request are remembered on a connection where they turn out to be others each time.
-REPEATS = 3
 
 
-class MessageReader:
+class MessageReader(KnownHeads):
     """Feeds the parser, and makes a `RequestCycle` of each head, for one connection."""
 
     __slots__ = (
         "beginning",
         "body_allowed",
-        "body_bytes",
-        "body_declared",
         "careful",
-        "conn",
-        "forwarded",
         "head_bytes",
         "head_done",
         "head_tail",
@@ -92,19 +81,9 @@ class MessageReader:
         "incoming",
         "interrupted",
         "names",
-        "noted",
-        "origin",
         "overhead",
         "own",
-        "parser",
         "partial",
-        "repeated",
-        "repeated_fields",
-        "repeated_origin",
-        "repeated_size",
-        "repeats",
-        "runtime",
-        "shared",
         "state",
         "underscored",
         "url",
@@ -114,11 +93,11 @@ class MessageReader:
         self.conn = conn
         self.runtime = runtime
         self.shared = shared
-        self.parser: Any = shared.make_parser(self)
+        # Many connections are made for a single request, which needs none where such requests have come before.
+        self.parser = UnmadeParser(self)
         self.names = shared.names
-        # The fields to be noted: our own, and those of proxies where the peer is one that is believed.
         self.noted = OWN_FIELDS
-        self.forwarded: list[Field] | None = None
+        self.forwarded = None
         self.state = START
         # Of HELD: the bytes that are kept, and where it came from.
         self.held: bytes | None = None
@@ -128,7 +107,7 @@ class MessageReader:
         self.url: bytes | None = None
         self.headers: list[Field] = []
         self.own: list[Field] = []
-        self.origin: Origin | None = None
+        self.origin = None
         self.underscored = False
         self.head_bytes, self.beginning, self.head_tail = 0, b"", b""
         self.partial: PartialHead | None = None
@@ -138,13 +117,12 @@ class MessageReader:
 
         # Of BODY: its request, and the size that was told, has come, and may come where none was told.
         self.incoming: RequestCycle | None = None
-        self.body_declared: int | None = None
+        self.body_declared = None
         self.body_bytes = self.body_allowed = self.overhead = 0
 
-        # The bytes of the fields of an earlier request, what they mean, and how often to remember others.
-        self.repeated: bytes | None = None
+        self.repeated = None
         self.repeated_fields = NO_FIELDS
-        self.repeated_origin: Origin | None = None
+        self.repeated_origin = None
         self.repeats = REPEATS + 1  # Nothing of the first: many connections are opened for a single request.
 
     def trust_peer(self) -> None:
@@ -202,7 +180,7 @@ class MessageReader:
         elif self.body_declared is None:
             self._expect_chunks()
         elif self.repeats:
-            self._remember(data)
+            self.remember(data)
         return rest
 
     def feed(self, data: bytes) -> None:
@@ -381,51 +359,6 @@ class MessageReader:
         self.incoming = cycle
         self.state = BODY
 
-    # Repeated heads ----------------------------------------------------------------------------------
-    #
-    # A client that keeps a connection mostly sends the same fields with each request. When a read ends with
-    # exactly the bytes that the parser has taken as fields before, on this connection, and what is before them
-    # is a plain request line, the parser would say the same again: the fields are taken from the last time.
-
-    def take_repeated(self, data: bytes, end: int) -> bool:
-        """Take a request whose fields, from `end` on, are those of an earlier one; False: it is for the parser."""
-        if (line := _match_request_line(data, 0, end)) is None:
-            return False
-        method, url = line.groups()
-        conn = self.conn
-        cycle = RequestCycle(conn, self.runtime, conn.scope_base.copy(), True)
-        cycle.complete = True
-        self._accept(cycle, METHODS[method], url, self.repeated_fields.copy(), self.repeated_origin)
-        return True
-
-    def _remember(self, data: bytes) -> None:
-        """Keep the fields of a request that came alone in one read and has no body."""
-        self.repeats -= 1
-        if self.repeats >= REPEATS:
-            return
-        conn, cycle, self.repeated = self.conn, self.conn.cycle, None
-        start, end = data.find(b"\r\n") + 2, data.find(b"\r\n\r\n") + 4
-        if (
-            end == len(data)
-            and cycle is not None
-            and cycle.complete
-            and cycle.persistent
-            and self.body_declared == 0
-            and not conn.waiting
-            and _match_request_line(data, 0, start) is not None
-            # The parser is to see each wish for another protocol.
-            and all(name != b"upgrade" for name, _ in cycle.scope["headers"])
-        ):
-            self.repeated, self.repeated_size = data[start:], end - start
-            self.repeated_fields = cycle.scope["headers"].copy()
-            self.repeated_origin = self.origin
-
-    def forget(self) -> None:
-        """An idle connection holds no more than it must."""
-        self.parser = UnmadeParser(self)
-        self.repeats += self.repeated is not None
-        self.repeated, self.repeated_fields = None, NO_FIELDS
-
     # Parser callbacks --------------------------------------------------------------------------------
 
     def on_message_begin(self) -> None:
@@ -473,7 +406,8 @@ class MessageReader:
         url, self.url = self.url or b"", None
         self.head_done, self.head_bytes, self.body_declared, self.beginning, self.partial = True, 0, 0, b"", None
         scope = conn.scope_base.copy()
-        cycle = RequestCycle(conn, runtime, scope, parser.should_keep_alive())
+        cycle = new(RequestCycle)
+        cycle.set_up(conn, runtime, scope, parser.should_keep_alive())
         raw_method = parser.get_method()
         try:
             method = METHODS.get(raw_method) or unconventional_method(runtime.config, raw_method)
@@ -512,39 +446,13 @@ class MessageReader:
                 self.underscored = False
                 headers = shared.proxies.screen(headers, conn.trusted)
             if self.forwarded is not None:
-                self.origin = self._read_forwarded(self.forwarded) if self.forwarded else None
+                self.origin = self.read_forwarded(self.forwarded) if self.forwarded else None
         except RequestRefused as exc:
             conn.refuse(exc, unread=fill_refused(cycle, raw_method, url, headers))
             return
         self.incoming = cycle
         self.state = BODY
-        self._accept(cycle, method, url, headers, self.origin)
-
-    def _read_forwarded(self, forwarded: list[Field]) -> Origin:
-        """Where the request comes from, by the fields that were noted; raises `RequestRefused`."""
-        fields = tuple(forwarded)
-        forwarded.clear()
-        proxies = self.shared.proxies
-        return proxies.origins.get(fields) or proxies.read(fields)
-
-    def _accept(
-        self, cycle: RequestCycle, method: str, url: bytes, headers: list[Field], origin: Origin | None
-    ) -> None:
-        """Fill the scope of a request whose head is good, and put it in the row."""
-        runtime, conn, scope = self.runtime, self.conn, cycle.scope
-        cycle.target = url
-        cycle.head_only = method == "HEAD"
-        scope["method"] = method
-        scope["headers"] = headers
-        scope["client"] = conn.client
-        scope["state"] = runtime.state.copy()
-        runtime.scopes.locate(scope, url, origin)
-        if conn.cycle is None:
-            conn.cycle = cycle
-        elif conn.waiting is None:
-            conn.waiting = [cycle]
-        else:
-            conn.waiting.append(cycle)
+        self.accept(cycle, method, url, headers, self.origin)
 
     def on_body(self, body: bytes) -> None:
         cycle = self.incoming

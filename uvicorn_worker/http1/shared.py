@@ -26,6 +26,8 @@ def decline(cycle: RequestCycle) -> None:
 # How many Host fields are remembered, and how long they may be.
 MOST_HOSTS = 256
 LONGEST_HOST = 256
+# How many lines of fields are remembered: those of all connections, and clients make them up.
+MOST_LINES = 512
 
 
 class Shared:
@@ -35,13 +37,18 @@ class Shared:
     """
 
     __slots__ = (
+        "_full_at",
+        "_runtime",
         "fast_size",
         "field_memo",
+        "host_lines",
         "hosts",
         "limit_fields",
+        "lines",
         "make_parser",
         "names",
         "noted",
+        "plain_names",
         "proxies",
         "refusals",
         "upgrade",
@@ -49,6 +56,9 @@ class Shared:
 
     def __init__(self, runtime: Runtime, proxies: Proxies, upgrade: Upgrade = decline) -> None:
         config = runtime.config
+        self._runtime = runtime
+        # The tick at which there were too many lines.
+        self._full_at = 0
         self.make_parser = parser_factory(config)
         self.proxies = proxies
         self.refusals = Refusals(runtime.loop, "HTTP/1.1")
@@ -59,6 +69,10 @@ class Shared:
         self.names: dict[bytes, bytes] = {}
         # Host fields that were found valid, as name and value: few, and mostly one.
         self.hosts: set[tuple[bytes, bytes]] = set()
+        # Names of plain request fields, lines of such fields, and lines of valid Host fields (known_heads.py).
+        self.plain_names: dict[bytes, bytes] = {}
+        self.lines: dict[bytes, tuple[bytes, bytes]] = {}
+        self.host_lines: dict[bytes, tuple[bytes, bytes]] = {}
         # Response field lines that were checked and encoded before (response_head.py).
         self.field_memo: FieldMemo = {}
         self.limit_fields = config.limit_request_fields
@@ -75,3 +89,13 @@ class Shared:
             self.hosts.clear()
         self.hosts.add(field)
         return True
+
+    def remember_line(self, lines: dict[bytes, tuple[bytes, bytes]], line: bytes, field: tuple[bytes, bytes]) -> None:
+        """Keep what a line means in `lines`, which is one of ours; where most are others each time, not for each."""
+        if len(lines) >= MOST_LINES:
+            tick = self._runtime.tick
+            if tick == self._full_at:
+                return
+            self._full_at = tick
+            lines.clear()
+        lines[line] = field

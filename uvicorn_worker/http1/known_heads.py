@@ -1,0 +1,255 @@
+"""Heads that need no parser, since a parser has read their parts before.
+
+Clients say the same again and again. Where a small request comes whole in one read there are two ways past the parser,
+which both give what it would give, or leave the request to it:
+
+    repeated    the read ends with exactly the bytes of the fields of an earlier request on this connection
+    plain       each line is one that was read before, or is a field of a known name that can mean nothing to a parser
+
+Names are known when a parser has read them. A line is left to the parser wherever the two could differ: a byte that is
+no visible ASCII, white space anywhere but behind the colon and within the value, a field that says something about the
+message or the connection. `tests/http1/test_repeated_heads.py` and `test_plain_heads.py` hold both ways against a
+connection that goes without.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from uvicorn_worker.core.errors import RequestRefused
+from uvicorn_worker.core.runtime import Runtime
+from uvicorn_worker.core.scope import Field, Origin, is_plain_target
+from uvicorn_worker.core.target import METHODS
+from uvicorn_worker.http1.cycle import RequestCycle
+from uvicorn_worker.http1.framing import OWN_FIELDS
+from uvicorn_worker.http1.parsers import UnmadeParser
+from uvicorn_worker.http1.row import Row
+from uvicorn_worker.http1.shared import MOST_LINES, Shared
+
+__all__ = ["KnownHeads", "new"]
+
+new = object.__new__
+
+# The methods of plain requests; any other is the parser's.
+_PLAIN_METHODS = {
+    method: METHODS[method] for method in (b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE", b"OPTIONS")
+}
+# Fields that parsers act on, besides OWN_FIELDS.
+_ACTED_ON = OWN_FIELDS | {b"connection", b"proxy-connection", b"upgrade"}
+# Leaves the value of a plain field as it is, and changes each byte that none has.
+_PLAIN = bytes(byte if 0x20 <= byte < 0x7F else byte ^ 1 for byte in range(256))
+# How long the lines may be that are remembered.
+LONGEST_LINE = 128
+# Secrets are not, and mostly are others each time.
+_SECRETS = frozenset([b"authorization", b"cookie", b"proxy-authorization"])
+NO_FIELDS: list[Field] = []
+# How often the fields of a request are remembered on a connection where they turn out to be others each time.
+REPEATS = 3
+
+
+class KnownHeads:
+    """The part of a `MessageReader` that takes requests without asking the parser."""
+
+    __slots__ = (
+        "body_bytes",
+        "body_declared",
+        "conn",
+        "forwarded",
+        "noted",
+        "origin",
+        "parser",
+        "repeated",
+        "repeated_fields",
+        "repeated_origin",
+        "repeated_size",
+        "repeats",
+        "runtime",
+        "shared",
+    )
+
+    conn: Row
+    runtime: Runtime
+    shared: Shared
+    parser: Any
+    # The fields to be noted: our own, and those of proxies where the peer is one that is believed.
+    noted: frozenset[bytes]
+    forwarded: list[Field] | None
+    # Where the request that was read last comes from, as its proxies tell.
+    origin: Origin | None
+    # The size of its body, as it was told (None: chunked) and as it has come.
+    body_declared: int | None
+    body_bytes: int
+    # The bytes of the fields of an earlier request, what they mean, and how often to remember others.
+    repeated: bytes | None
+    repeated_fields: list[Field]
+    repeated_origin: Origin | None
+    repeated_size: int
+    repeats: int
+
+    def accept(self, cycle: RequestCycle, method: str, url: bytes, headers: list[Field], origin: Origin | None) -> None:
+        """Fill the scope of a request whose head is good, and put it in the row."""
+        runtime, conn, scope = self.runtime, self.conn, cycle.scope
+        cycle.target = url
+        cycle.head_only = method == "HEAD"
+        scope["method"] = method
+        scope["headers"] = headers
+        scope["client"] = conn.client
+        scope["state"] = runtime.state.copy()
+        runtime.scopes.locate(scope, url, origin)
+        if conn.cycle is None:
+            conn.cycle = cycle
+        elif conn.waiting is None:
+            conn.waiting = [cycle]
+        else:
+            conn.waiting.append(cycle)
+
+    def read_forwarded(self, forwarded: list[Field]) -> Origin:
+        """Where the request comes from, by the fields that were noted; raises `RequestRefused`."""
+        fields = tuple(forwarded)
+        forwarded.clear()
+        proxies = self.shared.proxies
+        return proxies.origins.get(fields) or proxies.read(fields)
+
+    # Repeated ----------------------------------------------------------------------------------------
+    #
+    # A client that keeps a connection mostly sends the same fields with each request. When a read ends with
+    # exactly the bytes that were taken as fields before, on this connection, and what is before them
+    # is a plain request line, the parser would say the same again: the fields are taken from the last time.
+
+    def take_repeated(self, data: bytes, end: int) -> bool:
+        """Take a request whose fields, from `end` on, are those of an earlier one; False: it is for the parser."""
+        if data[end - 11 : end] != b" HTTP/1.1\r\n":
+            return False
+        method, _, url = data[: end - 11].partition(b" ")
+        if method not in _PLAIN_METHODS or (url not in self.runtime.scopes.targets and not is_plain_target(url)):
+            return False
+        conn = self.conn
+        cycle = new(RequestCycle)
+        cycle.set_up(conn, self.runtime, conn.scope_base.copy(), True)
+        cycle.complete = True
+        self.accept(cycle, _PLAIN_METHODS[method], url, self.repeated_fields.copy(), self.repeated_origin)
+        return True
+
+    def remember(self, data: bytes) -> None:
+        """Keep the fields of a request that came alone in one read and has no body."""
+        self.repeats -= 1
+        if self.repeats >= REPEATS:
+            return
+        conn, cycle, self.repeated = self.conn, self.conn.cycle, None
+        start, end = data.find(b"\r\n") + 2, data.find(b"\r\n\r\n") + 4
+        if (
+            end == len(data)
+            and cycle is not None
+            and cycle.complete
+            and cycle.persistent
+            and self.body_declared == 0
+            and not conn.waiting
+            # Of another form of target the Host field is not what it was sent as.
+            and data[:start].partition(b" ")[2].startswith(b"/")
+            and data[start - 11 : start] == b" HTTP/1.1\r\n"
+            # The parser is to see each wish for another protocol.
+            and all(name != b"upgrade" for name, _ in cycle.scope["headers"])
+        ):
+            self.repeated, self.repeated_size = data[start:], end - start
+            self.repeated_fields = cycle.scope["headers"].copy()
+            self.repeated_origin = self.origin
+
+    def forget(self) -> None:
+        """An idle connection holds no more than it must."""
+        self.parser = UnmadeParser(self)
+        self.repeats += self.repeated is not None
+        self.repeated, self.repeated_fields = None, NO_FIELDS
+
+    # Plain -------------------------------------------------------------------------------------------
+
+    def take_plain(self, data: bytes) -> bool:
+        """Take a request that is nothing but known lines and plain fields; False: it is for the parser."""
+        head, separator, body = data.partition(b"\r\n\r\n")
+        lines = iter(head.split(b"\r\n"))
+        method, _, rest = next(lines).partition(b" ")
+        url = rest[:-9]
+        if (
+            not separator
+            or method not in _PLAIN_METHODS
+            or rest[-9:] != b" HTTP/1.1"
+            or (url not in self.runtime.scopes.targets and not is_plain_target(url))
+        ):
+            return False
+        shared = self.shared
+        known, known_hosts, plain_names = shared.lines, shared.host_lines, shared.plain_names
+        headers: list[Field] = []
+        hosts = declared = 0
+        for line in lines:
+            if line in known:
+                # No call, which a field that is missing would need.
+                field = known[line]
+            elif line in known_hosts:
+                hosts += 1
+                field = known_hosts[line]
+            else:
+                raw_name, colon, value = line.partition(b": ")
+                if not colon or value.translate(_PLAIN) != value or value.strip() != value:
+                    return self._leave_to_parser()
+                name = plain_names.get(raw_name)
+                if name is not None:
+                    field = (name, value)
+                    if len(line) <= LONGEST_LINE and name not in _SECRETS:
+                        shared.remember_line(shared.lines, line, field)
+                else:
+                    read = self._read_line(line, raw_name, value, len(body))
+                    if read is None:
+                        return self._leave_to_parser()
+                    field = read
+                    declared += field[0] == b"content-length"
+            headers.append(field)
+        runtime, size = self.runtime, len(body)
+        framed = declared == 1 or (not declared and not size)
+        if hosts != 1 or not framed or size > runtime.limit_body or len(headers) > shared.limit_fields:
+            return self._leave_to_parser()
+        if self.forwarded is not None:
+            try:
+                self.origin = self.read_forwarded(self.forwarded) if self.forwarded else None
+            except RequestRefused:
+                # It refuses with what is known of the request.
+                return False
+        conn = self.conn
+        cycle = new(RequestCycle)
+        cycle.set_up(conn, runtime, conn.scope_base.copy(), True)
+        cycle.complete = True
+        self.body_declared = self.body_bytes = size
+        if size:
+            cycle.chunks.append(body)
+            conn.buffered += size
+        self.accept(cycle, _PLAIN_METHODS[method], url, headers, self.origin)
+        if self.repeats and not size:
+            self.remember(data)
+        return True
+
+    def _leave_to_parser(self) -> bool:
+        if self.forwarded:
+            self.forwarded.clear()
+        return False
+
+    def _read_line(self, line: bytes, raw_name: bytes, value: bytes, size: int) -> Field | None:
+        """A field whose name is not yet known to be a plain one; None: it is the parser's."""
+        shared = self.shared
+        # h11 tells them in lower case.
+        name = shared.names.get(raw_name) or shared.names.get(raw_name.lower())
+        if name is None:
+            return None
+        field = (name, value)
+        if name in _ACTED_ON:
+            if name == b"host" and (field in shared.hosts or shared.remember_host(field)):
+                shared.remember_line(shared.host_lines, line, field)
+            elif name == b"connection" and value.lower() == b"keep-alive":
+                shared.remember_line(shared.lines, line, field)
+                return field
+            # The length by the letters, so that there is nothing to be said about any other number.
+            return field if name == b"content-length" and value == b"%d" % size else None
+        if name not in shared.noted:
+            if len(shared.plain_names) >= MOST_LINES:
+                shared.plain_names.clear()
+            shared.plain_names[raw_name] = name
+        elif self.forwarded is not None:
+            self.forwarded.append(field)
+        return field
