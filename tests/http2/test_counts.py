@@ -41,7 +41,7 @@ def count(app: Any, *reads: bytes, wire: Client) -> Counts:
     return counts
 
 
-@pytest.mark.parametrize(("what", "most"), [("get", 27), ("post", 34)])
+@pytest.mark.parametrize(("what", "most"), [("get", 20), ("post", 29)])
 def test_a_request(what: str, most: int) -> None:
     wire = Client()
     body = b"x" * 1000

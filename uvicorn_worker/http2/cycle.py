@@ -134,6 +134,18 @@ class StreamCycle(Cycle):
         head: RequestHead,
         complete: bool,
     ) -> None:
+        self.set_up(conn, runtime, scope, stream_id, head, complete)
+
+    def set_up(
+        self,
+        conn: Connection,
+        runtime: Runtime,
+        scope: dict[str, Any],
+        stream_id: int,
+        head: RequestHead,
+        complete: bool,
+    ) -> None:
+        """What the constructor does; after `object.__new__` it takes half as long as by calling the class."""
         self.conn = conn
         self.runtime = runtime
         self.scope = scope

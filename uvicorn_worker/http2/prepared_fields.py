@@ -7,6 +7,7 @@ the engine's own form, which is the same for all connections.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from itertools import chain
 from typing import Any
 
 from uvicorn_worker.core.errors import ApplicationError
@@ -23,6 +24,10 @@ _LEFT_OUT = HOP_BY_HOP | {b"upgrade"}
 _MEMO_SIZE = 2048
 _MEMO_LONGEST = 128
 
+# As in http1/cycle.py: how many whole heads are kept between two changes of the Date line, and how long they may be.
+_MOST_HEADS = 128
+_LONGEST_HEAD = 1024
+
 # Prepared Content-Length fields of so many lengths are kept.
 _LENGTHS = 1024
 
@@ -30,13 +35,15 @@ _LENGTHS = 1024
 class PreparedFields:
     """The fields of responses in the form that one kind of engine takes."""
 
-    __slots__ = ("_default_lines", "_default_names", "_defaults", "_lengths", "_memo", "_prepare", "_runtime")
+    __slots__ = ("_default_lines", "_default_names", "_defaults", "_heads", "_lengths", "_memo", "_prepare", "_runtime")
 
     def __init__(self, runtime: Runtime, prepare: Callable[[bytes, bytes], Any]) -> None:
         self._runtime = runtime
         self._prepare = prepare
         self._memo: dict[tuple[bytes, bytes], Any] = {}
         self._lengths: dict[int, Any] = {}
+        # What was made of whole lists of fields: those of the response, and its Content-Length.
+        self._heads: dict[tuple[Any, ...], tuple[tuple[Any, ...], int | None]] = {}
         # The server's own fields, and the lines of the runtime that they were made of.
         self._default_lines = b""
         self._default_names: list[bytes] = []
@@ -57,15 +64,28 @@ class PreparedFields:
         That field is not among them, since it depends on the status whether it is sent. Raises `ApplicationError`
         for what must not reach the wire.
         """
-        fields: list[Any] = []
-        length, present = self._encode(headers, fields)
         if self._default_lines is not self._runtime.defaults.lines:
             self._refresh()
+        key: tuple[Any, ...] | None = None
+        if type(headers) is list:
+            key = tuple(headers)
+            try:
+                known = self._heads.get(key)
+            except TypeError:
+                # A field that is a list, which ASGI allows, has no hash.
+                key = None
+            else:
+                if known is not None:
+                    return [*known[0]], known[1]
+        fields: list[Any] = []
+        length, present = self._encode(headers, fields)
         if present is None:
             fields += self._defaults
         else:
             both = zip(self._default_names, self._defaults, strict=True)
             fields += [prepared for name, prepared in both if name not in present]
+        if key is not None and len(self._heads) < _MOST_HEADS and sum(map(len, chain(*key))) <= _LONGEST_HEAD:
+            self._heads[key] = tuple(fields), length
         return fields, length
 
     def _encode(
@@ -112,6 +132,7 @@ class PreparedFields:
 
     def _refresh(self) -> None:
         """Prepare the server's own fields anew, since the second has changed."""
+        self._heads.clear()
         lines = self._default_lines = self._runtime.defaults.lines
         fields = [line.partition(b": ") for line in lines.split(b"\r\n")[:-1]]
         fields = [field for field in fields if field[0] not in _LEFT_OUT]

@@ -47,6 +47,8 @@ from uvicorn_worker.http2.shared import Shared
 
 __all__ = ["Http2Protocol"]
 
+new = object.__new__
+
 # What may come of a request body after an early answer before the stream is reset; it is read and dropped. So much is
 # allowed, declared or not, since there are clients that lose the answer when they are stopped: curl; and httpx, which
 # sends all of it before it reads. It costs no more than the same bytes in requests of their own.
@@ -222,7 +224,8 @@ class Http2Protocol(Sending):
         scope["headers"] = template.headers.copy()
         scope["extensions"] = scope["extensions"].copy()
         scope["state"] = runtime.state.copy()
-        self.streams[stream_id] = cycle = StreamCycle(self, runtime, scope, stream_id, head, complete)
+        self.streams[stream_id] = cycle = new(StreamCycle)
+        cycle.set_up(self, runtime, scope, stream_id, head, complete)
         self.deadline = 0
         if template.priority is not None:
             cycle.urgency, cycle.serial = template.priority
