@@ -15,7 +15,7 @@ from tests.http1.conftest import Serve
 from tests.scripted import Harness, get, post
 from uvicorn_worker.core import scope as scope_module
 from uvicorn_worker.http1 import shared as shared_module
-from uvicorn_worker.http1.known_heads import LONGEST_LINE, KnownHeads
+from uvicorn_worker.http1.known_heads import LARGEST_UPLOAD, LONGEST_LINE, KnownHeads
 from uvicorn_worker.http1.parsers import UnmadeParser
 
 FIELDS = ("Accept: */*", "User-Agent: test", "Cookie: a=b", "X-Forwarded-For: 203.0.113.7", "Connection: keep-alive")
@@ -49,6 +49,10 @@ PLAIN = {
     "get with a body": post(b"12345").replace(b"POST", b"GET", 1),
     "host last": b"GET / HTTP/1.1\r\nAccept: */*\r\nHost: example.org\r\n\r\n",
     "fields for trailers": get("/1", "Te: trailers", "Keep-Alive: 5"),
+}
+LARGE = {
+    "large post": post(b"a body" * 2000, *FIELDS),
+    "as large as may be": post(b"x" * (LARGEST_UPLOAD - len(post(b"x" * LARGEST_UPLOAD)) + LARGEST_UPLOAD)),
 }
 NOT_PLAIN = {
     "unknown name": get("/1", "New: x"),
@@ -98,6 +102,17 @@ NOT_PLAIN = {
     "bare line feeds": get("/1", *FIELDS).replace(b"\r\n", b"\n"),
     "an empty line first": b"\r\n" + get("/1", *FIELDS),
     "the beginning": get("/1", *FIELDS)[:-2],
+}
+LARGE_NOT_PLAIN = {
+    "larger": post(b"x" * LARGEST_UPLOAD),
+    "too short": post(b"a body" * 2000)[:-1],
+    "too long": post(b"a body" * 2000) + b"x",
+    "pipelined": post(b"a body" * 2000) + get("/1", *FIELDS),
+    "many pipelined": get("/1", *FIELDS) * 100,
+    "a large head": get("/1", "Cookie: " + "x" * 4096),
+    "a large head and a body": post(b"a body" * 2000, "Cookie: " + "x" * 4096),
+    "chunked": get("/1", "Transfer-Encoding: chunked", method="POST") + b"1770\r\n" + b"x" * 6000 + b"\r\n0\r\n\r\n",
+    "no length": get("/1", method="POST") + b"a body" * 2000,
 }
 CHANGES = [b"", b" ", b"\r", b"\n", b":", b"\x80", b"5", b"\t"]
 
@@ -163,6 +178,22 @@ def test_names_in_another_case(serve: Serve, monkeypatch: pytest.MonkeyPatch) ->
     compare(serve, monkeypatch, *requests, *requests)
 
 
+@pytest.mark.parametrize("request_", LARGE.values(), ids=LARGE)
+def test_a_plain_upload_is_as_the_parser_reads_it(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch, request_: bytes, taken: list[bool]
+) -> None:
+    compare(serve, monkeypatch, request_, request_)
+    assert taken[-1]
+
+
+@pytest.mark.parametrize("request_", LARGE_NOT_PLAIN.values(), ids=LARGE_NOT_PLAIN)
+def test_any_other_large_read_is_the_parsers(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch, request_: bytes, taken: list[bool]
+) -> None:
+    compare(serve, monkeypatch, request_)
+    assert not any(taken[2 * len(BEFORE) :])
+
+
 @pytest.mark.parametrize(
     "options",
     [
@@ -177,7 +208,7 @@ def test_names_in_another_case(serve: Serve, monkeypatch: pytest.MonkeyPatch) ->
     ids=str,
 )
 def test_whatever_the_options(serve: Serve, monkeypatch: pytest.MonkeyPatch, options: dict[str, Any]) -> None:
-    requests = [*PLAIN.values(), *NOT_PLAIN.values()]
+    requests = [*PLAIN.values(), *NOT_PLAIN.values(), *LARGE.values(), *LARGE_NOT_PLAIN.values()]
     compare(serve, monkeypatch, *requests, **options, transport={"peername": ("127.0.0.1", 9)})
 
 

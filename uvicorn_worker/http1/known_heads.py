@@ -42,6 +42,8 @@ _PLAIN = bytes(byte if 0x20 <= byte < 0x7F else byte ^ 1 for byte in range(256))
 LONGEST_LINE = 128
 # Secrets are not, and mostly are others each time.
 _SECRETS = frozenset([b"authorization", b"cookie", b"proxy-authorization"])
+# How large a read with a body may be: more than that is not to wait for the application without a pause in reading.
+LARGEST_UPLOAD = 65536
 NO_FIELDS: list[Field] = []
 # How often the fields of a request are remembered on a connection where they turn out to be others each time.
 REPEATS = 3
@@ -224,6 +226,14 @@ class KnownHeads:
         if self.repeats and not size:
             self.remember(data)
         return True
+
+    def take_plain_upload(self, data: bytes) -> bool:
+        """As `take_plain`, of a read that is larger than a head may be: its body came whole with it."""
+        return (
+            len(data) <= LARGEST_UPLOAD
+            and data.find(b"\r\n\r\n", 0, self.shared.fast_size) >= 0
+            and self.take_plain(data)
+        )
 
     def _leave_to_parser(self) -> bool:
         if self.forwarded:

@@ -110,18 +110,23 @@ class Http1Protocol(Output):
     def data_received(self, data: bytes) -> None:
         reader, size = self.reader, len(data)
         self.runtime.tally.bytes_in += size
-        if reader.state is not START or self.waiting or size > self.shared.fast_size:
+        if reader.state is not START or self.waiting:
             self.feed_slowly(data)
             return
-        repeated = reader.repeated
-        if (
-            repeated is None
-            or not data.endswith(repeated)
-            or not reader.take_repeated(data, size - reader.repeated_size)
-        ) and not reader.take_plain(data):
-            rest = reader.read(data)
-            if rest:
-                self.feed_slowly(rest)
+        if size > self.shared.fast_size:
+            if not reader.take_plain_upload(data):
+                self.feed_slowly(data)
+                return
+        else:
+            repeated = reader.repeated
+            if (
+                repeated is None
+                or not data.endswith(repeated)
+                or not reader.take_repeated(data, size - reader.repeated_size)
+            ) and not reader.take_plain(data):
+                rest = reader.read(data)
+                if rest:
+                    self.feed_slowly(rest)
         cycle = self.cycle
         if cycle is not None and cycle.progress == WAITING:
             if self.write_paused or self.pumping or self.gathered is not None:
