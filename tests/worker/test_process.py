@@ -1,0 +1,409 @@
+"""The worker as a process, under nobody but this test: what it answers to signals, and with which code it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import http.client
+import os
+import re
+import signal
+import sys
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from gunicorn import sock
+from gunicorn.arbiter import Arbiter as GunicornArbiter
+from gunicorn.errors import AppImportError
+from gunicorn.glogging import Logger
+
+from tests.worker.cycles import settings
+from uvicorn_worker.core import board as module
+from uvicorn_worker.core import ends
+from uvicorn_worker.core.board import ENDED, SERVING, TOLD, Board, Slot
+from uvicorn_worker.core.errors import AppLoadError
+from uvicorn_worker.worker import worker as worker_module
+from uvicorn_worker.worker.base import BaseWorker
+from uvicorn_worker.worker.worker import UvicornH11Worker, UvicornWorker
+
+PATIENCE = 30.0
+# Of the master: it boots no more workers.
+BOOT_ERROR, APP_ERROR = GunicornArbiter.WORKER_BOOT_ERROR, GunicornArbiter.APP_LOAD_ERROR
+
+
+def say(text: str) -> None:
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+async def app(scope: Any, receive: Any, send: Any) -> None:
+    """Answers, or does what the path says."""
+    if scope["type"] == "lifespan":
+        await receive()
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        await send({"type": "lifespan.shutdown.complete"})
+        return
+    if scope["path"] == "/wait":
+        say("waits")
+        await asyncio.sleep(60)
+    if scope["path"] == "/block":
+        say("blocks")
+        time.sleep(60)  # noqa: ASYNC251 - that is what is tested
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
+    await send({"type": "http.response.body", "body": b"ok"})
+
+
+class Process:
+    """One worker, forked as the master does it."""
+
+    def __init__(
+        self,
+        folder: Path,
+        load: Callable[[], Any],
+        kind: type[UvicornWorker],
+        before: Process | None = None,
+        **given: Any,
+    ) -> None:
+        """`before` is another worker of the same master."""
+        self.output = folder / "log"
+        self.output.touch()
+        if before is None:
+            self.cfg = settings(
+                **{"bind": ["127.0.0.1:0"], "errorlog": str(self.output), "loglevel": "debug", "timeout": 60, **given}
+            )
+            kind.setup()
+            kind.check_config(self.cfg, None)
+            self.logger = Logger(self.cfg)
+            self.sockets = sock.create_sockets(self.cfg, self.logger)
+            self.age = 1
+        else:
+            self.cfg, self.logger, self.sockets, self.age = before.cfg, before.logger, before.sockets, before.age + 1
+        self.port = self.sockets[0].sock.getsockname()[1]
+        self.worker: Any = kind(
+            self.age, os.getpid(), self.sockets, SimpleNamespace(wsgi=load), self.cfg.timeout, self.cfg, self.logger
+        )
+        self.status: int | None = None
+        with warnings.catch_warnings():
+            # Of threads that other tests have left.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            self.pid = os.fork()
+        if self.pid == 0:
+            self._run()
+        self.worker.pid = self.pid
+
+    def _run(self) -> None:
+        code: Any = 70
+        try:
+            fd = os.open(self.output, os.O_WRONLY | os.O_APPEND)
+            os.dup2(fd, 1)
+            os.dup2(fd, 2)
+            sys.stdout, sys.stderr = os.fdopen(1, "w", closefd=False), os.fdopen(2, "w", closefd=False)
+            self.worker.pid = os.getpid()
+            self.worker.init_process()
+            code = 0
+        except SystemExit as exc:
+            code = exc.code or 0
+        except BaseException as exc:  # noqa: BLE001 - the test sees it in the log
+            say(repr(exc))
+        finally:
+            sys.stdout.flush()
+            os._exit(code)
+
+    @property
+    def log(self) -> str:
+        return self.output.read_text()
+
+    @property
+    def slot(self) -> Slot:
+        return next(slot for slot in Board.of_master() if slot.pid == self.pid)
+
+    def wait(self, condition: Callable[[], object]) -> None:
+        deadline = time.monotonic() + PATIENCE
+        while not condition():
+            assert self.running, self.log
+            assert time.monotonic() < deadline, self.log
+            time.sleep(0.01)
+
+    def wait_log(self, pattern: str) -> None:
+        self.wait(lambda: re.search(pattern, self.log))
+
+    def serves(self) -> Process:
+        self.wait(lambda: self.slot.state == SERVING and (self.age > 1 or "Ready in" in self.log))
+        return self
+
+    @property
+    def running(self) -> bool:
+        if self.status is None and os.waitpid(self.pid, os.WNOHANG)[0]:
+            # Not read again: the process is gone.
+            raise AssertionError(f"it has ended\n{self.log}")
+        return True
+
+    @contextlib.contextmanager
+    def asks(self, path: str = "/") -> Iterator[http.client.HTTPConnection]:
+        client = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)
+        with contextlib.closing(client):
+            client.request("GET", path)
+            yield client
+
+    def get(self) -> tuple[int, bytes]:
+        with self.asks() as client:
+            answer = client.getresponse()
+            return answer.status, answer.read()
+
+    def tell(self, *signals: int) -> None:
+        for sig in signals:
+            os.kill(self.pid, sig)
+
+    def code(self) -> int:
+        """With which code it has ended, of itself."""
+        deadline = time.monotonic() + PATIENCE
+        while self.status is None:
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
+            if pid:
+                self.status = status
+            assert time.monotonic() < deadline, self.log
+            time.sleep(0.01)
+        return os.waitstatus_to_exitcode(self.status)
+
+    def close(self) -> None:
+        if self.status is None:
+            with contextlib.suppress(ChildProcessError, ProcessLookupError):
+                os.kill(self.pid, signal.SIGKILL)
+                os.waitpid(self.pid, 0)
+        self.worker.tmp.close()
+        for each in self.sockets:
+            each.close()
+
+
+Start = Callable[..., Process]
+
+
+@pytest.fixture
+def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(module.Board, "_of_master", None)
+    monkeypatch.setattr(BaseWorker, "_token", None)
+    monkeypatch.setattr(BaseWorker, "_shares", None)
+    monkeypatch.setattr(worker_module, "_WAIT_FOR_MASTER", 0.2)
+    made: list[Process] = []
+
+    def start(load: Callable[[], Any] = lambda: app, kind: type[UvicornWorker] = UvicornH11Worker, **more: Any) -> Any:
+        made.append(Process(tmp_path, load, kind, **more))
+        return made[-1]
+
+    yield start
+    for each in made:
+        each.close()
+
+
+class TestSignals:
+    def test_term_is_a_graceful_stop(self, start: Start) -> None:
+        process = start().serves()
+        assert process.get() == (200, b"ok")
+        assert "Ready in" in process.log
+        process.tell(signal.SIGTERM)
+        assert process.code() == 0
+        assert process.slot.state in (TOLD, ENDED)
+        assert process.slot.left
+        assert process.slot.figures["http11_2xx"] == 1
+
+    @pytest.mark.parametrize("sig", [signal.SIGINT, signal.SIGQUIT])
+    def test_int_and_quit_cut_what_runs(self, start: Start, sig: int) -> None:
+        process = start().serves()
+        with process.asks("/wait"):
+            process.wait_log("waits")
+            process.tell(sig)
+            assert process.code() == 0
+        assert process.slot.cause[0] == ends.TOLD_TO
+
+    def test_usr2_says_what_is_in_flight_and_usr1_writes_it_to_the_new_file(self, start: Start) -> None:
+        process = start().serves()
+        with process.asks("/wait"):
+            process.wait_log("waits")
+            process.output.rename(process.output.with_name("log.1"))
+            process.output.touch()
+            process.tell(signal.SIGUSR1, signal.SIGUSR2)
+            process.wait_log("GET /wait")
+            process.tell(signal.SIGQUIT)
+            assert process.code() == 0
+
+    def test_hup_and_winch_are_the_masters(self, start: Start) -> None:
+        process = start().serves()
+        process.tell(signal.SIGHUP, signal.SIGWINCH)
+        assert process.get() == (200, b"ok")
+        process.tell(signal.SIGTERM)
+        assert process.code() == 0
+
+    def test_abrt_says_what_blocks_the_loop(self, start: Start) -> None:
+        process = start().serves()
+        with process.asks("/block") as client:
+            process.wait_log("blocks")
+            process.tell(signal.SIGABRT)
+            assert process.code() == 1
+            # Its client is told, in the last moment.
+            assert client.getresponse().status == 503
+        assert process.slot.cause[0] == ends.BLOCKED
+        assert "GET /block" in process.log
+
+    def test_told_before_it_could_hear(self, start: Start) -> None:
+        """It was loading its application, and leaves without having served."""
+
+        def load() -> Any:
+            os.kill(os.getpid(), signal.SIGTERM)
+            return app
+
+        process = start(load)
+        assert process.code() == 0
+        assert "ERROR" not in process.log
+
+
+class TestEnds:
+    def test_a_limit(self, start: Start) -> None:
+        process = start(max_requests=1).serves()
+        assert process.get() == (200, b"ok")
+        assert process.code() == 0
+        assert process.slot.cause[0] == ends.MAX_REQUESTS
+
+    @pytest.mark.parametrize("code", [BOOT_ERROR, APP_ERROR, 9])
+    def test_an_exit_of_the_application_never_ends_the_master(self, start: Start, code: int) -> None:
+        """3 and 4 would say that no worker can boot."""
+
+        async def leaves(scope: Any, receive: Any, send: Any) -> None:
+            if scope["type"] == "lifespan":
+                await receive()
+                await send({"type": "lifespan.startup.complete"})
+                asyncio.get_running_loop().call_later(0.1, sys.exit, code)
+                await receive()
+
+        process = start(lambda: leaves)
+        assert process.code() == (9 if code == 9 else 1)
+        assert f"The application has called sys.exit({code})" in process.log
+        assert process.slot.cause == (ends.EXIT, code)
+
+
+class TestBoot:
+    @pytest.mark.parametrize(
+        ("error", "code", "says"),
+        [
+            (AppLoadError("there is no 'ap'"), APP_ERROR, "The application can't be loaded: there is no 'ap'"),
+            (AppImportError("no such thing"), APP_ERROR, "The application can't be loaded: no such thing"),
+            (KeyError("DATABASE"), BOOT_ERROR, "The application can't be loaded: 'DATABASE'"),
+            (SystemExit(2), APP_ERROR, "The application exited with 2 while it was loaded."),
+        ],
+    )
+    def test_an_application_that_can_not_be_loaded(
+        self, start: Start, error: BaseException, code: int, says: str
+    ) -> None:
+        def load() -> Any:
+            raise error
+
+        process = start(load)
+        assert process.code() == code
+        assert says in process.log
+        assert process.slot.cause == (ends.NOT_BOOTED, code)
+        # One line says all of an error that is ours; another is shown with the line that has raised it.
+        assert ("Traceback" in process.log) is isinstance(error, KeyError)
+
+    def test_a_startup_that_fails(self, start: Start) -> None:
+        async def fails(scope: Any, receive: Any, send: Any) -> None:
+            await receive()
+            await send({"type": "lifespan.startup.failed", "message": "no database"})
+
+        process = start(lambda: fails)
+        assert process.code() == BOOT_ERROR
+        assert "The application can't be started" in process.log
+        assert "no database" in process.log
+        assert "Traceback" not in process.log
+
+    def test_of_several_one_reports_and_the_others_leave_to_it(self, start: Start) -> None:
+        def load() -> Any:
+            raise KeyError("DATABASE")
+
+        first = start(load)
+        assert first.code() == BOOT_ERROR
+        second = start(load, before=first)
+        assert second.code() == 0
+        assert second.log.count("The application can't be loaded") == 1
+
+    def test_a_failure_while_others_serve_is_no_reason_to_end_the_service(self, start: Start) -> None:
+        serving = start().serves()
+
+        def load() -> Any:
+            raise KeyError("DATABASE")
+
+        failing = start(load, before=serving)
+        failing.wait_log("Other workers serve on")
+        failing.tell(signal.SIGTERM)
+        assert failing.code() == 0
+        assert serving.get() == (200, b"ok")
+        serving.tell(signal.SIGTERM)
+        assert serving.code() == 0
+
+    def test_a_subclass_that_has_not_served(self, start: Start) -> None:
+        class Idle(UvicornH11Worker):
+            async def _serve(self) -> None:
+                """Forgets it."""
+
+        process = start(kind=Idle)
+        assert process.code() == BOOT_ERROR
+        assert "_serve() has come to its end without having served" in process.log
+
+    def test_an_assignment_that_can_not_be_used_is_one_line(self, start: Start) -> None:
+        class Wrong(UvicornH11Worker):
+            def __init__(self, *args: Any, **kwargs: Any) -> None:
+                super().__init__(*args, **kwargs)
+                self.config.ws_max_size = "large"
+
+        process = start(kind=Wrong)
+        assert process.code() == BOOT_ERROR
+        assert "option ws_max_size = 'large' (from an assignment to self.config)" in process.log
+        assert "Traceback" not in process.log
+
+
+class TestHeartbeat:
+    def test_it_is_given_while_it_serves(self, start: Start) -> None:
+        process = start(timeout=2).serves()
+        before = process.worker.tmp.last_update()
+        process.wait(lambda: process.worker.tmp.last_update() > before)
+        process.tell(signal.SIGTERM)
+        assert process.code() == 0
+
+    def test_a_subclass_decides_on_it(self, start: Start) -> None:
+        class Own(UvicornH11Worker):
+            async def callback_notify(self) -> None:
+                say("asked")
+                await super().callback_notify()
+
+        process = start(kind=Own, timeout=1).serves()
+        process.wait_log("asked")
+        process.tell(signal.SIGTERM)
+        assert process.code() == 0
+
+    def test_a_worker_whose_master_is_gone_leaves(self, start: Start) -> None:
+        class Orphan(UvicornH11Worker):
+            def init_process(self) -> None:
+                self.ppid = 1
+                self.cfg.set("timeout", 1)
+                super().init_process()
+
+        process = start(kind=Orphan)
+        assert process.code() == 0
+        assert process.slot.cause[0] == ends.ORPHANED
+        assert "Parent changed, shutting down" in process.log
+
+    def test_whoever_sets_alive_ends_it(self, start: Start) -> None:
+        class Ends(UvicornH11Worker):
+            def notify(self) -> None:
+                super().notify()
+                if self.server.started:
+                    self.alive = False
+
+        process = start(kind=Ends, timeout=1)
+        assert process.code() == 0
+        assert process.slot.left
