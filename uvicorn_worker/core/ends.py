@@ -78,7 +78,7 @@ _WISHED = frozenset({TOLD_TO, RELOAD, SURPLUS, CODE_CHANGED, ORPHANED, NOT_BOOTE
 _OF_ITSELF = frozenset({MAX_REQUESTS, MEMORY, LIFETIME})
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class End:
     """What is known of a worker that has gone; seconds, and bytes."""
 

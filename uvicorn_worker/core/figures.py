@@ -57,7 +57,7 @@ MOST_SPANS = 256
 _ROW = 10
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Figure:
     """One word of a slot; `metric` is its Prometheus name, if it has one, and `labels` its labels there."""
 

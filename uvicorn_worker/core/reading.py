@@ -21,7 +21,7 @@ _STATES = {BOOTING: "booting", SERVING: "serving", FAILED: "failed", TOLD: "drai
 STALLED = "stalled"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class WorkerReading:
     """One worker that is there; times in seconds, memory in bytes."""
 
@@ -51,7 +51,7 @@ class WorkerReading:
         return self.state == "serving" and not self.figures["at_limit"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class BoardReading:
     """All workers of one master."""
 

@@ -20,7 +20,7 @@ OWN_FIELDS = frozenset([b"host", b"expect", b"transfer-encoding", b"content-leng
 NO_HTTP2 = "HTTP/2 is not spoken here; UvicornH2CWorker does"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Framing:
     """The length of the body in bytes (None: chunked), and whether the client waits for a 100."""
 

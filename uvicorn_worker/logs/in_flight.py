@@ -63,7 +63,7 @@ def is_websocket(cycle: CycleView) -> bool:
     return opened or cycle.scope["type"] == "websocket"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Census:
     """How much is under way: requests that were not answered yet, responses being sent, WebSockets, connections."""
 

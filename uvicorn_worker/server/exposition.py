@@ -27,7 +27,7 @@ _STATES = ("booting", "serving", "draining", "stalled", "failed")
 Sample = tuple[dict[str, str], float]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Metric:
     """A family: its name without the prefix, and without the ending that a counter has."""
 

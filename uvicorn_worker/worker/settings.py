@@ -78,7 +78,7 @@ def _proxy_mode(value: Any) -> Any:
     return ("auto" if value else "off") if isinstance(value, bool) else value
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Row:
     """One Gunicorn setting, the option that it becomes, and how its value is turned into the option's."""
 
