@@ -70,3 +70,18 @@ def test_what_proxies_tell_comes_last() -> None:
     scopes.locate(scope, b"/a", origin)
     assert scope["scheme"] == "https"
     assert seen == [("/r/a", b"/r")]
+
+
+def test_no_more_targets_are_remembered_than_there_are_places_until_the_next_tick() -> None:
+    scopes = Scopes(Config(app=app))
+    scope = scopes.of_connection(asyncio.Transport()).copy()
+    for target in (b"/%d" % number for number in range(300)):
+        scopes.locate(scope, target, None)
+        assert scope["raw_path"] == target
+    assert len(scopes.targets) == 256
+    scopes.refresh()
+    assert not scopes.targets
+    for target in (b"/a?b", b'/"', b"*", b"/" + b"x" * 200):
+        scopes.locate(scope, target, None)
+    scopes.refresh()
+    assert scopes.targets == {b"/a?b": ("/a", b"/a", b"b")}
