@@ -9,6 +9,7 @@ import os
 import re
 import signal
 import sys
+import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -21,12 +22,14 @@ from gunicorn import sock
 from gunicorn.arbiter import Arbiter as GunicornArbiter
 from gunicorn.errors import AppImportError
 from gunicorn.glogging import Logger
+from gunicorn.reloader import reloader_engines
 
 from tests.worker.cycles import settings
 from uvicorn_worker.core import board as module
 from uvicorn_worker.core import ends
 from uvicorn_worker.core.board import ENDED, SERVING, TOLD, Board, Slot
 from uvicorn_worker.core.errors import AppLoadError
+from uvicorn_worker.server import Server
 from uvicorn_worker.worker import worker as worker_module
 from uvicorn_worker.worker.base import BaseWorker
 from uvicorn_worker.worker.worker import UvicornH11Worker, UvicornWorker
@@ -407,3 +410,143 @@ class TestHeartbeat:
         process = start(kind=Ends, timeout=1)
         assert process.code() == 0
         assert process.slot.left
+
+
+class Reloader:
+    """Stands in for Gunicorn's: a file has changed when there is one of the name `changed`."""
+
+    def __init__(self, callback: Callable[[str], None], **_: Any) -> None:
+        self._callback = callback
+
+    def add_extra_file(self, path: str) -> None:
+        say(f"watches {path}")
+
+    def start(self) -> None:
+        threading.Thread(target=self._look, daemon=True).start()
+
+    def _look(self) -> None:
+        while not os.path.exists("changed"):
+            time.sleep(0.01)
+        self._callback("app.py")
+
+
+class TestReload:
+    """Under --reload, where Gunicorn's reloader sees that a file has changed."""
+
+    @pytest.fixture(autouse=True)
+    def _reloader(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setitem(reloader_engines, "poll", Reloader)
+
+    @pytest.mark.parametrize("when", ["import", "startup"])
+    def test_what_can_not_be_started_is_shown_until_a_file_changes(self, start: Start, when: str) -> None:
+        async def fails(scope: Any, receive: Any, send: Any) -> None:
+            await receive()
+            raise KeyError("DATABASE")
+
+        def load() -> Any:
+            if when == "import":
+                raise KeyError("DATABASE")
+            return fails
+
+        kind = UvicornH11Worker.configure(lifespan="on")
+        process = start(load, kind, reload=True, reload_engine="poll", timeout=1).serves()
+        status, page = process.get()
+        assert status == 500
+        assert b"KeyError: 'DATABASE'" in page
+        assert "waiting for a change of its files" in process.log
+        # The files that the failure leads through are watched, too.
+        process.wait_log("watches .*test_process.py")
+        Path("changed").touch()
+        assert process.code() == 0
+        assert process.slot.cause[0] == ends.CODE_CHANGED
+
+    def test_a_request_does_not_hold_it_up(self, start: Start) -> None:
+        process = start(reload=True, reload_engine="poll", graceful_timeout=60).serves()
+        with process.asks("/wait"):
+            process.wait_log("waits")
+            Path("changed").touch()
+            assert process.code() == 0
+
+
+class TestSubclasses:
+    """What subclasses of uvicorn's worker do, and what is called for them."""
+
+    def test_quit_calls_their_handle_exit(self, start: Start) -> None:
+        class Own(UvicornH11Worker):
+            def handle_exit(self, sig: int, frame: Any) -> None:
+                say(f"told {sig}")
+                super().handle_exit(sig, frame)
+
+        process = start(kind=Own).serves()
+        process.tell(signal.SIGQUIT)
+        assert process.code() == 0
+        assert f"told {int(signal.SIGQUIT)}" in process.log
+
+    def test_a_server_of_their_own_is_the_workers(self, start: Start) -> None:
+        """Signals, the heartbeat and limits are about the newest one that is made of `self.config`."""
+
+        class Own(UvicornH11Worker):
+            async def _serve(self) -> None:
+                self.config.app = self.wsgi
+                await Server(config=self.config).serve(sockets=self.sockets)
+
+        process = start(kind=Own, max_requests=2).serves()
+        assert process.get() == (200, b"ok")
+        assert process.get() == (200, b"ok")
+        assert process.code() == 0
+        assert process.slot.cause[0] == ends.MAX_REQUESTS
+
+    def test_worker_int_is_called(self, start: Start) -> None:
+        def worker_int(worker: Any) -> None:
+            say(f"int after {worker.nr}")
+
+        process = start(worker_int=worker_int).serves()
+        assert process.get() == process.get() == (200, b"ok")
+        process.tell(signal.SIGINT)
+        assert process.code() == 0
+        # The second is perhaps answered, and not counted yet.
+        assert re.search("int after [12]", process.log)
+
+    def test_worker_abort_may_say_how_it_ends_but_not_end_the_master(self, start: Start) -> None:
+        def worker_abort(worker: Any) -> None:
+            sys.exit(BOOT_ERROR)
+
+        process = start(worker_abort=worker_abort, timeout=0).serves()
+        with process.asks("/block"):
+            process.wait_log("blocks")
+            process.tell(signal.SIGABRT)
+            assert process.code() == 1
+
+
+def test_term_is_put_off_while_the_one_in_its_place_boots(start: Start, tmp_path: Path) -> None:
+    """At HUP the master tells the old workers at once; who connects meanwhile is answered."""
+    go = tmp_path / "go"
+
+    def load() -> Any:
+        while not go.exists():
+            time.sleep(0.01)
+        return app
+
+    old = start().serves()
+    new = start(load, before=old)
+    old.tell(signal.SIGTERM)
+    old.wait_log("serving on until a new worker has started")
+    assert old.get() == (200, b"ok")
+    go.touch()
+    assert old.code() == 0
+    assert new.get() == (200, b"ok")
+    new.tell(signal.SIGTERM)
+    assert new.code() == 0
+
+
+def test_a_start_may_take_longer_than_a_heartbeat(start: Start) -> None:
+    """With timeout_startup: the master's look at the file of the heartbeat finds it fresh until then."""
+    kind = UvicornH11Worker.configure(timeout_startup=50)
+
+    def load() -> Any:
+        say("loads")
+        time.sleep(60)
+
+    process = start(load, kind=kind, timeout=2)
+    process.wait_log("loads")
+    assert process.worker.tmp.last_update() > time.monotonic() + 20
