@@ -22,7 +22,11 @@ from uvicorn_worker.cli.reloaded import FAILED, SERVES, serve_until_told
 from uvicorn_worker.core.board import Board, Slot
 from uvicorn_worker.server import Config
 
-pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="it is forked")
+pytestmark = [
+    pytest.mark.skipif(not sys.platform.startswith("linux"), reason="it is forked"),
+    # Of threads of those that run the tests.
+    pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning"),
+]
 
 PATIENCE = 30.0
 

@@ -26,6 +26,9 @@ from uvicorn_worker.server import Config
 
 linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="processes are forked on Linux alone")
 
+# Of threads of those that run the tests.
+pytestmark = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+
 PATIENCE = 30.0
 
 APP = """

@@ -22,6 +22,9 @@ from uvicorn_worker.core.config import Config
 from uvicorn_worker.master import Application, Arbiter
 from uvicorn_worker.master.arbiter import _status_of
 
+# Of threads of those that run the tests.
+pytestmark = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+
 
 async def app(scope: Any, receive: Any, send: Any) -> None: ...
 

@@ -11,7 +11,6 @@ import signal
 import sys
 import threading
 import time
-import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -33,6 +32,9 @@ from uvicorn_worker.server import Server
 from uvicorn_worker.worker import worker as worker_module
 from uvicorn_worker.worker.base import BaseWorker
 from uvicorn_worker.worker.worker import UvicornH11Worker, UvicornWorker
+
+# Of threads of those that run the tests.
+pytestmark = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 
 PATIENCE = 30.0
 # Of the master: it boots no more workers.
@@ -92,10 +94,7 @@ class Process:
             self.age, os.getpid(), self.sockets, SimpleNamespace(wsgi=load), self.cfg.timeout, self.cfg, self.logger
         )
         self.status: int | None = None
-        with warnings.catch_warnings():
-            # Of threads that other tests have left.
-            warnings.simplefilter("ignore", DeprecationWarning)
-            self.pid = os.fork()
+        self.pid = os.fork()
         if self.pid == 0:
             self._run()
         self.worker.pid = self.pid
@@ -545,8 +544,83 @@ def test_a_start_may_take_longer_than_a_heartbeat(start: Start) -> None:
 
     def load() -> Any:
         say("loads")
-        time.sleep(60)
+        while not os.path.exists("go"):
+            time.sleep(0.01)
+        return app
 
     process = start(load, kind=kind, timeout=2)
     process.wait_log("loads")
     assert process.worker.tmp.last_update() > time.monotonic() + 20
+    Path("go").touch()
+    process.serves().wait(lambda: process.worker.tmp.last_update() < time.monotonic() + 1)
+    process.tell(signal.SIGTERM)
+    assert process.code() == 0
+
+
+def test_an_application_that_leaves_in_order_while_it_is_loaded(start: Start) -> None:
+    def load() -> Any:
+        sys.exit(0)
+
+    process = start(load)
+    assert process.code() == 0
+    assert "ERROR" not in process.log
+
+
+def test_what_the_application_forks_finds_no_threads(start: Start) -> None:
+    """A lock that one of them holds would be held for ever in the child; they come back with the next beat."""
+
+    async def forks(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "http":
+            pid = os.fork()
+            if pid == 0:
+                os._exit(threading.active_count())
+            _, status = os.waitpid(pid, 0)  # noqa: ASYNC222 - it ends at once
+            assert os.waitstatus_to_exitcode(status) == 1
+        await app(scope, receive, send)
+
+    process = start(lambda: forks).serves()
+    assert process.get() == process.get() == (200, b"ok")
+    process.tell(signal.SIGTERM)
+    assert process.code() == 0
+
+
+@pytest.mark.parametrize("brief", [0.0, 3600.0])
+def test_a_worker_that_fails_later_does_not_end_the_master(
+    start: Start, monkeypatch: pytest.MonkeyPatch, brief: float
+) -> None:
+    """One that fails soon after its start would do so again and again."""
+    monkeypatch.setattr(worker_module, "_BRIEF_SECONDS", brief)
+
+    class Own(UvicornH11Worker):
+        async def _serve(self) -> None:
+            serving = asyncio.ensure_future(super()._serve())
+            while not self.server.started:
+                await asyncio.sleep(0.01)
+            serving.cancel()
+            await asyncio.wait([serving])
+            raise RuntimeError("something of its own")
+
+    process = start(kind=Own)
+    # 70 is this test's own for what the master would log.
+    assert process.code() == (BOOT_ERROR if brief else 70)
+    assert "something of its own" in process.log
+    assert process.slot.cause[0] == ends.CRASHED
+
+
+def test_sockets_of_its_own_beside_those_of_the_master(start: Start) -> None:
+    """With reuse_port Gunicorn opens some in each worker."""
+
+    class Own(UvicornH11Worker):
+        def init_process(self) -> None:
+            self.sockets = sock.create_sockets(self.cfg, self.log)
+            say(f"own {self.sockets[0].sock.getsockname()[1]}.")
+            super().init_process()
+
+    process = start(kind=Own, reuse_port=True).serves()
+    assert process.get() == (200, b"ok")
+    found = re.search(r"own (\d+)\.", process.log)
+    assert found
+    process.port = int(found[1])
+    assert process.get() == (200, b"ok")
+    process.tell(signal.SIGTERM)
+    assert process.code() == 0
