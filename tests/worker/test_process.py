@@ -27,7 +27,7 @@ from tests.worker.cycles import settings
 from uvicorn_worker.core import board as module
 from uvicorn_worker.core import ends
 from uvicorn_worker.core.board import ENDED, SERVING, TOLD, Board, Slot
-from uvicorn_worker.core.errors import AppLoadError
+from uvicorn_worker.core.errors import AppLoadError, BindError
 from uvicorn_worker.server import Server
 from uvicorn_worker.worker import worker as worker_module
 from uvicorn_worker.worker.base import BaseWorker
@@ -346,6 +346,38 @@ class TestBoot:
         assert serving.get() == (200, b"ok")
         serving.tell(signal.SIGTERM)
         assert serving.code() == 0
+
+    def test_a_place_that_can_not_be_had_is_one_line(self, start: Start) -> None:
+        class Own(UvicornH11Worker):
+            async def _serve(self) -> None:
+                raise BindError("127.0.0.1:80 can't be had")
+
+        process = start(kind=Own)
+        assert process.code() == BOOT_ERROR
+        assert "127.0.0.1:80 can't be had" in process.log
+        assert "Traceback" not in process.log
+
+    def test_whoever_is_told_to_leave_and_fails_then_is_no_failure(self, start: Start) -> None:
+        """Nobody waits for it, so nobody is told but at the level debug."""
+
+        class Own(UvicornH11Worker):
+            async def _serve(self) -> None:
+                self.server.should_exit = True
+                raise RuntimeError("in the middle of it")
+
+        process = start(kind=Own)
+        assert process.code() == 0
+        assert "Told to leave before it served" in process.log
+        assert "ERROR" not in process.log
+
+    def test_a_subclass_that_exits_at_its_start(self, start: Start) -> None:
+        class Own(UvicornH11Worker):
+            def init_signals(self) -> None:
+                sys.exit(9)
+
+        process = start(kind=Own)
+        assert process.code() == BOOT_ERROR
+        assert "The worker has exited with 9 at its start." in process.log
 
     def test_a_subclass_that_has_not_served(self, start: Start) -> None:
         class Idle(UvicornH11Worker):
