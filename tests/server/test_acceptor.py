@@ -240,10 +240,12 @@ class TestExhaustion:
 class TestSharing:
     """What is left to other workers that wait for the same socket."""
 
-    def accepting(self, run: Run, queued: int, *, own: bool = False, others: int | None = None) -> list[int]:
+    def accepting(
+        self, run: Run, queued: int, *, own: bool = False, others: int | None = None, comes: int = 0
+    ) -> list[int]:
         """How many connections are accepted at once, each time, of a queue of so many.
 
-        `others` is what another worker has to do, which does not come; None: there is none.
+        `others` is what another worker has to do; None: there is none. It `comes` for one so many times.
         """
         batches: list[int] = []
 
@@ -270,6 +272,13 @@ class TestSharing:
                 before = acceptor.pending
                 accept(listener)
                 batches.append(acceptor.pending - before)
+                if len(batches) <= comes:
+                    # As if it had come for what is not there; too little to make it the one that has more.
+                    loop.call_soon(more)
+
+            def more() -> None:
+                assert other is not None
+                other.load += 1
 
             acceptor._accept_some = count  # type: ignore[method-assign]
             acceptor.listen(sock, own=own)
@@ -296,6 +305,13 @@ class TestSharing:
         # Its share first, then what others leave, and of that more each time.
         assert batches[:6] == [3, 1, 2, 4, 8, 16]
         assert sum(batches) == 40
+
+    def test_who_has_more_takes_one_at_a_time_while_others_come(self, run: Run) -> None:
+        batches = self.accepting(run, 80, others=0, comes=5)
+        assert batches[0] == 3
+        # Its share grows with theirs.
+        assert max(batches[1:6]) <= 3
+        assert sum(batches) == 80
 
     def test_a_queue_that_nobody_else_reads_is_taken_as_it_comes(self, run: Run) -> None:
         assert self.accepting(run, 100, own=True, others=0) == [64, 36]
@@ -332,6 +348,15 @@ class TestNeighbours:
         other.beat -= 2_000_000_000
         neighbours.on_tick(0)
         assert not neighbours.should_leave(1000)
+
+    def test_one_that_has_begun_to_serve_is_seen_in_between(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        neighbours, other = self.two()
+        other.state = BOOTING
+        neighbours.on_tick(0)
+        other.state = SERVING
+        assert not neighbours.should_leave(1000)
+        monkeypatch.setattr("uvicorn_worker.server.neighbours.LOOK_NS", 0)
+        assert neighbours.should_leave(1000)
 
 
 class TestMakingConnections:

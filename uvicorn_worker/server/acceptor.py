@@ -48,8 +48,8 @@ _resource: Any = importlib.import_module("resource") if importlib.util.find_spec
 
 # How many connections are accepted before the loop turns, so that requests which run go on in between.
 MOST_PER_TURN = 64
-# A worker that has more than its share leaves a shared queue alone for so long, in which the others come; where nobody
-# came it takes some, and each time twice as many.
+# A worker that has more than its share leaves a shared queue alone for so long, in which the others come. Then it takes
+# one, as it may be that they can't; where none of them has accepted any meanwhile, each time twice as many.
 REST_SECONDS = 0.002
 FEWEST_PER_TURN = 1
 
@@ -108,6 +108,8 @@ class Acceptor:
         # How many connections are accepted whatever others have to do, since they did not come for them; and how many
         # it were the last time.
         self._left_over = self._last_left_over = 0
+        # What the others had to do when they were left to come.
+        self._load_of_others = 0
         self._watching = False
         self._exhausted = False
         self._said_full = Spell(
@@ -163,7 +165,7 @@ class Acceptor:
 
     def _accept_some(self, listener: socket.socket) -> None:
         """Connections wait in the queue of `listener`."""
-        shared = self._neighbours is not None and listener not in self._own
+        neighbours = None if listener in self._own else self._neighbours
         for _ in range(MOST_PER_TURN):
             if self.is_full:
                 self._pause()
@@ -174,17 +176,17 @@ class Acceptor:
                     + explained("it-stops-answering-at-some-number-of-connections")
                 )
                 return
-            if shared and self._leaves_to_others():
-                self._rest()
+            if neighbours is not None and self._leaves_to(neighbours):
+                self._rest(neighbours)
                 return
             if not self._accept(listener):
                 # The queue is empty: somebody came for what was left.
                 self._left_over = self._last_left_over = 0
                 return
 
-    def _leaves_to_others(self) -> bool:
+    def _leaves_to(self, neighbours: Neighbours) -> bool:
         """Whether a connection of a shared queue is for a worker that has less to do."""
-        if self._neighbours is None or not self._neighbours.should_leave(self.load):
+        if not neighbours.should_leave(self.load):
             self._last_left_over = 0
             return False
         if self._left_over:
@@ -192,14 +194,17 @@ class Acceptor:
             return False
         return True
 
-    def _rest(self) -> None:
+    def _rest(self, neighbours: Neighbours) -> None:
         """Leave what is in the queue to the other workers, if they have time for it."""
         self._resting = True
+        self._load_of_others = neighbours.load_of_others()
         self._pause()
-        self._loop.call_later(REST_SECONDS, self._rested)
+        self._loop.call_later(REST_SECONDS, self._rested, neighbours)
 
-    def _rested(self) -> None:
+    def _rested(self, neighbours: Neighbours) -> None:
         self._resting = False
+        if neighbours.load_of_others() > self._load_of_others:
+            self._last_left_over = 0
         self._left_over = min(max(self._last_left_over * 2, FEWEST_PER_TURN), MOST_PER_TURN)
         self._last_left_over = self._left_over
         self._room()
