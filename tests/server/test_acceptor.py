@@ -306,7 +306,7 @@ class TestSharing:
         assert batches[:6] == [3, 1, 2, 4, 8, 16]
         assert sum(batches) == 40
 
-    def test_who_has_more_takes_one_at_a_time_while_others_come(self, run: Run) -> None:
+    def test_who_has_more_leaves_them_for_as_long_as_others_come(self, run: Run) -> None:
         batches = self.accepting(run, 80, others=0, comes=5)
         assert batches[0] == 3
         # Its share grows with theirs.

@@ -48,8 +48,8 @@ _resource: Any = importlib.import_module("resource") if importlib.util.find_spec
 
 # How many connections are accepted before the loop turns, so that requests which run go on in between.
 MOST_PER_TURN = 64
-# A worker that has more than its share leaves a shared queue alone for so long, in which the others come. Then it takes
-# one, as it may be that they can't; where none of them has accepted any meanwhile, each time twice as many.
+# A worker that has more than its share leaves a shared queue alone for so long, in which the others come, and again for
+# as long as they do. Where nobody came it takes some, and each time twice as many.
 REST_SECONDS = 0.002
 FEWEST_PER_TURN = 1
 
@@ -204,7 +204,9 @@ class Acceptor:
     def _rested(self, neighbours: Neighbours) -> None:
         self._resting = False
         if neighbours.load_of_others() > self._load_of_others:
-            self._last_left_over = 0
+            self._left_over = self._last_left_over = 0
+            self._room()
+            return
         self._left_over = min(max(self._last_left_over * 2, FEWEST_PER_TURN), MOST_PER_TURN)
         self._last_left_over = self._left_over
         self._room()
