@@ -313,6 +313,51 @@ class TestSharing:
         assert max(batches[1:6]) <= 3
         assert sum(batches) == 80
 
+    def test_others_that_come_in_the_next_turn_are_waited_for_without_a_rest(self, run: Run) -> None:
+        rests: list[None] = []
+        taken: list[socket.socket] = []
+        sock = listen()
+        sock.listen()
+
+        def come() -> None:
+            if not taken:
+                taken.append(sock.accept()[0])
+
+        class Watched(Neighbours):
+            __slots__ = ()
+
+            def should_leave(self, load: int) -> bool:
+                left = super().should_leave(load)
+                if left:
+                    # The other one comes in the next turn; it shares the socket.
+                    asyncio.get_running_loop().call_soon(come)
+                return left
+
+        async def main() -> None:
+            loop = asyncio.get_running_loop()
+            runtime = Runtime(Config(app=App()), App(), loop)
+            clients = [socket.create_connection(sock.getsockname()) for _ in range(4)]
+            board = Board()
+            mine, other = board.add(1), board.add(2)
+            assert mine is not None
+            assert other is not None
+            other.state, other.beat = SERVING, time.monotonic_ns()
+            neighbours = Watched(board, mine)
+            neighbours.on_tick(0)
+            acceptor = Acceptor(runtime, protocol_factory(runtime), neighbours=neighbours)
+            acceptor._rest = lambda neighbours: rests.append(None)  # type: ignore[method-assign]
+            acceptor.listen(sock)
+            await until(lambda: len(runtime.connections) == 3 and bool(taken))
+            acceptor.close()
+            for connection in list(runtime.connections):
+                connection.abort()
+            for each in (*clients, *taken, sock):
+                each.close()
+            await until(lambda: not runtime.connections)
+
+        run(main())
+        assert not rests
+
     def test_a_queue_that_nobody_else_reads_is_taken_as_it_comes(self, run: Run) -> None:
         assert self.accepting(run, 100, own=True, others=0) == [64, 36]
 

@@ -48,8 +48,11 @@ _resource: Any = importlib.import_module("resource") if importlib.util.find_spec
 
 # How many connections are accepted before the loop turns, so that requests which run go on in between.
 MOST_PER_TURN = 64
-# A worker that has more than its share leaves a shared queue alone for so long, in which the others come, and again for
-# as long as they do. Where nobody came it takes some, and each time twice as many.
+# A worker that has more than its share of a shared queue looks again after a turn of the loop, in which others that are
+# idle come, and requests of its own may end.
+TURNS = 4
+# After so many turns it leaves the queue alone for so long, and again for as long as the others come. Where nobody came
+# it takes some, and each time twice as many.
 REST_SECONDS = 0.002
 FEWEST_PER_TURN = 1
 
@@ -108,7 +111,8 @@ class Acceptor:
         # How many connections are accepted whatever others have to do, since they did not come for them; and how many
         # it were the last time.
         self._left_over = self._last_left_over = 0
-        # What the others had to do when they were left to come.
+        # How many turns it has waited for others to come, and what they had to do when they were left to come.
+        self._turns = 0
         self._load_of_others = 0
         self._watching = False
         self._exhausted = False
@@ -177,8 +181,11 @@ class Acceptor:
                 )
                 return
             if neighbours is not None and self._leaves_to(neighbours):
-                self._rest(neighbours)
+                self._turns += 1
+                if self._turns > TURNS:
+                    self._rest(neighbours)
                 return
+            self._turns = 0
             if not self._accept(listener):
                 # The queue is empty: somebody came for what was left.
                 self._left_over = self._last_left_over = 0
@@ -197,6 +204,7 @@ class Acceptor:
     def _rest(self, neighbours: Neighbours) -> None:
         """Leave what is in the queue to the other workers, if they have time for it."""
         self._resting = True
+        self._turns = 0
         self._load_of_others = neighbours.load_of_others()
         self._pause()
         self._loop.call_later(REST_SECONDS, self._rested, neighbours)
