@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.e2e.command.harness import Command
 from tests.e2e.harness import H11, HTTPTOOLS, Gunicorn
 
 if TYPE_CHECKING:
@@ -44,6 +45,9 @@ def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.Tes
             report.sections.append((f"gunicorn {server.pid} stderr", server.log[-20000:]))
             report.sections.append((f"gunicorn {server.pid} stdout", server.out[-5000:]))
             report.sections.append((f"gunicorn {server.pid} events", server.read("events")[-5000:]))
+        for command in Command.live:
+            report.sections.append((f"{' '.join(command.arguments)[-100:]} stderr", command.log[-20000:]))
+            report.sections.append((f"{' '.join(command.arguments)[-100:]} stdout", command.out[-5000:]))
     return report
 
 

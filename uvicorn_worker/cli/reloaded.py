@@ -26,6 +26,7 @@ from typing import Any
 from uvicorn_worker.core.board import Board, Slot
 from uvicorn_worker.core.errors import AppLoadError, ConfigError, LifespanError, ProcessExit
 from uvicorn_worker.core.runtime import CycleView
+from uvicorn_worker.logs.in_flight import has_begun
 from uvicorn_worker.server import Config, Server
 from uvicorn_worker.server.alone import report_alone
 from uvicorn_worker.server.failures import failure_app, users_traceback
@@ -191,7 +192,7 @@ class _ReloadSurroundings(Surroundings):
         if not self._is_replaced:
             return
         server.acceptor.close()
-        begun = [cycle for cycle in server.runtime.cycles if cycle.websocket or cycle.status]
+        begun = [cycle for cycle in server.runtime.cycles if cycle.websocket or has_begun(cycle)]
         for cycle in begun:
             if not cycle.websocket:
                 cycle.disconnect()

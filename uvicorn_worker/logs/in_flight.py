@@ -10,7 +10,7 @@ from uvicorn_worker.core.address import peer_name
 from uvicorn_worker.core.log import count, escaped
 from uvicorn_worker.core.runtime import Connection, CycleView
 
-__all__ = ["Census", "census", "describe_cycles", "named_cycles", "running_task"]
+__all__ = ["Census", "census", "describe_cycles", "has_begun", "named_cycles", "running_task"]
 
 # How many requests one line names.
 _NAMED = 3
@@ -55,6 +55,11 @@ def running_task(loop: asyncio.AbstractEventLoop) -> asyncio.Task[object] | None
     return asyncio.current_task(loop)
 
 
+def has_begun(cycle: CycleView) -> bool:
+    """Whether its response has begun: before, a cycle has no status at all."""
+    return bool(getattr(cycle, "status", 0))
+
+
 def is_websocket(cycle: CycleView) -> bool:
     """Whether the cycle is a WebSocket that was accepted."""
     status = getattr(cycle, "status", 0)
@@ -90,7 +95,7 @@ def census(cycles: Collection[CycleView], connections: Collection[Connection], p
     """Count what is under way; `pending` sockets are on their way to a connection."""
     websockets = sum(map(is_websocket, cycles))
     # The status is known once the response has begun.
-    streams = sum(1 for cycle in cycles if getattr(cycle, "status", 0)) - websockets
+    streams = sum(map(has_begun, cycles)) - websockets
     idle = sum(1 for connection in connections if connection.idle)
     return Census(
         requests=len(cycles) - streams - websockets,

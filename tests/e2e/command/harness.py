@@ -66,6 +66,8 @@ _NOT_INHERITED = ("GUNICORN_CMD_ARGS", "WEB_CONCURRENCY", "PORT", "FORWARDED_ALL
 class Command:
     """`python -m uvicorn_worker` with `arguments`; `files` are written to its folder before."""
 
+    live: list[Command] = []  # noqa: RUF012 - shared on purpose: what is running when a test fails
+
     def __init__(
         self,
         *arguments: str,
@@ -106,10 +108,12 @@ class Command:
                 start_new_session=True,
                 pass_fds=self.pass_fds,
             )
+        self.live.append(self)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, tb: TracebackType | None) -> None:
         assert self.process is not None
+        self.live.remove(self)
         if value is not None:
             sys.stderr.write(self.log)
         for pid in self.processes():

@@ -8,6 +8,7 @@ import signal
 import socket
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from websockets.exceptions import ConnectionClosed
@@ -113,6 +114,19 @@ def test_open_streams_and_websockets_do_not_hold_it_up(server: Command) -> None:
         assert websocket.close_code == 1012
         while stream.recv(65536):
             pass
+
+
+def test_a_request_that_waits_for_its_answer_gets_it(server: Command) -> None:
+    slow = APP.replace("    else:\n", "    else:\n        print('asked', flush=True)\n        await asyncio.sleep(0.7)\n")
+    save(server, slow.replace("VERSION", "slow"))
+    until(lambda: server.get().text == "version slow", "the slow version")
+    asked = server.out.count("asked")
+    with ThreadPoolExecutor() as pool:
+        waits = pool.submit(server.get)
+        until(lambda: server.out.count("asked") > asked, "the request")
+        version(server, 35)
+        assert waits.result().text == "version slow"
+    assert "AttributeError" not in server.log
 
 
 def test_a_burst_of_saves_is_one_restart(server: Command) -> None:

@@ -102,7 +102,8 @@ def test_httpx(server: Gunicorn, upload: Path) -> None:
         assert (response.http_version, response.text) == ("HTTP/2", "Hello, world!")
         assert client.post("/echo", content=upload.read_bytes()).text == digest(upload)
         assert len(client.get("/download?30").content) == 30 * 65536
-        with client.stream("GET", "/download?1000") as response:
+        # As much as fits into its window for the connection, of which it gives nothing back for what is not read.
+        with client.stream("GET", "/download?100") as response:
             next(response.iter_raw())
         assert client.get("/").text == "Hello, world!"
 

@@ -24,6 +24,8 @@ defaults
     timeout connect 5s
     timeout client 20s
     timeout server 20s
+    # Without it a check must be answered within its interval.
+    timeout check 20s
 frontend front
     bind unix@{dir}/front.sock
     default_backend app
