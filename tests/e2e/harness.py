@@ -42,7 +42,7 @@ HTTPTOOLS = "uvicorn_worker.UvicornWorker"
 H11 = "uvicorn_worker.UvicornH11Worker"
 
 #: Seconds after which a wait is given up. Far above what a loaded machine needs.
-PATIENCE = 20.0
+PATIENCE = 40.0
 
 # Whoever starts the tests may have had INT, QUIT or HUP ignored (nohup, a background job of a shell), and children
 # inherit that. Gunicorn must start from the defaults, so a small program sets them and then becomes Gunicorn.

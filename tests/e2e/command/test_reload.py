@@ -117,15 +117,16 @@ def test_open_streams_and_websockets_do_not_hold_it_up(server: Command) -> None:
 
 
 def test_a_request_that_waits_for_its_answer_gets_it(server: Command) -> None:
-    slow = APP.replace("    else:\n", "    else:\n        print('asked', flush=True)\n        await asyncio.sleep(0.7)\n")
+    waits = "    else:\n        print('asked', flush=True)\n        await asyncio.sleep(0.7)\n"
+    slow = APP.replace("    else:\n", waits)
     save(server, slow.replace("VERSION", "slow"))
     until(lambda: server.get().text == "version slow", "the slow version")
     asked = server.out.count("asked")
     with ThreadPoolExecutor() as pool:
-        waits = pool.submit(server.get)
+        answer = pool.submit(server.get)
         until(lambda: server.out.count("asked") > asked, "the request")
         version(server, 35)
-        assert waits.result().text == "version slow"
+        assert answer.result().text == "version slow"
     assert "AttributeError" not in server.log
 
 
