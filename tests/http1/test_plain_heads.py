@@ -156,7 +156,7 @@ def compare(serve: Serve, monkeypatch: pytest.MonkeyPatch, *requests: bytes, **o
     assert results[0] == results[1]
 
 
-@pytest.mark.parametrize("request_", PLAIN.values(), ids=PLAIN)
+@pytest.mark.parametrize("request_", (PLAIN | LARGE).values(), ids=PLAIN | LARGE)
 def test_a_plain_request_is_as_the_parser_reads_it(
     serve: Serve, monkeypatch: pytest.MonkeyPatch, request_: bytes, taken: list[bool]
 ) -> None:
@@ -164,7 +164,11 @@ def test_a_plain_request_is_as_the_parser_reads_it(
     assert taken[-1]
 
 
-@pytest.mark.parametrize("request_", NOT_PLAIN.values(), ids=NOT_PLAIN)
+@pytest.mark.parametrize(
+    "request_",
+    [*NOT_PLAIN.values(), *LARGE_NOT_PLAIN.values()],
+    ids=[*NOT_PLAIN, *map("large: {}".format, LARGE_NOT_PLAIN)],
+)
 def test_any_other_request_is_read_by_the_parser(
     serve: Serve, monkeypatch: pytest.MonkeyPatch, request_: bytes, taken: list[bool]
 ) -> None:
@@ -176,22 +180,6 @@ def test_any_other_request_is_read_by_the_parser(
 def test_names_in_another_case(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     requests = [get("/1", "accept: */*", "COOKIE: a=b"), post(b"x").replace(b"Content", b"content")]
     compare(serve, monkeypatch, *requests, *requests)
-
-
-@pytest.mark.parametrize("request_", LARGE.values(), ids=LARGE)
-def test_a_plain_upload_is_as_the_parser_reads_it(
-    serve: Serve, monkeypatch: pytest.MonkeyPatch, request_: bytes, taken: list[bool]
-) -> None:
-    compare(serve, monkeypatch, request_, request_)
-    assert taken[-1]
-
-
-@pytest.mark.parametrize("request_", LARGE_NOT_PLAIN.values(), ids=LARGE_NOT_PLAIN)
-def test_any_other_large_read_is_the_parsers(
-    serve: Serve, monkeypatch: pytest.MonkeyPatch, request_: bytes, taken: list[bool]
-) -> None:
-    compare(serve, monkeypatch, request_)
-    assert not any(taken[2 * len(BEFORE) :])
 
 
 @pytest.mark.parametrize(

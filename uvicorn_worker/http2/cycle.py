@@ -125,17 +125,6 @@ class StreamCycle(Cycle):
     # What remains of the body by Content-Length; None without it.
     remaining: int | None
 
-    def __init__(
-        self,
-        conn: Connection,
-        runtime: Runtime,
-        scope: dict[str, Any],
-        stream_id: int,
-        head: RequestHead,
-        complete: bool,
-    ) -> None:
-        self.set_up(conn, runtime, scope, stream_id, head, complete)
-
     def set_up(
         self,
         conn: Connection,
@@ -145,7 +134,7 @@ class StreamCycle(Cycle):
         head: RequestHead,
         complete: bool,
     ) -> None:
-        """What the constructor does; after `object.__new__` it takes half as long as by calling the class."""
+        """In the place of a constructor: after `object.__new__` it takes half as long as by calling the class."""
         self.conn = conn
         self.runtime = runtime
         self.scope = scope

@@ -212,11 +212,10 @@ class Acceptor:
     def _rested(self, neighbours: Neighbours) -> None:
         self._resting = False
         if neighbours.load_of_others() > self._load_of_others:
-            self._left_over = self._last_left_over = 0
-            self._room()
-            return
-        self._left_over = min(max(self._last_left_over * 2, FEWEST_PER_TURN), MOST_PER_TURN)
-        self._last_left_over = self._left_over
+            self._last_left_over = 0
+        else:
+            self._last_left_over = min(max(self._last_left_over * 2, FEWEST_PER_TURN), MOST_PER_TURN)
+        self._left_over = self._last_left_over
         self._room()
 
     @property

@@ -42,7 +42,7 @@ class HandshakeStream(StreamCycle):
     counted_at = Tally.WEBSOCKET
 
     def __init__(self, cycle: StreamCycle) -> None:
-        super().__init__(cycle.conn, cycle.runtime, cycle.scope, cycle.stream_id, cycle.head, cycle.complete)
+        self.set_up(cycle.conn, cycle.runtime, cycle.scope, cycle.stream_id, cycle.head, cycle.complete)
         self.started = cycle.started
         self.urgency, self.serial = cycle.urgency, cycle.serial
         self.chunks = cycle.chunks
