@@ -18,9 +18,9 @@ def test_int_drains_in_a_terminal_and_the_quit_that_follows_it_says_the_same(
 ) -> None:
     monkeypatch.setattr(by_hand, "in_foreground", lambda: foreground)
     stop = ByHand(always=False)
-    assert not stop.begins(signal.SIGQUIT)
+    assert not stop.drains(signal.SIGQUIT, False)
     assert not stop.repeats(signal.SIGQUIT)
-    assert stop.begins(signal.SIGINT) is foreground
+    assert stop.drains(signal.SIGINT, False) is foreground
     assert stop.repeats(signal.SIGQUIT) is foreground
     assert not stop.repeats(signal.SIGQUIT)
     assert not stop.repeats(signal.SIGINT)
@@ -31,28 +31,38 @@ def test_the_quit_that_comes_in_the_middle(monkeypatch: pytest.MonkeyPatch, fore
     stop = ByHand(always=False)
 
     def look() -> bool:
-        assert not stop.begins(signal.SIGQUIT)
+        assert not stop.drains(signal.SIGQUIT, False)
         assert stop.repeats(signal.SIGQUIT)
         return foreground
 
     monkeypatch.setattr(by_hand, "in_foreground", look)
-    assert stop.begins(signal.SIGINT) is foreground
+    assert stop.drains(signal.SIGINT, False) is foreground
     assert not stop.repeats(signal.SIGQUIT)
 
 
 def test_a_second_ctrl_c_is_no_repetition(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(by_hand, "in_foreground", lambda: True)
     stop = ByHand(always=False)
-    assert stop.begins(signal.SIGINT)
+    assert stop.drains(signal.SIGINT, False)
     assert not stop.repeats(signal.SIGINT)
     assert not stop.repeats(signal.SIGQUIT)
 
 
-def test_where_int_always_drains_no_quit_is_awaited(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(by_hand, "in_foreground", lambda: True)
+def test_where_int_always_drains_no_quit_is_awaited() -> None:
     stop = ByHand(always=True)
-    assert stop.begins(signal.SIGINT)
+    assert stop.drains(signal.SIGINT, False)
     assert not stop.repeats(signal.SIGQUIT)
+
+
+def test_where_int_always_drains_the_masters_term_may_come_first() -> None:
+    stop = ByHand(always=True)
+    assert stop.drains(signal.SIGINT, True)
+    assert not stop.drains(signal.SIGINT, True)
+
+
+def test_another_stop_is_cut_by_ctrl_c(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(by_hand, "in_foreground", lambda: True)
+    assert not ByHand(always=False).drains(signal.SIGINT, True)
 
 
 def test_in_the_foreground_of_a_terminal() -> None:

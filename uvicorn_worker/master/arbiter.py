@@ -59,9 +59,13 @@ class Arbiter(GunicornArbiter):
         """INT: a quick stop, as Gunicorn has it; of the command, a graceful one, which a second INT makes quick."""
         if not getattr(self.app, "drains_on_int", False):
             super().handle_int()
-        self._stopping = True
         self.stop()
         raise StopIteration
+
+    def stop(self, graceful: bool = True) -> None:
+        """Tell all workers to leave, and wait for them."""
+        self._stopping = True
+        super().stop(graceful)
 
     def signal(self, sig: int, frame: Any) -> None:
         """A signal has come; while Gunicorn waits for its workers, older versions look at none."""

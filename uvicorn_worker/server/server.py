@@ -168,10 +168,16 @@ class Server:
 
         Libraries find the server by this being a bound method of an object with `should_exit`.
         """
-        self.captured.append(sig)
         if self.should_exit and sig == signal.SIGINT:
+            self.captured.append(sig)
             self.force_exit = True
-        elif self.should_exit or self.holds_exit is None or not self.holds_exit():
+        else:
+            self.exit_gracefully(sig)
+
+    def exit_gracefully(self, sig: int) -> None:
+        """A signal asks for a graceful stop, and if there is one already, for nothing more."""
+        self.captured.append(sig)
+        if self.should_exit or self.holds_exit is None or not self.holds_exit():
             self._signalled = True
             self.should_exit = True
 

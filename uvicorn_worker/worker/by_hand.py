@@ -31,16 +31,21 @@ class ByHand:
     """Which signals of a stop mean one."""
 
     def __init__(self, always: bool) -> None:
-        """`always`: INT drains wherever it comes from, and the master sends no QUIT after it."""
+        """`always`: INT drains wherever it comes from, and the master sends TERM for it, and QUIT for the next one."""
         self._always = always
+        self._interrupted = False
         self._awaits_quit = False
 
-    def begins(self, sig: int) -> bool:
-        """Whether this signal, the first one, is a Ctrl+C that drains."""
+    def drains(self, sig: int, stopping: bool) -> bool:
+        """Whether this signal is a Ctrl+C that drains, or belongs to one; `stopping`: another has begun a stop."""
         if sig != signal.SIGINT:
             return False
         if self._always:
-            return True
+            # The master's TERM for the same Ctrl+C may overtake it. One after another stop reaches the master, too.
+            first, self._interrupted = not self._interrupted, True
+            return first
+        if stopping:
+            return False
         # The master's QUIT may come while this looks.
         self._awaits_quit = True
         by_hand = in_foreground()

@@ -531,9 +531,10 @@ class UvicornWorker(BaseWorker):
         """INT and QUIT: cut what is under way and leave."""
         if self.server.force_exit:
             return
-        if not self.server.should_exit and self.loop.is_running() and self._by_hand.begins(sig):
+        if self.loop.is_running() and self._by_hand.drains(sig, self.server.should_exit):
             self._succession.leaves(ends.TOLD_TO)
-            self.server.handle_exit(sig, frame)
+            # Not handle_exit: the master's TERM may have come in the middle of this.
+            self.server.exit_gracefully(sig)
             return
         if self._by_hand.repeats(sig):
             self.cfg.worker_int(self)

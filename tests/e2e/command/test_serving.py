@@ -15,7 +15,7 @@ import httpx
 import pytest
 
 from tests.e2e.command.harness import SLOW, Command
-from tests.e2e.harness import PATIENCE, until
+from tests.e2e.harness import PATIENCE, alive, until
 
 
 @pytest.fixture(scope="module", params=[1, 2], ids=["one", "two"])
@@ -70,6 +70,29 @@ def test_ctrl_c_says_what_is_waited_for_and_a_second_one_ends_it(workers: int) -
         assert answers == [503]
         assert server.out.count("startup") == server.out.count("shutdown") == workers
         assert "Traceback" not in server.log
+
+
+def test_the_masters_word_for_ctrl_c_may_overtake_it() -> None:
+    """It reaches master and workers at once, and the master's TERM may come before: that is still one Ctrl+C."""
+    with Command("app:app", "--port", "0", "--workers", "2", files={"app.py": SLOW}) as server:
+        server.wait_log("Ready in")
+        with socket.create_connection(("127.0.0.1", server.port)) as client:
+            client.sendall(b"GET /slow HTTP/1.1\r\nHost: a\r\n\r\n")
+            until(lambda: "slow" in server.out, "the request")
+            workers = [int(pid) for pid in re.findall(r"Booting worker with pid: (\d+)", server.log)]
+            for pid in workers:
+                os.kill(pid, signal.SIGTERM)
+            server.wait_log("[Dd]raining: 1 request")
+            told = len(re.findall("[Dd]raining: 1 request", server.log))
+            for pid in filter(alive, workers):
+                os.kill(pid, signal.SIGINT)
+            server.wait_log("[Dd]raining: 1 request", count=told + 1)
+            server.signal(signal.SIGTERM)
+            server.wait_log("Handling signal: term")
+            # Another one is heard by the master, too.
+            server.signal(signal.SIGINT)
+            assert client.recv(100).startswith(b"HTTP/1.1 503 ")
+            assert server.wait_exit() == 0
 
 
 def test_a_unix_socket_has_its_permissions_and_is_taken_away() -> None:
