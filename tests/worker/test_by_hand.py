@@ -65,6 +65,16 @@ def test_another_stop_is_cut_by_ctrl_c(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not ByHand(always=False).drains(signal.SIGINT, True)
 
 
+@pytest.mark.parametrize("foreground", [True, False])
+def test_only_a_quit_in_a_terminal_may_have_overtaken(monkeypatch: pytest.MonkeyPatch, foreground: bool) -> None:
+    monkeypatch.setattr(by_hand, "in_foreground", lambda: foreground)
+    stop = ByHand(always=False)
+    assert stop.may_have_overtaken(signal.SIGQUIT, False) is foreground
+    assert not stop.may_have_overtaken(signal.SIGQUIT, True)
+    assert not stop.may_have_overtaken(signal.SIGINT, False)
+    assert not ByHand(always=True).may_have_overtaken(signal.SIGQUIT, False)
+
+
 def test_in_the_foreground_of_a_terminal() -> None:
     pid, fd = pty.fork()
     if pid == 0:

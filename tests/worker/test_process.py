@@ -29,6 +29,7 @@ from uvicorn_worker.core import ends
 from uvicorn_worker.core.board import ENDED, SERVING, TOLD, Board, Slot
 from uvicorn_worker.core.errors import AppLoadError, BindError
 from uvicorn_worker.server import Server
+from uvicorn_worker.worker import by_hand
 from uvicorn_worker.worker import worker as worker_module
 from uvicorn_worker.worker.base import BaseWorker
 from uvicorn_worker.worker.worker import UvicornH11Worker, UvicornWorker
@@ -149,9 +150,9 @@ class Process:
 
     @property
     def running(self) -> bool:
-        if self.status is None and os.waitpid(self.pid, os.WNOHANG)[0]:
+        if self.status is None and (ended := os.waitpid(self.pid, os.WNOHANG))[0]:
             # Not read again: the process is gone.
-            raise AssertionError(f"it has ended\n{self.log}")
+            raise AssertionError(f"it has ended with {ended[1]}\n{self.log}")
         return True
 
     @contextlib.contextmanager
@@ -198,6 +199,9 @@ Start = Callable[..., Process]
 def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(module.Board, "_of_master", None)
+    # Another test's worker was of the same master.
+    monkeypatch.setattr("uvicorn_worker.worker.loggers._followers", {})
+    monkeypatch.setattr("uvicorn_worker.worker.loggers._levels", {})
     monkeypatch.setattr(BaseWorker, "_token", None)
     monkeypatch.setattr(BaseWorker, "_shares", None)
     monkeypatch.setattr(worker_module, "_WAIT_FOR_MASTER", 0.2)
@@ -505,6 +509,55 @@ class TestReload:
             process.wait_log("waits")
             Path("changed").touch()
             assert process.code() == 0
+
+
+class TestCtrlC:
+    """The terminal interrupts master and worker; the master's word may come in the middle of the handler of INT."""
+
+    @pytest.mark.parametrize(("always", "of_master"), [(True, signal.SIGTERM), (False, signal.SIGQUIT)])
+    def test_the_masters_word_for_it_does_not_cut(
+        self, start: Start, monkeypatch: pytest.MonkeyPatch, always: bool, of_master: signal.Signals
+    ) -> None:
+        class Own(UvicornH11Worker):
+            DRAINS_ON_INT = always
+
+            def handle_quit(self, sig: int, frame: Any) -> None:
+                if sig == signal.SIGINT and not self.server.should_exit:
+                    signal.raise_signal(of_master)
+                super().handle_quit(sig, frame)
+
+        monkeypatch.setattr(by_hand, "in_foreground", lambda: True)
+        process = start(kind=Own).serves()
+        with process.asks("/wait"):
+            process.wait_log("waits")
+            process.tell(signal.SIGINT)
+            process.wait_log("Waiting for 1 request")
+            process.tell(signal.SIGINT)
+            assert process.code() == 0
+        assert "Cutting what is left" in process.log
+
+    def test_a_quit_alone_cuts(self, start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(by_hand, "in_foreground", lambda: True)
+        process = start().serves()
+        with process.asks("/wait"):
+            process.wait_log("waits")
+            process.tell(signal.SIGQUIT)
+            assert process.code() == 0
+        assert "Waiting for 1 request" not in process.log
+
+    def test_another_one_while_the_loop_ends_is_too_late(self, start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+        close_loop = worker_module.close_loop
+
+        def closes(*given: Any) -> None:
+            signal.raise_signal(signal.SIGINT)
+            close_loop(*given)
+            say("closed")
+
+        monkeypatch.setattr(worker_module, "close_loop", closes)
+        process = start().serves()
+        process.tell(signal.SIGTERM)
+        assert process.code() == 0
+        assert "closed" in process.log
 
 
 class TestSubclasses:

@@ -52,6 +52,13 @@ class ByHand:
         self._awaits_quit = self._awaits_quit and by_hand
         return by_hand
 
+    def may_have_overtaken(self, sig: int, stopping: bool) -> bool:
+        """Whether this is a QUIT that may belong to a Ctrl+C of which this process has not seen the INT yet.
+
+        The handler of INT may be what the one of QUIT interrupts: to be asked again when both have returned.
+        """
+        return sig == signal.SIGQUIT and not stopping and not self._always and in_foreground()
+
     def repeats(self, sig: int) -> bool:
         """Whether it says again what was said; a second time it does not."""
         was, self._awaits_quit = self._awaits_quit, False

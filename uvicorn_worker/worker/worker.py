@@ -528,13 +528,19 @@ class UvicornWorker(BaseWorker):
         self.server.handle_exit(sig, frame)
 
     def handle_quit(self, sig: int, frame: FrameType | None) -> None:
-        """INT and QUIT: cut what is under way and leave."""
-        if self.server.force_exit:
-            return
-        if self.loop.is_running() and self._by_hand.drains(sig, self.server.should_exit):
+        """INT and QUIT: cut what is under way and leave; a Ctrl+C drains first (`by_hand`)."""
+        running = self.loop.is_running()
+        if running and self._by_hand.may_have_overtaken(sig, self.server.should_exit):
+            self.loop.call_soon_threadsafe(self._quit, sig, frame)
+        elif running and self._by_hand.drains(sig, self.server.should_exit):
             self._succession.leaves(ends.TOLD_TO)
             # Not handle_exit: the master's TERM may have come in the middle of this.
             self.server.exit_gracefully(sig)
+        else:
+            self._quit(sig, frame)
+
+    def _quit(self, sig: int, frame: FrameType | None) -> None:
+        if self.server.force_exit:
             return
         if self._by_hand.repeats(sig):
             self.cfg.worker_int(self)
@@ -547,7 +553,8 @@ class UvicornWorker(BaseWorker):
         self.alive = False
         self.server.force_exit = True
         self.cfg.worker_int(self)
-        if not self.loop.is_running():
+        # After the server's end there is only the loop's, which takes no long time.
+        if self._main is None and not self.loop.is_running():
             sys.exit(0)
 
     def handle_abort(self, sig: int, frame: FrameType | None) -> NoReturn:
