@@ -38,8 +38,16 @@ def pytest_configure(config: pytest.Config) -> None:
                 compileall.compile_dir(folder, quiet=2)
 
 
+# Servers that run beside each other on a machine that others use, too, may be unlucky once: a test of them that fails
+# is run again, and shown all the same. More than so many in one run are no bad luck.
+MOST_UNSTEADY = 3
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Those that start processes come first: side by side with others, what is long must not be begun last."""
+    for item in items:
+        if item.path.is_relative_to(HERE / "e2e") or item.get_closest_marker("long") is not None:
+            item.add_marker(pytest.mark.flaky(reruns=1, reruns_delay=1))
     items.sort(key=lambda item: not (item.path.is_relative_to(HERE / "e2e") or item.path.name == "test_rooms.py"))
 
 
@@ -47,6 +55,31 @@ def pytest_collection_finish() -> None:
     """Thousands of tests are no garbage: the collections that tests ask for look at what is made from now on."""
     gc.collect()
     gc.freeze()
+
+
+def _unsteady(config: pytest.Config) -> list[pytest.TestReport]:
+    """How those failed that were run again; of several processes that run tests only the one that reports knows."""
+    reporter: Any = config.pluginmanager.get_plugin("terminalreporter")
+    return [] if reporter is None or hasattr(config, "workerinput") else list(reporter.stats.get("rerun", ()))
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Fail where too many tests are unsteady."""
+    if len(_unsteady(session.config)) > MOST_UNSTEADY:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    """Show how each failed that was run again, with what its servers wrote, as if it had failed for good."""
+    reports = _unsteady(config)
+    for report in reports:
+        terminalreporter.section(f"unsteady: {report.nodeid}", red=True, bold=True)
+        terminalreporter.write_line(report.longreprtext)
+        for name, text in report.sections:
+            terminalreporter.section(name, sep="-")
+            terminalreporter.write_line(text)
+    if reports:
+        terminalreporter.section(f"{len(reports)} unsteady, at most {MOST_UNSTEADY} may be", red=True, bold=True)
 
 
 @pytest.fixture(autouse=True)
