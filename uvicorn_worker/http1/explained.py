@@ -12,16 +12,20 @@ from uvicorn_worker.http1.framing import NO_HTTP2
 
 __all__ = [
     "LONGEST_WORD",
+    "RTSP",
     "UNSUPPORTED_VERSION",
     "explain",
     "explain_start",
-    "method_behind",
+    "foreign_protocol",
+    "message_behind",
     "unconventional_method",
     "unknown_method",
 ]
 
 # What llhttp says behind the method of HTTP/2's preface.
 _PREFACE_REASONS = ("Pause on PRI/Upgrade", "Expected HTTP/2 Connection Preface")
+# What llhttp takes for HTTP/ behind the methods that both have, and says nothing of.
+RTSP = b" RTSP/"
 UNSUPPORTED_VERSION = "an HTTP version that is not supported here"
 
 # How long a word is read that may be a method.
@@ -52,6 +56,11 @@ def unknown_method(method: bytes) -> RequestRefused:
     return RequestRefused(501, f"the method {method.decode('ascii', 'replace')} is not known here")
 
 
+def foreign_protocol(method: bytes) -> RequestRefused:
+    """RFC 9112, 2.3: the protocol of the request line is not named HTTP, in capitals."""
+    return unknown_method(method) if method not in METHODS else RequestRefused(400, "not an HTTP request")
+
+
 def explain(error: Exception, start: bytes) -> RequestRefused:
     """What to answer for an error of a parser; `start` is how the message began, where that is known."""
     if type(error).__name__ == "HttpParserInvalidMethodError" or start[:1] == TLS_HANDSHAKE:
@@ -75,8 +84,8 @@ def explain_start(start: bytes) -> RequestRefused:
     return RequestRefused(400, "not an HTTP request")
 
 
-def method_behind(data: bytes) -> bytes:
-    """The start of the first message in `data` whose method is none that is known, or is not whole; else nothing.
+def message_behind(data: bytes) -> bytes:
+    """The first message in `data` whose method is none that is known, or whose head is not whole; else nothing.
 
     A callback parser does not say where it stopped. `data` begins with a message; those before are whole and good, and
     no body among them is chunked.
@@ -87,11 +96,9 @@ def method_behind(data: bytes) -> bytes:
             at += 1
             continue
         found = _match_method(data, at)
-        if found is None or found[1] not in METHODS:
-            return data[at : at + LONGEST_WORD]
         end = data.find(b"\r\n\r\n", at)
-        if end < 0:
-            break
+        if found is None or found[1] not in METHODS or end < 0:
+            return data[at:]
         length = _find_length(data, at, end)
         at = end + 4 + (int(length[1]) if length else 0)
     return b""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from uvicorn_worker.core.config import Config
 from uvicorn_worker.core.errors import RequestRefused
+from uvicorn_worker.http1.explained import RTSP
 
 __all__ = ["PartialHead", "PartialLines", "body_too_long", "check_head", "too_many_fields"]
 
@@ -31,11 +32,25 @@ def check_head(config: Config, method: bytes, url: bytes, headers: list[tuple[by
 class PartialHead:
     """Checks what has come of a head that a callback parser is at, each field once."""
 
-    __slots__ = ("_seen", "_told")
+    __slots__ = ("_in_line", "_seen", "_told", "line_tail")
 
     def __init__(self) -> None:
         # How many fields were looked at, and what they took.
         self._seen = self._told = 0
+        # Whether the request line is under way, and how what has come of it ends.
+        self._in_line = True
+        self.line_tail = b""
+
+    def is_rtsp(self, piece: bytes) -> bool:
+        """Whether `piece`, by which the head goes on, makes the request line one of RTSP's."""
+        if not self._in_line:
+            return False
+        if not self.line_tail:
+            piece = piece.lstrip(b"\r\n")
+        line, end, _ = (self.line_tail + piece).partition(b"\n")
+        self._in_line = not end
+        self.line_tail = b"" if end else line[1 - len(RTSP) :]
+        return RTSP in line
 
     def check(self, config: Config, size: int, url: bytes | None, headers: list[tuple[bytes, bytes]]) -> None:
         """`size` bytes have come so far (raises `RequestRefused`).

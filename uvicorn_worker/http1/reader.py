@@ -26,7 +26,15 @@ from uvicorn_worker.core.scope import Field, without_newer
 from uvicorn_worker.core.target import METHODS, check_target, to_origin_form
 from uvicorn_worker.http1.chunked import ChunkReader
 from uvicorn_worker.http1.cycle import RequestCycle
-from uvicorn_worker.http1.explained import LONGEST_WORD, explain, method_behind, unconventional_method, unknown_method
+from uvicorn_worker.http1.explained import (
+    LONGEST_WORD,
+    RTSP,
+    explain,
+    foreign_protocol,
+    message_behind,
+    unconventional_method,
+    unknown_method,
+)
 from uvicorn_worker.http1.framing import OWN_FIELDS, effective_version, read_framing
 from uvicorn_worker.http1.known_heads import NO_FIELDS, REPEATS, KnownHeads, new
 from uvicorn_worker.http1.known_length import cut_body
@@ -164,8 +172,8 @@ class MessageReader(KnownHeads):
 
     def read(self, data: bytes) -> bytes:
         """Parse a read that most likely is one small request, in START; gives what is to be fed once more."""
-        if b"\r\n\r\n" in data[:-1] and b"chunked" in data.lower():
-            # The head of a chunked message is to be cut off.
+        if (b"\r\n\r\n" in data[:-1] and b"chunked" in data.lower()) or RTSP in data:
+            # The head of a chunked message is to be cut off, and a request line that may be RTSP's.
             return data
         self.head_done = False
         rest = b""
@@ -176,7 +184,7 @@ class MessageReader(KnownHeads):
         if not self.head_done:
             self._head_incomplete(data)
         elif self.state is HEAD:
-            self.beginning = method_behind(data)
+            self._begun_behind(data)
         elif self.body_declared is None:
             self._expect_chunks()
         elif self.repeats:
@@ -201,7 +209,8 @@ class MessageReader(KnownHeads):
     def _slice_size(self, data: bytes, at: int) -> int:
         """How much may be fed at once: all of a body whose length is known, little where heads may follow.
 
-        A head that may be that of a chunked message is fed alone: what is behind it is not for the parser.
+        A head that may be that of a chunked message is fed alone: what is behind it is not for the parser. Where a
+        line may be RTSP's it is line after line.
         """
         if self.state is BODY:
             if self.body_declared is None:
@@ -209,6 +218,8 @@ class MessageReader(KnownHeads):
             return max(self.body_declared - self.body_bytes, 1)
         most = HEAD_SLICE if len(data) - at <= LARGE_READ else LARGE_READ_SLICE
         piece = data[at : at + most]
+        if RTSP in (piece if self.partial is None else self.partial.line_tail + piece):
+            return piece.find(b"\n") + 1 or most
         if self.state is HEAD or b"chunked" in piece.lower():
             found = (self.head_tail + piece).find(b"\r\n\r\n")
             if found >= 0:
@@ -233,8 +244,7 @@ class MessageReader(KnownHeads):
         if self.head_done:
             self.head_tail = b""
             if self.state is HEAD:
-                # One more has begun behind it, within its method it may be.
-                self.beginning = method_behind(bytes(piece))
+                self._begun_behind(bytes(piece))
             elif self.body_declared is None:
                 self._expect_chunks()
         if in_body is not None and in_body is self.incoming:
@@ -273,9 +283,19 @@ class MessageReader(KnownHeads):
         if not hasattr(self.parser, "checks_partial_heads"):
             self.partial = self.partial or PartialHead()
             try:
+                if self.partial.is_rtsp(bytes(piece)) and self.url is not None:
+                    raise foreign_protocol(self.parser.get_method())
                 self.partial.check(runtime.config, self.head_bytes, self.url, self.headers)
             except RequestRefused as exc:
                 conn.refuse(exc)
+
+    def _begun_behind(self, data: bytes) -> None:
+        """Behind the last head in `data` one more has begun, within its method it may be."""
+        begun = message_behind(data)
+        self.beginning = begun[:LONGEST_WORD]
+        if begun and not hasattr(self.parser, "checks_partial_heads"):
+            self.partial = PartialHead()
+            self.partial.is_rtsp(begun)
 
     def _check_chunk_overhead(self, size: int) -> None:
         """Bound what a chunked body may take on the wire beyond its content: extensions, zeros, trailers."""
@@ -312,10 +332,16 @@ class MessageReader(KnownHeads):
         else:
             if exc.__context__ is not None:
                 self.runtime.log.error("Error in a callback of the HTTP parser", exc_info=exc.__context__)
-            start = b""
-            if self.url is None:
-                start = method_behind(bytes(data)) if self.head_done else self.beginning + bytes(data[:HEAD_SLICE])
-            if type(exc).__name__ == "HttpParserInvalidMethodError" and UnknownMethodLine.is_open(start):
+            start, kind = b"", type(exc).__name__
+            if self.url is None and self.head_done:
+                start = message_behind(bytes(data))[:LONGEST_WORD]
+            elif self.url is None:
+                start = self.beginning + bytes(data[:HEAD_SLICE])
+            behind_method = self.state is HEAD and (self.url is not None or kind == "HttpParserInvalidURLError")
+            if behind_method and (method := self.parser.get_method()) not in METHODS:
+                # llhttp knows more of them, and what is wrong comes behind it.
+                conn.refuse(unknown_method(method), start)
+            elif kind == "HttpParserInvalidMethodError" and UnknownMethodLine.is_open(start):
                 self.parser = UnknownMethodLine(start)
             else:
                 conn.refuse(explain(exc, start), start)

@@ -177,7 +177,43 @@ REQUEST_LINES: list[Row] = [
     (b"GET  /   HTTP/1.1\r\n" + A + b"\r\n", [200, 200], "9112 3: blanks between the parts of the line"),
     (b"GET / HTTP/2.0\r\n" + A + b"\r\n", [505], "9110 15.6.6"),
     (b"GET / HTTP/11\r\n" + A + b"\r\n", [400], "9112 2.3"),
-    (b"GET / http/1.1\r\n" + A + b"\r\n", [400], "9112 2.3"),
+    *(
+        (method + b" " + target + protocol + b"\r\n" + A + b"\r\n", [400], "9112 2.3: the name is HTTP, in capitals")
+        for method in (b"GET", b"POST", b"OPTIONS")
+        for target in (b"/ ", b"/  ", b"http://a/ ", b"/RTSP/1.0 ")
+        for protocol in (b"RTSP/1.0", b"RTSP/1.1", b"ICE/1.0", b"HTTPS/1.1", b"http/1.1", b"Http/1.1", b"XHTTP/1.1")
+    ),
+    *(
+        (b"GET / " + protocol + b"\r\n" + A + b"\r\n", [400], "9112 2.3")
+        for protocol in (
+            b"HTT/1.1",
+            b"HTTP1.1",
+            b"HTTP /1.1",
+            b"HTTP/ 1.1",
+            b"HTTP/1",
+            b"HTTP/1.",
+            b"HTTP/.1",
+            b"HTTP/1,1",
+        )
+    ),
+    *(
+        (method + b" / " + protocol + b"\r\n" + A + b"\r\n", [501], "9110 9.1: the method before the protocol")
+        for method in (b"DESCRIBE", b"SETUP", b"PLAY", b"SOURCE", b"BREW")
+        for protocol in (b"RTSP/1.0", b"ICE/1.0", b"HTTPS/1.1", b"HTTP/1.2", b"HTTP/1.1\r\nX : y")
+    ),
+    (b"DESCRIBE /\0 HTTP/1.1\r\n" + A + b"\r\n", [501], "9110 9.1: the method before the target"),
+    (b"SOURCE /x\x7f HTTP/1.1\r\n" + A + b"\r\n", [501], "9110 9.1: the method before the target"),
+    (b"BREW /x\x7f HTTP/1.1\r\n" + A + b"\r\n", [501], "9110 9.1: the method before the target"),
+    (get("/before") + b"GET / RTSP/1.0\r\n" + A + b"\r\n", [200, 400], "9112 2.3"),
+    (POST + b"Content-Length: 5\r\n\r\nx RTSGET / RTSP/1.1\r\n" + A + b"\r\n", [200, 400], "9112 2.3"),
+    (CHUNKED + b"5\r\nhello\r\n" + LAST + b"GET / RTSP/1.1\r\n" + A + b"\r\n", [200, 400], "9112 2.3"),
+    (b"\r\n\r\nGET / RTSP/1.1\r\n" + A + b"\r\n", [400], "9112 2.3"),
+    (b"GET / RTSP/1.1\r\n" + A + TE + b"\r\n" + LAST, [400], "9112 2.3"),
+    (b"GET /RTSP/1.0 HTTP/1.1\r\n" + A + b"X: y RTSP/1.0\r\n\r\n", [200, 200], "9112 2.3: of the line alone"),
+    (GET + b"X: RTSP/1.0\r\n" + A + b"\r\n", [200, 200], "9112 2.3: of the line alone"),
+    (get("/before") + GET + b"X: RTSP/1.0\r\n" + A + b"\r\n", [200, 200, 200], "9112 2.3: of the line alone"),
+    (POST + TE + b"X: RTSP/1.0\r\n\r\n" + LAST, [200, 200], "9112 2.3: of the line alone"),
+    (POST + b"Content-Length: 11\r\n\r\n / RTSP/1.0\r", [200, 200], "9112 2.3: of the line alone"),
     (b"GET /\r\n\r\n", [400], "9112 3"),
     (b"GET / HTTP/1.1 \r\n" + A + b"\r\n", [400], "9112 3"),
     (b" GET / HTTP/1.1\r\n" + A + b"\r\n", [400], "9112 3"),
@@ -227,6 +263,23 @@ def statuses(parser: str, raw: bytes, each: int | None, *, eof: bool = False) ->
 def test_corpus(parser: str, row: Row, each: int | None) -> None:
     raw, expected, _ = row
     assert statuses(parser, raw + get("/behind"), each) == expected
+
+
+@pytest.mark.parametrize("parser", ["httptools", "h11"])
+@pytest.mark.parametrize("before", [b"", b"\r\n", get("/before"), POST + b"Content-Length: 2\r\n\r\nGE"])
+@pytest.mark.parametrize(("line", "status"), [(b"GET /  RTSP/1.1", 400), (b"GET / HTTP/1.1\r\nX: y RTSP/1.1", 200)])
+def test_the_protocol_wherever_it_is_cut(parser: str, before: bytes, line: bytes, status: int) -> None:
+    raw = before + line + b"\r\n" + A + b"\r\n"
+    for at in range(len(before) + 1, len(raw)):
+        harness = Http1Harness(app, parser=parser)
+        client = harness.connect().send(raw[:at])
+        client.transport.deliver(raw[at:])
+        harness.settle()
+        output = client.transport.output
+        client.leave()
+        harness.close()
+        seen = [response.status for response in parse_responses(output, ended=status == 400)]
+        assert seen == [200] * bool(before.strip()) + [status], raw[:at]
 
 
 @pytest.mark.parametrize("each", [None, 1])
