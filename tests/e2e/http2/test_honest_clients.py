@@ -6,7 +6,6 @@ that reloads. HONEST_SECONDS makes the streams go on for longer.
 
 from __future__ import annotations
 
-import json
 import os
 import queue
 import socket
@@ -19,6 +18,7 @@ import pytest
 
 from tests.e2e.frontends import haproxy, nginx
 from tests.e2e.harness import PATIENCE, Gunicorn
+from tests.e2e.http2.reloading import reload_fetches, reload_images
 from tests.e2e.http2.test_fronts import HAPROXY
 from tests.e2e.http2.test_grpc import NGINX, channel
 from tests.e2e.websocket.browser import find_chromium, open_page
@@ -142,14 +142,9 @@ def test_users_who_leave(server: Gunicorn) -> None:
 
 @pytest.mark.skipif(find_chromium() is None, reason="Chromium is not installed")
 def test_a_browser_that_reloads(tls_server: Gunicorn) -> None:
-    """Two hundred images that were begun are left ten times; then they are all waited for."""
+    """Two hundred images that were begun are left ten times; then they are all waited for. So are fetches."""
     url = f"https://localhost:{tls_server.port}"
     with open_page("--ignore-certificate-errors") as page:
-        for number in range(10):
-            page.go(f"{url}/images?{number}")
-            page.wait("document.images.length === 200")
-        page.go(f"{url}/images?last")
-        page.wait("document.images.length === 200 && [...document.images].every(image => image.complete)")
-        widths = json.loads(page.run("JSON.stringify([...document.images].map(image => image.naturalWidth))"))
-        assert widths == [9] * 200
+        reload_images(page, url, "images", 10)
+        reload_fetches(page, "fetches", 10)
     assert "ENHANCE_YOUR_CALM" not in tls_server.log

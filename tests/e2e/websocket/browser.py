@@ -78,9 +78,9 @@ class Page:
         if result.get("errorText"):
             raise PageError(result)
 
-    def run(self, script: str, patience: float = PAGE_PATIENCE) -> Any:
-        """The value of an expression."""
-        result = self._call("Runtime.evaluate", patience, expression=script, returnByValue=True)
+    def run(self, script: str, patience: float = PAGE_PATIENCE, *, promised: bool = False) -> Any:
+        """The value of an expression, or the one that it promises."""
+        result = self._call("Runtime.evaluate", patience, expression=script, returnByValue=True, awaitPromise=promised)
         if "exceptionDetails" in result:
             raise PageError(result)
         return result["result"].get("value")

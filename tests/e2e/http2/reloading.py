@@ -1,0 +1,64 @@
+"""A browser whose user reloads: pages of two hundred images, and fetches, that are left again and again.
+
+What is begun last is waited for, and all of it has to come. The application is h2_probe's.
+"""
+
+from __future__ import annotations
+
+import json
+
+from tests.e2e.websocket.browser import Page
+
+__all__ = ["IMAGES", "reload_fetches", "reload_images"]
+
+IMAGES = 200
+
+_ALL_THERE = f"document.images.length === {IMAGES}"
+_ALL_DONE = f"{_ALL_THERE} && [...document.images].every(image => image.complete)"
+_LOOK = """JSON.stringify([
+    [...document.images].map(image => image.naturalWidth),
+    [...new Set(performance.getEntriesByType("resource").map(entry => entry.nextHopProtocol))],
+])"""
+
+# Each time the rest is left when the first has come; what was left so is no failure, all else is.
+_FETCH = """(async () => {{
+    const begin = (round, signal) => [...Array({images}).keys()].map(number =>
+        fetch(`/image?{name}-${{round}}&${{number}}`, {{signal}}).then(
+            async response => response.ok && (await response.blob()).size > 0 ? "answered" : `${{response.status}}`
+        ).catch(error => error.name === "AbortError" ? "left" : `${{error}}`));
+    const ends = [];
+    for (let round = 0; round < {times}; round++) {{
+        const leaving = new AbortController();
+        const begun = begin(round, leaving.signal);
+        await Promise.race(begun);
+        leaving.abort();
+        ends.push(...await Promise.all(begun));
+    }}
+    const last = await Promise.all(begin("last"));
+    return JSON.stringify([ends, last]);
+}})()"""
+
+
+def reload_images(page: Page, url: str, name: object, times: int) -> int:
+    """Leave the page of images so often while they come, then see all of them; how many were begun.
+
+    `name` makes the addresses others than those of another call.
+    """
+    for number in range(times):
+        page.go(f"{url}/images?{name}-{number}")
+        page.wait(_ALL_THERE)
+    page.go(f"{url}/images?{name}")
+    page.wait(_ALL_DONE)
+    widths, protocols = json.loads(page.run(_LOOK))
+    assert widths == [9] * IMAGES, f"{widths.count(9)} of {IMAGES} images were drawn"
+    assert protocols == ["h2"]
+    return (times + 1) * IMAGES
+
+
+def reload_fetches(page: Page, name: object, times: int) -> int:
+    """The same by fetches of the page that is shown; how many were answered."""
+    ends: list[str]
+    ends, last = json.loads(page.run(_FETCH.format(images=IMAGES, name=name, times=times), promised=True))
+    assert set(ends) <= {"answered", "left"}, sorted(set(ends))
+    assert last == ["answered"] * IMAGES, sorted(set(last))
+    return ends.count("answered") + IMAGES
