@@ -145,6 +145,8 @@ def test_a_browser_that_reloads(tls_server: Gunicorn) -> None:
     """Two hundred images that were begun are left ten times; then they are all waited for. So are fetches."""
     url = f"https://localhost:{tls_server.port}"
     with open_page("--ignore-certificate-errors") as page:
+        page.watch_failures()
         reload_images(page, url, "images", 10)
         reload_fetches(page, "fetches", 10)
+        assert page.failures == []
     assert "ENHANCE_YOUR_CALM" not in tls_server.log

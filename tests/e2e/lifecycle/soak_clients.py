@@ -3,20 +3,23 @@
     python -m tests.e2e.lifecycle.soak --clients [--seconds 600]
 
 grpcio sends small messages back and forth, directly and through nginx's grpc_pass; twelve listeners share HAProxy's
-connections to event streams of small events; and a browser begins two hundred images, leaves them ten times, and then
-waits for all of them, again and again. What is not installed is said and left out. Nothing may be cut: the exit code is
-0 when every message came back, every event was read, and every image was drawn.
+connections to event streams of small events; and a browser begins two hundred images, leaves them, waits for all of
+them, and does the same with fetches, again and again, while the workers that answer it are reloaded (HUP) and recycled
+(max_requests). What is not installed is said and left out. Nothing may be cut: the exit code is 0 when every message
+came back, every event was read, every image was drawn, and every fetch was answered, but for what Chromium has not sent
+(tests/e2e/http2/reloading.py).
 """
 
 from __future__ import annotations
 
-import json
 import queue
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +27,9 @@ import httpx
 
 from tests.certificates import Site
 from tests.e2e.frontends import haproxy, nginx
-from tests.e2e.harness import PATIENCE, Gunicorn
+from tests.e2e.harness import PATIENCE, Gunicorn, until
 from tests.e2e.http2.conftest import APPS, H2C
+from tests.e2e.http2.reloading import reload_fetches, reload_images
 from tests.e2e.http2.test_fronts import HAPROXY
 from tests.e2e.http2.test_grpc import NGINX, channel
 from tests.e2e.websocket.browser import find_chromium, open_page
@@ -36,6 +40,11 @@ __all__ = ["run"]
 LISTENERS = 12
 # Milliseconds between two events: those of a model that writes quickly.
 EVENT_PAUSE = 20
+# How often the browser leaves what it has begun before it waits for all of it.
+LEFT = 3
+# The workers that answer the browser, and what recycles them: each after a few rounds.
+WORKERS = 2
+RECYCLED = ("--max-requests", "3000", "--max-requests-jitter", "2000", "--graceful-timeout", "20")
 
 
 def ping_pong(target: str, seconds: float) -> str:
@@ -72,21 +81,34 @@ def listen(front: Path, seconds: float) -> str:
     return f"{read} events"
 
 
-def browse(url: str, seconds: float) -> str:
-    """Two hundred images, begun and left ten times, then all of them."""
+def gone(server: Gunicorn, workers: set[int]) -> bool:
+    return workers.isdisjoint(server.workers())
+
+
+def browse(server: Gunicorn, seconds: float) -> str:
+    """Two hundred images, and as many fetches, begun and left and waited for, from workers that are replaced."""
     end = time.monotonic() + seconds
-    rounds = 0
+    url = f"https://localhost:{server.port}"
+    rounds = images = fetches = reloads = 0
     with open_page("--ignore-certificate-errors") as page:
+        page.watch_failures()
         while time.monotonic() < end:
-            for number in range(10):
-                page.go(f"{url}/images?{rounds}-{number}")
-                page.wait("document.images.length === 200")
-            page.go(f"{url}/images?{rounds}")
-            page.wait("document.images.length === 200 && [...document.images].every(image => image.complete)")
-            widths = json.loads(page.run("JSON.stringify([...document.images].map(image => image.naturalWidth))"))
-            assert widths == [9] * 200, f"{widths.count(9)} of 200 images were drawn"
+            images += reload_images(page, url, f"images-{rounds}", LEFT)
+            # Each reload is over before the next, or there would be more and more workers that end.
+            old = set(server.workers()) if rounds % 2 else set[int]()
+            if old:
+                server.signal(signal.SIGHUP)
+                reloads += 1
+            fetches += reload_fetches(page, f"fetches-{rounds}", LEFT)
+            until(partial(gone, server, old), "the end of the old workers", 3 * PATIENCE)
             rounds += 1
-    return f"{rounds} times 200 images, each after 10 times that they were left"
+    workers = len({event.pid for event in server.events("startup")})
+    # The first are no replacement, nor are those of a reload.
+    recycled = workers - WORKERS * (1 + reloads)
+    return (
+        f"{rounds} rounds, {images} images and {fetches} fetches, {reloads} reloads, {recycled} workers recycled; "
+        f"none failed that was sent, {len(page.failures)} were not"
+    )
 
 
 def say(text: str) -> None:
@@ -108,7 +130,9 @@ def run(seconds: float) -> int:
         server.wait_started()
         servers = [server]
         begin("grpcio", ping_pong, f"127.0.0.1:{server.port}")
-        for name, front, config in (("nginx", nginx, NGINX), ("haproxy", haproxy, HAPROXY)):
+        # Its limit on bodies is one on streams, too.
+        endless = NGINX.replace("location / {{", "client_max_body_size 0;\n    location / {{")
+        for name, front, config in (("nginx", nginx, endless), ("haproxy", haproxy, HAPROXY)):
             if find(name) is None:
                 say(f"{name} is not installed")
                 continue
@@ -126,10 +150,11 @@ def run(seconds: float) -> int:
             (server.dir / "site").mkdir()
             site = Site(server.dir / "site")
             files = ("--certfile", str(site.cert), "--keyfile", str(site.key))
-            tls = stack.enter_context(Gunicorn("h2_probe:app", "--pythonpath", APPS, *files, worker=H2C))
-            tls.wait_started()
+            options = ("--pythonpath", APPS, *files, *RECYCLED)
+            tls = stack.enter_context(Gunicorn("h2_probe:app", *options, worker=H2C, workers=WORKERS))
+            tls.wait_started(WORKERS)
             servers.append(tls)
-            begin("Chromium", browse, f"https://localhost:{tls.port}")
+            begin("Chromium", browse, tls)
         for name, client in begun.items():
             error = client.exception()
             failed = failed or error is not None

@@ -61,6 +61,8 @@ class Page:
     def __init__(self, devtools: ClientConnection) -> None:
         self._devtools = devtools
         self._numbers = itertools.count(1)
+        # Why requests have failed, as net::ERR_..., once `watch_failures()` was called; those that were left have not.
+        self.failures: list[str] = []
 
     def _call(self, method: str, patience: float = PAGE_PATIENCE, **params: Any) -> Any:
         number = next(self._numbers)
@@ -72,6 +74,12 @@ class Page:
                 if "error" in answer:
                     raise PageError(answer["error"])
                 return answer["result"]
+            if answer.get("method") == "Network.loadingFailed" and not answer["params"].get("canceled"):
+                self.failures.append(answer["params"]["errorText"])
+
+    def watch_failures(self) -> None:
+        """Note in `failures` what fails from now on; what is known of it when an answer comes is there."""
+        self._call("Network.enable")
 
     def go(self, url: str) -> None:
         result = self._call("Page.navigate", url=url)
