@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -232,6 +233,41 @@ class TestHandshake:
         assert app.events[-1]["code"] == 1006
 
 
+class TestRefused:
+    """By us, before there is a WebSocket for the application, while the client does not take the answer."""
+
+    @pytest.fixture
+    def socket(self, start: Start) -> Socket:
+        socket = start(Echo(), settings={Setting.INITIAL_WINDOW_SIZE: 0})
+        pseudo = socket.wire.request_fields(b"/", (b"sec-websocket-version", b"8"), method=b"CONNECT")
+        socket.talk.send(socket.wire.headers(1, [(b":protocol", b"websocket"), *pseudo], end=False))
+        assert (socket.stream.status, socket.stream.ended) == (400, False)
+        return socket
+
+    def test_it_may_take_it_later(self, socket: Socket) -> None:
+        socket.talk.send(socket.wire.window(1000, 1))
+        assert (socket.stream.ended, socket.stream.body) == (True, b"invalid Sec-WebSocket-Version header: 8")
+        assert not socket.talk.harness.runtime.cycles
+
+    @pytest.mark.parametrize("how", ["reset", "gone"])
+    def test_it_may_leave(self, socket: Socket, how: str) -> None:
+        if how == "gone":
+            socket.talk.connection.leave()
+        else:
+            socket.talk.send(socket.wire.reset(1))
+        assert not socket.talk.harness.runtime.cycles
+
+    def test_the_server_may_stop(self, socket: Socket) -> None:
+        """It waits for the client as for any answer."""
+        socket.talk.each_protocol("drain")
+        assert not socket.talk.closed
+        socket.talk.send(socket.wire.window(1000, 1))
+        socket.talk.send(socket.wire.data(1, end=True))
+        assert socket.stream.ended
+        socket.talk.tick(2)
+        assert socket.talk.closed
+
+
 class TestMessages:
     def test_both_ways(self, start: Start) -> None:
         socket = start(Echo()).ask().send("one").send("two")
@@ -313,13 +349,51 @@ class TestMessages:
             socket.send("y" * 15000)
         assert len(taken) == 25
 
+    def test_a_client_that_sends_nothing_more_while_its_messages_wait(self, start: Start) -> None:
+        taken: list[Any] = []
+        socket = start(_waits(taken), ws_max_queue=2).ask()
+        for text in ("one", "two"):
+            socket.send(text)
+        taken[0].set_result(None)
+        socket.talk.pull()
+        assert [event["text"] for event in taken[1:]] == ["one", "two"]
+        socket.send("three")
+        assert taken[-1]["text"] == "three"
+
+    def test_one_that_leaves_while_its_messages_wait(self, start: Start) -> None:
+        """What it has sent reaches the application, and then that it is gone."""
+        taken: list[Any] = []
+        socket = start(_waits(taken), ws_max_queue=2).ask()
+        for text in ("one", "two", "three"):
+            socket.send(text)
+        taken[0].set_result(None)
+        # In the turn of the loop in which the application goes on.
+        socket.talk.connection.push(socket.wire.reset(1))
+        socket.talk.pull()
+        assert [event["text"] for event in taken[1:]][:2] == ["one", "two"]
+        assert not socket.talk.harness.runtime.cycles
+
+    def test_one_that_sends_before_it_is_let_in(self, start: Start) -> None:
+        """It can't know whether it will be; nothing of it is lost."""
+        decided: list[Any] = []
+        echo = Echo()
+
+        async def app(scope: Any, receive: Any, send: Any) -> None:
+            decided.append(asyncio.get_running_loop().create_future())
+            await decided[0]
+            await echo(scope, receive, send)
+
+        socket = start(app).ask().send("early")
+        assert not socket.stream.heads
+        decided[0].set_result(None)
+        socket.talk.pull()
+        assert socket.read().texts == ["echo early"]
+
 
 def _waits(taken: list[Any]) -> Any:
     """Takes no message before the test lets it; remembers them behind the future in `taken`."""
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
-        import asyncio
-
         await receive()
         await send({"type": "websocket.accept"})
         taken.append(asyncio.get_running_loop().create_future())
@@ -425,6 +499,16 @@ class TestClosing:
         assert len(app.events) == told
         other = socket.wire.request()
         socket.talk.send(other)
+        assert not socket.talk.closed
+
+    def test_what_comes_after_the_end_reaches_nobody(self, start: Start) -> None:
+        """The closing handshake is over, and the client has not ended its side."""
+        app = Echo()
+        socket = start(app).ask().close()
+        assert socket.stream.ended
+        told = len(app.events)
+        socket.talk.send(socket.wire.data(1, b"\x81\x81\x00\x00\x00\x00x"))
+        assert len(app.events) == told
         assert not socket.talk.closed
 
     def test_pings(self, start: Start) -> None:

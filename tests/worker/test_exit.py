@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 import os
 import sys
 import threading
 import time
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -65,3 +67,77 @@ def test_without_a_bound_nothing_is_started() -> None:
     before = threading.active_count()
     module.leave_in_time(Log(), math.inf)
     assert threading.active_count() == before
+
+
+class TestCloseLoop:
+    """What ends the loop may have been the application, in the middle of anything."""
+
+    @pytest.fixture
+    def ended(self) -> list[str]:
+        return []
+
+    @staticmethod
+    async def until_cancelled(name: str, ended: list[str]) -> None:
+        try:
+            await asyncio.sleep(3600)
+        finally:
+            ended.append(name)
+
+    def test_the_server_ends_before_what_the_application_has_left(self, ended: list[str]) -> None:
+        """Its end runs the lifespan shutdown, whose task is among the others."""
+        loop = asyncio.new_event_loop()
+        server: Any = SimpleNamespace(abandon=lambda: ended.append("abandoned"))
+
+        async def start() -> asyncio.Task[None]:
+            left = [asyncio.ensure_future(self.until_cancelled("left", ended)) for _ in range(2)]
+            main = asyncio.ensure_future(self.until_cancelled("main", ended))
+            await asyncio.sleep(0)
+            assert not any(task.done() for task in left)
+            return main
+
+        module.close_loop(loop, loop.run_until_complete(start()), server)
+        assert ended == ["main", "abandoned", "left", "left"]
+        assert loop.is_closed()
+
+    def test_generators_are_closed(self, ended: list[str]) -> None:
+        loop = asyncio.new_event_loop()
+
+        async def numbers() -> Any:
+            try:
+                yield 1
+            finally:
+                ended.append("closed")
+
+        async def start() -> Any:
+            found = numbers()
+            assert await found.__anext__() == 1
+            return found
+
+        left = loop.run_until_complete(start())
+        module.close_loop(loop, None, SimpleNamespace(abandon=lambda: None))  # type: ignore[arg-type]
+        assert ended == ["closed"]
+        assert left.ag_frame is None
+
+    def test_a_task_that_can_not_be_cancelled_is_left(self, ended: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(module, "_CANCEL_SECONDS", 0.01)
+        loop = asyncio.new_event_loop()
+
+        async def stubborn() -> None:
+            while not loop.is_closed():
+                try:
+                    await asyncio.sleep(3600)
+                except asyncio.CancelledError:
+                    ended.append("cancelled")
+
+        async def start() -> asyncio.Task[None]:
+            task = asyncio.ensure_future(stubborn())
+            await asyncio.sleep(0)
+            return task
+
+        task: Any = loop.run_until_complete(start())
+        module.close_loop(loop, None, SimpleNamespace(abandon=lambda: None))  # type: ignore[arg-type]
+        assert ended == ["cancelled"]
+        assert loop.is_closed()
+        # Nobody is to hear of it any more.
+        task._log_destroy_pending = False
+        task.get_coro().close()

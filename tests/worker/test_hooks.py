@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from gunicorn.glogging import Logger
@@ -16,7 +16,7 @@ from tests.http1.apps import body, hello, respond, start
 from tests.scripted import Harness, get, parse_responses, post
 from tests.worker.cycles import records_of, settings
 from uvicorn_worker.core.asgi import ASGIApp, Receive, Scope, Send
-from uvicorn_worker.core.errors import ClientDisconnected
+from uvicorn_worker.core.errors import ClientDisconnected, ProcessExit
 from uvicorn_worker.worker.hooks import with_hooks
 
 __all__ = ["handled_interrupts"]
@@ -311,3 +311,27 @@ class TestAnyException:
         resp = outcome_of(app)
         if not isinstance(failure(), asyncio.CancelledError):
             assert resp.status == "500 Internal Server Error"
+
+
+def test_the_end_of_the_process_is_no_failure_of_a_hook() -> None:
+    """A signal handler of ours leaves it in the middle."""
+
+    def before(worker: Any, req: Any) -> None:
+        raise ProcessExit(1)
+
+    def after(worker: Any, req: Any, environ: Any, resp: Any) -> None:
+        raise ProcessExit(1)
+
+    scopes: list[Any] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        scopes.append(scope)
+
+    async def nothing(*args: Any) -> Any:
+        """Nobody reads what is sent."""
+
+    serve(app, Worker())
+    for worker in (Worker(pre_request=before), Worker(post_request=after)):
+        with pytest.raises(ProcessExit):
+            asyncio.run(cast("Any", with_hooks(hello, worker))(scopes[0], nothing, nothing))
+        assert not any("Exception in" in str(line) for line in worker.logged)

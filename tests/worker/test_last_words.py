@@ -121,6 +121,19 @@ class TestWhoHasTheLoop:
         assert handler(case.scope) is case.cycle
         assert handler(dict(case.scope)) is None
 
+    def test_not_below_any_number_of_functions(self, case: Case) -> None:
+        """What has called itself until nothing more goes is no reason to look for long."""
+        case.cycle.task = object()
+
+        def handler(scope: Any, depth: int) -> Any:
+            return inner(depth)
+
+        def inner(depth: int) -> Any:
+            return holder_of_loop(case.server, sys._getframe()) if depth == 0 else inner(depth - 1)
+
+        assert handler(case.scope, 10) is case.cycle
+        assert handler(case.scope, 300) is None
+
 
 class TestPastTheLoop:
     @pytest.mark.parametrize("gil", [True, False])

@@ -80,6 +80,14 @@ def test_one_that_makes_use_of_it_is_served_by_it(choices: list[LoopChoice], use
     kept.clear()
 
 
+def test_one_that_closes_it_gets_another(choices: list[LoopChoice]) -> None:
+    """As a script does that has run something to its end."""
+    choice = choose(choices, "auto")
+    choice.loop.close()
+    assert served(choice) == "uvloop"
+    assert choice.note is None
+
+
 def test_uvloop_by_name_serves_in_any_case(choices: list[LoopChoice]) -> None:
     choice = choose(choices, "uvloop")
     patched(choice.loop)

@@ -201,6 +201,24 @@ def test_one_that_has_died_is_seen_by_the_next_that_asks(master: Master) -> None
     assert master.heed() == [signal.SIGTTIN]
 
 
+def test_one_that_has_died_is_seen_by_two_at_once(master: Master, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second has the lock when the first has done it all, and sends nothing more."""
+    master.seek(master.serves())
+    master.made()
+    master.heed()
+    first, second = master.another(), master.another()
+    take_lock = second._take_lock
+
+    def after_the_first() -> bool:
+        first.look_after()
+        return take_lock()
+
+    monkeypatch.setattr(second, "_take_lock", after_the_first)
+    second.look_after()
+    assert master.heed() == [signal.SIGTTOU]
+    assert not second._has_lock
+
+
 @pytest.mark.parametrize("heard", [False, True])
 def test_a_master_that_does_not_hear(master: Master, heard: bool) -> None:
     old = master.serves()

@@ -88,6 +88,21 @@ class TestOutside:
         assert line.startswith("pyproject.toml can't be read")
 
     @pytest.mark.parametrize(
+        ("variable", "text", "level", "says"),
+        [
+            ("WS", "wsproto", DEBUG, "ws = 'auto' serves in its place"),
+            ("INTERFACE", "asgi3", None, ""),
+        ],
+    )
+    def test_a_value_that_counts(
+        self, monkeypatch: pytest.MonkeyPatch, variable: str, text: str, level: int | None, says: str
+    ) -> None:
+        monkeypatch.setenv(f"UVICORN_{variable}", text)
+        found = said()
+        assert [each for each, _ in found] == ([] if level is None else [level])
+        assert all(line.endswith(says) for _, line in found)
+
+    @pytest.mark.parametrize(
         ("variable", "text", "values"),
         [
             ("LOG_LEVEL", "INFO", {}),

@@ -11,7 +11,7 @@ import pytest
 
 from uvicorn_worker.core import board as module
 from uvicorn_worker.core.board import BOOTING, ENDED, FAILED, SERVING, TOLD, Board, Slot
-from uvicorn_worker.core.ends import bury
+from uvicorn_worker.core.ends import NOT_BOOTED, bury
 from uvicorn_worker.worker.relief import Relief
 from uvicorn_worker.worker.succession import FIRST_PAUSE, LONGEST_PAUSE, Succession
 
@@ -221,7 +221,10 @@ class TestStates:
         assert one.age == 7
         assert one.neighbours is None
         one.told()
+        one.leaves(NOT_BOOTED)
         one.ends()
+        one.left()
+        assert one.reporter is None
         assert not one.holds()
         assert not one.asks_to_go(cast("Any", None), leave)
         assert not one.spares_the_master()

@@ -82,6 +82,13 @@ class TestCheckConfig:
         with pytest.raises(RuntimeError, match="Gunicorn setting protocol = 'uwsgi'"):
             UvicornWorker.check_config(settings(protocol="uwsgi"), None)
 
+    def test_metrics_without_the_package_for_them(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        kind = UvicornWorker.configure(metrics_bind="127.0.0.1:0")
+        kind.check_config(settings(), None)
+        monkeypatch.setitem(sys.modules, "prometheus_client", None)
+        with pytest.raises(RuntimeError, match="option metrics_bind needs the package prometheus-client"):
+            kind.check_config(settings(), None)
+
     def test_a_loop_that_is_not_installed(self, monkeypatch: pytest.MonkeyPatch) -> None:
         kind: Any = type("Own", (UvicornWorker,), {"CONFIG_KWARGS": {"loop": "uvloop"}})
         monkeypatch.setattr("importlib.util.find_spec", lambda name, package=None: None)
