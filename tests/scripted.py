@@ -257,13 +257,16 @@ def parse_responses(data: bytes, methods: Iterable[str] = (), *, ended: bool = F
     responses = []
     asked = iter(methods)
     method = next(asked, "GET")
-    while data:
-        head, separator, data = data.partition(b"\r\n\r\n")
-        if not separator:
-            assert ended, f"not a whole head: {head!r}"
-            responses.append(Response("", 0, "", (), head, complete=False))
+    # Nothing is cut off in front: that would copy the rest for each response, and for each chunk.
+    at = 0
+    while at < len(data):
+        end = data.find(b"\r\n\r\n", at)
+        if end < 0:
+            assert ended, f"not a whole head: {data[at:]!r}"
+            responses.append(Response("", 0, "", (), data[at:], complete=False))
             break
-        line, *lines = head.decode("latin-1").split("\r\n")
+        line, *lines = data[at:end].decode("latin-1").split("\r\n")
+        at = end + 4
         version, status, reason = line.split(" ", 2)
         assert version == "HTTP/1.1", f"not a status line: {line!r}"
         fields = tuple((name, value) for name, _, value in (field.partition(": ") for field in lines))
@@ -274,34 +277,38 @@ def parse_responses(data: bytes, methods: Iterable[str] = (), *, ended: bool = F
         elif "transfer-encoding" in known:
             assert known["transfer-encoding"] == "chunked"
             assert "content-length" not in known
-            body, data, complete = _parse_chunked(data)
+            body, at, complete = _parse_chunked(data, at)
             framing = "chunked"
         elif "content-length" in known:
             size = int(known["content-length"])
-            body, data = data[:size], data[size:]
+            body = data[at : at + size]
+            at += size
             complete, framing = len(body) == size, "length"
         else:
-            body, data, complete, framing = data, b"", ended, "close"
+            body, at, complete, framing = data[at:], len(data), ended, "close"
         responses.append(Response(version, code, reason, fields, body, complete, framing))
         if code >= 200:
             method = next(asked, "GET")
     return responses
 
 
-def _parse_chunked(data: bytes) -> tuple[bytes, bytes, bool]:
-    """The body, what comes after it, and whether it is complete."""
-    body = b""
-    while True:
-        line, separator, rest = data.partition(b"\r\n")
-        if not separator:
-            return body, b"", False
-        size = int(line, 16)
-        if len(rest) < size + 2:
-            return body + rest[:size], b"", False
-        assert rest[size : size + 2] == b"\r\n", "a chunk that does not end where it says"
-        body, data = body + rest[:size], rest[size + 2 :]
+def _parse_chunked(data: bytes, at: int) -> tuple[bytes, int, bool]:
+    """The body that begins at `at`, where it ends, and whether it is complete."""
+    chunks = []
+    complete = False
+    while (end := data.find(b"\r\n", at)) >= 0:
+        size = int(data[at:end], 16)
+        at = end + 2
+        chunks.append(data[at : at + size])
+        if len(data) < at + size + 2:
+            break
+        at += size
+        assert data[at : at + 2] == b"\r\n", "a chunk that does not end where it says"
+        at += 2
         if not size:
-            return body, data, True
+            complete = True
+            break
+    return b"".join(chunks), at if complete else len(data), complete
 
 
 class Client:
