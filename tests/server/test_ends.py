@@ -16,7 +16,7 @@ from tests.http1.apps import Recorder
 from tests.scripted import get
 from tests.server.running import App, hanging, until
 from tests.sockets import Peer, Run
-from uvicorn_worker import BindError, Config, LifespanError, Server
+from uvicorn_worker import BindError, Config, Server
 from uvicorn_worker.server.surroundings import Surroundings
 
 
@@ -121,17 +121,6 @@ class TestStartsThatFail:
 
         run(main())
         assert app.events == ["startup", "shutdown"]
-
-    def test_the_lifespan(self, run: Run) -> None:
-        async def app(scope: Any, receive: Any, send: Any) -> None:
-            await receive()
-            await send({"type": "lifespan.startup.failed", "message": "no"})
-
-        async def main() -> None:
-            with pytest.raises(LifespanError):
-                await Server(Config(app, port=0)).serve()
-
-        run(main())
 
 
 class TestBlock:

@@ -88,16 +88,6 @@ class TestSockets:
 
         run(main())
 
-    def test_they_stay_the_callers(self, run: Run) -> None:
-        async def main() -> None:
-            sock = listen()
-            for _ in range(2):
-                async with serving(no_lifespan, sock.dup()):
-                    assert (await (await Peer.connect(sock)).ask(get())).status == 200
-            sock.close()
-
-        run(main())
-
     def test_there_must_be_one(self, run: Run) -> None:
         with pytest.raises(ConfigError, match="sockets"):
             run(Server(Config(app=hello)).serve(sockets=[]))
@@ -218,17 +208,6 @@ class TestRequests:
 
         run(main())
 
-    def test_an_early_answer_reaches_a_client_that_goes_on_sending(self, run: Run) -> None:
-        async def main() -> None:
-            sock = listen()
-            async with serving(no_lifespan, sock):
-                peer = await Peer.connect(sock)
-                peer.send(post(bytes(900_000)))
-                response = await peer.response()
-                assert (response.status, response.closes) == (200, True)
-
-        run(main())
-
     def test_an_idle_connection_is_closed_in_time(self, run: Run) -> None:
         async def main() -> None:
             sock = listen()
@@ -239,15 +218,6 @@ class TestRequests:
                 assert await peer.rest() == b""
                 # The answer was complete a little before it was read here.
                 assert asyncio.get_running_loop().time() - begun >= 0.4
-
-        run(main())
-
-    def test_a_head_that_does_not_come_is_408(self, run: Run) -> None:
-        async def main() -> None:
-            sock = listen()
-            async with serving(no_lifespan, sock, timeout_request_head=0.5):
-                peer = await Peer.connect(sock)
-                assert (await peer.ask(get()[:10])).status == 408
 
         run(main())
 
