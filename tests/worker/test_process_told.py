@@ -21,7 +21,8 @@ from tests.worker.process import APP_ERROR, BOOT_ERROR, PATIENCE, Start, app, sa
 from uvicorn_worker.core import ends
 from uvicorn_worker.core.board import FAILED
 from uvicorn_worker.server import Server
-from uvicorn_worker.worker import by_hand, exit
+from uvicorn_worker.worker import by_hand
+from uvicorn_worker.worker import exit as end
 from uvicorn_worker.worker import worker as worker_module
 from uvicorn_worker.worker.offenders import Offenders
 from uvicorn_worker.worker.worker import UvicornH11Worker
@@ -448,7 +449,7 @@ class TestCtrlC:
         assert "Waiting for 1 request" not in process.log
 
     def test_another_one_while_the_loop_ends_is_too_late(self, start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
-        close_loop = exit.close_loop
+        close_loop = end.close_loop
 
         def closes(*given: Any) -> None:
             signal.raise_signal(signal.SIGINT)
