@@ -103,8 +103,9 @@ def test_counts_are_exact_whatever_becomes_of_the_workers(serve: Serve) -> None:
     # Each has served 20 at least, or somebody has: those were replaced.
     reading_when(board, lambda reading: any(end.cause == "max_requests" for end in reading.ends), "a recycled worker")
     counted()
-    server.signal(signal.SIGHUP)
+    # Before it is told: the new ones may be there at once.
     old = {worker.pid for worker in read_board(board).workers}
+    server.signal(signal.SIGHUP)
     reading_when(board, lambda reading: not old & {each.pid for each in reading.workers}, "a new generation")
     ask(30)
     counted()

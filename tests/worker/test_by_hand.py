@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import pty
 import signal
+import subprocess
+import sys
 
 import pytest
 
@@ -76,16 +78,18 @@ def test_only_a_quit_in_a_terminal_may_have_overtaken(monkeypatch: pytest.Monkey
 
 
 def test_in_the_foreground_of_a_terminal() -> None:
-    pid, fd = pty.fork()
-    if pid == 0:
-        code = 1
-        try:
-            code = 0 if in_foreground() else 2
-        finally:
-            os._exit(code)
-    _, status = os.waitpid(pid, 0)
-    os.close(fd)
-    assert os.waitstatus_to_exitcode(status) == 0
+    """The leader of a session gets the terminal that it opens first for its own."""
+    ours, its = pty.openpty()
+    program = (
+        "import os, sys; os.close(os.open(os.ttyname(0), os.O_RDWR));"
+        "from uvicorn_worker.worker.by_hand import in_foreground; sys.exit(0 if in_foreground() else 2)"
+    )
+    try:
+        done = subprocess.run([sys.executable, "-c", program], stdin=its, start_new_session=True, check=False)
+    finally:
+        os.close(ours)
+        os.close(its)
+    assert done.returncode == 0
 
 
 def test_without_a_terminal_and_with_one_that_is_none(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,6 +7,7 @@ import pty
 import re
 import select
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -19,9 +20,11 @@ __all__ = ["CTRL_C", "Terminal"]
 
 CTRL_C = b"\x03"
 
-# As in tests/e2e/harness.py: whoever starts the tests may have had signals ignored.
+# The leader of a session gets the terminal that it opens first for its own. Then as in tests/e2e/harness.py: whoever
+# starts the tests may have had signals ignored.
 _LAUNCH = """
 import os, signal, sys
+os.close(os.open(os.ttyname(0), os.O_RDWR))
 for name in ("SIGHUP", "SIGINT", "SIGQUIT", "SIGTERM"):
     signal.signal(getattr(signal, name), signal.SIG_DFL)
 os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
@@ -32,11 +35,21 @@ class Terminal:
     """`python` with `arguments` in `folder`, in the foreground of a terminal of its own."""
 
     def __init__(self, arguments: Sequence[str], folder: Path, env: Mapping[str, str]) -> None:
-        self.pid, self._fd = pty.fork()
-        if self.pid == 0:
-            os.chdir(folder)
-            line = [sys.executable, "-S", "-c", _LAUNCH, *arguments]
-            os.execve(sys.executable, line, dict(env))  # noqa: S606 - the interpreter that runs the tests
+        # Not pty.fork(), against which Python warns where the tests have threads.
+        self._fd, terminal = pty.openpty()
+        try:
+            self._process = subprocess.Popen(
+                [sys.executable, "-S", "-c", _LAUNCH, *arguments],
+                cwd=folder,
+                env=dict(env),
+                stdin=terminal,
+                stdout=terminal,
+                stderr=terminal,
+                start_new_session=True,
+            )
+        finally:
+            os.close(terminal)
+        self.pid = self._process.pid
         self.text = ""
 
     def __enter__(self) -> Terminal:
@@ -45,9 +58,9 @@ class Terminal:
     def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, tb: TracebackType | None) -> None:
         if value is not None:
             sys.stderr.write(self.text)
-        if self.pid:
+        if self._process.returncode is None:
             os.killpg(self.pid, signal.SIGKILL)
-            os.waitpid(self.pid, 0)
+            self._process.wait()
         os.close(self._fd)
 
     def type(self, keys: bytes) -> None:
@@ -67,9 +80,7 @@ class Terminal:
         deadline = time.monotonic() + PATIENCE
         while self._read():
             assert time.monotonic() < deadline, "it does not end"
-        _, status = os.waitpid(self.pid, 0)
-        self.pid = 0
-        return os.waitstatus_to_exitcode(status)
+        return self._process.wait(PATIENCE)
 
     def _read(self) -> bool:
         """Take what there is to be read; False at its end."""
