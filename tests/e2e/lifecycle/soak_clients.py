@@ -44,7 +44,7 @@ EVENT_PAUSE = 20
 LEFT = 3
 # The workers that answer the browser, and what recycles them: each after a few rounds.
 WORKERS = 2
-RECYCLED = ("--max-requests", "3000", "--max-requests-jitter", "2000", "--graceful-timeout", "20")
+RECYCLED = ("--max-requests", "3000", "--max-requests-jitter", "2000", "--graceful-timeout", "20", "--keep-alive", "75")
 
 
 def ping_pong(target: str, seconds: float) -> str:
