@@ -25,6 +25,8 @@ _match_field = re.compile(rf"[{TCHAR}]+:[^\x00-\x08\x0a-\x1f\x7f]*".encode("lati
 # What stands between two chunks, whose second has a size of at most `LONGEST_PLAIN` digits and no extension, and that
 # size, as they were read before. So a small chunk costs one look-up; clients can make as many as `MOST_PLAIN`.
 _plain: dict[bytes, int] = {}
+# The same sizes by their lines alone.
+_plain_sizes: dict[bytes, int] = {}
 LONGEST_PLAIN = 4
 MOST_PLAIN = 4096
 
@@ -56,6 +58,12 @@ class ChunkedBody:
 
         Raises `RequestRefused` (400).
         """
+        if self._state == SIZE and not self._line:
+            # A client that writes chunk by chunk, each of which comes in a read of its own.
+            start = data.find(b"\n", 0, LONGEST_PLAIN + 2) + 1
+            size = _plain_sizes.get(data[:start])
+            if size is not None and len(data) == start + size + 2 and data.endswith(b"\r\n"):
+                return [data[start:-2]], None
         pieces: list[bytes] = []
         rest = self._read(data, pieces)
         if len(pieces) > 1 and len(data) < LARGE * len(pieces):
@@ -136,7 +144,7 @@ class ChunkedBody:
                 raise RequestRefused(400, "a chunk size that is none, or an extension that is not valid")
             self._missing = int(found[1], 16)
             if self._missing and len(line) <= LONGEST_PLAIN and len(_plain) < MOST_PLAIN:
-                _plain[b"\r\n%b\r\n" % line] = self._missing
+                _plain[b"\r\n%b\r\n" % line] = _plain_sizes[b"%b\r\n" % line] = self._missing
             self._state = DATA if self._missing else TRAILER
         elif not line:
             return True

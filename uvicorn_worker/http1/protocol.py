@@ -141,7 +141,9 @@ class Http1Protocol(Output):
         if self.closing:
             self.drop(data)
         self.reader.feed(data)
-        self.pump()
+        cycle = self.cycle
+        if cycle is None or cycle.progress == WAITING:
+            self.pump()
 
     def eof_received(self) -> bool:
         """The client has sent all that it will send.

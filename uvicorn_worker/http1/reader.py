@@ -193,6 +193,12 @@ class MessageReader(KnownHeads):
 
     def feed(self, data: bytes) -> None:
         """Parse any other read, in pieces; stop when requests wait, and hold what is left."""
+        if self.state is BODY and self.body_declared is None and len(data) <= BODY_SLICE:
+            # Most reads of a chunked body are one piece, with nothing behind it.
+            used = self._feed(data)
+            if used == len(data):
+                return
+            data = data[used:]
         conn = self.conn
         view = memoryview(data)
         at, end = 0, len(data)
@@ -226,7 +232,7 @@ class MessageReader(KnownHeads):
                 return found + 4 - len(self.head_tail)
         return most
 
-    def _feed(self, piece: memoryview) -> int:
+    def _feed(self, piece: bytes | memoryview) -> int:
         """Give the parser a piece of a read; gives how much of it was used."""
         in_body = self.incoming
         self.head_done = False
@@ -248,7 +254,8 @@ class MessageReader(KnownHeads):
             elif self.body_declared is None:
                 self._expect_chunks()
         if in_body is not None and in_body is self.incoming:
-            self._check_chunk_overhead(used)
+            if self.body_declared is None:
+                self._check_chunk_overhead(used)
         elif in_body is None and not self.head_done:
             self._head_incomplete(piece)
         return used
@@ -299,12 +306,12 @@ class MessageReader(KnownHeads):
 
     def _check_chunk_overhead(self, size: int) -> None:
         """Bound what a chunked body may take on the wire beyond its content: extensions, zeros, trailers."""
-        if self.body_declared is None:
-            # What has come of the body pays for what came with it; it leaves no credit for later.
-            self.overhead = max(0, self.overhead + size - self.body_bytes * CHUNK_OVERHEAD_RATIO)
-            self.body_bytes = 0
-            if self.overhead > CHUNK_OVERHEAD_LIMIT:
-                self.conn.refuse(RequestRefused(400, "chunk extensions or trailers are too long"))
+        # What has come of the body pays for what came with it; it leaves no credit for later.
+        overhead = self.overhead + size - self.body_bytes * CHUNK_OVERHEAD_RATIO
+        self.overhead = max(0, overhead)
+        self.body_bytes = 0
+        if overhead > CHUNK_OVERHEAD_LIMIT:
+            self.conn.refuse(RequestRefused(400, "chunk extensions or trailers are too long"))
 
     def _parser_stopped(self, exc: Exception, data: bytes | memoryview) -> bytes:
         """The parser won't go on: the request is refused, or it asks for another protocol.
