@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
 from typing import Any
 
 __all__ = [
@@ -24,13 +23,23 @@ ServerAddress = tuple[str, int | None]
 """Host and port; path and None for a unix socket."""
 
 
-@dataclass(frozen=True)
 class Endpoints:
     """The two ends of a connection, and whether the client has come over TLS, as a proxy tells them."""
 
-    client: Address | None
-    server: ServerAddress | None
-    secure: bool = False
+    __slots__ = ("client", "secure", "server")
+
+    def __init__(self, client: Address | None, server: ServerAddress | None, secure: bool = False) -> None:
+        self.client = client
+        self.server = server
+        self.secure = secure
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Endpoints):
+            return NotImplemented
+        return (self.client, self.server, self.secure) == (other.client, other.server, other.secure)
+
+    def __hash__(self) -> int:
+        return hash((self.client, self.server, self.secure))
 
 
 def client_address(transport: asyncio.BaseTransport) -> Address | None:

@@ -10,14 +10,14 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from configparser import RawConfigParser
-from dataclasses import MISSING, Field, dataclass, field, fields
-from typing import Any
+from dataclasses import MISSING, Field, field, fields
+from typing import TYPE_CHECKING, Any
 
 from uvicorn_worker.core.asgi import ASGIApp
 from uvicorn_worker.core.errors import ConfigError
 from uvicorn_worker.core.option_rules import APP, CALLABLE, CERT_REQS, ENV_FILES, FIELD_NAME, LOG_CONFIG, PATHS
 from uvicorn_worker.core.paths import check_paths
+from uvicorn_worker.core.records import record
 from uvicorn_worker.core.rules import (
     ADDRESSES,
     COUNT,
@@ -39,6 +39,9 @@ from uvicorn_worker.core.rules import (
     one_of,
 )
 from uvicorn_worker.core.spellings import HTTP, LEVEL, LOOP, SWITCH, TLS_VERSION, WS
+
+if TYPE_CHECKING:
+    from configparser import RawConfigParser
 
 __all__ = ["DOCS", "RULES", "Config", "check_options", "check_value", "is_given", "nearest", "shown", "unknown_option"]
 
@@ -71,7 +74,7 @@ logs = section("Logs")
 watching = section("Metrics")
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Config:
     """The options of one `Server`. A value that can't be used raises `ConfigError`."""
 

@@ -9,12 +9,12 @@ from __future__ import annotations
 import signal
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
 from uvicorn_worker.core.board import BOOTING, FAILED, TOLD, Board, Slot
 from uvicorn_worker.core.explained import explained
 from uvicorn_worker.core.figures import PROTOCOLS
 from uvicorn_worker.core.log import count
+from uvicorn_worker.core.records import record
 
 __all__ = [
     "BLOCKED",
@@ -78,7 +78,7 @@ _WISHED = frozenset({TOLD_TO, RELOAD, SURPLUS, CODE_CHANGED, ORPHANED, NOT_BOOTE
 _OF_ITSELF = frozenset({MAX_REQUESTS, MEMORY, LIFETIME})
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@record(frozen=True, eq=False, repr=False)
 class End:
     """What is known of a worker that has gone; seconds, and bytes."""
 

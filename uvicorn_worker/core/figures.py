@@ -11,7 +11,8 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+
+from uvicorn_worker.core.records import record
 
 __all__ = [
     "BOUNDS",
@@ -57,7 +58,7 @@ MOST_SPANS = 256
 _ROW = 10
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@record(frozen=True, eq=False, repr=False)
 class Figure:
     """One word of a slot; `metric` is its Prometheus name, if it has one, and `labels` its labels there."""
 

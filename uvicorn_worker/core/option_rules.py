@@ -5,13 +5,21 @@ from __future__ import annotations
 import json
 import os
 import re
+import sys
 from collections.abc import Mapping
-from configparser import RawConfigParser
+from typing import Any
 
 from uvicorn_worker.core.paths import ALLOWED, is_path_table
 from uvicorn_worker.core.rules import Rule, is_int
 
 __all__ = ["APP", "CALLABLE", "CERT_REQS", "ENV_FILES", "FIELD_NAME", "LOG_CONFIG", "PATHS"]
+
+
+def _is_parser(value: Any) -> bool:
+    """Whether it is a RawConfigParser; whoever has one has imported it."""
+    module = sys.modules.get("configparser")
+    return module is not None and isinstance(value, module.RawConfigParser)
+
 
 APP = Rule(
     "an ASGI application, or 'module:attribute'",
@@ -31,7 +39,7 @@ ENV_FILES = Rule(
 LOG_CONFIG = Rule(
     "None, a dictionary for logging.config, or the path of a JSON, YAML or ini file",
     lambda value: (
-        value is None or (isinstance(value, str) and bool(value)) or isinstance(value, (Mapping, RawConfigParser))
+        value is None or (isinstance(value, str) and bool(value)) or isinstance(value, Mapping) or _is_parser(value)
     ),
 )
 PATHS = Rule(f"a table from prefixes of paths to tables of {', '.join(ALLOWED)}", is_path_table, json.loads)

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, field
 from typing import Any
 
 from uvicorn_worker.core.board import BEAT_SECONDS, BOOTING, ENDED, FAILED, SERVING, TOLD, Board, Slot
 from uvicorn_worker.core.ends import CAUSES, End, ends_of, requests_served
 from uvicorn_worker.core.figures import COUNTERS, GAUGES, quantile
 from uvicorn_worker.core.kernel import is_alive
+from uvicorn_worker.core.records import record
 
 __all__ = ["BoardReading", "WorkerReading", "read_board"]
 
@@ -21,7 +22,7 @@ _STATES = {BOOTING: "booting", SERVING: "serving", FAILED: "failed", TOLD: "drai
 STALLED = "stalled"
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@record(frozen=True, eq=False, repr=False)
 class WorkerReading:
     """One worker that is there; times in seconds, memory in bytes."""
 
@@ -51,7 +52,7 @@ class WorkerReading:
         return self.state == "serving" and not self.figures["at_limit"]
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@record(frozen=True, eq=False, repr=False)
 class BoardReading:
     """All workers of one master."""
 

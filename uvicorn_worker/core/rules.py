@@ -12,8 +12,10 @@ import json
 import os
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Any
+
+from uvicorn_worker.core.records import record
 
 __all__ = [
     "ADDRESSES",
@@ -44,7 +46,7 @@ def _same(value: Any) -> Any:
     return value
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@record(frozen=True, eq=False, repr=False)
 class Rule:
     """What one option may be.
 
@@ -181,9 +183,7 @@ def _spell_flag(value: Any) -> Any:
 
 
 # 1h30m, 90s, 1.5s, 250ms: each unit once, from the largest to the smallest.
-_DURATION = re.compile(
-    r"(?:(\d{1,9})d)?(?:(\d{1,9})h)?(?:(\d{1,9})m(?!s))?(?:(\d{1,9}(?:\.\d{1,9})?)s)?(?:(\d{1,9})ms)?", re.ASCII
-)
+_DURATION = r"(?:(\d{1,9})d)?(?:(\d{1,9})h)?(?:(\d{1,9})m(?!s))?(?:(\d{1,9}(?:\.\d{1,9})?)s)?(?:(\d{1,9})ms)?"
 _UNITS = (86400, 3600, 60, 1, 0.001)
 
 
@@ -193,7 +193,7 @@ def _parse_seconds(text: str) -> float:
         return int(text)
     except ValueError:
         pass
-    match = _DURATION.fullmatch(text.strip().lower())
+    match = re.fullmatch(_DURATION, text.strip().lower(), re.ASCII)
     if match is None or not match[0]:
         return float(text)
     seconds = sum(float(number) * unit for number, unit in zip(match.groups(), _UNITS, strict=True) if number)
@@ -240,11 +240,11 @@ HEADERS = Rule(
 )
 NAMES = Rule("a list of names, or a string with commas", _is_list)
 ADDRESSES = Rule("a list, or a string with commas, of addresses, networks (CIDR), unix or *", _is_list)
-_WHERE = re.compile(r"unix:.+|(\[[0-9A-Fa-f:.]+\]|[^:\[\]/]*):(?P<port>[0-9]{1,5})", re.DOTALL)
+_WHERE = r"unix:.+|(\[[0-9A-Fa-f:.]+\]|[^:\[\]/]*):(?P<port>[0-9]{1,5})"
 
 
 def _is_where(value: Any) -> bool:
-    found = _WHERE.fullmatch(value) if isinstance(value, str) else None
+    found = re.fullmatch(_WHERE, value, re.DOTALL) if isinstance(value, str) else None
     return found is not None and int(found["port"] or 0) <= 65535
 
 

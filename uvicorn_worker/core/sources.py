@@ -15,11 +15,12 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Any
 
 from uvicorn_worker.core.config import RULES, check_value, shown
+from uvicorn_worker.core.records import record
 from uvicorn_worker.core.uvicorn_names import ALIASES, MASTERS, made_by_kubernetes
 
 __all__ = ["PREFIX", "Found", "Given", "from_environment", "from_outside", "from_pyproject"]
@@ -27,7 +28,7 @@ __all__ = ["PREFIX", "Found", "Given", "from_environment", "from_outside", "from
 PREFIX = "UVICORN_"
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Given:
     """An option's value, where it was given, and how it was written there."""
 
@@ -36,7 +37,7 @@ class Given:
     written: Any = field(default=None, compare=False)
 
 
-@dataclass
+@record()
 class Found:
     """What one source holds, or several of them."""
 

@@ -42,12 +42,12 @@ ALIASES: Mapping[str, str] = {
     "reload_exclude": "reload_excludes",
 }
 
-_SERVICE = re.compile(
-    r"(?:_\w+)?_(?:SERVICE_HOST|SERVICE_PORT(?:_\w+)?|PORT_\d+_(?:TCP|UDP|SCTP)(?:_(?:PROTO|PORT|ADDR))?)", re.ASCII
-)
-_ADDRESS = re.compile(r"(?:tcp|udp|sctp)://.*", re.ASCII)
+_SERVICE = r"(?:_\w+)?_(?:SERVICE_HOST|SERVICE_PORT(?:_\w+)?|PORT_\d+_(?:TCP|UDP|SCTP)(?:_(?:PROTO|PORT|ADDR))?)"
+_ADDRESS = r"(?:tcp|udp|sctp)://.*"
 
 
 def made_by_kubernetes(rest: str, value: str) -> bool:
     """Whether a variable, of which `rest` follows UVICORN, is one of a service called uvicorn or uvicorn-something."""
-    return bool(_SERVICE.fullmatch(rest) or (rest.endswith("_PORT") and _ADDRESS.fullmatch(value)))
+    if re.fullmatch(_SERVICE, rest, re.ASCII):
+        return True
+    return rest.endswith("_PORT") and re.fullmatch(_ADDRESS, value, re.ASCII) is not None

@@ -9,6 +9,7 @@ but extensions, where blanks around ";" and "=" are read (BWS); trailer fields a
 
 from __future__ import annotations
 
+import functools
 import re
 from typing import Protocol
 
@@ -19,8 +20,10 @@ __all__ = ["ChunkReader", "ChunkedBody"]
 
 _QUOTED = r'"(?:[^\x00-\x08\x0a-\x1f\x7f"\\]|\\[\t\x20-\x7e\x80-\xff])*"'
 _EXTENSION = rf"[ \t]*;[ \t]*[{TCHAR}]+(?:[ \t]*=[ \t]*(?:[{TCHAR}]+|{_QUOTED}))?"
-_match_size = re.compile(rf"([0-7]?[0-9A-Fa-f]{{1,15}})(?:{_EXTENSION})*".encode("latin-1")).fullmatch
-_match_field = re.compile(rf"[{TCHAR}]+:[^\x00-\x08\x0a-\x1f\x7f]*".encode("latin-1")).fullmatch
+_SIZE = rf"([0-7]?[0-9A-Fa-f]{{1,15}})(?:{_EXTENSION})*".encode("latin-1")
+_FIELD = rf"[{TCHAR}]+:[^\x00-\x08\x0a-\x1f\x7f]*".encode("latin-1")
+# Compiled with the first line that is one: that takes a millisecond of the start.
+_pattern = functools.cache(re.compile)
 
 # What stands between two chunks, whose second has a size of at most `LONGEST_PLAIN` digits and no extension, and that
 # size, as they were read before. So a small chunk costs one look-up; clients can make as many as `MOST_PLAIN`.
@@ -139,7 +142,7 @@ class ChunkedBody:
                 raise RequestRefused(400, "a chunk is longer than its size")
             self._state = SIZE
         elif self._state == SIZE:
-            found = _match_size(line)
+            found = _pattern(_SIZE).fullmatch(line)
             if found is None:
                 raise RequestRefused(400, "a chunk size that is none, or an extension that is not valid")
             self._missing = int(found[1], 16)
@@ -148,7 +151,7 @@ class ChunkedBody:
             self._state = DATA if self._missing else TRAILER
         elif not line:
             return True
-        elif _match_field(line) is None:
+        elif _pattern(_FIELD).fullmatch(line) is None:
             raise RequestRefused(400, "a trailer field that is not valid")
         return False
 

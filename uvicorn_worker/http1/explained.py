@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 
 from uvicorn_worker.core.config import Config
@@ -33,8 +34,14 @@ LONGEST_WORD = 64
 # How a TLS record begins that is a handshake.
 TLS_HANDSHAKE = b"\x16"
 
-_match_method = re.compile(rf"([{TCHAR}]{{1,{LONGEST_WORD - 1}}}) ".encode()).match
-_find_length = re.compile(rb"\ncontent-length:[ \t]*([0-9]+)", re.IGNORECASE).search
+_METHOD = rf"([{TCHAR}]{{1,{LONGEST_WORD - 1}}}) ".encode()
+_LENGTH = rb"\ncontent-length:[ \t]*([0-9]+)"
+
+
+@functools.cache
+def _patterns() -> tuple[re.Pattern[bytes], re.Pattern[bytes]]:
+    """A method, and the line of a length: compiled with the first request that is none."""
+    return re.compile(_METHOD), re.compile(_LENGTH, re.IGNORECASE)
 
 
 def unconventional_method(config: Config, method: bytes) -> str | None:
@@ -79,7 +86,7 @@ def explain_start(start: bytes) -> RequestRefused:
     """What to answer for a message that does not begin with a method that is known."""
     if start[:1] == TLS_HANDSHAKE:
         return RequestRefused(400, "TLS, to a port that has no certificate")
-    if found := _match_method(start):
+    if found := _patterns()[0].match(start):
         return unknown_method(found[1])
     return RequestRefused(400, "not an HTTP request")
 
@@ -90,15 +97,16 @@ def message_behind(data: bytes) -> bytes:
     A callback parser does not say where it stopped. `data` begins with a message; those before are whole and good, and
     no body among them is chunked.
     """
+    method, length_line = _patterns()
     at = 0
     while at < len(data):
         if data[at] in b"\r\n":
             at += 1
             continue
-        found = _match_method(data, at)
+        found = method.match(data, at)
         end = data.find(b"\r\n\r\n", at)
         if found is None or found[1] not in METHODS or end < 0:
             return data[at:]
-        length = _find_length(data, at, end)
+        length = length_line.search(data, at, end)
         at = end + 4 + (int(length[1]) if length else 0)
     return b""

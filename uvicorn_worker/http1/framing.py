@@ -6,7 +6,6 @@ The parsers check the syntax; what they leave to the server is decided here, the
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from uvicorn_worker.core.errors import RequestRefused
 from uvicorn_worker.core.grammar import is_host, parse_length
@@ -20,12 +19,14 @@ OWN_FIELDS = frozenset([b"host", b"expect", b"transfer-encoding", b"content-leng
 NO_HTTP2 = "HTTP/2 is not spoken here; UvicornH2CWorker does"
 
 
-@dataclass(frozen=True, eq=False, repr=False)
 class Framing:
     """The length of the body in bytes (None: chunked), and whether the client waits for a 100."""
 
-    length: int | None
-    expects_continue: bool
+    __slots__ = ("expects_continue", "length")
+
+    def __init__(self, length: int | None, expects_continue: bool) -> None:
+        self.length = length
+        self.expects_continue = expects_continue
 
 
 def effective_version(version: str) -> str:

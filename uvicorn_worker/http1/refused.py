@@ -11,7 +11,7 @@ from uvicorn_worker.http1.cycle import RequestCycle
 
 __all__ = ["describe_refused", "fill_refused"]
 
-_match_start = re.compile(rf"([{TCHAR}]{{1,32}}) ([!-~]+)(?: HTTP/(1\.0)\r?\n)?".encode()).match
+_START = rf"([{TCHAR}]{{1,32}}) ([!-~]+)(?: HTTP/(1\.0)\r?\n)?".encode()
 
 
 def fill_refused(
@@ -31,7 +31,7 @@ def describe_refused(cycle: RequestCycle, parser: Any, url: bytes | None, start:
     """The same for a head that did not come whole, or was none; `start` is how it began, where that is known."""
     if url is not None:
         return fill_refused(cycle, parser.get_method(), url)
-    found = _match_start(getattr(parser, "failed_head", start))
+    found = re.match(_START, getattr(parser, "failed_head", start))
     if found is None:
         return fill_refused(cycle, b"-", b"-")
     method, url, old = found.groups()

@@ -15,7 +15,7 @@ from uvicorn_worker.core.asgi import ASGIApp, Event, Receive, Scope, Send
 __all__ = ["make_id", "with_request_ids"]
 
 # What is taken from a client: it is put into logs, and handed on.
-_TAKEN = re.compile(rb"[A-Za-z0-9._:/+=@~-]{1,128}")
+_TAKEN = rb"[A-Za-z0-9._:/+=@~-]{1,128}"
 _STARTS = frozenset({"http.response.start", "websocket.accept", "websocket.http.response.start"})
 
 
@@ -34,12 +34,13 @@ def make_id() -> str:
 def with_request_ids(app: ASGIApp, header: str) -> ASGIApp:
     """The application, each request of which has an id in the header field of that name."""
     name = header.lower().encode("latin-1")
+    is_taken = re.compile(_TAKEN).fullmatch
 
     async def identified(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
             await app(scope, receive, send)
             return
-        value = next((value for field, value in scope["headers"] if field == name and _TAKEN.fullmatch(value)), None)
+        value = next((value for field, value in scope["headers"] if field == name and is_taken(value)), None)
         if value is None:
             value = make_id().encode("ascii")
             scope["headers"] = [(field, each) for field, each in scope["headers"] if field != name]

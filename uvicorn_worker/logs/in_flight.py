@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection
-from dataclasses import dataclass
 
 from uvicorn_worker.core.address import peer_name
 from uvicorn_worker.core.log import count, escaped
+from uvicorn_worker.core.records import record
 from uvicorn_worker.core.runtime import Connection, CycleView
 
 __all__ = ["Census", "census", "describe_cycles", "has_begun", "named_cycles", "running_task"]
@@ -68,7 +68,7 @@ def is_websocket(cycle: CycleView) -> bool:
     return opened or cycle.scope["type"] == "websocket"
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@record(frozen=True, eq=False, repr=False)
 class Census:
     """How much is under way: requests that were not answered yet, responses being sent, WebSockets, connections."""
 

@@ -8,17 +8,19 @@ uvicorn's formatters may be named in it: where uvicorn is not installed, ours do
 
 from __future__ import annotations
 
-import configparser
 import importlib.util
 import json
 import logging
 import logging.config
 import os
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from uvicorn_worker.core.errors import ConfigError
 from uvicorn_worker.logs.levels import TRACE
+
+if TYPE_CHECKING:
+    import configparser
 
 __all__ = ["apply_log_config", "named_loggers", "read_log_config", "with_known_formatters"]
 
@@ -33,6 +35,8 @@ def apply_log_config(log_config: Any, use_colors: bool | None = None) -> None:
     """
     if log_config is None:
         return
+    import configparser
+
     logging.addLevelName(TRACE, "TRACE")
     config = read_log_config(log_config)
     if use_colors is not None and isinstance(config, dict):
@@ -51,6 +55,9 @@ def apply_log_config(log_config: Any, use_colors: bool | None = None) -> None:
 
 def read_log_config(log_config: Any) -> dict[str, Any] | configparser.RawConfigParser:
     """The configuration that `log_config` is, or that is in the file it names. Raises `ConfigError`."""
+    # Not at the start: nobody else imports it.
+    import configparser
+
     if isinstance(log_config, configparser.RawConfigParser):
         return _ini_with_known_formatters(log_config)
     if isinstance(log_config, Mapping):

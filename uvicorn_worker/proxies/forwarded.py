@@ -12,9 +12,9 @@ item taken.
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote
 
@@ -45,30 +45,37 @@ _MOST_KNOWN = 1024
 _LONGEST_KNOWN = 512
 
 # reg-name, or an IPv6 address in brackets (RFC 3986, 3.2.2), and a port.
-_match_host = re.compile(r"([\w.~!$&'()*+;=%-]+|\[[0-9A-Fa-f:.]+\])(?::(\d{1,5}))?", re.ASCII).fullmatch
+_HOST_AND_PORT = r"([\w.~!$&'()*+;=%-]+|\[[0-9A-Fa-f:.]+\])(?::(\d{1,5}))?"
 # Segments of a path (RFC 3986, 3.3), none of which is empty: "//host" would be read as an authority.
-_is_prefix = re.compile(r"(?:/[\w.~!$&'()*+,;=:@%-]+)*", re.ASCII).fullmatch
+_SEGMENTS = r"(?:/[\w.~!$&'()*+,;=:@%-]+)*"
 
 # forwarded-element (RFC 7239, 4). Beyond it, white space is let by around the semicolon, and an address with a
 # colon or brackets may come without the quotes that it needs.
 _QUOTED = r'"(?:[\t \x21\x23-\x5b\x5d-\x7e\x80-\xff]|\\[\t \x21-\x7e\x80-\xff])*"'
 _PAIR = rf"([{TCHAR}]+)=([{TCHAR}:\[\]]+|{_QUOTED})"
-_find_pairs = re.compile(_PAIR, re.ASCII).findall
-_is_element = re.compile(rf"(?:{_PAIR})?(?:[\t ]*;(?:[\t ]*{_PAIR})?)*", re.ASCII).fullmatch
+_PAIRS = rf"(?:{_PAIR})?(?:[\t ]*;(?:[\t ]*{_PAIR})?)*"
 # No element of a proxy is longer; what is longer ends the walk.
 _LONGEST_ELEMENT = 1024
 # Nor are there so many proxies in a row: no more items of a list are looked at.
 _MOST_ITEMS = 100
 
 
-@dataclass(frozen=True, slots=True)
+@functools.cache
+def _compiled(pattern: str) -> re.Pattern[str]:
+    """Not at the start: most servers are told none of these, and compiling them takes 2 ms."""
+    return re.compile(pattern, re.ASCII)
+
+
 class Rewriting:
     """What else of the URL that the client has asked for is told; None: it is not."""
 
-    host: bytes | None
-    port: int | None
-    root_path: str | None
-    raw_root_path: bytes
+    __slots__ = ("host", "port", "raw_root_path", "root_path")
+
+    def __init__(self, host: bytes | None, port: int | None, root_path: str | None, raw_root_path: bytes) -> None:
+        self.host = host
+        self.port = port
+        self.root_path = root_path
+        self.raw_root_path = raw_root_path
 
     def apply(self, scope: dict[str, Any], raw_root_path: bytes) -> None:
         """Put it into a scope that is complete but for this; `raw_root_path` is what its raw_path begins with."""
@@ -88,7 +95,7 @@ class Rewriting:
         if self.host is not None or port is None:
             # A unix socket has no name that a client could have used.
             host = next((value for key, value in scope["headers"] if key == b"host"), b"")
-            found = _match_host(host.decode("latin-1"))
+            found = _compiled(_HOST_AND_PORT).fullmatch(host.decode("latin-1"))
             if found is None:
                 return server
             name, told = found.groups()
@@ -205,11 +212,11 @@ def _remember(known: dict[Any, Origin], key: Any, origin: Origin) -> None:
 
 def _rewrite(host: str, port: str, prefix: str) -> Callable[[dict[str, Any], bytes], None] | None:
     """How the parts rewrite a scope: one that is not what it should be is left out; None: there is none."""
-    raw_host = host.encode("latin-1") if _match_host(host) else None
+    raw_host = host.encode("latin-1") if host and _compiled(_HOST_AND_PORT).fullmatch(host) else None
     number = _port(port) or None
     # How many proxies have cut something off is not known, so that a prefix is the nearest one's word.
     path = prefix.rstrip("/")
-    root_path = unquote(path) if prefix and _is_prefix(path) else None
+    root_path = unquote(path) if prefix and _compiled(_SEGMENTS).fullmatch(path) else None
     if raw_host is None and number is None and root_path is None:
         return None
     return Rewriting(raw_host, number, root_path, path.encode("latin-1")).apply
@@ -251,8 +258,8 @@ def forwarded_elements(value: str) -> Iterator[dict[str, str]]:
             return
         if not element:
             text = ""
-        elif _is_element(element):
-            yield {name.lower(): _unquote(value) for name, value in _find_pairs(element)}
+        elif _compiled(_PAIRS).fullmatch(element):
+            yield {name.lower(): _unquote(value) for name, value in _compiled(_PAIR).findall(element)}
             text = ""
 
 

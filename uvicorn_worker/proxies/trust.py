@@ -20,7 +20,7 @@ _LONGEST_HOST = 64
 # ::ffff:0:0/96 (RFC 4291, 2.5.5.2)
 _MAPPED = 0xFFFF << 32
 _MAPPED_PREFIX = 96
-_is_zone = re.compile(r"[\w.~-]+", re.ASCII).fullmatch
+_ZONE = r"[\w.~-]+"
 
 
 class Trust:
@@ -76,7 +76,7 @@ def address_number(host: str) -> int | None:
         if ":" not in host:
             return _MAPPED | int.from_bytes(socket.inet_pton(socket.AF_INET, host), "big")
         address, percent, zone = host.partition("%")
-        if percent and not _is_zone(zone):
+        if percent and not re.fullmatch(_ZONE, zone, re.ASCII):
             return None
         return int.from_bytes(socket.inet_pton(socket.AF_INET6, address), "big")
     except (OSError, ValueError):

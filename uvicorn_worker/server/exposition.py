@@ -9,13 +9,13 @@ from __future__ import annotations
 import importlib
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from uvicorn_worker.core.ends import CAUSES
 from uvicorn_worker.core.errors import ConfigError
 from uvicorn_worker.core.figures import BOUNDS, BUCKETS, CLASSES, FIGURES, Figure
 from uvicorn_worker.core.reading import BoardReading
+from uvicorn_worker.core.records import record
 
 __all__ = ["METRICS", "PREFIX", "UNITS", "Metric", "check_metrics", "expose", "samples"]
 
@@ -27,7 +27,7 @@ _STATES = ("booting", "serving", "draining", "stalled", "failed")
 Sample = tuple[dict[str, str], float]
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@record(frozen=True, eq=False, repr=False)
 class Metric:
     """A family: its name without the prefix, and without the ending that a counter has."""
 

@@ -11,7 +11,6 @@ keeps these. No line goes through the same handler twice.
 
 from __future__ import annotations
 
-import configparser
 import logging
 from collections.abc import Collection, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
@@ -171,6 +170,11 @@ def _drop_repeated(logger: logging.Logger) -> None:
 
 def configured_loggers(cfg: GunicornConfig) -> dict[str, bool]:
     """The loggers that the operator's logging configuration names, with whether it says that they propagate."""
+    if not (cfg.logconfig_dict or cfg.logconfig_json or cfg.logconfig):
+        return {}
+    # Not at the start: nobody else imports it.
+    import configparser
+
     try:
         if cfg.logconfig_dict:
             return named_loggers(dict(cfg.logconfig_dict))

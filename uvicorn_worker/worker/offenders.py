@@ -9,7 +9,6 @@ from __future__ import annotations
 import mmap
 import time
 from collections.abc import Callable
-from hashlib import blake2b
 from typing import Any, ClassVar
 
 from uvicorn_worker.core.asgi import ASGIApp, Receive, Scope, Send
@@ -75,10 +74,8 @@ class Offenders:
 
 
 def _hash(path: str) -> int:
-    """Never 0, which is a place that is free."""
-    return (
-        int.from_bytes(blake2b(path.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "big", signed=True) | 1
-    )
+    """Python's own: all that are forked by one master have its key. Never 0, which is a place that is free."""
+    return hash(path) | 1
 
 
 def refusing(app: ASGIApp, offenders: Offenders, seconds: float, say: Callable[..., Any]) -> ASGIApp:

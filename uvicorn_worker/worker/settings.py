@@ -12,7 +12,7 @@ import os
 import shlex
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from gunicorn.config import KNOWN_SETTINGS, AccessLogFormat
@@ -20,6 +20,7 @@ from gunicorn.config import Config as Settings
 
 from uvicorn_worker.core.config import RULES, Config, check_options, is_given
 from uvicorn_worker.core.errors import ConfigError
+from uvicorn_worker.core.records import record
 from uvicorn_worker.core.sources import Given, from_outside
 from uvicorn_worker.core.uvicorn_names import ALIASES
 from uvicorn_worker.core.uvicorn_names import MASTERS as UVICORN_MASTERS
@@ -78,7 +79,7 @@ def _proxy_mode(value: Any) -> Any:
     return ("auto" if value else "off") if isinstance(value, bool) else value
 
 
-@dataclass(frozen=True, eq=False)
+@record(frozen=True, eq=False)
 class Row:
     """One Gunicorn setting, the option that it becomes, and how its value is turned into the option's."""
 
