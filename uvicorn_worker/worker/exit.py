@@ -17,7 +17,7 @@ from uvicorn_worker.logs.line_writer import close_lines
 from uvicorn_worker.server import Server
 from uvicorn_worker.worker.forked import end_children
 
-__all__ = ["close_loop", "ignore_the_master", "leave_in_time"]
+__all__ = ["close_loop", "ignore_the_master", "leave_in_time", "report_unless_exit"]
 
 # What is kept back of the time, so that the master does not kill first; and what hooks have where none is left.
 _MARGIN = 0.2
@@ -26,6 +26,12 @@ _LEAST = 0.05
 _STOP_SECONDS = 3.0
 # How long tasks that the application left running may take to end once they were cancelled.
 _CANCEL_SECONDS = 0.5
+
+
+def report_unless_exit(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """asyncio's own report of an error, but for the SystemExit with which a signal handler left a task."""
+    if not isinstance(context.get("exception"), SystemExit):
+        loop.default_exception_handler(context)
 
 
 def close_loop(loop: asyncio.AbstractEventLoop, main: asyncio.Task[None] | None, server: Server) -> None:

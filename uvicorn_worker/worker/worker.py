@@ -40,7 +40,7 @@ from uvicorn_worker.server.metrics import MetricsThread
 from uvicorn_worker.worker.base import BaseWorker
 from uvicorn_worker.worker.by_hand import ByHand
 from uvicorn_worker.worker.early_signals import keep_signals
-from uvicorn_worker.worker.exit import close_loop, ignore_the_master, leave_in_time
+from uvicorn_worker.worker.exit import close_loop, ignore_the_master, leave_in_time, report_unless_exit
 from uvicorn_worker.worker.forked import keep_from_children, let_children_go
 from uvicorn_worker.worker.last_words import answer_holder, answer_past_the_loop
 from uvicorn_worker.worker.loggers import set_up_logging
@@ -62,12 +62,6 @@ _BRIEF_SECONDS = 10.0
 _QUICK_EXIT = 2.0
 # What ends the master: they are for workers that can't boot, and for nothing else.
 _BOOT_CODES = (Arbiter.WORKER_BOOT_ERROR, Arbiter.APP_LOAD_ERROR)
-
-
-def _report_unless_exit(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """asyncio's own report of an error, but for the SystemExit with which a signal handler left a task."""
-    if not isinstance(context.get("exception"), SystemExit):
-        loop.default_exception_handler(context)
 
 
 def _boot_code(code: Any) -> int:
@@ -278,7 +272,7 @@ class UvicornWorker(BaseWorker):
             if self._loops.note:
                 self.log.info("%s", self._loops.note)
         loop = self.loop
-        loop.set_exception_handler(_report_unless_exit)
+        loop.set_exception_handler(report_unless_exit)
         keep_from_children(
             loop,
             self._listening,
