@@ -435,7 +435,7 @@ class Harness:
     def settle(self) -> None:
         """Turn until nothing is left to do."""
         loop: Any = self.loop  # asyncio's loops have no public way to ask
-        if not loop._ready and not loop._scheduled:
+        if not loop._ready and not getattr(loop, "_scheduled", ()):
             # As after most of the bytes of what is sent byte by byte.
             return
         for _ in range(MOST_TURNS):
