@@ -3,7 +3,7 @@
     python -m tests.e2e.lifecycle.soak --clients [--seconds 600]
 
 grpcio sends small messages back and forth, directly and through nginx's grpc_pass; twelve listeners share HAProxy's
-connections to event streams of small events; and a browser begins two hundred images, leaves them, waits for all of
+connections to event streams of small events; and a browser begins images, leaves them, waits for all of
 them, and does the same with fetches, again and again, while the workers that answer it are reloaded (HUP) and recycled
 (max_requests). What is not installed is said and left out. Nothing may be cut: the exit code is 0 when every message
 came back, every event was read, every image was drawn, and every fetch was answered, but for what Chromium has not sent
@@ -29,7 +29,7 @@ from tests.certificates import Site
 from tests.e2e.frontends import haproxy, nginx
 from tests.e2e.harness import PATIENCE, Gunicorn, until
 from tests.e2e.http2.conftest import APPS, H2C
-from tests.e2e.http2.reloading import reload_fetches, reload_images
+from tests.e2e.http2.reloading import AT_ONCE, reload_fetches, reload_images
 from tests.e2e.http2.test_fronts import HAPROXY
 from tests.e2e.http2.test_grpc import NGINX, channel
 from tests.e2e.websocket.browser import find_chromium, open_page
@@ -86,20 +86,20 @@ def gone(server: Gunicorn, workers: set[int]) -> bool:
 
 
 def browse(server: Gunicorn, seconds: float) -> str:
-    """Two hundred images, and as many fetches, begun and left and waited for, from workers that are replaced."""
+    """Images, and as many fetches, begun and left and waited for, from workers that are replaced."""
     end = time.monotonic() + seconds
     url = f"https://localhost:{server.port}"
     rounds = images = fetches = reloads = 0
     with open_page("--ignore-certificate-errors") as page:
         page.watch_failures()
         while time.monotonic() < end:
-            images += reload_images(page, url, f"images-{rounds}", LEFT)
+            images += reload_images(page, url, f"images-{rounds}", LEFT, AT_ONCE)
             # Each reload is over before the next, or there would be more and more workers that end.
             old = set(server.workers()) if rounds % 2 else set[int]()
             if old:
                 server.signal(signal.SIGHUP)
                 reloads += 1
-            fetches += reload_fetches(page, f"fetches-{rounds}", LEFT)
+            fetches += reload_fetches(page, f"fetches-{rounds}", LEFT, AT_ONCE)
             until(partial(gone, server, old), "the end of the old workers", 3 * PATIENCE)
             rounds += 1
     workers = len({event.pid for event in server.events("startup")})

@@ -136,9 +136,10 @@ async def stubborn(scope: Any, receive: Any, send: Any) -> None:
 
 
 async def images(scope: Any, receive: Any, send: Any) -> None:
-    """A page with two hundred images, which take a moment each."""
+    """A page with two hundred images, or as many as the query says behind a comma, which take a moment each."""
+    count = int(scope["query_string"].partition(b",")[2] or b"200")
     page = b"<!doctype html><title>images</title>" + b"".join(
-        b'<img src="/image?%s&%d">' % (scope["query_string"], number) for number in range(200)
+        b'<img src="/image?%s&%d">' % (scope["query_string"], number) for number in range(count)
     )
     await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/html")]})
     await send({"type": "http.response.body", "body": page})
