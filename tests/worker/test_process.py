@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import re
 import signal
@@ -28,6 +29,15 @@ from uvicorn_worker.worker.worker import UvicornH11Worker
 
 # Of threads of those that run the tests.
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+
+
+def test_on_a_python_whose_collector_can_not_freeze(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    """PyPy's."""
+    monkeypatch.delattr(gc, "freeze", raising=False)
+    process = start().serves()
+    assert process.get()[0] == 200
+    process.tell(signal.SIGTERM)
+    assert process.code() == 0
 
 
 class TestSignals:
