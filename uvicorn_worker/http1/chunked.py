@@ -61,18 +61,25 @@ class ChunkedBody:
 
         Raises `RequestRefused` (400).
         """
-        if self._state == SIZE and not self._line:
-            # A client that writes chunk by chunk, each of which comes in a read of its own.
-            start = data.find(b"\n", 0, LONGEST_PLAIN + 2) + 1
-            size = _plain_sizes.get(data[:start])
-            if size is not None and len(data) == start + size + 2 and data.endswith(b"\r\n"):
-                return [data[start:-2]], None
         pieces: list[bytes] = []
         rest = self._read(data, pieces)
         if len(pieces) > 1 and len(data) < LARGE * len(pieces):
             # To hand on each of many small pieces costs more than to copy them.
             pieces = [b"".join(pieces)]
         return pieces, rest
+
+    def plain_chunk(self, data: bytes) -> bytes | None:
+        """The content of `data` where that is one whole plain chunk, and then it is taken; else None, for `feed`.
+
+        Most clients that write chunk by chunk are read so: each comes in a read of its own.
+        """
+        if self._state != SIZE or self._line:
+            return None
+        start = data.find(b"\n", 0, LONGEST_PLAIN + 2) + 1
+        size = _plain_sizes.get(data[:start])
+        if size is None or len(data) != start + size + 2 or not data.endswith(b"\r\n"):
+            return None
+        return data[start:-2]
 
     def _read(self, data: bytes, pieces: list[bytes]) -> bytes | None:
         """Cut `data` up; gives what comes after the end of the message, None before that."""
@@ -194,10 +201,11 @@ class BodyCallbacks(Protocol):
 class ChunkReader:
     """Takes the place of a parser for one chunked body: llhttp refuses blanks in extensions (7.1.1)."""
 
-    __slots__ = ("_body", "_callbacks")
+    __slots__ = ("_body", "_callbacks", "plain_chunk")
 
     def __init__(self, callbacks: BodyCallbacks) -> None:
         self._body = ChunkedBody()
+        self.plain_chunk = self._body.plain_chunk
         self._callbacks = callbacks
 
     def feed_data(self, data: bytes | memoryview) -> int | None:

@@ -193,12 +193,16 @@ class MessageReader(KnownHeads):
 
     def feed(self, data: bytes) -> None:
         """Parse any other read, in pieces; stop when requests wait, and hold what is left."""
-        if self.state is BODY and self.body_declared is None and len(data) <= BODY_SLICE:
-            # Most reads of a chunked body are one piece, with nothing behind it.
-            used = self._feed(data)
-            if used == len(data):
+        parser = self.parser
+        if type(parser) is ChunkReader and self.state is BODY:
+            content = parser.plain_chunk(data)
+            if content is not None:
+                self.on_body(content)
+                # It pays for what comes with it.
+                if self.overhead:
+                    self._check_chunk_overhead(len(data))
+                self.body_bytes = 0
                 return
-            data = data[used:]
         conn = self.conn
         view = memoryview(data)
         at, end = 0, len(data)

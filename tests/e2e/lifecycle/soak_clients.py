@@ -42,9 +42,11 @@ LISTENERS = 12
 EVENT_PAUSE = 20
 # How often the browser leaves what it has begun before it waits for all of it.
 LEFT = 3
+# After how many rounds the workers are reloaded.
+RELOAD_EACH = 4
 # The workers that answer the browser, and what recycles them: each after a few rounds.
 WORKERS = 2
-RECYCLED = ("--max-requests", "3000", "--max-requests-jitter", "2000", "--graceful-timeout", "20", "--keep-alive", "75")
+RECYCLED = ("--max-requests", "600", "--max-requests-jitter", "600", "--graceful-timeout", "20", "--keep-alive", "75")
 
 
 def ping_pong(target: str, seconds: float) -> str:
@@ -95,7 +97,7 @@ def browse(server: Gunicorn, seconds: float) -> str:
         while time.monotonic() < end:
             images += reload_images(page, url, f"images-{rounds}", LEFT, AT_ONCE)
             # Each reload is over before the next, or there would be more and more workers that end.
-            old = set(server.workers()) if rounds % 2 else set[int]()
+            old = set(server.workers()) if rounds % RELOAD_EACH == 1 else set[int]()
             if old:
                 server.signal(signal.SIGHUP)
                 reloads += 1
