@@ -110,9 +110,7 @@ class UvicornWorker(BaseWorker):
     def init_process(self) -> None:
         """Called after the fork; does not return before the worker is done."""
         # A collection would write to all that is shared since the fork; in the master it would keep what HUP replaces.
-        # PyPy has nothing like it.
-        if hasattr(gc, "freeze"):
-            gc.freeze()
+        getattr(gc, "freeze", bool)()  # PyPy has none.
         keep_signals(self._keep_signal)
         # Anew: what was changed since the master has started this worker's class, by post_fork too, counts.
         self._read_settings()
