@@ -21,8 +21,6 @@ from uvicorn_worker.core.asgi import raw_path_of
 from uvicorn_worker.core.config import Config
 from uvicorn_worker.core.runtime import CycleView
 from uvicorn_worker.logs.atoms import Atoms, compile_format, compile_line
-from uvicorn_worker.logs.formatters import LOGGING_CONFIG, AccessFormatter
-from uvicorn_worker.logs.json_lines import JsonFormatter, JsonTime
 
 __all__ = ["Forms", "LineForm", "gunicorn_forms", "uvicorn_forms"]
 
@@ -35,7 +33,9 @@ Forms = Callable[[logging.Formatter | None], LineForm | None]
 MakeRecord = Callable[[CycleView, float], logging.LogRecord]
 
 _PROBE = "%(x)s {} $y \u20ac"
-_UVICORNS_FORMAT = LOGGING_CONFIG["formatters"]["access"]["fmt"]
+# By their names: who has a formatter has imported its module, and nobody else has to.
+_UVICORNS = (("uvicorn.logging", "AccessFormatter"), ("uvicorn_worker.logs.formatters", "AccessFormatter"))
+_JSON = ("uvicorn_worker.logs.json_lines", "JsonFormatter")
 
 
 def _gives_the_message(formatter: logging.Formatter | None) -> bool:
@@ -51,15 +51,19 @@ def _gives_the_message(formatter: logging.Formatter | None) -> bool:
 
 
 def _is_json(formatter: logging.Formatter | None) -> bool:
-    return type(formatter) is JsonFormatter and "format" not in vars(formatter)
+    kind = type(formatter)
+    return (kind.__module__, kind.__qualname__) == _JSON and "format" not in vars(formatter)
 
 
 def _is_uvicorns(formatter: logging.Formatter | None) -> bool:
     """Whether the formatter writes access lines as uvicorn does on no terminal."""
     kind = type(formatter)
-    is_known = kind is AccessFormatter or (kind.__module__, kind.__qualname__) == ("uvicorn.logging", "AccessFormatter")
     # Others are asked for nothing: a formatter may count what it formats.
-    if formatter is None or not is_known or vars(formatter).get("_fmt") != _UVICORNS_FORMAT:
+    if formatter is None or (kind.__module__, kind.__qualname__) not in _UVICORNS:
+        return False
+    from uvicorn_worker.logs.formatters import LOGGING_CONFIG
+
+    if vars(formatter).get("_fmt") != LOGGING_CONFIG["formatters"]["access"]["fmt"]:
         return False
     for status in (200, 302, 404, 500, 599):
         args = ("a:1", "GET", "/?b", "1.1", status)
@@ -95,6 +99,8 @@ def gunicorn_forms(name: str, access_log_format: str) -> Forms:
 
 
 def _json_message(name: str, make_line: LineForm) -> LineForm:
+    from uvicorn_worker.logs.json_lines import JsonTime
+
     json_time, between = JsonTime(), _between(name)
 
     def make(cycle: CycleView, elapsed: float) -> str:
@@ -175,6 +181,8 @@ def _seconds_text(elapsed: float) -> str:
 def _json_parts(
     name: str, formatter: logging.Formatter, own_format: str | None, root_path: bytes, make_record: MakeRecord
 ) -> LineForm:
+    from uvicorn_worker.logs.json_lines import JsonTime
+
     json_time, between = JsonTime(), _between(name)
     make_message = None if own_format is None else compile_format(own_format)
 

@@ -29,7 +29,6 @@ from uvicorn_worker.core.explained import explained
 from uvicorn_worker.core.log import OwnLog
 from uvicorn_worker.core.runtime import Runtime
 from uvicorn_worker.logs.spell import Spell
-from uvicorn_worker.proxies.proxy_protocol import receive_endpoints
 from uvicorn_worker.proxies.trust import Trust
 from uvicorn_worker.server.neighbours import Neighbours
 from uvicorn_worker.server.reuse_port import (
@@ -96,7 +95,12 @@ class Acceptor:
         self.tls = tls
         self._tls_options = handshake_options(config, runtime.loop)
         # Who may send a header of the PROXY protocol, where each connection begins with one.
-        self._proxies = None if config.proxy_protocol == "off" else Trust(config.proxy_allow_ips)
+        self._proxies = None
+        if config.proxy_protocol != "off":
+            from uvicorn_worker.proxies.proxy_protocol import receive_endpoints
+
+            self._proxies = Trust(config.proxy_allow_ips)
+            self._receive_endpoints = receive_endpoints
         self._runtime = runtime
         self._loop = runtime.loop
         self._log = OwnLog()
@@ -261,7 +265,7 @@ class Acceptor:
             conn.setblocking(False)
             self._reading_headers += 1
             try:
-                endpoints = await receive_endpoints(self._runtime, conn, self._proxies)
+                endpoints = await self._receive_endpoints(self._runtime, conn, self._proxies)
             finally:
                 self._reading_headers -= 1
             if endpoints is None:

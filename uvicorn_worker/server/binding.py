@@ -14,7 +14,6 @@ import stat
 from collections.abc import Iterator, Sequence
 
 from uvicorn_worker.core.errors import BindError
-from uvicorn_worker.server.occupant import occupant
 
 __all__ = ["Bound", "bind", "bind_path", "url_of"]
 
@@ -110,6 +109,8 @@ def _listener(family: int, kind: int, protocol: int, address: tuple[object, ...]
 
 def _reason(exc: OSError, port: int) -> str:
     if exc.errno == errno.EADDRINUSE:
+        from uvicorn_worker.server.occupant import occupant
+
         return f"{occupant(port) or 'another process'} has it; stop that one, or choose another port"
     if exc.errno == errno.EACCES and port < 1024:
         return "ports below 1024 need a privilege; choose another port"
@@ -139,6 +140,8 @@ def bind_path(path: str, permissions: int | None = None) -> socket.socket:
             raise BindError(f"uds {path}: there is something else that is no socket")
         mode = stat.S_IMODE(found.st_mode)
         if _answers(path):
+            from uvicorn_worker.server.occupant import occupant
+
             who = occupant(path=path) or "another process"
             raise BindError(f"uds {path}: {who} listens there; stop that one, or choose another path")
         with contextlib.suppress(OSError):

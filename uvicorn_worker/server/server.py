@@ -25,7 +25,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from types import FrameType, TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from uvicorn_worker.core.clock import Ticker
 from uvicorn_worker.core.config import Config
@@ -34,7 +34,6 @@ from uvicorn_worker.core.errors import BindError, ConfigError, LifespanError
 from uvicorn_worker.core.log import OwnLog, count
 from uvicorn_worker.core.paths import Paths
 from uvicorn_worker.core.runtime import Runtime
-from uvicorn_worker.interfaces.request_ids import with_request_ids
 from uvicorn_worker.logs.levels import log_messages
 from uvicorn_worker.logs.line_writer import close_lines
 from uvicorn_worker.server.acceptor import Acceptor
@@ -44,16 +43,18 @@ from uvicorn_worker.server.lifespan import Lifespan
 from uvicorn_worker.server.loading import loop_factory
 from uvicorn_worker.server.loop_watch import LoopWatch
 from uvicorn_worker.server.memory import HeapTrim, MemoryWatch
-from uvicorn_worker.server.metrics import MetricsThread
 from uvicorn_worker.server.neighbours import Neighbours
 from uvicorn_worker.server.reporter import Reporter
 from uvicorn_worker.server.running import run_in
-from uvicorn_worker.server.slow_requests import SlowRequests, watch_slow_requests
 from uvicorn_worker.server.state import Listening, ServerState
 from uvicorn_worker.server.surroundings import Surroundings
 from uvicorn_worker.switching.dispatch import alpn_protocols, check_protocols, protocol_factory
 from uvicorn_worker.tls.contexts import TlsContexts, tls_is_on
-from uvicorn_worker.tls.extension import tls_extension
+
+if TYPE_CHECKING:
+    from uvicorn_worker.core.scope import TlsExtension
+    from uvicorn_worker.server.metrics import MetricsThread
+    from uvicorn_worker.server.slow_requests import SlowRequests
 
 __all__ = ["Server"]
 
@@ -305,17 +306,30 @@ class Server:
             return
         # Not earlier: applications change loggers.
         access = self.surroundings.access(config)
-        self._slow = watch_slow_requests(config, Paths(config) if config.paths else None)
+        # What the options don't ask for is not imported; what they do is since before the fork (needed.py).
+        if config.log_slow_requests is not None or config.paths:
+            from uvicorn_worker.server.slow_requests import watch_slow_requests
+
+            self._slow = watch_slow_requests(config, Paths(config) if config.paths else None)
+        describe_tls: TlsExtension | None = None
+        if self._tls is not None:
+            from uvicorn_worker.tls.extension import tls_extension
+
+            describe_tls = tls_extension
+        if config.request_id_header is not None:
+            from uvicorn_worker.interfaces.request_ids import with_request_ids
+
+            app = with_request_ids(app, config.request_id_header)
         runtime = self.runtime = Runtime(
             config,
-            app if config.request_id_header is None else with_request_ids(app, config.request_id_header),
+            app,
             loop,
             access=access if self._slow is None else self._slow.hook(access),
             state=lifespan.state,
             context=lifespan.context if config.lifespan_contextvars else None,
             limit_requests=_limit_requests(config),
             on_limit=self._limit_reached,
-            tls_extension=tls_extension,
+            tls_extension=describe_tls,
         )
         self.server_state.show(runtime)
         if config.limit_max_memory is not None:

@@ -13,9 +13,7 @@ from uvicorn_worker.core.config import Config
 from uvicorn_worker.core.errors import LifespanError
 from uvicorn_worker.core.runtime import AccessHook
 from uvicorn_worker.logs.access_log import standalone_access
-from uvicorn_worker.logs.formatters import usual_config
 from uvicorn_worker.logs.levels import set_levels
-from uvicorn_worker.logs.log_config import apply_log_config
 from uvicorn_worker.server.loading import load_app
 
 __all__ = ["Handler", "Stoppable", "Surroundings"]
@@ -50,6 +48,10 @@ class Surroundings:
 
     def set_up_logging(self, config: Config) -> None:
         """Logging as the configuration has it; uvicorn's where nobody has said anything. Raises `ConfigError`."""
+        # Gunicorn's workers have loggers already.
+        from uvicorn_worker.logs.formatters import usual_config
+        from uvicorn_worker.logs.log_config import apply_log_config
+
         log_config = config.log_config
         if log_config is None and getattr(config, "log_config_left", False):
             is_set_up = logging.getLogger("uvicorn.error").hasHandlers()

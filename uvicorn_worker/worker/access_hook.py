@@ -12,7 +12,6 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from gunicorn.glogging import Logger, SafeAtoms
-from gunicorn.instrument.statsd import Statsd
 
 from uvicorn_worker.core.config import Config
 from uvicorn_worker.core.log import escaped
@@ -22,7 +21,7 @@ from uvicorn_worker.logs.atoms import Atoms, compile_line, make_environ
 from uvicorn_worker.logs.guards import guard_handlers
 from uvicorn_worker.logs.line_forms import gunicorn_forms
 from uvicorn_worker.worker.loggers import adopt_loggers, configured_loggers, follows_gunicorn, handlers_of
-from uvicorn_worker.worker.statsd import metrics_hook
+from uvicorn_worker.worker.statsd import metrics_hook, statsd_class
 from uvicorn_worker.worker.views import RequestView, ResponseView
 
 if TYPE_CHECKING:
@@ -41,11 +40,14 @@ def access_hook(log: Any, cfg: GunicornConfig, config: Config) -> AccessHook | N
     guard_handlers()
     access = getattr(log.access, "__func__", None)
     others: AccessHook | None = None
-    if access is Statsd.access:
+    statsd = statsd_class()
+    by_statsd = None if statsd is None else statsd.access
+    if access is not None and access is by_statsd:
         others = metrics_hook(log)
     elif access is not Logger.access and config.access_log:
         others = _calls_with_objects(log.access)
-    lines = _lines_hook(log, cfg, config, access in (Logger.access, Statsd.access)) if config.access_log else None
+    is_gunicorns = access is not None and access in (Logger.access, by_statsd)
+    lines = _lines_hook(log, cfg, config, is_gunicorns) if config.access_log else None
     if lines is not None:
         lines = quiet_paths(lines, config)
     return _all_of([each for each in (lines, others) if each is not None])

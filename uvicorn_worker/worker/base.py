@@ -16,9 +16,8 @@ from uvicorn_worker.core.config import Config
 from uvicorn_worker.core.errors import ConfigError
 from uvicorn_worker.http1.parsers import check_parser
 from uvicorn_worker.server.deaths import tell_deaths
-from uvicorn_worker.server.exposition import check_metrics
 from uvicorn_worker.server.loading import load_env_file, loop_factory
-from uvicorn_worker.server.metrics import MetricsSocket
+from uvicorn_worker.server.needed import load_needed
 from uvicorn_worker.switching.dispatch import alpn_protocols
 from uvicorn_worker.tls.contexts import check_tls, share_context, tls_is_on
 from uvicorn_worker.worker.config import WorkerConfig, differences
@@ -37,6 +36,7 @@ from uvicorn_worker.worker.succession import Succession
 if TYPE_CHECKING:
     from gunicorn.config import Config as GunicornConfig
 
+    from uvicorn_worker.server.metrics import MetricsSocket
     from uvicorn_worker.server.surroundings import Surroundings
 
 __all__ = ["BaseWorker"]
@@ -103,7 +103,10 @@ class BaseWorker(Worker):
             loop_factory(config)
             check_tls(config)
             check_parser(config)
+            load_needed(config)
             if config.metrics_bind is not None:
+                from uvicorn_worker.server.exposition import check_metrics
+
                 check_metrics()
             if (method := foreign_server(cls, _PACKAGE)) is not None:
                 raise ConfigError(
@@ -172,13 +175,18 @@ class BaseWorker(Worker):
     @classmethod
     def _bind_metrics(cls, cfg: GunicornConfig) -> socket.socket | None:
         """The socket for metrics_bind, which all workers of the master have; called in the master."""
-        if BaseWorker._metrics_socket is None or BaseWorker._metrics_socket.owner != os.getpid():
-            BaseWorker._metrics_socket = MetricsSocket()
         try:
-            return BaseWorker._metrics_socket.at(cls.config_for(cfg).metrics_bind)
+            where = cls.config_for(cfg).metrics_bind
         except ConfigError:
             # The worker says so.
             return None
+        if BaseWorker._metrics_socket is None or BaseWorker._metrics_socket.owner != os.getpid():
+            if where is None:
+                return None
+            from uvicorn_worker.server.metrics import MetricsSocket
+
+            BaseWorker._metrics_socket = MetricsSocket()
+        return BaseWorker._metrics_socket.at(where)
 
     def _share_tls(self, cfg: GunicornConfig) -> None:
         """Make the TLS context before the fork, once for the settings of the start and of each HUP."""

@@ -14,12 +14,12 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from gunicorn.glogging import Logger
-from gunicorn.instrument.statsd import Statsd
 
 from uvicorn_worker.core.asgi import ASGIApp, Event, Receive, Scope, Send, raw_path_of
 from uvicorn_worker.core.errors import comes_from_disconnect, ends_process
 from uvicorn_worker.core.log import escaped
 from uvicorn_worker.logs.atoms import make_environ
+from uvicorn_worker.worker.statsd import statsd_class
 from uvicorn_worker.worker.views import RequestView, ResponseView
 
 if TYPE_CHECKING:
@@ -74,7 +74,8 @@ def _pre_request(cfg: GunicornConfig, log: Any) -> Callable[[Any, Any], Any] | N
     hook: Callable[[Any, Any], Any] = cfg.pre_request
     if hook is not cfg.settings["pre_request"].default:
         return hook
-    is_gunicorns = getattr(log.debug, "__func__", None) in (Logger.debug, Statsd.debug)
+    gunicorns = (Logger.debug, getattr(statsd_class(), "debug", Logger.debug))
+    is_gunicorns = getattr(log.debug, "__func__", None) in gunicorns
     return None if is_gunicorns and not log.error_log.isEnabledFor(logging.DEBUG) else hook
 
 

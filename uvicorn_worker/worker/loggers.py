@@ -19,7 +19,6 @@ from uvicorn_worker.core.config import Config
 from uvicorn_worker.core.errors import ConfigError
 from uvicorn_worker.logs.guards import guard_handlers
 from uvicorn_worker.logs.levels import LEVELS, TRACE
-from uvicorn_worker.logs.log_config import apply_log_config, named_loggers, read_log_config
 from uvicorn_worker.worker.settings import log_level
 from uvicorn_worker.worker.statsd import count_lines, never_wait
 
@@ -85,6 +84,8 @@ def set_up_logging(log: Any, cfg: GunicornConfig, config: Config) -> None:
     """What a worker does to the loggers before its application is loaded. Raises `ConfigError` for log_config."""
     adopt_loggers(log, cfg, config)
     if config.log_config is not None:
+        from uvicorn_worker.logs.log_config import apply_log_config, named_loggers, read_log_config
+
         named = set(named_loggers(read_log_config(config.log_config)))
         # As under uvicorn: what it names begins without handlers, and propagates.
         for name in [name for name in _followers if named & {name, _PARENT}]:
@@ -174,6 +175,8 @@ def configured_loggers(cfg: GunicornConfig) -> dict[str, bool]:
         return {}
     # Not at the start: nobody else imports it.
     import configparser
+
+    from uvicorn_worker.logs.log_config import named_loggers, read_log_config
 
     try:
         if cfg.logconfig_dict:

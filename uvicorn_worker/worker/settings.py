@@ -25,7 +25,6 @@ from uvicorn_worker.core.sources import Given, from_outside
 from uvicorn_worker.core.uvicorn_names import ALIASES
 from uvicorn_worker.core.uvicorn_names import MASTERS as UVICORN_MASTERS
 from uvicorn_worker.logs.levels import LEVELS
-from uvicorn_worker.logs.log_config import read_log_config
 from uvicorn_worker.worker.remarks import Say, remarks_on_code, remarks_on_config, remarks_on_outside
 from uvicorn_worker.worker.ssl_context import context_factory, oldest_version
 
@@ -277,6 +276,8 @@ def config_from_settings(
             options[name] = given.value
     config = Config(**{**options, **check_overrides(overrides), "app": app})
     if config.log_config is not None:
+        from uvicorn_worker.logs.log_config import read_log_config
+
         read_log_config(config.log_config)
     asked, config = config.timeout_notify, _within_timeout(cfg, config)
     if say is not None:

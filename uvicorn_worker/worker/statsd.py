@@ -4,16 +4,26 @@ from __future__ import annotations
 
 import logging
 import socket
+import sys
 import time
 from datetime import timedelta
 from types import SimpleNamespace
 from typing import Any
 
-from gunicorn.instrument.statsd import Statsd
-
 from uvicorn_worker.core.runtime import AccessHook, CycleView
 
-__all__ = ["count_lines", "metrics_hook", "never_wait"]
+__all__ = ["count_lines", "metrics_hook", "never_wait", "statsd_class"]
+
+
+def statsd_class() -> Any:
+    """Gunicorn's statsd logger; None where nobody has imported it, so that no logger can be one."""
+    module = sys.modules.get("gunicorn.instrument.statsd")
+    return None if module is None else module.Statsd
+
+
+def _is_statsd(log: Any) -> bool:
+    kind = statsd_class()
+    return kind is not None and isinstance(log, kind)
 
 
 class _Status:
@@ -42,10 +52,11 @@ class _WithoutLine:
 def metrics_hook(log: Any) -> AccessHook:
     """Count each response, and measure how long it took, under the names that Gunicorn gives the metrics."""
     quiet = _WithoutLine(log)
+    access = statsd_class().access
 
     def count(cycle: CycleView) -> None:
         elapsed = timedelta(seconds=time.monotonic() - cycle.started)
-        Statsd.access(quiet, _Status(cycle.status), None, None, elapsed)
+        access(quiet, _Status(cycle.status), None, None, elapsed)
 
     return count
 
@@ -72,7 +83,7 @@ def never_wait(log: Any) -> None:
 
     Over a unix socket, sending waits for a daemon that is slow or stopped.
     """
-    if isinstance(log, Statsd) and isinstance(log.sock, socket.socket):
+    if _is_statsd(log) and isinstance(log.sock, socket.socket):
         log.sock = _NeverWaiting(log.sock)
 
 
@@ -93,5 +104,5 @@ class _LineCount(logging.Filter):
 def count_lines(log: Any) -> None:
     """Count the warnings and errors on uvicorn.error as `gunicorn.log.*` too: "Exception in ASGI application", say."""
     logger = logging.getLogger("uvicorn.error")
-    if isinstance(log, Statsd) and not any(isinstance(each, _LineCount) for each in logger.filters):
+    if _is_statsd(log) and not any(isinstance(each, _LineCount) for each in logger.filters):
         logger.addFilter(_LineCount(log))

@@ -36,7 +36,6 @@ from uvicorn_worker.server import Server
 from uvicorn_worker.server.failures import failure_app, files_of, from_users
 from uvicorn_worker.server.in_flight import describe_flight
 from uvicorn_worker.server.loading import load_env_file
-from uvicorn_worker.server.metrics import MetricsThread
 from uvicorn_worker.worker.base import BaseWorker
 from uvicorn_worker.worker.by_hand import ByHand
 from uvicorn_worker.worker.early_signals import keep_signals
@@ -356,7 +355,10 @@ class UvicornWorker(BaseWorker):
         server.asks_to_go = self._asks_to_go
         server.neighbours = self._succession.neighbours
         server.reporter = self._succession.reporter
-        server.metrics = None if self._metrics is None else MetricsThread(self._metrics, self._succession.board)
+        if self._metrics is not None:
+            from uvicorn_worker.server.metrics import MetricsThread  # as the master has, to make the socket
+
+            server.metrics = MetricsThread(self._metrics, self._succession.board)
         # Gunicorn says itself when a worker boots and exits: a reload of many would be many words.
         server.startup_level = logging.INFO if self.age <= self.cfg.workers else logging.DEBUG
         server.shutdown_level = logging.DEBUG
