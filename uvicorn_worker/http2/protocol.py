@@ -124,7 +124,8 @@ class Http2Protocol(Sending):
         runtime, endpoints = self.runtime, self.endpoints
         self.use_transport(cast("asyncio.Transport", transport))
         self.client = client_address(transport) if endpoints is None else endpoints.client
-        self.scope_base = self.shared.scope_base(transport, self.client, endpoints)
+        # Without TLS that of all connections to one listening address: an idle one holds none of its own.
+        self.scope_base = runtime.scopes.of_connection(transport, endpoints)
         self.trusted = self.shared.proxies.trusts_peer(self.client, self.scope_base["server"])
         if runtime.first_byte_ticks:
             # Until there is a request.
@@ -218,7 +219,8 @@ class Http2Protocol(Sending):
         runtime = self.runtime
         template = head.derived
         if template is None:
-            template = head.derived = make_template(self.shared, self.scope_base, head, self.trusted)
+            scope = self.shared.new_scope(self.scope_base, self.client)
+            template = head.derived = make_template(self.shared, scope, head, self.trusted)
         scope = template.scope.copy()
         scope["asgi"] = scope["asgi"].copy()
         scope["headers"] = template.headers.copy()

@@ -38,13 +38,12 @@ class Template:
         self.refusal: RequestRefused | None = None
 
 
-def make_template(shared: Shared, scope_base: dict[str, Any], head: RequestHead, trusted: bool) -> Template:
-    """The template of a head; `scope_base` is what the scopes of the connection have in common.
+def make_template(shared: Shared, scope: dict[str, Any], head: RequestHead, trusted: bool) -> Template:
+    """The template of a head; `scope` is a new one of its connection, which the template keeps.
 
     `trusted` is whether the peer is a proxy that is believed.
     """
     runtime = shared.runtime
-    scope = scope_base.copy()
     template = Template(scope, head)
     scope["method"] = head.method
     try:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from typing import Any
 
-from uvicorn_worker.core.address import Address, Endpoints
+from uvicorn_worker.core.address import Address
 from uvicorn_worker.core.clock import ticks
 from uvicorn_worker.core.config import Config
 from uvicorn_worker.core.log import count
@@ -73,11 +72,9 @@ class Shared:
         self.ping_ticks = ticks(config.http2_ping_interval) if config.http2_ping_interval else 0
         self.ping_timeout_ticks = ticks(config.http2_ping_timeout)
 
-    def scope_base(
-        self, transport: asyncio.BaseTransport, client: Address | None, endpoints: Endpoints | None
-    ) -> dict[str, Any]:
-        """What the scopes of all requests on one connection have in common."""
-        scope = self.runtime.scopes.of_connection(transport, endpoints).copy()
+    def new_scope(self, scope_base: dict[str, Any], client: Address | None) -> dict[str, Any]:
+        """A scope of HTTP/2, of what those of a connection have in common on every version of HTTP."""
+        scope = scope_base.copy()
         scope["http_version"] = "2"
         scope["client"] = client
         if not self.early_hints:
