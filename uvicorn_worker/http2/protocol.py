@@ -445,6 +445,8 @@ class Http2Protocol(Sending):
         if self.closing:
             return
         self.engine.tick()
+        if not self.streams and tick - self.heard >= QUIET_TICKS:
+            self.engine.forget()
         for cycle in list(self.streams.values()):
             cycle.on_tick(tick)
         if self.abandoned is not None and not self.abandoned.look_through():

@@ -40,6 +40,9 @@ class AbuseLimits:
             self._control = min(CONTROL_SAVED, control)
         self._resets = min(RESET_BURST, self._resets + RESET_PER_TICK)
 
+    def forget(self) -> None:
+        """See `Engine`."""
+
     def reset(self, stream_id: int, code: int) -> None:
         """See `Engine`."""
         raise NotImplementedError

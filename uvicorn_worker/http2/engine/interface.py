@@ -106,6 +106,9 @@ class Engine(Protocol):
     def tick(self) -> None:
         """Half a second has passed; what limits.py gives back with time is given back."""
 
+    def forget(self) -> None:
+        """The connection is idle: nothing is kept that only spares work when a request comes again."""
+
     # Send --------------------------------------------------------------------------------------------
 
     def respond(self, stream_id: int, status: int, fields: list[Any], body: bytes) -> bool:

@@ -102,6 +102,10 @@ class NativeEngine(NativeControl):
         self._streams[1] = WholeRequest()
         self.last_stream_id = 1
 
+    def forget(self) -> None:
+        """See `Engine`."""
+        self._decoder.forget()
+
     # Frames ------------------------------------------------------------------------------------------
 
     def receive_data(self, data: bytes) -> list[Event]:

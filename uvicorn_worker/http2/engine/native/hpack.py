@@ -82,6 +82,12 @@ class HeaderDecoder:
             self.heads.clear()
             self._room = _HEADS_SIZE
 
+    def forget(self) -> None:
+        """Remember no heads of before; the table is the client's, too, and stays."""
+        if self.heads:
+            self.heads.clear()
+            self._room = _HEADS_SIZE
+
     # Decoding ----------------------------------------------------------------------------------------
 
     def decode(self, block: bytes) -> list[Field]:
