@@ -64,8 +64,8 @@ def http2(harness: Harness) -> Client:
     return client
 
 
-# On CPython 3.11: 1,430, 6,820 and 2,350, where a WebSocket held 9,000 before, and HTTP/2 4,430. Other versions differ by
-# some hundreds.
+# On CPython 3.11: 1,430, 6,820 and 2,350, where a WebSocket held 9,000 before, and HTTP/2 4,430. Other versions differ
+# by some hundreds.
 @pytest.mark.parametrize(
     ("open_one", "app", "most", "kind"),
     [(keep_alive, hello, 1800, Harness), (websocket, echo, 8500, Harness), (http2, hello, 3000, Http2Harness)],
