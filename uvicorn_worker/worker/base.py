@@ -36,7 +36,7 @@ from uvicorn_worker.worker.succession import Succession
 if TYPE_CHECKING:
     from gunicorn.config import Config as GunicornConfig
 
-    from uvicorn_worker.server.metrics import MetricsSocket
+    from uvicorn_worker.server.metrics import MetricsSocket, MetricsThread
     from uvicorn_worker.server.surroundings import Surroundings
 
 __all__ = ["BaseWorker"]
@@ -187,6 +187,15 @@ class BaseWorker(Worker):
 
             BaseWorker._metrics_socket = MetricsSocket()
         return BaseWorker._metrics_socket.at(where)
+
+    def _metrics_thread(self) -> MetricsThread | None:
+        """What tells the metrics in a worker; None where nobody is told."""
+        if self._metrics is None:
+            return None
+        # There since before the fork, with the socket.
+        from uvicorn_worker.server.metrics import MetricsThread
+
+        return MetricsThread(self._metrics, self._succession.board)
 
     def _share_tls(self, cfg: GunicornConfig) -> None:
         """Make the TLS context before the fork, once for the settings of the start and of each HUP."""

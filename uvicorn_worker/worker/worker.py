@@ -355,10 +355,7 @@ class UvicornWorker(BaseWorker):
         server.asks_to_go = self._asks_to_go
         server.neighbours = self._succession.neighbours
         server.reporter = self._succession.reporter
-        if self._metrics is not None:
-            from uvicorn_worker.server.metrics import MetricsThread  # as the master has, to make the socket
-
-            server.metrics = MetricsThread(self._metrics, self._succession.board)
+        server.metrics = self._metrics_thread()
         # Gunicorn says itself when a worker boots and exits: a reload of many would be many words.
         server.startup_level = logging.INFO if self.age <= self.cfg.workers else logging.DEBUG
         server.shutdown_level = logging.DEBUG
