@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import resource
 import signal
 import sys
 import time
@@ -17,7 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from socket import socket
 
+from .descriptors import raise_limit
 from .environments import Environment
+from .idle_http import SOURCES
 from .measure import process_tree
 from .options import add_servers, count, say, set_up
 from .processes import RunningServer, StartError
@@ -28,9 +29,6 @@ from .wire import WrongAnswer
 
 # So many handshakes or messages are under way at once: fewer than any server's backlog.
 _BATCH = 100
-# The client ports of one address are not enough for many connections, above all where the last run's are still waiting
-# for stray packets.
-_SOURCES = tuple(f"127.0.0.{number}" for number in range(1, 17))
 # Descriptors that a server and this program need for other things.
 _SPARE_DESCRIPTORS = 200
 _SETTLE_SECONDS = 2.0
@@ -58,9 +56,9 @@ def main() -> int:
     options = _parse()
     # The default action of SIGTERM would leave the servers running.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    problem = _raise_descriptor_limit(options.connections + _SPARE_DESCRIPTORS)
-    if problem:
-        say(problem)
+    wanted = options.connections + _SPARE_DESCRIPTORS
+    if (limit := raise_limit(wanted)) < wanted:
+        say(f"{wanted} open files are needed, and the limit is {limit}: raise it, or give fewer --connections")
         return 2
     environments, failures = set_up(options.servers, options.python)
     figures: dict[str, Figures] = {}
@@ -90,7 +88,7 @@ def _measure(server: Server, environment: Environment, connections: int, *, defl
         for first in range(0, connections, _BATCH):
             numbers = range(first, min(first + _BATCH, connections))
             handshakes = [
-                Handshake(running.port, deflate=deflate, source=_SOURCES[number % len(_SOURCES)]) for number in numbers
+                Handshake(running.port, deflate=deflate, source=SOURCES[number % len(SOURCES)]) for number in numbers
             ]
             sockets += [handshake.finish() for handshake in handshakes]
         opened = _resident(running.pid)
@@ -122,17 +120,6 @@ def _resident(root: int) -> int:
             if line.startswith("Rss:"):
                 total += int(line.split()[1]) * 1024
     return total
-
-
-def _raise_descriptor_limit(wanted: int) -> str:
-    """Servers inherit the limit. Returns what is wrong, or an empty string."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft < wanted:
-        try:
-            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, max(hard, wanted)))
-        except (OSError, ValueError):
-            return f"{wanted} open files are needed, and the limit is {hard}: raise it, or give fewer --connections"
-    return ""
 
 
 def _table(figures: dict[str, Figures], servers: list[Server], connections: int, *, deflate: bool) -> str:

@@ -82,12 +82,13 @@ def to_markdown(rows: list[Row], plan: Plan, environments: dict[str, Environment
     for scenario in SCENARIOS:
         mine = [row for row in rows if row.scenario is scenario]
         if mine:
-            sections.append(f"### {scenario.name}: {scenario.title}\n\n{_table(mine)}")
-    sections.append(_facts(plan, environments))
+            sections.append(f"### {scenario.name}: {scenario.title}\n\n{table(mine)}")
+    sections.append(facts(plan, environments))
     return "\n\n".join(sections) + "\n"
 
 
-def _table(rows: list[Row]) -> str:
+def table(rows: list[Row]) -> str:
+    """One scenario's."""
     ours = next((row for row in rows if row.server == OURS and not row.invalid), None)
     unit = rows[0].scenario.unit
     lines = [
@@ -111,8 +112,9 @@ def _table(rows: list[Row]) -> str:
     return "\n".join(lines)
 
 
-def _facts(plan: Plan, environments: dict[str, Environment]) -> str:
-    facts = machine()
+def facts(plan: Plan, environments: dict[str, Environment]) -> str:
+    """What the tables say, and what they were measured on."""
+    on = machine()
     pythons = sorted({environment.python for environment in environments.values()})
     explanation = (
         f"Medians of {plan.rounds} rounds of {plan.seconds} s, {plan.connections} connections where no other"
@@ -124,8 +126,8 @@ def _facts(plan: Plan, environments: dict[str, Environment]) -> str:
         " new ones, so there is no rate."
     )
     lines = [
-        f"- CPU: {facts['cpu']}, {facts['cores']} cores (server and load on one each), Linux {facts['kernel']}",
-        f"- Python: {', '.join(pythons)}; load by {facts['wrk']}",
+        f"- CPU: {on['cpu']}, {on['cores']} cores (server and load on one each), Linux {on['kernel']}",
+        f"- Python: {', '.join(pythons)}; load by {on['wrk']}",
     ]
     for name, environment in environments.items():
         packages = environment.packages

@@ -10,12 +10,13 @@ import signal
 import sys
 from itertools import groupby
 
+from . import growth, pages
 from .environments import Environment
 from .load import LoadError, require_tools
 from .measure import Plan, Row
 from .options import add_servers, count, names, output_file, say, set_up
 from .processes import RunningServer, StartError
-from .report import to_json, to_markdown
+from .report import table, to_json, to_markdown
 from .scenarios import SCENARIOS, Scenario
 from .servers import SERVERS, Server
 
@@ -26,14 +27,16 @@ def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         require_tools()
-        server_core: int | None
-        server_core, load_core = _cores()
+        first_core, load_core = _cores()
     except LoadError as error:
         return _fail(str(error))
     environments, failures = set_up(options.servers, options.python)
     if options.setup_only:
         return 1 if failures else 0
     servers = [server for server in options.servers if server.name in environments]
+    if options.growth:
+        return _growth(options, servers, environments, (first_core, load_core), failures)
+    server_core: int | None = first_core
     if options.workers > 1:
         servers = [server.with_workers(options.workers) for server in servers if server.asgi]
         server_core = None
@@ -46,12 +49,45 @@ def main() -> int:
     print(markdown)
     if options.markdown:
         options.markdown.write_text(markdown)
+    if options.docs:
+        by_scenario = {row.scenario: [other for other in rows if other.scenario is row.scenario] for row in rows}
+        _to_docs({scenario.name: table(its) for scenario, its in by_scenario.items()})
     if options.json:
         options.json.write_text(json.dumps(to_json(rows, plan, environments), indent=1) + "\n")
     invalid = [f"{row.scenario.name}, {row.server}: {row.invalid}" for row in rows if row.invalid]
     for line in failures + invalid:
         say(f"failed: {line}")
     return 1 if failures or invalid else 0
+
+
+def _growth(
+    options: argparse.Namespace,
+    servers: list[Server],
+    environments: dict[str, Environment],
+    cores: tuple[int, int],
+    failures: list[str],
+) -> int:
+    """The tables of growth, printed and put into the documentation."""
+    servers = [server for server in servers if server.asgi]
+    found = [
+        growth.connections(servers, environments, options.rounds, options.seconds, cores),
+        growth.workers(servers, environments, options.rounds, options.seconds, cores[1]),
+    ]
+    markdown = "\n\n".join(f"### {each.name}: {each.title}\n\n{each.table()}" for each in found) + "\n"
+    print(markdown)
+    if options.markdown:
+        options.markdown.write_text(markdown)
+    if options.docs:
+        _to_docs({each.name: each.table() for each in found})
+    invalid = [f"{each.name}, {server.name}: {why}" for each in found for server, why in each.invalid.items()]
+    for line in failures + invalid:
+        say(f"failed: {line}")
+    return 1 if failures or invalid else 0
+
+
+def _to_docs(tables: dict[str, str]) -> None:
+    for name in pages.write(tables):
+        say(f"docs/performance.md has no table of {name}")
 
 
 def _run_app(
@@ -129,13 +165,23 @@ def _parse() -> argparse.Namespace:
                         " have all cores and share them with the load")  # fmt: skip
     parser.add_argument("--quick", action="store_true", help="2 rounds of 1 s: to see that everything works")
     others = ", ".join(scenario.name for scenario in SCENARIOS if not scenario.default)
+    parser.add_argument("--growth", action="store_true", help="instead of scenarios: the cost of a request over the"
+                        " number of connections, and over that of workers")  # fmt: skip
     parser.add_argument("--only", type=_scenarios, default=default_scenarios, metavar="SCENARIO,...",
                         help=f"default: {','.join(s.name for s in default_scenarios)}; also: {others}")  # fmt: skip
     add_servers(parser, default_servers)
     parser.add_argument("--setup-only", action="store_true", help="make the environments and end")
     parser.add_argument("--json", type=output_file, metavar="FILE", help="write every round's figures")
     parser.add_argument("--markdown", type=output_file, metavar="FILE", help="write the tables")
+    parser.add_argument("--docs", action=argparse.BooleanOptionalAction, help="put the tables into docs/performance.md,"
+                        " and draw its charts anew (default: where all scenarios, or the growth, of all servers are"
+                        " measured in full)")  # fmt: skip
     options = parser.parse_args()
+    if options.docs is None:
+        whole = options.only is default_scenarios and options.workers == 1 and not options.quick
+        options.docs = whole and (options.growth or options.servers is default_servers)
+    if options.growth and options.servers is default_servers:
+        options.servers = [server for server in SERVERS if server.grows]
     options.rounds = options.rounds or (2 if options.quick else 5)
     options.seconds = options.seconds or (1 if options.quick else 2)
     return options

@@ -51,6 +51,10 @@ class Server:
     """The command where HTTP/2 is spoken; none: the server can't, or not in cleartext."""
     http2_title: str = ""
     """The title there, if it is another one."""
+    grows: bool = False
+    """Measured with many connections and with several workers without being asked for by name."""
+    crowd: tuple[str, ...] = ()
+    """Options without which it does not take tens of thousands of connections."""
     http2_closes: bool = False
     """It closes connections there after a number of requests; of every other server that is a fault."""
 
@@ -66,10 +70,16 @@ class Server:
 
     def with_workers(self, number: int) -> Server:
         """The same with *number* of workers; all that are measured so say `-w 1` or `--workers 1`."""
+        return self._with(str(number), "-w", "--workers")
 
+    def for_crowds(self) -> Server:
+        """The same with room for tens of thousands of connections that have nothing to ask for minutes."""
+        kept = self._with("600", "--keep-alive", "--timeout-keep-alive")
+        return dataclasses.replace(kept, command=(*kept.command[:-1], *self.crowd, kept.command[-1]))
+
+    def _with(self, value: str, *options: str) -> Server:
         def changed(command: tuple[str, ...]) -> tuple[str, ...]:
-            options = {"-w", "--workers"}
-            return tuple(str(number) if at and command[at - 1] in options else word for at, word in enumerate(command))
+            return tuple(value if at and command[at - 1] in options else word for at, word in enumerate(command))
 
         return dataclasses.replace(
             self,
@@ -138,6 +148,7 @@ SERVERS = (
         "this project, UvicornWorker",
         _OURS,
         _gunicorn("uvicorn_worker.UvicornWorker"),
+        grows=True,
         checkout=True,
         http2_command=_gunicorn("uvicorn_worker.UvicornH2CWorker"),
         http2_title="this project, UvicornH2CWorker",
@@ -167,6 +178,7 @@ SERVERS = (
         _UVICORN_WORKER,
         # WebSockets are left on "auto": the websockets library, without I/O of its own.
         _gunicorn("uvicorn_worker.UvicornWorker"),
+        grows=True,
     ),
     Server(
         "ours-log",
@@ -239,6 +251,9 @@ SERVERS = (
         _granian("--no-ws"),
         websocket_command=_granian("--ws"),
         http2_command=_granian("--no-ws", "2"),
+        grows=True,
+        # A connection more than this waits until another one ends, and an idle one is closed after this time.
+        crowd=("--backlog", "32768", "--backpressure", "32768", "--http1-header-read-timeout", "60000"),
     ),
     Server(
         "h2corn",
@@ -246,6 +261,7 @@ SERVERS = (
         ("h2corn[uvloop]==2.0.0", _UVLOOP, *_APPS),
         _h2corn(),
         http2_command=_h2corn(),
+        grows=True,
     ),
     Server(
         "fastpysgi",
