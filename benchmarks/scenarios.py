@@ -11,6 +11,7 @@ from .wire import VARIED, Request
 # Names of the applications in benchmarks/apps, as every server takes them.
 RAW = "raw:app"
 FASTAPI = "fastapi_app:app"
+STARLETTE = "starlette_app:app"
 FILE = "file_app:app"
 WEBSOCKET = "ws_echo:app"
 # The same as RAW, where the servers speak HTTP/2.
@@ -162,6 +163,12 @@ SCENARIOS = (
         RAW,
         Wrk(Request("/echo", "POST", (("content-type", "text/plain"),), TEN_KILOBYTES), TEN_KILOBYTES),
         connections=128,
+    ),
+    Scenario(
+        "json",
+        "GET, a Starlette route that returns JSON",
+        STARLETTE,
+        Wrk(_HELLO, b'{"message":"Hello, World!"}'),
     ),
     Scenario(
         "fastapi",

@@ -74,8 +74,9 @@ class Connection:
 
     idle = lingering = False
 
-    def __init__(self, fails: bool = False) -> None:
+    def __init__(self, fails: bool = False, rest_until: int = 0) -> None:
         self.fails = fails
+        self.rest_until = rest_until
         self.ticks: list[int] = []
         self.aborted = False
 
@@ -113,6 +114,15 @@ class TestTicks:
         assert (bad.aborted, good.aborted) == (True, False)
         assert log.lines == ["Error at a deadline of a connection"] * 2
         assert runtime.now == 100.5
+
+    def test_connections_at_rest_are_told_when_that_ends(self, loop: asyncio.AbstractEventLoop) -> None:
+        runtime = Runtime(Config(app=app), app, loop)
+        resting = Connection(rest_until=3)
+        runtime.connections.add(resting)
+        for _ in range(4):
+            runtime.count_tick()
+            runtime.on_tick(100.0)
+        assert resting.ticks == [3, 4]
 
     @pytest.mark.parametrize(("options", "seen"), [({}, []), ({"timeout_request": 5}, [7.0])])
     def test_the_cycles_are_where_they_have_limits(

@@ -51,6 +51,7 @@ class Output(asyncio.Protocol):
         "gathered_size",
         "linger_end",
         "rerun_flush",
+        "rest_until",
         "runtime",
         "sent",
         "tls_overhead",
@@ -69,6 +70,8 @@ class Output(asyncio.Protocol):
         self.runtime = runtime
         # The tick at which on_deadline() is called; 0 for none.
         self.deadline = 0
+        # Before this tick on_tick() has nothing to do, unless something comes or is sent; 0: it may have.
+        self.rest_until = 0
         self.gathered: list[bytes] | None = None
         self.gathered_size = 0
         self.rerun_flush = False
@@ -191,6 +194,11 @@ class Output(asyncio.Protocol):
             self.deadline = 0
             self.on_deadline()
 
+    @property
+    def all_taken(self) -> bool:
+        """Whether the client has all that was written, as far as the last tick could see."""
+        return not (self.write_deadline or self.sent or self.unsent or self.transport.get_write_buffer_size())
+
     def watch_client(self, tick: int, size: int) -> None:
         """Cut a client that takes none of what waits for it; `size` bytes of that are still with the transport.
 
@@ -257,7 +265,7 @@ class Output(asyncio.Protocol):
     def close(self) -> None:
         """Close when all that was written has left; nothing more is expected from the client."""
         self.flush()
-        self.closing = True
+        self.closing, self.rest_until = True, 0
         # TLS is closed when the client has answered close_notify, and one that does not look does not answer.
         self.deadline = self.runtime.tick + LINGER_TICKS if self.tls_overhead else 0
         if not self.transport.is_closing():
@@ -271,7 +279,7 @@ class Output(asyncio.Protocol):
         if self.closing:
             return
         self.flush()
-        self.closing = True
+        self.closing, self.rest_until = True, 0
         transport, tick = self.transport, self.runtime.tick
         if not self.tls_overhead and not transport.is_closing():
             try:
@@ -341,6 +349,6 @@ class Output(asyncio.Protocol):
         if sock is not None:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.gathered = None
-        self.closing = True
+        self.closing, self.rest_until = True, 0
         self.deadline = 0
         self.transport.abort()

@@ -109,6 +109,7 @@ class Http1Protocol(Output):
 
     def data_received(self, data: bytes) -> None:
         reader, size = self.reader, len(data)
+        self.rest_until = 0
         self.runtime.tally.bytes_in += size
         if reader.state is not START or self.waiting:
             self.feed_slowly(data)
@@ -427,14 +428,15 @@ class Http1Protocol(Output):
     def on_tick(self, tick: int) -> None:
         """Look at the deadline; an idle connection holds no more than it must."""
         reader = self.reader
-        if (
-            self.cycle is None
-            and reader.state is START
-            and not (self.dropped or reader.head_bytes)
-            and type(reader.parser) is not UnmadeParser
-        ):
-            reader.forget()
+        at_rest = self.cycle is None and reader.state is START and not (self.dropped or reader.head_bytes)
+        if at_rest:
+            if type(reader.parser) is not UnmadeParser:
+                reader.forget()
+            # What was answered since the last tick is looked at once more.
+            at_rest = not self.sent
         super().on_tick(tick)
+        if at_rest and self.deadline > tick and self.all_taken:
+            self.rest_until = self.deadline
 
     def on_deadline(self) -> None:
         """Too long idle, too long in sending a head or a body, or long enough in lingering."""

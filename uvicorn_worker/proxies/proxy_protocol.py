@@ -193,6 +193,8 @@ async def receive_endpoints(runtime: Runtime, sock: socket.socket, trust: Trust)
 class _HeaderReader:
     """Reads a header; meanwhile one of the connections of the runtime, so that deadlines and a stop reach it."""
 
+    rest_until = 0
+
     def __init__(self, runtime: Runtime, sock: socket.socket) -> None:
         self._runtime = runtime
         self._sock = sock

@@ -99,6 +99,10 @@ class Reporter:
             elif oldest is None or cycle.started < oldest.started:
                 oldest = cycle
         for connection in runtime.connections:
+            if connection.rest_until:
+                # It is of HTTP/1.1, and idle.
+                idle += 1
+                continue
             if connection.idle:
                 idle += 1
             if getattr(connection, "speaks", "") == "http/2":

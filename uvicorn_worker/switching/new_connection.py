@@ -36,6 +36,8 @@ class NewConnection(asyncio.Protocol):
 
     __slots__ = ("__weakref__", "_deadline", "_endpoints", "_held", "_http1", "_http2", "_runtime", "_transport")
 
+    rest_until = 0
+
     def __init__(self, runtime: Runtime, http1: Http1Shared, http2: Http2Shared, endpoints: Endpoints | None) -> None:
         self._runtime = runtime
         self._http1 = http1
