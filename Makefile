@@ -97,8 +97,9 @@ dist: $(BIN)/python ## build sdist and wheel, check them, and serve a request wi
 	$(BIN)/python .ci/dist.py
 
 findings: ## run the scripts of findings/, which look at other libraries and tools
-	@failed=0; for script in $(filter-out findings/lib.sh,$(wildcard findings/*.sh)); do \
-	    echo "== $$script"; bash $$script || failed=1; done; exit $$failed
+	@failed=; for script in $(filter-out findings/lib.sh,$(wildcard findings/*.sh)); do \
+	    echo "== $$script"; bash $$script || failed="$$failed $$script"; done; \
+	    echo "== $${failed:-no script} failed"; test -z "$$failed"
 
 clean: ## remove what builds and tests left behind; the environment in .venv stays
 	rm -rf .matrix build dist site htmlcov .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache

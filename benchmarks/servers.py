@@ -262,6 +262,8 @@ SERVERS = (
         _h2corn(),
         http2_command=_h2corn(),
         grows=True,
+        # It is the time for a next head, too.
+        crowd=("--timeout-request-header", "0", "--backlog", "4096"),
     ),
     Server(
         "fastpysgi",

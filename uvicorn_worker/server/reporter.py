@@ -91,18 +91,17 @@ class Reporter:
 
     def _look(self, runtime: Runtime) -> None:
         """See what is under way."""
-        websockets = idle = http2 = streams = 0
+        websockets = http2 = streams = 0
         oldest: CycleView | None = None
         for cycle in runtime.cycles:
             if cycle.websocket and is_websocket(cycle):
                 websockets += 1
             elif oldest is None or cycle.started < oldest.started:
                 oldest = cycle
-        for connection in runtime.connections:
-            if connection.rest_until:
-                # It is of HTTP/1.1, and idle.
-                idle += 1
-                continue
+        # Those at rest are of HTTP/1.1, and idle.
+        awake = [connection for connection in runtime.connections if not connection.rest_until]
+        idle = len(runtime.connections) - len(awake)
+        for connection in awake:
             if connection.idle:
                 idle += 1
             if getattr(connection, "speaks", "") == "http/2":

@@ -86,6 +86,16 @@ class Page:
         if result.get("errorText"):
             raise PageError(result)
 
+    def before_each_page(self, script: str) -> None:
+        """Run a script in each page from now on, before its own ones."""
+        self._call("Page.enable")
+        self._call("Page.addScriptToEvaluateOnNewDocument", source=script)
+
+    def look(self, width: int, colours: str) -> None:
+        """The width of the window in pixels, and the colours that its owner likes: `light` or `dark`."""
+        self._call("Emulation.setDeviceMetricsOverride", width=width, height=900, deviceScaleFactor=1, mobile=False)
+        self._call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": colours}])
+
     def run(self, script: str, patience: float = PAGE_PATIENCE, *, promised: bool = False) -> Any:
         """The value of an expression, or the one that it promises."""
         result = self._call("Runtime.evaluate", patience, expression=script, returnByValue=True, awaitPromise=promised)
