@@ -25,7 +25,10 @@ class StartError(Exception):
 class RunningServer:
     """A server process in a process group of its own, serving *app* on a free port of 127.0.0.1."""
 
-    def __init__(self, server: Server, environment: Environment, app: str, core: int | None) -> None:
+    def __init__(
+        self, server: Server, environment: Environment, app: str, core: int | None, stdout: int | None = None
+    ) -> None:
+        """`stdout`: a descriptor, in the place of a file in .bench/logs."""
         self.server = server
         self.port = _free_port()
         words = {"bin": str(environment.bin), "app": app, "port": self.port}
@@ -40,8 +43,8 @@ class RunningServer:
                 cwd=APPS,
                 env=clean_variables(),
                 stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
+                stdout=log if stdout is None else stdout,
+                stderr=log,
                 start_new_session=True,
             )
 
