@@ -11,7 +11,7 @@ __all__ = ["bars", "lines"]
 Series = tuple[str, Sequence[tuple[float, float]]]
 
 # Readable on white and on black; the first is ours.
-_COLOURS = ("#3f7fd6", "#d9822b", "#2f9e6e", "#b0569f", "#8a7d2f", "#7a6fd0")
+_COLOURS = ("#3f7fd6", "#c4701c", "#2f9e6e", "#b0569f", "#8a7d2f", "#7a6fd0")
 _WIDTH = 640
 _TEXT = 'fill="currentColor" font-size="12.5" font-family="sans-serif"'
 
