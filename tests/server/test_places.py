@@ -184,6 +184,39 @@ class TestBoard:
 
         run(main())
 
+    def test_what_is_at_rest_is_counted(self, run: Run, slot: Slot) -> None:
+        async def app(scope: Scope, receive: Receive, send: Send) -> None:
+            await receive()
+            if scope["type"] == "websocket":
+                await send({"type": "websocket.accept"})
+                await receive()
+            else:
+                await send({"type": "http.response.start", "status": 204, "headers": []})
+                await send({"type": "http.response.body"})
+
+        async def main() -> None:
+            running = Running(App(app), http2="on", ws_ping_interval=None, timeout_keep_alive=60)
+            running.server.reporter = Reporter(slot)
+            async with running:
+                server, runtime = running.server, running.server.runtime
+                wire = Client()
+                for sent in wire.preface() + wire.request(), HANDSHAKE, get(), get():
+                    await running.ask(sent)
+                await until(lambda: len(runtime.connections) == 4 and len(runtime.cycles) == 1)
+
+                def all_rest() -> bool:
+                    runtime.count_tick()
+                    server._on_tick()
+                    return all(connection.rest_until for connection in runtime.connections)
+
+                await until(all_rest)
+                server._on_tick()
+                figures = slot.figures
+                assert (figures["connections"], figures["idle"]) == (4, 3)
+                assert (figures["http2_connections"], figures["websockets"]) == (1, 1)
+
+        run(main())
+
     def test_a_server_at_its_limit(self, run: Run, slot: Slot) -> None:
         async def main() -> None:
             running = Running(App(hanging), limit_concurrency=1)

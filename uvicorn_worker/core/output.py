@@ -131,6 +131,7 @@ class Output(asyncio.Protocol):
         gathered, self.gathered = self.gathered, None
         if not gathered:
             return
+        self.rest_until = 0
         if self.transport.is_closing():
             # The client is gone, which is said in a later turn: an application that never waits has to wait for that.
             self.write_paused = True
@@ -150,6 +151,7 @@ class Output(asyncio.Protocol):
 
     def write_pieces(self, pieces: list[bytes]) -> None:
         """Write at once pieces that are too large to be joined."""
+        self.rest_until = 0
         if self.gathered is not None:
             pieces = self.gathered + pieces
             self.gathered = None

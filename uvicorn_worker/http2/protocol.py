@@ -178,6 +178,7 @@ class Http2Protocol(Sending):
 
     def data_received(self, data: bytes) -> None:
         """Bytes of the client: the engine's events are dealt with in their order, then requests are begun."""
+        self.rest_until = 0
         if self.closing:
             self.drop(data)
             return
@@ -444,9 +445,13 @@ class Http2Protocol(Sending):
         super().on_tick(tick)
         if self.closing:
             return
-        self.engine.tick()
+        quiet = self.engine.tick()
         if not self.streams and tick - self.heard >= QUIET_TICKS:
             self.engine.forget()
+            if quiet and self.leaving == SERVING and self.abandoned is None and self.deadline > tick:
+                if self.gathered is None and not self.engine.has_data and self.all_taken:
+                    self.rest_until = self.deadline
+                    return
         for cycle in list(self.streams.values()):
             cycle.on_tick(tick)
         if self.abandoned is not None and not self.abandoned.look_through():
@@ -508,7 +513,7 @@ class Http2Protocol(Sending):
     def _part(self) -> None:
         """Leave when no stream is open."""
         graceful = self.runtime.config.timeout_graceful_shutdown
-        self.leaving = PARTING
+        self.leaving, self.rest_until = PARTING, 0
         self.together = len(self.streams)
         self.leaving_tick = self.runtime.tick + ticks(PARTING_SECONDS if graceful is None else graceful / 2)
 
@@ -527,7 +532,7 @@ class Http2Protocol(Sending):
         if self.closing:
             return
         if self.leaving != LEAVING:
-            self.leaving = LEAVING
+            self.leaving, self.rest_until = LEAVING, 0
             self.engine.goaway(self.engine.last_stream_id)
             self.flush_soon()
         if not self.streams:

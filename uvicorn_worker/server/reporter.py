@@ -6,7 +6,7 @@ The hot path knows nothing of it. It counts in the `Tally` of the runtime, and w
 from __future__ import annotations
 
 import time
-from collections import deque
+from collections import Counter, deque
 
 from uvicorn_worker.core.board import BEAT_SECONDS, BOOTING, ENDED, SERVING, TOLD, Slot
 from uvicorn_worker.core.clock import TICK
@@ -91,17 +91,22 @@ class Reporter:
 
     def _look(self, runtime: Runtime) -> None:
         """See what is under way."""
-        websockets = http2 = streams = 0
+        websockets = idle = http2 = streams = 0
         oldest: CycleView | None = None
         for cycle in runtime.cycles:
             if cycle.websocket and is_websocket(cycle):
                 websockets += 1
             elif oldest is None or cycle.started < oldest.started:
                 oldest = cycle
-        # Those at rest are of HTTP/1.1, and idle.
-        awake = [connection for connection in runtime.connections if not connection.rest_until]
-        idle = len(runtime.connections) - len(awake)
-        for connection in awake:
+        # Of thousands of connections most are at rest: they are counted, and not asked.
+        resting = Counter([type(connection) for connection in runtime.connections if connection.rest_until])
+        for kind, number in resting.items():
+            speaks = getattr(kind, "speaks", "")
+            if speaks != "websocket":
+                idle += number
+            if speaks == "http/2":
+                http2 += number
+        for connection in [connection for connection in runtime.connections if not connection.rest_until]:
             if connection.idle:
                 idle += 1
             if getattr(connection, "speaks", "") == "http/2":

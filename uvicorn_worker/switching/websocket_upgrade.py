@@ -169,6 +169,7 @@ class UpgradedConnection(Output):
 
     def data_received(self, data: bytes | memoryview) -> None:
         """Frames, until our side is closed."""
+        self.rest_until = 0
         if self.closing:
             self.drop(data)
             return
@@ -230,6 +231,8 @@ class UpgradedConnection(Output):
         super().on_tick(tick)
         if not self.closing:
             self.session.on_tick(tick)
+            if self.gathered is None and self.all_taken:
+                self.rest_until = self.session.rest_until
 
     def on_deadline(self) -> None:
         """Long enough in lingering."""

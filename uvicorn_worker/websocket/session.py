@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
 from collections import deque
 from typing import Any
 
@@ -465,6 +466,13 @@ class WebSocketSession:
     def _schedule_ping(self) -> None:
         interval = self._runtime.config.ws_ping_interval
         self._ping_tick = self._runtime.tick + ticks(interval) if interval else 0
+
+    @property
+    def rest_until(self) -> int:
+        """The next tick at which on_tick() has something to do, unless something comes or is sent; 0: it may have."""
+        if self._stage != OPEN or self._frames is None or self._read_paused:
+            return 0
+        return self._pong_deadline or self._ping_tick or sys.maxsize
 
     def on_tick(self, tick: int) -> None:
         """Twice a second: pings, and the deadlines of pongs and of the closing handshake."""

@@ -31,14 +31,15 @@ class AbuseLimits:
         # Frames that wait for data_to_send().
         self._answers = 0
 
-    def tick(self) -> None:
+    def tick(self) -> bool:
         """See `Engine`."""
-        control = self._control
+        control, resets = self._control, self._resets
         if control < CONTROL_BURST:
             self._control = min(CONTROL_BURST, control + CONTROL_PER_TICK)
         else:
             self._control = min(CONTROL_SAVED, control)
-        self._resets = min(RESET_BURST, self._resets + RESET_PER_TICK)
+        self._resets = min(RESET_BURST, resets + RESET_PER_TICK)
+        return self._control == control and self._resets == resets
 
     def forget(self) -> None:
         """See `Engine`."""

@@ -103,8 +103,8 @@ class Engine(Protocol):
         a window has been taken, so that not each read makes a frame.
         """
 
-    def tick(self) -> None:
-        """Half a second has passed; what limits.py gives back with time is given back."""
+    def tick(self) -> bool:
+        """Half a second has passed; what limits.py gives back with time is given back. True: there was nothing."""
 
     def forget(self) -> None:
         """The connection is idle: nothing is kept that only spares work when a request comes again."""
