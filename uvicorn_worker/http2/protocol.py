@@ -448,10 +448,10 @@ class Http2Protocol(Sending):
         quiet = self.engine.tick()
         if not self.streams and tick - self.heard >= QUIET_TICKS:
             self.engine.forget()
-            if quiet and self.leaving == SERVING and self.abandoned is None and self.deadline > tick:
-                if self.gathered is None and not self.engine.has_data and self.all_taken:
-                    self.rest_until = self.deadline
-                    return
+            at_rest = quiet and self.leaving == SERVING and self.abandoned is None and self.deadline > tick
+            if at_rest and self.gathered is None and not self.engine.has_data and self.all_taken:
+                self.rest_until = self.deadline
+                return
         for cycle in list(self.streams.values()):
             cycle.on_tick(tick)
         if self.abandoned is not None and not self.abandoned.look_through():
