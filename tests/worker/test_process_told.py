@@ -383,7 +383,7 @@ class TestLoop:
 
         def load() -> Any:
             # As applications of an older style do.
-            asyncio.get_event_loop_policy().get_event_loop().call_soon(say, "called")
+            asyncio.get_event_loop().call_soon(say, "called")
             return app
 
         process = start(load, UvicornH11Worker.configure(loop="auto")).serves()
