@@ -11,7 +11,6 @@ import pytest
 
 from uvicorn_worker.core.config import Config
 from uvicorn_worker.core.records import record
-from uvicorn_worker.server.config import Config as OuterConfig
 
 
 def double(value: int) -> int:
@@ -131,5 +130,12 @@ def test_its_signature() -> None:
     assert parameters["x"].default is inspect.Parameter.empty
     assert (parameters["y"].default, parameters["marks"].default) == (2, [])
     assert {item.name for item in fields(Config)} == set(inspect.signature(Config).parameters)
-    # A subclass that takes other arguments.
-    assert list(inspect.signature(OuterConfig).parameters) == ["app", "args", "options"]
+
+
+def test_the_signature_of_a_subclass_is_its_own() -> None:
+    class Named(Point):
+        def __init__(self, name: str, *args: Any) -> None:
+            super().__init__(*args)
+            self.name = name
+
+    assert list(inspect.signature(Named).parameters) == ["name", "args"]
