@@ -10,6 +10,7 @@ from pydantic import BaseModel
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_async_engine
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy.schema import CreateTable
 
 DATABASE = os.environ.get("DATABASE_URL", "sqlite+aiosqlite:///notes.db")
 
@@ -33,8 +34,10 @@ async def lifespan(app: FastAPI) -> AsyncIterator[State]:
     # In each worker, after the fork: a pool of connections must not be shared between processes.
     engine = create_async_engine(DATABASE)
     async with engine.begin() as connection:
-        # Two workers may do this at once; "if not exists" makes that harmless. Real services migrate before they start.
-        await connection.run_sync(Base.metadata.create_all)
+        # Two workers may do this at once, for which create_all(), which looks first, is no help. Real services migrate
+        # before they start.
+        for table in Base.metadata.sorted_tables:
+            await connection.execute(CreateTable(table, if_not_exists=True))
     # What is yielded is request.state of each request.
     yield {"sessions": async_sessionmaker(engine, expire_on_commit=False)}
     # At a stop: after the last request, within graceful_timeout.
