@@ -10,7 +10,10 @@ from __future__ import annotations
 import os
 import signal
 
-__all__ = ["ByHand", "in_foreground"]
+__all__ = ["OVERTAKEN_SECONDS", "ByHand", "in_foreground"]
+
+# How long a QUIT waits for the INT that it may have overtaken: 1.3 ms were seen, where another thread got the INT.
+OVERTAKEN_SECONDS = 0.1
 
 
 def in_foreground() -> bool:
@@ -55,7 +58,7 @@ class ByHand:
     def may_have_overtaken(self, sig: int, stopping: bool) -> bool:
         """Whether this is a QUIT that may belong to a Ctrl+C of which this process has not seen the INT yet.
 
-        The handler of INT may be what the one of QUIT interrupts: to be asked again when both have returned.
+        The handler of INT may be what the one of QUIT interrupts, or come after it: the QUIT is to wait a moment.
         """
         return sig == signal.SIGQUIT and not stopping and not self._always and in_foreground()
 

@@ -37,7 +37,7 @@ from uvicorn_worker.server.failures import failure_app, files_of, from_users
 from uvicorn_worker.server.in_flight import describe_flight
 from uvicorn_worker.server.loading import load_env_file
 from uvicorn_worker.worker.base import BaseWorker
-from uvicorn_worker.worker.by_hand import ByHand
+from uvicorn_worker.worker.by_hand import OVERTAKEN_SECONDS, ByHand
 from uvicorn_worker.worker.early_signals import keep_signals
 from uvicorn_worker.worker.exit import close_loop, ignore_the_master, leave_in_time, report_unless_exit
 from uvicorn_worker.worker.forked import keep_from_children, let_children_go
@@ -524,7 +524,7 @@ class UvicornWorker(BaseWorker):
         """INT and QUIT: cut what is under way and leave; a Ctrl+C drains first (`by_hand`)."""
         running = self.loop.is_running()
         if running and self._by_hand.may_have_overtaken(sig, self.server.should_exit):
-            self.loop.call_soon_threadsafe(self._quit, sig, frame)
+            self.loop.call_soon_threadsafe(self.loop.call_later, OVERTAKEN_SECONDS, self._quit, sig, frame)
         elif running and self._by_hand.drains(sig, self.server.should_exit):
             self._succession.leaves(ends.TOLD_TO)
             # Not handle_exit: the master's TERM may have come in the middle of this.
