@@ -9,6 +9,7 @@ import select
 import signal
 import subprocess
 import sys
+import termios
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -37,6 +38,10 @@ class Terminal:
     def __init__(self, arguments: Sequence[str], folder: Path, env: Mapping[str, str]) -> None:
         # Not pty.fork(), against which Python warns where the tests have threads.
         self._fd, terminal = pty.openpty()
+        # At Ctrl+C a terminal drops what it has not shown yet: here that would be lines that a test waits for.
+        attributes = termios.tcgetattr(terminal)
+        attributes[3] |= termios.NOFLSH
+        termios.tcsetattr(terminal, termios.TCSANOW, attributes)
         try:
             self._process = subprocess.Popen(
                 [sys.executable, "-S", "-c", _LAUNCH, *arguments],
