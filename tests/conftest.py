@@ -22,6 +22,7 @@ from tests.records import kept
 from tests.sockets import PATIENCE, Peer, Run
 from uvicorn_worker.core.cycle import Cycle
 from uvicorn_worker.core.log import Losses, OwnLog
+from uvicorn_worker.core.output import Output
 
 HERE = Path(__file__).parent
 _LEFT: list[Peer] = []
@@ -114,6 +115,20 @@ def log(caplog: pytest.LogCaptureFixture) -> Callable[..., list[str]]:
         ]
 
     return lines
+
+
+@pytest.fixture
+def told(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The ticks that connections were told of; see `ticks_of`."""
+    ticks: list[int] = []
+    on_tick = Output.on_tick
+
+    def noted(self: Output, tick: int) -> None:
+        ticks.append(tick)
+        on_tick(self, tick)
+
+    monkeypatch.setattr(Output, "on_tick", noted)
+    return ticks
 
 
 @pytest.fixture(scope="session")

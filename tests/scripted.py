@@ -20,7 +20,7 @@ from uvicorn_worker.core.clock import TICK
 from uvicorn_worker.core.config import Config
 from uvicorn_worker.core.runtime import Runtime
 
-__all__ = ["Client", "Harness", "Response", "ScriptedTransport", "get", "parse_responses", "post"]
+__all__ = ["Client", "Harness", "Response", "ScriptedTransport", "get", "parse_responses", "post", "ticks_of"]
 
 # As asyncio: the most that one read gives, and how much may wait to be sent before the protocol is told to pause.
 READ_SIZE = 262144
@@ -469,3 +469,10 @@ def get(target: str = "/", *fields: str, method: str = "GET", version: str = "1.
 def post(body: bytes, *fields: str, target: str = "/", version: str = "1.1") -> bytes:
     """A request with a body of known length."""
     return get(target, f"Content-Length: {len(body)}", *fields, method="POST", version=version) + body
+
+
+def ticks_of(told: list[int], tick: Callable[[float], object], seconds: float) -> int:
+    """How many ticks connections are told of while `tick` lets some seconds pass; `told` is the fixture."""
+    told.clear()
+    tick(seconds)
+    return len(told)

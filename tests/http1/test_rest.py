@@ -8,37 +8,15 @@ import pytest
 
 from tests.http1.apps import Gate, hello
 from tests.http1.conftest import Connect
-from tests.scripted import Client, get
-from uvicorn_worker.http1.protocol import Http1Protocol
+from tests.scripted import Client, get, ticks_of
 
 TICK = 0.5
-
-
-@pytest.fixture
-def told(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """The ticks that connections were told of."""
-    ticks: list[int] = []
-    on_tick = Http1Protocol.on_tick
-
-    def noted(self: Http1Protocol, tick: int) -> None:
-        ticks.append(tick)
-        on_tick(self, tick)
-
-    monkeypatch.setattr(Http1Protocol, "on_tick", noted)
-    return ticks
-
-
-def ticks_of(told: list[int], client: Client, seconds: float) -> int:
-    """How many it is told of in some seconds."""
-    told.clear()
-    client.harness.tick(seconds)
-    return len(told)
 
 
 def at_rest(connect: Connect, told: list[int], **options: Any) -> Client:
     client = connect(hello, timeout_keep_alive=60, timeout_request_head=10, **options).send(get())
     client.harness.tick(2)
-    assert ticks_of(told, client, 5) == 0
+    assert ticks_of(told, client.harness.tick, 5) == 0
     return client
 
 
@@ -53,7 +31,7 @@ def test_one_that_was_answered_rests_and_is_closed_in_time(connect: Connect, tol
 def test_one_that_has_not_said_a_word_rests(connect: Connect, told: list[int]) -> None:
     client = connect(hello, timeout_keep_alive=60, timeout_request_head=10)
     client.harness.tick(1)
-    assert ticks_of(told, client, 5) == 0
+    assert ticks_of(told, client.harness.tick, 5) == 0
     client.harness.tick(60)
     assert client.closed
 
@@ -62,17 +40,17 @@ def test_a_request_ends_it(connect: Connect, told: list[int]) -> None:
     gate = Gate(hello)
     client = connect(gate, timeout_keep_alive=60)
     client.harness.tick(1)
-    assert ticks_of(told, client, 5) == 0
+    assert ticks_of(told, client.harness.tick, 5) == 0
     client.send(get())
     # Whether the client takes what is sent to it is looked at.
-    assert ticks_of(told, client, 5) == 10
+    assert ticks_of(told, client.harness.tick, 5) == 10
 
 
 @pytest.mark.parametrize("sent", [b"GET / HT", b"\r\n"])
 def test_a_part_of_a_request_ends_it(connect: Connect, told: list[int], sent: bytes) -> None:
     client = at_rest(connect, told)
     client.send(sent)
-    assert ticks_of(told, client, 5) == 10
+    assert ticks_of(told, client.harness.tick, 5) == 10
 
 
 def test_a_head_that_does_not_come_whole_is_refused_in_time(connect: Connect, told: list[int]) -> None:
@@ -88,7 +66,7 @@ def test_the_next_answer_begins_a_time_of_its_own(connect: Connect, told: list[i
     client.harness.tick(40)
     client.send(get())
     client.harness.tick(1)
-    assert ticks_of(told, client, 50) == 0
+    assert ticks_of(told, client.harness.tick, 50) == 0
     assert client.open
     client.harness.tick(11)
     assert client.closed
@@ -99,7 +77,7 @@ def test_what_the_client_has_not_taken_keeps_it_awake(connect: Connect, told: li
     client.stall()
     client.send(get())
     client.harness.tick(2)
-    assert ticks_of(told, client, 5) == 10
+    assert ticks_of(told, client.harness.tick, 5) == 10
 
 
 def test_a_stop_ends_it(connect: Connect, told: list[int]) -> None:

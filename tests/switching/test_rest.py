@@ -2,33 +2,9 @@
 
 from __future__ import annotations
 
-import pytest
-
-from tests.scripted import Client, Harness
+from tests.scripted import Client, Harness, ticks_of
 from tests.switching.test_idle_memory import HANDSHAKE, MESSAGE, echo, websocket
 from uvicorn_worker.core.asgi import Receive, Scope, Send
-from uvicorn_worker.core.output import Output
-
-
-@pytest.fixture
-def told(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """The ticks that connections were told of."""
-    ticks: list[int] = []
-    on_tick = Output.on_tick
-
-    def noted(self: Output, tick: int) -> None:
-        ticks.append(tick)
-        on_tick(self, tick)
-
-    monkeypatch.setattr(Output, "on_tick", noted)
-    return ticks
-
-
-def ticks_of(told: list[int], harness: Harness, seconds: float) -> int:
-    """How many they are told of in some seconds."""
-    told.clear()
-    harness.tick(seconds)
-    return len(told)
 
 
 def last(client: Client) -> bytes:
@@ -39,7 +15,7 @@ def test_a_websocket_rests_between_pings(told: list[int]) -> None:
     harness = Harness(echo, ws_ping_interval=20, ws_ping_timeout=10)
     client = websocket(harness)
     harness.tick(2)
-    assert ticks_of(told, harness, 15) == 0
+    assert ticks_of(told, harness.tick, 15) == 0
     harness.tick(5)
     assert last(client)[0] == 0x89
     # Nobody answers.
@@ -52,12 +28,12 @@ def test_without_pings_for_as_long_as_nothing_comes(told: list[int]) -> None:
     harness = Harness(echo, ws_ping_interval=None)
     client = websocket(harness)
     harness.tick(2)
-    assert ticks_of(told, harness, 600) == 0
+    assert ticks_of(told, harness.tick, 600) == 0
     client.send(MESSAGE)
     harness.settle()
     assert last(client) == b"\x81\x05hello"
-    assert ticks_of(told, harness, 2) > 0
-    assert ticks_of(told, harness, 2) == 0
+    assert ticks_of(told, harness.tick, 2) > 0
+    assert ticks_of(told, harness.tick, 2) == 0
     harness.close()
 
 
@@ -75,10 +51,10 @@ def test_what_the_application_sends_is_looked_after(told: list[int]) -> None:
     client.send(HANDSHAKE)
     harness.settle()
     harness.tick(2)
-    assert ticks_of(told, harness, 5) == 0
+    assert ticks_of(told, harness.tick, 5) == 0
     client.stall()
     harness.loop.run_until_complete(sends[0]({"type": "websocket.send", "bytes": bytes(1000)}))
-    assert ticks_of(told, harness, 5) == 10
+    assert ticks_of(told, harness.tick, 5) == 10
     # The client takes none of it.
     harness.tick(7)
     assert client.transport.was_reset
