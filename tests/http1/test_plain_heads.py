@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.http1.apps import Recorder, echo
+from tests.http1.apps import Gate, Recorder, echo
 from tests.http1.conftest import Serve
 from tests.scripted import Harness, get, post
 from uvicorn_worker.core import scope as scope_module
@@ -27,6 +27,7 @@ BEFORE = [
     post(b"12345", *FIELDS, "Content-Type: text/plain"),
     get("/3", "Empty: x", "X_Y: z", "Te: trailers", "Keep-Alive: 5", "Proxy-Connection: close", "Upgrade: x"),
     get("/4", "Expect: 100-continue"),
+    get("/5", "Connection: close"),
 ]
 PLAIN = {
     "the same": get("/1", *FIELDS),
@@ -49,6 +50,15 @@ PLAIN = {
     "get with a body": post(b"12345").replace(b"POST", b"GET", 1),
     "host last": b"GET / HTTP/1.1\r\nAccept: */*\r\nHost: example.org\r\n\r\n",
     "fields for trailers": get("/1", "Te: trailers", "Keep-Alive: 5"),
+    "close": get("/1", "Connection: close"),
+    "close after all": get("/1", *FIELDS, "Connection: close"),
+    "close first": get("/1", "connection: close", *FIELDS),
+    "close means something to the connection alone": get("/1", "Empty: close", "Accept: close"),
+    "close with a body": post(b"a body", "Connection: close"),
+    "http10": get("/1", version="1.0"),
+    "http10, close": get("/1", "Accept: */*", "Connection: close", version="1.0"),
+    "http10, head": get("/1", "Connection: close", version="1.0", method="HEAD"),
+    "http10 with a body": post(b"a body", "Connection: close").replace(b"HTTP/1.1", b"HTTP/1.0"),
 }
 LARGE = {
     "large post": post(b"a body" * 2000, *FIELDS),
@@ -56,7 +66,7 @@ LARGE = {
 }
 NOT_PLAIN = {
     "unknown name": get("/1", "New: x"),
-    "close": get("/1", "Connection: close"),
+    "close in capitals": get("/1", "Connection: Close"),
     "two connections": get("/1", "Connection: keep-alive, close"),
     "proxy-connection": get("/1", "Proxy-Connection: close"),
     "upgrade": get("/1", "Connection: Upgrade", "Upgrade: x"),
@@ -66,7 +76,10 @@ NOT_PLAIN = {
     "bad host": get("/1").replace(b"example.org", b"exa mple"),
     "no host": b"GET /1 HTTP/1.1\r\nAccept: */*\r\n\r\n",
     "no fields": b"GET /1 HTTP/1.1\r\n\r\n",
-    "http10": get("/1", *FIELDS, version="1.0"),
+    "http10 that persists": get("/1", *FIELDS, version="1.0"),
+    "http10, close and more": get("/1", *FIELDS, "Connection: close", version="1.0"),
+    "http10, upgrade": get("/1", "Connection: Upgrade", "Upgrade: x", version="1.0"),
+    "http10 without a host": b"GET /1 HTTP/1.0\r\nAccept: */*\r\n\r\n",
     "http12": get("/1", *FIELDS, version="1.2"),
     "absolute": get("http://example.net/1", *FIELDS),
     "asterisk": get("*", *FIELDS, method="OPTIONS"),
@@ -253,3 +266,20 @@ def test_a_connection_with_one_plain_request_has_no_parser(serve: Serve) -> None
         harness.connect().send(get("/", *FIELDS))
     client = harness.connect().send(get("/", *FIELDS))
     assert type(client.protocol.reader.parser) is UnmadeParser  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("behind", [b"junk\r\n\r\n", get("/2", *FIELDS), get("/2", "Never-seen: x"), b"GET"])
+def test_what_comes_behind_a_last_request_is_not_looked_at(serve: Serve, taken: list[bool], behind: bytes) -> None:
+    recorder = Recorder(echo)
+    harness = serve(recorder)
+    for request in BEFORE:
+        harness.connect().send(request).eof()
+    gate = recorder.app = Gate(echo)
+    client = harness.connect().send(get("/1", "Connection: close"))
+    assert taken[-1]
+    client.send(behind)
+    gate.open()
+    harness.settle()
+    assert recorder.paths[-1] == "/1"
+    assert [line[9:12] for line in client.take().split(b"\r\n") if line.startswith(b"HTTP/")] == [b"200"]
+    assert client.transport.is_closing() or client.closed

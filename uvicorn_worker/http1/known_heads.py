@@ -18,11 +18,11 @@ from typing import Any
 
 from uvicorn_worker.core.errors import RequestRefused
 from uvicorn_worker.core.runtime import Runtime
-from uvicorn_worker.core.scope import Field, Origin, is_plain_target
+from uvicorn_worker.core.scope import Field, Origin, is_plain_target, without_newer
 from uvicorn_worker.core.target import METHODS
 from uvicorn_worker.http1.cycle import RequestCycle
 from uvicorn_worker.http1.framing import OWN_FIELDS
-from uvicorn_worker.http1.parsers import UnmadeParser
+from uvicorn_worker.http1.parsers import SPENT, UnmadeParser
 from uvicorn_worker.http1.row import Row
 from uvicorn_worker.http1.shared import MOST_LINES, Shared
 
@@ -34,6 +34,7 @@ new = object.__new__
 _PLAIN_METHODS = {
     method: METHODS[method] for method in (b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE", b"OPTIONS")
 }
+_CLOSE = (b"connection", b"close")
 # Fields that parsers act on, besides OWN_FIELDS.
 _ACTED_ON = OWN_FIELDS | {b"connection", b"proxy-connection", b"upgrade"}
 # Leaves the value of a plain field as it is, and changes each byte that none has.
@@ -169,11 +170,13 @@ class KnownHeads:
         head, separator, body = data.partition(b"\r\n\r\n")
         lines = iter(head.split(b"\r\n"))
         method, _, rest = next(lines).partition(b" ")
-        url = rest[:-9]
+        url, version = rest[:-9], rest[-9:]
+        # Whether the client lets the connection persist.
+        persistent = version == b" HTTP/1.1"
         if (
             not separator
             or method not in _PLAIN_METHODS
-            or rest[-9:] != b" HTTP/1.1"
+            or not (persistent or version == b" HTTP/1.0")
             or (url not in self.runtime.scopes.targets and not is_plain_target(url))
         ):
             return False
@@ -203,10 +206,17 @@ class KnownHeads:
                         return self._leave_to_parser()
                     field = read
                     declared += field[0] == b"content-length"
+                    persistent = persistent and field != _CLOSE
             headers.append(field)
         runtime, size = self.runtime, len(body)
         framed = declared == 1 or (not declared and not size)
-        if hosts != 1 or not framed or size > runtime.limit_body or len(headers) > shared.limit_fields:
+        if (
+            hosts != 1
+            or not framed
+            or size > runtime.limit_body
+            or len(headers) > shared.limit_fields
+            or (not persistent and version == b" HTTP/1.0" and _asks_to_persist(headers))
+        ):
             return self._leave_to_parser()
         if self.forwarded is not None:
             try:
@@ -216,7 +226,9 @@ class KnownHeads:
                 return False
         conn = self.conn
         cycle = new(RequestCycle)
-        cycle.set_up(conn, runtime, conn.scope_base.copy(), True)
+        cycle.set_up(conn, runtime, conn.scope_base.copy(), persistent)
+        if not persistent:
+            self._make_last(cycle, version)
         cycle.complete = True
         self.body_declared = self.body_bytes = size
         if size:
@@ -234,6 +246,14 @@ class KnownHeads:
             and data.find(b"\r\n\r\n", 0, self.shared.fast_size) >= 0
             and self.take_plain(data)
         )
+
+    def _make_last(self, cycle: RequestCycle, version: bytes) -> None:
+        """Nothing behind this request is looked at (RFC 9112, 9.6)."""
+        self.parser = SPENT
+        if version == b" HTTP/1.0":
+            cycle.http10 = True
+            scope = cycle.scope
+            scope["http_version"], scope["extensions"] = "1.0", without_newer(scope["extensions"])
 
     def _leave_to_parser(self) -> bool:
         if self.forwarded:
@@ -254,6 +274,8 @@ class KnownHeads:
             elif name == b"connection" and value.lower() == b"keep-alive":
                 shared.remember_line(shared.lines, line, field)
                 return field
+            elif field == _CLOSE:
+                return field
             # The length by the letters, so that there is nothing to be said about any other number.
             return field if name == b"content-length" and value == b"%d" % size else None
         if name not in shared.noted:
@@ -263,3 +285,8 @@ class KnownHeads:
         elif self.forwarded is not None:
             self.forwarded.append(field)
         return field
+
+
+def _asks_to_persist(headers: list[Field]) -> bool:
+    """Whether a client of HTTP/1.0, whose connections end with the response otherwise, says anything but `close`."""
+    return any(name == b"connection" and value != b"close" for name, value in headers)

@@ -10,8 +10,7 @@ ends the connection.
 
 from __future__ import annotations
 
-import asyncio
-from typing import Any, cast
+from typing import Any
 
 from uvicorn_worker.core.address import Address, Endpoints, client_address, peer_name
 from uvicorn_worker.core.cycle import AWAIT_START, BODY, DONE, PLAIN_TEXT, WAITING
@@ -82,9 +81,9 @@ class Http1Protocol(Output):
 
     # Connection --------------------------------------------------------------------------------------
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+    def connection_made(self, transport: Any) -> None:
         runtime, endpoints = self.runtime, self.endpoints
-        self.use_transport(cast("asyncio.Transport", transport))
+        self.use_transport(transport)
         self.scope_base = runtime.scopes.of_connection(transport, endpoints)
         self.client = client_address(transport) if endpoints is None else endpoints.client
         if self.shared.proxies.trusts_peer(self.client, self.scope_base["server"]):

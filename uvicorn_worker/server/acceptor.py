@@ -31,6 +31,7 @@ from uvicorn_worker.core.runtime import Runtime
 from uvicorn_worker.logs.spell import Spell
 from uvicorn_worker.proxies.trust import Trust
 from uvicorn_worker.server.neighbours import Neighbours
+from uvicorn_worker.server.opening import Opening
 from uvicorn_worker.server.reuse_port import (
     SETTLE_SECONDS,
     kernel_migrates,
@@ -137,7 +138,10 @@ class Acceptor:
         # What accepts, on an event loop that does not say when a socket can be read.
         self._waiting: dict[socket.socket, asyncio.Task[None]] = {}
         # Sockets that are on their way to a connection: for a turn of the loop, or for a TLS handshake.
-        self._connecting: set[asyncio.Task[None]] = set()
+        self._connecting: set[Opening | asyncio.Task[None]] = set()
+        # Whether that is a turn of the loop where there is no TLS, which needs no task: on loops that wait for futures.
+        known = type(runtime.loop).__module__.startswith(("asyncio.", "uvloop"))
+        self._at_once = known and self._proxies is None
         # Those of them whose header of the PROXY protocol is read: a connection of the runtime stands for each.
         self._reading_headers = 0
 
@@ -255,9 +259,28 @@ class Acceptor:
     def _take(self, conn: socket.socket, address: object) -> None:
         """Make a connection of a socket that was accepted."""
         self._runtime.tally.accepted += 1
-        task = self._loop.create_task(self._connect(conn, address))
-        self._connecting.add(task)
-        task.add_done_callback(self._connected)
+        if not self._at_once or self.tls is not None:
+            task = self._loop.create_task(self._connect(conn, address))
+            self._connecting.add(task)
+            task.add_done_callback(self._connected)
+        elif (protocol := self._make_protocol(conn, address)) is not None:
+            opening = Opening(self._loop.connect_accepted_socket(lambda: protocol, conn), self._opened)
+            self._connecting.add(opening)
+            opening.step()
+
+    def _make_protocol(self, conn: socket.socket, address: object, *arguments: Endpoints) -> asyncio.Protocol | None:
+        """The protocol of a connection; None where that can't be made, which ends it."""
+        try:
+            return self._factory(*arguments)
+        except Exception as exc:  # noqa: BLE001 - a protocol's mistake costs this connection, not the server
+            self._log.error("The connection of %s could not be made", address, exc_info=exc)
+            conn.close()
+            return None
+
+    def _opened(self, opening: Opening, exc: BaseException | None) -> None:
+        if exc is not None:
+            self._log.debug("A connection ended before it was made: %s", exc)
+        self._connected(opening)
 
     async def _connect(self, conn: socket.socket, address: object) -> None:
         arguments: tuple[Endpoints, ...] = ()
@@ -275,11 +298,8 @@ class Acceptor:
         if self.tls is not None:
             # That of now: it is another one once the certificates were replaced.
             options = {"ssl": self.tls.context, **self._tls_options}
-        try:
-            protocol = self._factory(*arguments)
-        except Exception as exc:  # noqa: BLE001 - a protocol's mistake costs this connection, not the server
-            self._log.error("The connection of %s could not be made", address, exc_info=exc)
-            conn.close()
+        protocol = self._make_protocol(conn, address, *arguments)
+        if protocol is None:
             return
         # From here on the socket is the transport's.
         try:
@@ -288,8 +308,8 @@ class Acceptor:
             # Also the errors of a TLS handshake. Port scanners and health checks do this all day.
             self._log.debug("The connection of %s ended before it was made: %s", address, exc)
 
-    def _connected(self, task: asyncio.Task[None]) -> None:
-        self._connecting.discard(task)
+    def _connected(self, done: Opening | asyncio.Task[None]) -> None:
+        self._connecting.discard(done)
         if self._watching:
             self._room()
 
@@ -436,5 +456,5 @@ class Acceptor:
 
     def abort(self) -> None:
         """Give up the handshakes that are under way."""
-        for task in list(self._connecting):
-            task.cancel()
+        for each in list(self._connecting):
+            each.cancel()

@@ -16,7 +16,7 @@ from typing import Any
 from uvicorn_worker.core.errors import ConfigError
 from uvicorn_worker.core.log import OwnLog
 
-__all__ = ["HeapTrim", "MemoryWatch", "resident_bytes", "resident_memory"]
+__all__ = ["HeapTrim", "MemoryWatch", "keep_freed_memory", "resident_bytes", "resident_memory"]
 
 # How often, on average. Drawn anew each time, so that workers that
 # grow alike are not replaced at the same moment.
@@ -26,8 +26,11 @@ CHECK_SECONDS = 2.0
 LOOK_TICKS = 4
 LOOKS = 2
 # What is given back is worth the while from so many MiB on, and from this part of what there was before the peak.
-LEAST_GROWTH = 8
+LEAST_GROWTH = 4
 GROWTH_PART = 0.125
+
+# How much memory that was freed at its end the heap keeps; what is larger than half of it is mapped apart, as before.
+KEPT_BYTES = 8388608
 
 _STATM = Path("/proc/self/statm")
 _MIB = 1048576
@@ -59,6 +62,18 @@ def resident_bytes() -> int:
         return _resident()
     except OSError:
         return 0
+
+
+def keep_freed_memory() -> None:
+    """Let the allocator keep `KEPT_BYTES` that were freed for what comes next, until `HeapTrim` gives them back.
+
+    The heap of glibc gives back whatever is above 128 KiB, so that two bodies of 64 KiB that are read and let go in one
+    turn of the loop cost system calls, and a page fault for each 4 KiB of the next two. The bounds grow with the
+    largest block that was mapped and freed (mallopt(3), M_MMAP_THRESHOLD), unless the operator has set them
+    (MALLOC_TRIM_THRESHOLD_, MALLOC_MMAP_THRESHOLD_): this is such a block, which nobody writes to. Other allocators
+    have nothing like it, and don't mind.
+    """
+    bytes(KEPT_BYTES // 2)
 
 
 class MemoryWatch:

@@ -42,7 +42,7 @@ from uvicorn_worker.server.drain import Drain, Schedule
 from uvicorn_worker.server.lifespan import Lifespan
 from uvicorn_worker.server.loading import loop_factory
 from uvicorn_worker.server.loop_watch import LoopWatch
-from uvicorn_worker.server.memory import HeapTrim, MemoryWatch
+from uvicorn_worker.server.memory import HeapTrim, MemoryWatch, keep_freed_memory
 from uvicorn_worker.server.neighbours import Neighbours
 from uvicorn_worker.server.reporter import Reporter
 from uvicorn_worker.server.running import run_in
@@ -338,6 +338,7 @@ class Server:
         if config.worker_lifetime is not None:
             lifetime = config.worker_lifetime + random.uniform(0, config.worker_lifetime_jitter)  # noqa: S311 - as above
             self._lifetime = loop.call_later(lifetime, self._too_old)
+        keep_freed_memory()
         self._heap = HeapTrim(self.log)
         self._ticker = Ticker(loop, runtime.count_tick, self._on_tick)
         shared, own = self.surroundings.divide(sockets)

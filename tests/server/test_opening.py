@@ -1,0 +1,104 @@
+"""A coroutine that waits for futures is run without a task."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from tests.scripted import get
+from tests.server.running import App, Running
+from tests.sockets import Run
+from uvicorn_worker.server.opening import Opening
+
+
+class Opened:
+    """What `ended` was told."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[Opening, BaseException | None]] = []
+
+    def __call__(self, opening: Opening, exc: BaseException | None) -> None:
+        self.told.append((opening, exc))
+
+
+async def wait_for(*futures: asyncio.Future[Any]) -> None:
+    for future in futures:
+        await future
+
+
+def test_it_goes_on_with_each_future(run: Run) -> None:
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        first, second, ended = loop.create_future(), loop.create_future(), Opened()
+        opening = Opening(wait_for(first, second), ended)
+        opening.step()
+        for future in (first, second):
+            assert ended.told == []
+            future.set_result(None)
+            await asyncio.sleep(0)
+        assert ended.told == [(opening, None)]
+        opening.step()
+        assert len(ended.told) == 1
+
+    run(main())
+
+
+def test_one_that_waits_for_nothing_ends_at_once(run: Run) -> None:
+    async def main() -> None:
+        ended = Opened()
+        opening = Opening(wait_for(), ended)
+        opening.step()
+        assert ended.told == [(opening, None)]
+
+    run(main())
+
+
+def test_what_it_raises_is_told(run: Run) -> None:
+    async def main() -> None:
+        future, ended, error = asyncio.get_running_loop().create_future(), Opened(), OSError("gone")
+        opening = Opening(wait_for(future), ended)
+        opening.step()
+        future.set_exception(error)
+        await asyncio.sleep(0)
+        assert ended.told == [(opening, error)]
+
+    run(main())
+
+
+def test_one_that_is_cancelled_cleans_up_and_goes_no_further(run: Run) -> None:
+    async def main() -> None:
+        future, ended, cleaned = asyncio.get_running_loop().create_future(), Opened(), []
+
+        async def waiting() -> None:
+            try:
+                await future
+            finally:
+                cleaned.append(True)
+
+        opening = Opening(waiting(), ended)
+        opening.step()
+        opening.cancel()
+        opening.cancel()
+        assert cleaned == [True]
+        assert ended.told == [(opening, None)]
+        future.set_result(None)
+        await asyncio.sleep(0)
+        assert len(ended.told) == 1
+
+    run(main())
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+def test_connections_are_made_either_way(run: Run, at_once: bool) -> None:
+    """Of an event loop that is not known a task waits."""
+
+    async def main() -> None:
+        async with Running(App()) as running:
+            assert running.server.acceptor._at_once
+            running.server.acceptor._at_once = at_once
+            assert (await (await running.ask(get())).response()).status == 200
+            assert running.server.acceptor.pending == 0
+
+    run(main())

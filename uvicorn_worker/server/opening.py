@@ -1,0 +1,48 @@
+"""From a socket that was accepted to a connection, without a task.
+
+`connect_accepted_socket()` waits for one thing, that the transport has called `connection_made()`, which comes with the
+next turn of the loop. A task would need a turn of its own to get there, and a context.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+__all__ = ["Opening"]
+
+
+class Opening:
+    """Runs a coroutine that waits for futures only; `ended` is called with this and what it has raised."""
+
+    __slots__ = ("_coroutine", "_ended")
+
+    def __init__(
+        self, coroutine: Coroutine[Any, Any, object], ended: Callable[[Opening, BaseException | None], None]
+    ) -> None:
+        self._coroutine: Coroutine[Any, Any, object] | None = coroutine
+        self._ended = ended
+
+    def step(self, _: object = None) -> None:
+        """Go on to the next future, whatever has become of the last one."""
+        coroutine = self._coroutine
+        if coroutine is None:
+            return
+        try:
+            future = coroutine.send(None)
+        except StopIteration:
+            self._end(None)
+        except Exception as exc:  # noqa: BLE001 - who is told says what it means
+            self._end(exc)
+        else:
+            future.add_done_callback(self.step)
+
+    def cancel(self) -> None:
+        """Go no further: the transport is closed."""
+        if self._coroutine is not None:
+            self._coroutine.close()
+            self._end(None)
+
+    def _end(self, exc: BaseException | None) -> None:
+        self._coroutine = None
+        self._ended(self, exc)
