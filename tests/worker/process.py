@@ -24,7 +24,7 @@ from tests.worker.cycles import settings
 from uvicorn_worker.core.board import SERVING, Board, Slot
 from uvicorn_worker.worker.worker import UvicornWorker
 
-__all__ = ["APP_ERROR", "BOOT_ERROR", "PATIENCE", "Process", "Start", "app", "say"]
+__all__ = ["APP_ERROR", "BOOT_ERROR", "PATIENCE", "Process", "Start", "app", "say", "slow_to_end", "waits"]
 
 PATIENCE = 30.0
 # Of the master: it boots no more workers.
@@ -52,6 +52,28 @@ async def app(scope: Any, receive: Any, send: Any) -> None:
         time.sleep(60)  # noqa: ASYNC251 - that is what is tested
     await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
     await send({"type": "http.response.body", "body": b"ok"})
+
+
+async def slow_to_end(scope: Any, receive: Any, send: Any) -> None:
+    """Its shutdown ends when there is a file `go`."""
+    if scope["type"] != "lifespan":
+        await app(scope, receive, send)
+        return
+    await receive()
+    await send({"type": "lifespan.startup.complete"})
+    await receive()
+    say("shuts down")
+    while not os.path.exists("go"):  # noqa: ASYNC240 - it is there or not
+        await asyncio.sleep(0.01)
+    await send({"type": "lifespan.shutdown.complete"})
+
+
+def waits() -> Any:
+    """Load the application when there is a file `loaded`."""
+    say("loads")
+    while not os.path.exists("loaded"):
+        time.sleep(0.01)
+    return app
 
 
 class Process:

@@ -21,7 +21,6 @@ from gunicorn.reloader import reloader_engines
 
 from tests.worker.process import APP_ERROR, BOOT_ERROR, Start, app, say
 from uvicorn_worker.core import ends
-from uvicorn_worker.core.board import ENDED, TOLD
 from uvicorn_worker.core.errors import AppLoadError, BindError
 from uvicorn_worker.server import Server
 from uvicorn_worker.worker import worker as worker_module
@@ -38,67 +37,6 @@ def test_on_a_python_whose_collector_can_not_freeze(start: Start, monkeypatch: p
     assert process.get()[0] == 200
     process.tell(signal.SIGTERM)
     assert process.code() == 0
-
-
-class TestSignals:
-    def test_term_is_a_graceful_stop(self, start: Start) -> None:
-        process = start().serves()
-        assert process.get() == (200, b"ok")
-        assert "Ready in" in process.log
-        process.tell(signal.SIGTERM)
-        assert process.code() == 0
-        assert process.slot.state in (TOLD, ENDED)
-        assert process.slot.left
-        assert process.slot.figures["http11_2xx"] == 1
-
-    @pytest.mark.parametrize("sig", [signal.SIGINT, signal.SIGQUIT])
-    def test_int_and_quit_cut_what_runs(self, start: Start, sig: int) -> None:
-        process = start().serves()
-        with process.asks("/wait"):
-            process.wait_log("waits")
-            process.tell(sig)
-            assert process.code() == 0
-        assert process.slot.cause[0] == ends.TOLD_TO
-
-    def test_usr2_says_what_is_in_flight_and_usr1_writes_it_to_the_new_file(self, start: Start) -> None:
-        process = start().serves()
-        with process.asks("/wait"):
-            process.wait_log("waits")
-            process.output.rename(process.output.with_name("log.1"))
-            process.output.touch()
-            process.tell(signal.SIGUSR1, signal.SIGUSR2)
-            process.wait_log("GET /wait")
-            process.tell(signal.SIGQUIT)
-            assert process.code() == 0
-
-    def test_hup_and_winch_are_the_masters(self, start: Start) -> None:
-        process = start().serves()
-        process.tell(signal.SIGHUP, signal.SIGWINCH)
-        assert process.get() == (200, b"ok")
-        process.tell(signal.SIGTERM)
-        assert process.code() == 0
-
-    def test_abrt_says_what_blocks_the_loop(self, start: Start) -> None:
-        process = start().serves()
-        with process.asks("/block") as client:
-            process.wait_log("blocks")
-            process.tell(signal.SIGABRT)
-            assert process.code() == 1
-            # Its client is told, in the last moment.
-            assert client.getresponse().status == 503
-        assert process.slot.cause[0] == ends.BLOCKED
-        assert "GET /block" in process.log
-
-    def test_told_before_it_could_hear(self, start: Start) -> None:
-        """It was loading its application, and leaves without having served."""
-
-        def load() -> Any:
-            os.kill(os.getpid(), signal.SIGTERM)
-            return app
-
-        process = start(load)
-        assert process.code() == 0
-        assert "ERROR" not in process.log
 
 
 class TestEnds:
@@ -338,17 +276,6 @@ class TestReload:
 class TestSubclasses:
     """What subclasses of uvicorn's worker do, and what is called for them."""
 
-    def test_quit_calls_their_handle_exit(self, start: Start) -> None:
-        class Own(UvicornH11Worker):
-            def handle_exit(self, sig: int, frame: Any) -> None:
-                say(f"told {sig}")
-                super().handle_exit(sig, frame)
-
-        process = start(kind=Own).serves()
-        process.tell(signal.SIGQUIT)
-        assert process.code() == 0
-        assert f"told {int(signal.SIGQUIT)}" in process.log
-
     def test_a_server_of_their_own_is_the_workers(self, start: Start) -> None:
         """Signals, the heartbeat and limits are about the newest one that is made of `self.config`."""
 
@@ -362,48 +289,6 @@ class TestSubclasses:
         assert process.get() == (200, b"ok")
         assert process.code() == 0
         assert process.slot.cause[0] == ends.MAX_REQUESTS
-
-    def test_worker_int_is_called(self, start: Start) -> None:
-        def worker_int(worker: Any) -> None:
-            say(f"int after {worker.nr}")
-
-        process = start(worker_int=worker_int).serves()
-        assert process.get() == process.get() == (200, b"ok")
-        process.tell(signal.SIGINT)
-        assert process.code() == 0
-        # The second is perhaps answered, and not counted yet.
-        assert re.search("int after [12]", process.log)
-
-    def test_worker_abort_may_say_how_it_ends_but_not_end_the_master(self, start: Start) -> None:
-        def worker_abort(worker: Any) -> None:
-            sys.exit(BOOT_ERROR)
-
-        process = start(worker_abort=worker_abort, timeout=0).serves()
-        with process.asks("/block"):
-            process.wait_log("blocks")
-            process.tell(signal.SIGABRT)
-            assert process.code() == 1
-
-
-def test_term_is_put_off_while_the_one_in_its_place_boots(start: Start, tmp_path: Path) -> None:
-    """At HUP the master tells the old workers at once; who connects meanwhile is answered."""
-    go = tmp_path / "go"
-
-    def load() -> Any:
-        while not go.exists():
-            time.sleep(0.01)
-        return app
-
-    old = start().serves()
-    new = start(load, before=old)
-    old.tell(signal.SIGTERM)
-    old.wait_log("serving on until a new worker has started")
-    assert old.get() == (200, b"ok")
-    go.touch()
-    assert old.code() == 0
-    assert new.get() == (200, b"ok")
-    new.tell(signal.SIGTERM)
-    assert new.code() == 0
 
 
 def test_a_start_may_take_longer_than_a_heartbeat(start: Start) -> None:

@@ -30,6 +30,7 @@ from uvicorn_worker.worker.offenders import Offenders
 from uvicorn_worker.worker.own_server import foreign_server
 from uvicorn_worker.worker.relief import Relief
 from uvicorn_worker.worker.settings import check_overrides, config_from_settings, outer_options
+from uvicorn_worker.worker.signals import Signals
 from uvicorn_worker.worker.ssl_context import context_factory
 from uvicorn_worker.worker.succession import Succession
 
@@ -74,7 +75,7 @@ class BaseWorker(Worker):
     _shared: list[Any]
     _succession: Succession
     _config: WorkerConfig | None
-    _early_signals: list[int]
+    _signals: Signals
     _surroundings: Surroundings
     _beaten: float
     # What the metrics are told on.
@@ -150,7 +151,6 @@ class BaseWorker(Worker):
     def __new__(cls: type[W], *args: Any, **kwargs: Any) -> W:
         """Before the fork, also where a subclass leaves our `__init__` out, as some of uvicorn's worker's do."""
         worker: W = super().__new__(cls)
-        worker._early_signals = []
         worker._surroundings = worker._make_surroundings()
         worker._config = None
         worker._beaten = time.monotonic()
@@ -161,6 +161,7 @@ class BaseWorker(Worker):
         Board.of_master().wanted = cfg.workers
         worker._metrics = cls._bind_metrics(cfg)
         worker._succession = Succession(named["age"], cfg.workers)
+        worker._signals = worker._make_signals()
         # Where Gunicorn opens sockets for each worker (reuse_port), it puts them in the place of these after the fork.
         worker._shared = named["sockets"]
         keep_listening(worker._shared, cfg, named["log"])
@@ -212,6 +213,10 @@ class BaseWorker(Worker):
 
     def _make_surroundings(self) -> Surroundings:
         """What a server that is made of `self.config` finds around it."""
+        raise NotImplementedError
+
+    def _make_signals(self) -> Signals:
+        """What each signal means to it."""
         raise NotImplementedError
 
     @property

@@ -12,12 +12,14 @@ import threading
 import time
 from typing import Any
 
+from gunicorn.arbiter import Arbiter
+
 from uvicorn_worker.core.explained import explained
 from uvicorn_worker.logs.line_writer import close_lines
 from uvicorn_worker.server import Server
 from uvicorn_worker.worker.forked import end_children
 
-__all__ = ["close_loop", "ignore_the_master", "leave_in_time", "report_unless_exit"]
+__all__ = ["close_loop", "ignore_the_master", "leave_in_time", "report_unless_exit", "spare_the_master"]
 
 # What is kept back of the time, so that the master does not kill first; and what hooks have where none is left.
 _MARGIN = 0.2
@@ -26,6 +28,13 @@ _LEAST = 0.05
 _STOP_SECONDS = 3.0
 # How long tasks that the application left running may take to end once they were cancelled.
 _CANCEL_SECONDS = 0.5
+# What ends the master: they are for workers that can't boot, and for nothing else.
+_BOOT_CODES = (Arbiter.WORKER_BOOT_ERROR, Arbiter.APP_LOAD_ERROR)
+
+
+def spare_the_master(code: Any) -> Any:
+    """The code to exit with where `code` was asked for, which must not tell the master that no worker can boot."""
+    return 1 if code in _BOOT_CODES else code
 
 
 def report_unless_exit(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:

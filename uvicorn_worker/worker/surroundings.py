@@ -9,7 +9,6 @@ from typing import Any
 from uvicorn_worker.core.asgi import ASGIApp
 from uvicorn_worker.core.config import Config
 from uvicorn_worker.core.runtime import AccessHook
-from uvicorn_worker.server import Server
 from uvicorn_worker.server.loading import adapt
 from uvicorn_worker.server.surroundings import Handler, Stoppable, Surroundings
 from uvicorn_worker.worker.access_hook import access_hook
@@ -58,8 +57,7 @@ class WorkerSurroundings(Surroundings):
     def raise_again(self, sig: int) -> None:
         """Only for a handler of the application: the worker ends on Gunicorn's normal path."""
         handler = signal.getsignal(sig)
-        owner = getattr(handler, "__self__", None)
-        is_ours = owner is self._worker or isinstance(owner, Server) or handler is signal.default_int_handler
+        is_ours = handler is signal.default_int_handler or self._worker._signals.are_ours(handler)
         if callable(handler) and not is_ours:
             signal.raise_signal(sig)
 

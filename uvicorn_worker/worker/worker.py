@@ -31,22 +31,25 @@ from uvicorn_worker.core import ends
 from uvicorn_worker.core.errors import AppLoadError, BindError, ConfigError, LifespanError, ProcessExit
 from uvicorn_worker.core.explained import explained
 from uvicorn_worker.core.forked import is_forked, leave
-from uvicorn_worker.logs.guards import keep_files_open
 from uvicorn_worker.server import Server
 from uvicorn_worker.server.failures import failure_app, files_of, from_users
-from uvicorn_worker.server.in_flight import describe_flight
 from uvicorn_worker.server.loading import load_env_file
 from uvicorn_worker.worker.base import BaseWorker
-from uvicorn_worker.worker.by_hand import OVERTAKEN_SECONDS, ByHand
-from uvicorn_worker.worker.early_signals import keep_signals
-from uvicorn_worker.worker.exit import close_loop, ignore_the_master, leave_in_time, report_unless_exit
+from uvicorn_worker.worker.exit import (
+    close_loop,
+    ignore_the_master,
+    leave_in_time,
+    report_unless_exit,
+    spare_the_master,
+)
 from uvicorn_worker.worker.forked import keep_from_children, let_children_go
-from uvicorn_worker.worker.last_words import answer_holder, answer_past_the_loop
+from uvicorn_worker.worker.last_words import answer_past_the_loop
 from uvicorn_worker.worker.loggers import set_up_logging
 from uvicorn_worker.worker.loops import LoopChoice
 from uvicorn_worker.worker.notify_callback import NotifyCallback
 from uvicorn_worker.worker.ready import ready
-from uvicorn_worker.worker.stall_watch import StallWatch, describe_stall, enable_trace
+from uvicorn_worker.worker.signals import Signals
+from uvicorn_worker.worker.stall_watch import StallWatch, describe_stall
 from uvicorn_worker.worker.surroundings import WorkerSurroundings
 
 __all__ = ["UvicornH2CWorker", "UvicornH11Worker", "UvicornWorker"]
@@ -59,8 +62,6 @@ _WAIT_FOR_MASTER = 3.0
 _BRIEF_SECONDS = 10.0
 # What a quick stop leaves to hooks, and to threads of the application.
 _QUICK_EXIT = 2.0
-# What ends the master: they are for workers that can't boot, and for nothing else.
-_BOOT_CODES = (Arbiter.WORKER_BOOT_ERROR, Arbiter.APP_LOAD_ERROR)
 
 
 def _boot_code(code: Any) -> int:
@@ -89,7 +90,7 @@ class UvicornWorker(BaseWorker):
     # When the next heartbeat is due, and until when the start may go without any; by the monotonic clock.
     _notify_at = _quiet_until = _beaten = 0.0
     _notify_interval = _HEARTBEAT
-    reloading = _aborted = _held = _has_failed = False
+    reloading = _has_failed = False
     _stall_watch: StallWatch | None = None
     _loops: LoopChoice | None = None
     # On which loop the heartbeat runs, and since when the server has accepted.
@@ -104,18 +105,21 @@ class UvicornWorker(BaseWorker):
     def _make_surroundings(self) -> WorkerSurroundings:
         return WorkerSurroundings(self)
 
+    def _make_signals(self) -> Signals:
+        has_own_exit = type(self).handle_exit is not UvicornWorker.handle_exit
+        return Signals(self, self._succession, has_own_exit=has_own_exit)
+
     # Boot --------------------------------------------------------------------------------------------
 
     def init_process(self) -> None:
         """Called after the fork; does not return before the worker is done."""
         # A collection would write to all that is shared since the fork; in the master it would keep what HUP replaces.
         getattr(gc, "freeze", bool)()  # PyPy has none.
-        keep_signals(self._keep_signal)
+        self._signals.keep()
         # Anew: what was changed since the master has started this worker's class, by post_fork too, counts.
         self._read_settings()
         config = self.config
         self.server = Server(config)
-        self._by_hand = ByHand(always=self.DRAINS_ON_INT)
         try:
             set_up_logging(self.log, self.cfg, config)
         except ConfigError as exc:
@@ -153,16 +157,11 @@ class UvicornWorker(BaseWorker):
     def _is_leaving(self) -> bool:
         """Whether the worker was told to end."""
         was_told = self.server.should_exit and not self.server.cancelled
-        return self._aborted or not self.alive or was_told or self.ppid != os.getppid()
+        return self._signals.aborted or not self.alive or was_told or self.ppid != os.getppid()
 
     @property
     def _failed_soon(self) -> bool:
         return self._served_since is None or time.monotonic() - self._served_since < _BRIEF_SECONDS
-
-    def _keep_signal(self, sig: int, frame: FrameType | None) -> None:
-        """A signal before our handlers are set: they get it then, and older workers see at once that it came."""
-        self._early_signals.append(sig)
-        self._succession.told()
 
     def load_wsgi(self) -> None:
         """Load the application as Gunicorn does; it was loaded before the fork if preload_app is set."""
@@ -224,9 +223,9 @@ class UvicornWorker(BaseWorker):
 
     def _is_told_within(self, seconds: float) -> bool:
         """Wait for the master's word to leave, for so long. The server may have come to its end before it."""
-        keep_signals(self._keep_signal)
+        self._signals.keep()
         deadline = time.monotonic() + seconds
-        while not (told := bool(self._early_signals) or self._is_leaving) and time.monotonic() < deadline:
+        while not (told := self._signals.are_kept or self._is_leaving) and time.monotonic() < deadline:
             self.notify()
             time.sleep(0.05)
         return told
@@ -276,7 +275,7 @@ class UvicornWorker(BaseWorker):
             loop,
             self._listening,
             lambda: self.server.runtime.connections if self.server.started else (),
-            lambda handler: getattr(handler, "__self__", None) in (self, self.server),
+            self._signals.are_ours,
             self._pause_threads,
         )
         # The loop watches for signals by itself; Gunicorn's pipe has no reader.
@@ -292,8 +291,7 @@ class UvicornWorker(BaseWorker):
                     self.log.error(
                         "The application has called sys.exit(%r) outside of a request: this worker ends", exc.code
                     )
-                if exc.code in _BOOT_CODES:
-                    # They would tell the master that no worker can boot.
+                if spare_the_master(exc.code) != exc.code:
                     raise ProcessExit(1) from exc
             raise
         except Exception:
@@ -310,7 +308,7 @@ class UvicornWorker(BaseWorker):
             ignore_the_master()
             server = self.server
             exit_by = time.monotonic() + _QUICK_EXIT if server.force_exit else server.exit_by
-            leave_in_time(self.log, exit_by, 1 if self._aborted else 0)
+            leave_in_time(self.log, exit_by, 1 if self._signals.aborted else 0)
 
     def _pause_threads(self) -> None:
         """The application forks: it is to find no threads of ours, which come back with the next beat."""
@@ -351,7 +349,7 @@ class UvicornWorker(BaseWorker):
         if before is server:
             return
         self.server = server
-        server.holds_exit = self._holds_exit
+        server.holds_exit = self._signals.holds_exit
         server.asks_to_go = self._asks_to_go
         server.neighbours = self._succession.neighbours
         server.reporter = self._succession.reporter
@@ -360,10 +358,7 @@ class UvicornWorker(BaseWorker):
         server.startup_level = logging.INFO if self.age <= self.cfg.workers else logging.DEBUG
         server.shutdown_level = logging.DEBUG
         if before is not None:
-            if before.should_exit:
-                server.should_exit = True
-            if signal.getsignal(signal.SIGTERM) == before.handle_exit:
-                signal.signal(signal.SIGTERM, server.handle_exit)
+            self._signals.pass_on(before, server)
 
     def begin(self) -> None:
         """The event loop runs: give the heartbeat, and see what else is told by way of the loop."""
@@ -373,12 +368,12 @@ class UvicornWorker(BaseWorker):
         self._beating_on = self.loop = loop
         if self.cfg.timeout and self._stall_watch is None:
             self._stall_watch = StallWatch(
-                self.cfg.timeout, lambda: self._beaten, self._report_stall, lambda: answer_past_the_loop(self.server)
+                self.cfg.timeout, lambda: self._beaten, self._say_stall, lambda: answer_past_the_loop(self.server)
             )
         self._beat()
         # Gunicorn's reloader writes to this pipe from a thread of its own.
         loop.add_reader(self.PIPE[0], self._reload_asked)
-        self._raise_early_signals()
+        self._signals.raise_kept()
 
     def on_started(self) -> None:
         """The server accepts connections."""
@@ -413,31 +408,12 @@ class UvicornWorker(BaseWorker):
             self._succession.leaves(ends.CODE_CHANGED)
             self.server.should_exit = True
 
-    def _holds_exit(self) -> bool:
-        """Whether TERM is put off, since the worker that takes this one's place does not serve yet."""
-        if not self._succession.holds():
-            self._succession.told()
-            return False
-        if not self._held:
-            self._held = True
-            self.log.debug("Told to leave: serving on until a new worker has started.")
-            self.loop.call_soon_threadsafe(self._succession.watch, self.loop, self._let_go, self.log)
-        return True
-
     def _asks_to_go(self) -> bool:
         """Whether the master asks for the end of this worker once another one serves in its place."""
         return self._succession.asks_to_go(self.loop, self._leave)
 
     def _leave(self) -> None:
         self.server.should_exit = True
-
-    def _let_go(self, stays: bool) -> None:
-        """What TERM asked for is done, or not at all."""
-        self._held = False
-        if not stays:
-            self._succession.told()
-            self.server.holds_exit = None
-            self.server.handle_exit(signal.SIGTERM, None)
 
     # Heartbeat ---------------------------------------------------------------------------------------
 
@@ -481,39 +457,20 @@ class UvicornWorker(BaseWorker):
             self._beaten = last = self._quiet_until - self.cfg.timeout
             os.utime(self.tmp.fileno(), (last, last))
 
-    # Signals -----------------------------------------------------------------------------------------
+    # Signals (signals.py) ----------------------------------------------------------------------------
+
+    @property
+    def has_run(self) -> bool:
+        """Whether its loop has run, and with it what ends the process in order."""
+        return self._main is not None
 
     def init_signals(self) -> None:
         """TERM stops gracefully, INT and QUIT at once, USR1 reopens logs, ABRT ends a blocked worker."""
-        handlers: dict[int, Any] = {
-            signal.SIGTERM: self.server.handle_exit,
-            signal.SIGINT: self.handle_quit,
-            signal.SIGQUIT: self.handle_quit,
-            signal.SIGUSR1: self.handle_usr1,
-            signal.SIGABRT: self.handle_abort,
-            # A handler rather than SIG_IGN, which the programs that the application starts would inherit.
-            signal.SIGHUP: self.handle_ignored,
-            signal.SIGUSR2: self.handle_usr2,
-            signal.SIGWINCH: self.handle_ignored,
-            signal.SIGCHLD: signal.SIG_DFL,
-        }
-        for sig, handler in handlers.items():
-            signal.signal(sig, handler)
-            if handler is not signal.SIG_DFL:
-                signal.siginterrupt(sig, False)
-        enable_trace(self.log.error_log)
-        self._raise_early_signals()
-
-    def _raise_early_signals(self) -> None:
-        """Those that came before there were handlers for them."""
-        early, self._early_signals = self._early_signals, []
-        for sig in early:
-            signal.raise_signal(sig)
+        self._signals.set_handlers()
 
     def _install_sigquit_handler(self) -> None:
         """QUIT is a quick stop; a subclass may put something else in its place."""
-        signal.signal(signal.SIGQUIT, self.handle_quit)
-        signal.siginterrupt(signal.SIGQUIT, False)
+        self._signals.set_quit()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Stop gracefully; what subclasses of uvicorn's worker hand to the event loop for TERM."""
@@ -521,67 +478,32 @@ class UvicornWorker(BaseWorker):
         self.server.handle_exit(sig, frame)
 
     def handle_quit(self, sig: int, frame: FrameType | None) -> None:
-        """INT and QUIT: cut what is under way and leave; a Ctrl+C drains first (`by_hand`)."""
-        running = self.loop.is_running()
-        if running and self._by_hand.may_have_overtaken(sig, self.server.should_exit):
-            self.loop.call_soon_threadsafe(self.loop.call_later, OVERTAKEN_SECONDS, self._quit, sig, frame)
-        elif running and self._by_hand.drains(sig, self.server.should_exit):
-            self._succession.leaves(ends.TOLD_TO)
-            # Not handle_exit: the master's TERM may have come in the middle of this.
-            self.server.exit_gracefully(sig)
-        else:
-            self._quit(sig, frame)
-
-    def _quit(self, sig: int, frame: FrameType | None) -> None:
-        if self.server.force_exit:
-            return
-        if self._by_hand.repeats(sig):
-            self.cfg.worker_int(self)
-            return
-        self.server.captured.append(sig)
-        self._succession.leaves(ends.TOLD_TO)
-        if sig == signal.SIGQUIT and type(self).handle_exit is not UvicornWorker.handle_exit:
-            # uvicorn's worker calls it at QUIT.
-            self.handle_exit(sig, frame)
-        self.alive = False
-        self.server.force_exit = True
-        self.cfg.worker_int(self)
-        # After the server's end there is only the loop's, which takes no long time.
-        if self._main is None and not self.loop.is_running():
-            sys.exit(0)
+        """INT and QUIT: cut what is under way and leave; a Ctrl+C drains first."""
+        self._signals.quit(sig, frame)
 
     def handle_abort(self, sig: int, frame: FrameType | None) -> NoReturn:
-        """ABRT: the master had no heartbeat; faulthandler has written the stacks already."""
-        self.alive = False
-        self._succession.leaves(ends.BLOCKED)
+        """ABRT: the master had no heartbeat."""
+        self._signals.abort(frame)
+
+    def report_stall(self) -> None:
+        """Say for how long the loop has stood still, unless that was said since the last heartbeat."""
         if self._stall_watch is not None:
             self._stall_watch.report()
         else:
-            self._report_stall()
-        answer_holder(self.server, frame)
-        code: Any = 1
-        try:
-            self.cfg.worker_abort(self)
-        except SystemExit as exc:
-            code = exc.code
-        # Should something take the exception for its own (uvloop does, in what a transport calls): leave all the same.
-        self.server.force_exit = self._aborted = True
-        raise ProcessExit(1 if code in _BOOT_CODES else code)
+            self._say_stall()
 
-    def _report_stall(self) -> None:
+    def _say_stall(self) -> None:
         """Say for how long the loop has stood still, and what was in flight."""
         stall = describe_stall(self.server, time.monotonic() - self._beaten)
         self.log.critical("%s\n  %s", stall, explained("worker-timeout"))
 
     def handle_usr1(self, sig: int, frame: FrameType | None) -> None:
-        """USR1: reopen the log files, from which the stacks of an abort must go to the new one."""
-        for line in keep_files_open(self.log.reopen_files):
-            self.server.log.error("%s", line)
-        enable_trace(self.log.error_log)
+        """USR1: reopen the log files."""
+        self._signals.reopen_logs()
 
     def handle_usr2(self, sig: int, frame: FrameType | None) -> None:
-        """USR2 to a worker: say what is in flight, and where the task of each request stands."""
-        self.log.warning("%s", describe_flight(self.server))
+        """USR2 to a worker: say what is in flight."""
+        self._signals.tell_flight()
 
     def handle_ignored(self, sig: int, frame: FrameType | None) -> None:
         """HUP and WINCH are the master's."""

@@ -1,4 +1,4 @@
-"""The worker as a process that is told to leave twice, too early, while another takes its place, or by a subclass."""
+"""The worker as a process among what it has to do with: others of its master, subclasses, applications, logs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import signal
 import socket
 import ssl
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +16,9 @@ import pytest
 from gunicorn.errors import AppImportError
 
 from tests.certificates import Site
-from tests.worker.process import APP_ERROR, BOOT_ERROR, PATIENCE, Start, app, say
+from tests.worker.process import APP_ERROR, BOOT_ERROR, PATIENCE, Start, app, say, waits
 from uvicorn_worker.core import ends
 from uvicorn_worker.core.board import FAILED
-from uvicorn_worker.server import Server
-from uvicorn_worker.worker import by_hand
-from uvicorn_worker.worker import exit as end
 from uvicorn_worker.worker import worker as worker_module
 from uvicorn_worker.worker.offenders import Offenders
 from uvicorn_worker.worker.worker import UvicornH11Worker
@@ -35,93 +31,9 @@ def fails() -> Any:
     raise KeyError("DATABASE")
 
 
-def waits() -> Any:
-    say("loads")
-    while not os.path.exists("loaded"):
-        time.sleep(0.01)
-    return app
-
-
 def waits_and_fails() -> Any:
     waits()
     fails()
-
-
-async def slow_to_end(scope: Any, receive: Any, send: Any) -> None:
-    """Its shutdown ends when there is a file `go`."""
-    if scope["type"] != "lifespan":
-        await app(scope, receive, send)
-        return
-    await receive()
-    await send({"type": "lifespan.startup.complete"})
-    await receive()
-    say("shuts down")
-    while not os.path.exists("go"):  # noqa: ASYNC240 - it is there or not
-        await asyncio.sleep(0.01)
-    await send({"type": "lifespan.shutdown.complete"})
-
-
-def counts(worker: Any) -> None:
-    """For the hook worker_int."""
-    say("worker_int")
-
-
-class TestTwice:
-    @pytest.mark.parametrize("sig", [signal.SIGINT, signal.SIGQUIT])
-    def test_the_second_quick_stop_is_the_first(self, start: Start, sig: int) -> None:
-        """The hook is called once, and the shutdown of the application goes on."""
-        process = start(lambda: slow_to_end, worker_int=counts).serves()
-        process.tell(sig)
-        process.wait_log("shuts down")
-        process.tell(sig)
-        Path("go").touch()
-        assert process.code() == 0
-        assert process.log.count("worker_int") == 1
-
-    def test_the_first_int_may_be_graceful(self, start: Start) -> None:
-        """As Ctrl+C of the command is: the second one cuts what still runs."""
-
-        class Drains(UvicornH11Worker):
-            DRAINS_ON_INT = True
-
-        process = start(kind=Drains, worker_int=counts).serves()
-        with process.asks("/wait"):
-            process.wait_log("waits")
-            process.tell(signal.SIGINT)
-            process.wait(lambda: process.slot.cause[0] == ends.TOLD_TO)
-            assert "worker_int" not in process.log
-            process.tell(signal.SIGINT)
-            assert process.code() == 0
-        assert process.log.count("worker_int") == 1
-
-    def test_ctrl_c_and_the_quit_that_the_master_sends_for_it_are_one(
-        self, start: Start, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setattr("uvicorn_worker.worker.by_hand.in_foreground", lambda: True)
-        process = start(lambda: slow_to_end, worker_int=counts).serves()
-        process.tell(signal.SIGINT)
-        process.wait_log("shuts down")
-        assert "worker_int" not in process.log
-        process.tell(signal.SIGQUIT)
-        process.wait_log("worker_int")
-        Path("go").touch()
-        assert process.code() == 0
-
-    def test_term_while_it_is_put_off(self, start: Start) -> None:
-        """It is put off by the first one, and the second says nothing new."""
-        old = start().serves()
-        new = start(waits, before=old)
-        old.tell(signal.SIGTERM)
-        old.wait_log("serving on until a new worker has started")
-        old.tell(signal.SIGTERM)
-        assert old.get() == (200, b"ok")
-        new.wait_log("loads")
-        # The one for which it was to go is told to leave as well: there is nobody to wait for.
-        new.tell(signal.SIGTERM)
-        assert old.code() == 0
-        Path("loaded").touch()
-        assert new.code() == 0
-        assert old.log.count("serving on until a new worker has started") == 1
 
 
 class TestSuccession:
@@ -165,45 +77,6 @@ class TestSuccession:
         second.wait(lambda: second.slot.cause[0] == ends.NOT_BOOTED)
         second.tell(signal.SIGTERM)
         assert second.code() == 0
-
-
-class TestEarly:
-    def test_before_its_handlers_are_set(self, start: Start) -> None:
-        class Own(UvicornH11Worker):
-            def init_signals(self) -> None:
-                os.kill(os.getpid(), signal.SIGTERM)
-                super().init_signals()
-
-        process = start(kind=Own)
-        assert process.code() == 0
-        assert "ERROR" not in process.log
-        assert "Ready in" not in process.log
-
-    def test_before_a_subclass_makes_its_server(self, start: Start) -> None:
-        """What the server before it was told counts for it, too."""
-
-        class Own(UvicornH11Worker):
-            async def _serve(self) -> None:
-                os.kill(os.getpid(), signal.SIGTERM)
-                self.config.app = self.wsgi
-                await Server(config=self.config).serve(sockets=self.sockets)
-
-        process = start(kind=Own)
-        assert process.code() == 0
-        assert "Ready in" not in process.log
-
-    def test_ctrl_c_while_the_application_is_loaded_by_a_handler_of_its_own(self, start: Start) -> None:
-        """KeyboardInterrupt is no failure of the application."""
-
-        def load() -> Any:
-            signal.signal(signal.SIGINT, signal.default_int_handler)
-            os.kill(os.getpid(), signal.SIGINT)
-            time.sleep(60)
-
-        process = start(load)
-        # 70 is this test's own for what leaves the worker: KeyboardInterrupt, as with Gunicorn's other workers.
-        assert process.code() == 70
-        assert "The application can't be loaded" not in process.log
 
 
 class TestSubclasses:
@@ -412,52 +285,3 @@ class TestLogs:
         assert process.get() == (200, b"ok")
         process.tell(signal.SIGTERM)
         assert process.code() == 0
-
-
-class TestCtrlC:
-    """The terminal interrupts master and worker; the master's word may come in the middle of the handler of INT."""
-
-    @pytest.mark.parametrize(("always", "of_master"), [(True, signal.SIGTERM), (False, signal.SIGQUIT)])
-    def test_the_masters_word_for_it_does_not_cut(
-        self, start: Start, monkeypatch: pytest.MonkeyPatch, always: bool, of_master: signal.Signals
-    ) -> None:
-        class Own(UvicornH11Worker):
-            DRAINS_ON_INT = always
-
-            def handle_quit(self, sig: int, frame: Any) -> None:
-                if sig == signal.SIGINT and not self.server.should_exit:
-                    signal.raise_signal(of_master)
-                super().handle_quit(sig, frame)
-
-        monkeypatch.setattr(by_hand, "in_foreground", lambda: True)
-        process = start(kind=Own).serves()
-        with process.asks("/wait"):
-            process.wait_log("waits")
-            process.tell(signal.SIGINT)
-            process.wait_log("Waiting for 1 request")
-            process.tell(signal.SIGINT)
-            assert process.code() == 0
-        assert "Cutting what is left" in process.log
-
-    def test_a_quit_alone_cuts(self, start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(by_hand, "in_foreground", lambda: True)
-        process = start().serves()
-        with process.asks("/wait"):
-            process.wait_log("waits")
-            process.tell(signal.SIGQUIT)
-            assert process.code() == 0
-        assert "Waiting for 1 request" not in process.log
-
-    def test_another_one_while_the_loop_ends_is_too_late(self, start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
-        close_loop = end.close_loop
-
-        def closes(*given: Any) -> None:
-            signal.raise_signal(signal.SIGINT)
-            close_loop(*given)
-            say("closed")
-
-        monkeypatch.setattr(worker_module, "close_loop", closes)
-        process = start().serves()
-        process.tell(signal.SIGTERM)
-        assert process.code() == 0
-        assert "closed" in process.log
