@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from uvicorn_worker.core.config import RULES, Config, is_given, shown
+from uvicorn_worker.core.config import OPTIONS, RULES, Config
 from uvicorn_worker.core.errors import ConfigError, UvicornWorkerError
 
 
@@ -17,7 +17,7 @@ async def app(scope: Any, receive: Any, send: Any) -> None:
     """An application to name."""
 
 
-OPTIONS = [item.name for item in dataclasses.fields(Config)]
+FIELDS = [item.name for item in dataclasses.fields(Config)]
 
 # For each option, values that it takes and values that it refuses.
 VALUES: dict[str, tuple[list[Any], list[Any]]] = {
@@ -132,7 +132,7 @@ REFUSED = [(name, value) for name, (_, bad) in VALUES.items() for value in bad]
 
 
 def test_the_table_knows_every_option() -> None:
-    assert sorted(VALUES) == sorted(OPTIONS)
+    assert sorted(VALUES) == sorted(FIELDS)
 
 
 @pytest.mark.parametrize(("name", "value"), TAKEN)
@@ -145,7 +145,7 @@ def test_it_refuses(name: str, value: Any) -> None:
     with pytest.raises(ConfigError) as caught:
         Config(**{"app": app, name: value})
     message = str(caught.value)
-    assert message.startswith(f"option {name} = {shown(name, value)}: must be ")
+    assert message.startswith(f"option {name} = {OPTIONS.shown(name, value)}: must be ")
     assert "\n" not in message
 
 
@@ -238,7 +238,7 @@ class TestTogether:
 
 class TestNone:
     def test_it_is_the_default_where_it_is_no_value(self) -> None:
-        names = [name for name in OPTIONS if name != "app"]
+        names = [name for name in FIELDS if name != "app"]
         nothing: dict[str, Any] = dict.fromkeys(names)
         made = Config(app, **nothing)
         for name in names:
@@ -247,7 +247,7 @@ class TestNone:
 
     def test_it_is_given_only_where_it_turns_something_off(self) -> None:
         off = {"ws_ping_interval", "ws_ping_timeout", "timeout_request_body", "timeout_write"}
-        assert {name for name in OPTIONS if is_given(name, None)} == off
+        assert {name for name in FIELDS if OPTIONS.is_given(name, None)} == off
         assert Config.from_options({"app": app, "backlog": None, "ws_ping_timeout": None}, "x").ws_ping_timeout is None
 
 

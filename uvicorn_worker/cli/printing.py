@@ -11,7 +11,7 @@ from dataclasses import fields
 from typing import Any
 
 from uvicorn_worker.core import config as core
-from uvicorn_worker.core.config import shown
+from uvicorn_worker.core.config import OPTIONS
 from uvicorn_worker.server import Config
 from uvicorn_worker.server.config import PLACES
 from uvicorn_worker.tls.contexts import tls_is_on
@@ -38,7 +38,7 @@ def options_table(config: Config, sources: Mapping[str, str]) -> str:
 def _toml(name: str, value: Any) -> str:
     if value is None:
         return "none"
-    text = shown(name, value)
+    text = OPTIONS.shown(name, value)
     if text == "...":
         return '"..."'
     if isinstance(value, (str, bool, int, float, list, tuple)):

@@ -1,21 +1,22 @@
 """`Config`: every option of the server core, frozen once it is made.
 
 Each option is defined here with its default, unit, range and meaning; the settings page of the
-documentation is generated from these definitions. The core reads nothing else: Gunicorn's settings
-are turned into a `Config` by `uvicorn_worker.worker.settings`, the environment and `pyproject.toml` by
-`uvicorn_worker.core.sources`.
+documentation is generated from these definitions. What is given for options by their names is checked in options.py.
+The core reads nothing else: Gunicorn's settings are turned into a `Config` by `uvicorn_worker.worker.settings`,
+the environment and `pyproject.toml` by `uvicorn_worker.core.sources`.
 """
 
 from __future__ import annotations
 
 import ssl
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import MISSING, Field, field, fields
+from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 from uvicorn_worker.core.asgi import ASGIApp
 from uvicorn_worker.core.errors import ConfigError
 from uvicorn_worker.core.option_rules import APP, CALLABLE, CERT_REQS, ENV_FILES, FIELD_NAME, LOG_CONFIG, PATHS
+from uvicorn_worker.core.options import Options, section
 from uvicorn_worker.core.paths import check_paths
 from uvicorn_worker.core.records import record
 from uvicorn_worker.core.rules import (
@@ -33,7 +34,6 @@ from uvicorn_worker.core.rules import (
     TEXT,
     TEXT_TABLE,
     WHERE,
-    Rule,
     int_between,
     list_of,
     one_of,
@@ -43,23 +43,7 @@ from uvicorn_worker.core.spellings import HTTP, LEVEL, LOOP, SWITCH, TLS_VERSION
 if TYPE_CHECKING:
     from configparser import RawConfigParser
 
-__all__ = ["DOCS", "RULES", "Config", "check_options", "check_value", "is_given", "nearest", "shown", "unknown_option"]
-
-# Where an error sends those whose name it has no guess for.
-DOCS = "see docs/settings.md"
-
-
-def section(title: str) -> Callable[..., Any]:
-    """A maker of fields of `Config` that stand under one heading in the documentation."""
-
-    def option(default: Any, rule: Rule, meaning: str, unit: str = "", *, secret: bool = False) -> Any:
-        metadata = {"rule": rule, "meaning": meaning, "unit": unit, "section": title}
-        if isinstance(default, (list, dict)):
-            return field(default_factory=default.copy, metadata=metadata)
-        return field(default=default, metadata=metadata, repr=not secret)
-
-    return option
-
+__all__ = ["OPTIONS", "RULES", "Config"]
 
 application = section("Application")
 protocols = section("Loop and HTTP")
@@ -480,10 +464,10 @@ class Config:
     def __post_init__(self) -> None:
         for item in fields(self):
             value = getattr(self, item.name)
-            taken = _take(item, value)
+            taken = OPTIONS.take(item, value)
             if taken is not value:
                 object.__setattr__(self, item.name, taken)
-        object.__setattr__(self, "paths", check_paths(self.paths, check_value))
+        object.__setattr__(self, "paths", check_paths(self.paths, OPTIONS.check_value))
         if self.http == "h2":
             object.__setattr__(self, "http", "auto")
             object.__setattr__(self, "http2", "on")
@@ -498,81 +482,9 @@ class Config:
     @classmethod
     def from_options(cls, options: Mapping[str, Any], source: str) -> Config:
         """A `Config` from options that came from `source`, which a `ConfigError` names."""
-        return cls(**check_options(options, source))
+        return cls(**OPTIONS.check_all(options, source))
 
 
-_OPTIONS: dict[str, Field[Any]] = {item.name: item for item in fields(Config)}
-RULES: dict[str, Rule] = {name: item.metadata["rule"] for name, item in _OPTIONS.items()}
-
-
-def check_options(options: Mapping[str, Any], source: str) -> dict[str, Any]:
-    """The options that are given, as `Config` holds them; None is no value where it does not mean something else.
-
-    Raises `ConfigError` for the first that is unknown, or has a value that it can't have.
-    """
-    checked = {}
-    for name, value in options.items():
-        if name not in _OPTIONS:
-            raise unknown_option(name, value, source)
-        if is_given(name, value):
-            checked[name] = _take(_OPTIONS[name], value, source)
-    return checked
-
-
-def check_value(name: str, value: Any, source: str = "") -> Any:
-    """The value as `Config` holds it, None being the default where it means nothing else. Raises `ConfigError`."""
-    if name not in _OPTIONS:
-        raise unknown_option(name, value, source)
-    return _take(_OPTIONS[name], value, source)
-
-
-def is_given(name: str, value: Any) -> bool:
-    """Whether the value says something: None does only where it turns something off that is on by default."""
-    return value is not None or (_default(_OPTIONS[name]) is not None and RULES[name].check(None))
-
-
-def shown(name: str, value: Any) -> str:
-    """The value for a line of the log: short, and hidden where it is a secret."""
-    if name in _OPTIONS and not _OPTIONS[name].repr:
-        return "..."
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."
-
-
-def unknown_option(name: str, value: Any, source: str, also: Iterable[str] = ()) -> ConfigError:
-    """The error for a name that is no option: it says what may have been meant, one of `also` included."""
-    near = nearest(name, also)
-    hint = f"did you mean {near}?" if near else DOCS
-    return ConfigError(f"option {name[:40]} = {shown(name, value)}{_from(source)}: unknown; {hint}")
-
-
-def nearest(name: str, also: Iterable[str] = ()) -> str:
-    """The option, or the one of `also`, that a name may have been meant for; empty where none is near."""
-    import difflib
-
-    names = [*_OPTIONS, *also]
-    begun = [option for option in names if option.startswith(f"{name}_")]
-    near = difflib.get_close_matches(name, names, n=1, cutoff=0.75) or begun[:1]
-    return "".join(near)
-
-
-def _default(item: Field[Any]) -> Any:
-    return item.default if item.default_factory is MISSING else item.default_factory()
-
-
-def _from(source: str) -> str:
-    return f" (from {source})" if source else ""
-
-
-def _take(item: Field[Any], value: Any, source: str = "") -> Any:
-    """The value as `Config` holds it. Raises `ConfigError`."""
-    rule: Rule = item.metadata["rule"]
-    if value is None and not rule.check(None):
-        value = _default(item)
-    try:
-        return rule.take(value)
-    except (ValueError, TypeError):
-        problem = f"option {item.name} = {shown(item.name, value)}{_from(source)}: must be {rule.allowed}"
-    if item.name in ("http", "ws") and (isinstance(value, type) or ":" in str(value)):
-        problem += ", which are the server's own: no protocol class can take their place"
-    raise ConfigError(problem)
+# What is given for options by their names, from wherever it comes, goes through this.
+OPTIONS = Options(fields(Config))
+RULES = OPTIONS.rules

@@ -19,7 +19,7 @@ from dataclasses import field
 from pathlib import Path
 from typing import Any
 
-from uvicorn_worker.core.config import RULES, check_value, shown
+from uvicorn_worker.core.config import OPTIONS, RULES
 from uvicorn_worker.core.records import record
 from uvicorn_worker.core.uvicorn_names import ALIASES, MASTERS, made_by_kubernetes
 
@@ -124,7 +124,7 @@ def from_pyproject(folder: str | os.PathLike[str] = ".") -> Found:
         table = table.get(key, {}) if isinstance(table, dict) else {}
     source = "[tool.uvicorn] in pyproject.toml"
     if not isinstance(table, dict):
-        found.problems.append(f"{source} = {shown('', table)} gives no options: it must be a table")
+        found.problems.append(f"{source} = {OPTIONS.shown('', table)} gives no options: it must be a table")
         return found
     for key, value in table.items():
         # Tools are configured with hyphens as often as with underscores.
@@ -135,8 +135,8 @@ def from_pyproject(folder: str | os.PathLike[str] = ".") -> Found:
 def _read(name: str, value: Any, source: str) -> Any:
     """The option's value, read by its rule where it is text. Raises `ConfigError`."""
     if not isinstance(value, str):
-        return check_value(name, value, source)
+        return OPTIONS.check_value(name, value, source)
     try:
         return RULES[name].read(value)
     except ValueError:
-        return check_value(name, value, source)
+        return OPTIONS.check_value(name, value, source)

@@ -15,7 +15,7 @@ from typing import Any
 
 from uvicorn_worker.core import config as core
 from uvicorn_worker.core.asgi import ASGIApp
-from uvicorn_worker.core.config import RULES, check_value, is_given, unknown_option
+from uvicorn_worker.core.config import OPTIONS, RULES
 from uvicorn_worker.core.errors import ConfigError
 from uvicorn_worker.core.rules import FLAG, OPTIONAL_COUNT, OPTIONAL_TEXT, POSITIVE, SECONDS, Rule, int_between
 from uvicorn_worker.core.uvicorn_names import ALIASES
@@ -94,14 +94,14 @@ class Config(core.Config):
         for written, value in given.items():
             name = ALIASES.get(written, written)
             if name in RULES:
-                if is_given(name, value):
+                if OPTIONS.is_given(name, value):
                     ours[name] = value
             elif name in PLACES:
                 # No host is all of the machine's addresses.
                 if value is not None or name == "host":
                     places[name] = _checked(name, value)
             elif name not in _UNUSED:
-                raise unknown_option(written, value, "Config", (*PLACES, *_UNUSED))
+                raise OPTIONS.unknown(written, value, "Config", (*PLACES, *_UNUSED))
         super().__init__(**ours)
         for name, value in places.items():
             object.__setattr__(self, name, value)
@@ -121,7 +121,7 @@ class Config(core.Config):
     def __setattr__(self, name: str, value: Any) -> None:
         """Set an option, by its rule; another attribute as it is."""
         if name in RULES:
-            value = check_value(name, value, self._assigned)
+            value = OPTIONS.check_value(name, value, self._assigned)
             if (name, value) == ("http", "h2"):
                 object.__setattr__(self, "http2", "on")
                 value = "auto"

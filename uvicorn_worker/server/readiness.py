@@ -9,7 +9,7 @@ from dataclasses import MISSING, fields
 from types import MappingProxyType
 from typing import Any
 
-from uvicorn_worker.core.config import Config, shown
+from uvicorn_worker.core.config import OPTIONS, Config
 from uvicorn_worker.core.log import count
 from uvicorn_worker.http1.parsers import check_parser
 from uvicorn_worker.server.binding import url_of
@@ -56,7 +56,7 @@ def differing(config: Config, usual: Mapping[str, Any] = MappingProxyType({})) -
         default = item.default if item.default_factory is MISSING else item.default_factory()
         value = getattr(config, item.name)
         if item.name not in _NOT_SAID and value not in (default, usual.get(item.name, default)):
-            yield f"{item.name} = {shown(item.name, value).strip(chr(39))}"
+            yield f"{item.name} = {OPTIONS.shown(item.name, value).strip(chr(39))}"
 
 
 def _loop(config: Config) -> str:

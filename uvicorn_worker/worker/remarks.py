@@ -10,7 +10,8 @@ import logging
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from uvicorn_worker.core.config import DOCS, RULES, Config, nearest, shown
+from uvicorn_worker.core.config import OPTIONS, RULES, Config
+from uvicorn_worker.core.options import DOCS
 from uvicorn_worker.core.rules import FLAG, no_addresses, split_list
 from uvicorn_worker.core.sources import Found, Given
 from uvicorn_worker.core.uvicorn_names import ALIASES, MASTERS, WITHOUT_EFFECT
@@ -77,7 +78,7 @@ def remarks_on_config(config: Config) -> Iterator[Remark]:
 
 
 def _with_hint(name: str, written: str) -> str:
-    near = nearest(name)
+    near = OPTIONS.nearest(name)
     return f"{written[:60]} (did you mean {near}?)" if near else written[:60]
 
 
@@ -96,9 +97,9 @@ def _on_value(name: str, given: Given) -> Iterator[Remark]:
 
 def _on_masters(cfg: GunicornConfig, name: str, given: Given) -> Remark:
     setting = MASTERS[name]
-    line = f"option {name} = {shown(name, given.value)} (from {given.source}) has no effect"
+    line = f"option {name} = {OPTIONS.shown(name, given.value)} (from {given.source}) has no effect"
     if setting:
-        line += f": Gunicorn's {setting} = {shown(setting, _held(cfg, setting))} rules"
+        line += f": Gunicorn's {setting} = {OPTIONS.shown(setting, _held(cfg, setting))} rules"
     return logging.DEBUG if not setting or _masters_has(cfg, name, given.value) else logging.INFO, line
 
 

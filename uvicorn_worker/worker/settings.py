@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from gunicorn.config import KNOWN_SETTINGS, AccessLogFormat
 from gunicorn.config import Config as Settings
 
-from uvicorn_worker.core.config import RULES, Config, check_options, is_given
+from uvicorn_worker.core.config import OPTIONS, RULES, Config
 from uvicorn_worker.core.errors import ConfigError
 from uvicorn_worker.core.records import record
 from uvicorn_worker.core.sources import Given, from_outside
@@ -269,10 +269,10 @@ def config_from_settings(
         options["limit_max_requests"] = max_requests
     if cfg.is_ssl or overrides.get("ssl_certfile"):
         options["ssl_context_factory"] = context_factory(cfg)
-    options = check_options(options, "Gunicorn's settings")
+    options = OPTIONS.check_all(options, "Gunicorn's settings")
     outside = from_outside()
     for name, given in outside.options.items():
-        if name not in words and is_given(name, given.value):
+        if name not in words and OPTIONS.is_given(name, given.value):
             options[name] = given.value
     config = Config(**{**options, **check_overrides(overrides), "app": app})
     if config.log_config is not None:
@@ -325,7 +325,7 @@ def check_overrides(overrides: Mapping[str, Any], source: str = CODE) -> dict[st
         if name not in RULES and name in _SETTINGS:
             raise ConfigError(f"option {name} (from {source}): is a setting of Gunicorn's, and to be set there")
         ours[name] = value
-    return check_options(ours, source)
+    return OPTIONS.check_all(ours, source)
 
 
 def outer_options() -> dict[str, Given]:
