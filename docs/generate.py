@@ -3,7 +3,7 @@
 Usage: python docs/generate.py [--check]
 
 The options come from `uvicorn_worker.core.config.Config`, what becomes of Gunicorn's settings from
-`uvicorn_worker.worker.settings`, the metrics from `uvicorn_worker.server.exposition`, the modules from the first line
+`uvicorn_worker.worker.settings`, the metrics from `uvicorn_worker.board.exposition`, the modules from the first line
 of each. Each table stands between two comments in the page; the words around them are written by hand. With --check
 nothing is written, and a page that is stale is an error.
 """
@@ -20,12 +20,12 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from uvicorn_worker.board.exposition import samples
+from uvicorn_worker.board.reading import BoardReading
 from uvicorn_worker.cli.options import ALSO, GROUPS, MANY, NOT_ON_THE_LINE
 from uvicorn_worker.core.config import Config
 from uvicorn_worker.core.figures import COUNTERS
-from uvicorn_worker.core.reading import BoardReading
 from uvicorn_worker.core.uvicorn_names import MASTERS as UVICORN_MASTERS
-from uvicorn_worker.server.exposition import samples
 from uvicorn_worker.worker.settings import HONOURED, MASTERS, NOT_OURS, REFUSED, ROWS
 
 if sys.version_info >= (3, 11):
@@ -158,7 +158,7 @@ def metrics_table() -> Iterator[str]:
 def modules_tables() -> Iterator[str]:
     """Each module with the first line of what it says of itself, room by room, from below."""
     order = [
-        "core", "logs", "proxies", "tls", "interfaces", "http1", "http2", "websocket", "switching", "server", "worker",
+        "core", "board", "logs", "proxies", "tls", "interfaces", "http1", "http2", "websocket", "switching", "server", "worker",
         "master", "cli", "middleware",
     ]  # fmt: skip
     found = sorted(path.relative_to(PACKAGE) for path in PACKAGE.rglob("*.py"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 
-from uvicorn_worker.core.board import SERVING, Board, Slot
+from uvicorn_worker.board.board import SERVING, Board, Slot
 from uvicorn_worker.core.figures import words_of
 
 __all__ = ["add_worker"]

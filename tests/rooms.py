@@ -39,7 +39,7 @@ LEVELS: list[set[str]] = [
     {"server"},
     {"switching"},
     {"http1", "http2", "websocket", "interfaces"},
-    {"proxies", "tls", "logs"},
+    {"proxies", "tls", "logs", "board"},
     {"core"},
 ]
 STARTS = {("__main__", "cli"), ("cli", "master"), ("_workers", "worker"), ("workers", "worker"), ("main", "cli")}

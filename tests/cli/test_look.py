@@ -17,13 +17,13 @@ from types import SimpleNamespace
 import pytest
 
 from tests.boards import add_worker
+from uvicorn_worker.board import reading
+from uvicorn_worker.board.board import Board
+from uvicorn_worker.board.reading import read_board
 from uvicorn_worker.cli import look as module
 from uvicorn_worker.cli.look import NotFound, find_board, look
 from uvicorn_worker.cli.wording import as_text, seconds
-from uvicorn_worker.core import reading
-from uvicorn_worker.core.board import Board
 from uvicorn_worker.core.figures import words_of
-from uvicorn_worker.core.reading import read_board
 
 
 @pytest.fixture

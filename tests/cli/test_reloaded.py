@@ -18,8 +18,8 @@ from typing import Any
 import pytest
 
 from tests.sockets import listen
+from uvicorn_worker.board.board import Board, Slot
 from uvicorn_worker.cli.reloaded import FAILED, SERVES, serve_until_told
-from uvicorn_worker.core.board import Board, Slot
 from uvicorn_worker.server import Config
 
 pytestmark = [

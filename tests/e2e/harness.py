@@ -25,7 +25,7 @@ import httpx
 from gunicorn.config import KNOWN_SETTINGS
 
 from tests.e2e.raw import Connection
-from uvicorn_worker.core.board import BOOTING, find_boards
+from uvicorn_worker.board.board import BOOTING, find_boards
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -19,8 +19,8 @@ import httpx
 import pytest
 
 from tests.e2e.harness import HTTPTOOLS, PATIENCE, Gunicorn, alive, until
-from uvicorn_worker.core.board import Board, find_boards
-from uvicorn_worker.core.reading import BoardReading, WorkerReading, read_board
+from uvicorn_worker.board.board import Board, find_boards
+from uvicorn_worker.board.reading import BoardReading, WorkerReading, read_board
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "memfd_create"), reason="this system has no memfd_create")
 

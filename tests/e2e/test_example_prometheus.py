@@ -18,7 +18,7 @@ import yaml
 from tests.e2e.frontends import running
 from tests.e2e.harness import PATIENCE, Gunicorn, control_socket_option, until
 from tests.programs import find, need
-from uvicorn_worker.server.exposition import METRICS, PREFIX
+from uvicorn_worker.board.exposition import METRICS, PREFIX
 
 Serve = Callable[..., Gunicorn]
 

@@ -16,8 +16,8 @@ from tests.e2e.harness import PATIENCE, Gunicorn, until
 from tests.e2e.raw import Connection
 from tests.e2e.websocket.client import HANDSHAKE
 from tests.http2.wire import Client
-from uvicorn_worker.core.board import find_boards
-from uvicorn_worker.core.reading import read_board
+from uvicorn_worker.board.board import find_boards
+from uvicorn_worker.board.reading import read_board
 
 CONF = """
 from uvicorn_worker import UvicornH2CWorker

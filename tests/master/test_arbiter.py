@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from gunicorn.arbiter import Arbiter as GunicornArbiter
 
-from uvicorn_worker.core import board as module
-from uvicorn_worker.core.board import FAILED, SERVING, Board, Slot
+from uvicorn_worker.board import board as module
+from uvicorn_worker.board.board import FAILED, SERVING, Board, Slot
 from uvicorn_worker.master.arbiter import Arbiter
 
 

@@ -16,8 +16,8 @@ from gunicorn.arbiter import Arbiter as GunicornArbiter
 from gunicorn.workers.sync import SyncWorker
 
 from tests.records import records_of
-from uvicorn_worker.core import board as module
-from uvicorn_worker.core.board import Board
+from uvicorn_worker.board import board as module
+from uvicorn_worker.board.board import Board
 from uvicorn_worker.core.config import Config
 from uvicorn_worker.master import Application, Arbiter
 from uvicorn_worker.master.arbiter import _status_of

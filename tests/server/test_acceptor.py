@@ -21,7 +21,7 @@ from tests.scripted import get
 from tests.server.running import App, Running, until
 from tests.sockets import Peer, Run, listen
 from uvicorn_worker import Config
-from uvicorn_worker.core.board import BOOTING, ENDED, FAILED, SERVING, TOLD, Board, Slot
+from uvicorn_worker.board.board import BOOTING, ENDED, FAILED, SERVING, TOLD, Board, Slot
 from uvicorn_worker.core.runtime import Runtime
 from uvicorn_worker.logs import spell
 from uvicorn_worker.server import acceptor as module

@@ -17,9 +17,9 @@ from tests.scripted import get
 from tests.server.running import Running, until
 from tests.sockets import Peer
 from uvicorn_worker import Config, Server
+from uvicorn_worker.board.board import find_boards
+from uvicorn_worker.board.reading import read_board
 from uvicorn_worker.core.asgi import Receive, Scope, Send
-from uvicorn_worker.core.board import find_boards
-from uvicorn_worker.core.reading import read_board
 from uvicorn_worker.server.alone import report_alone
 from uvicorn_worker.server.in_flight import describe_flight
 

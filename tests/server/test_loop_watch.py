@@ -13,10 +13,10 @@ from tests.http1.apps import hello
 from tests.records import records_of
 from tests.server.running import Running
 from tests.sockets import Peer
+from uvicorn_worker.board.board import ENDED, SERVING, TOLD, Board, Slot
+from uvicorn_worker.board.reading import read_board
 from uvicorn_worker.core.asgi import Receive, Scope, Send
-from uvicorn_worker.core.board import ENDED, SERVING, TOLD, Board, Slot
 from uvicorn_worker.core.log import OwnLog
-from uvicorn_worker.core.reading import read_board
 from uvicorn_worker.server import reporter as module
 from uvicorn_worker.server.in_flight import describe_flight
 from uvicorn_worker.server.loop_watch import LoopWatch

@@ -43,7 +43,7 @@ def loaded(**options: Any) -> set[str]:
         ({"http": "h11", "request_id_header": "X-Request-ID"}, "uvicorn_worker.interfaces.request_ids"),
         ({"http": "h11", "log_slow_requests": 1}, "uvicorn_worker.server.slow_requests"),
         ({"http": "h11", "log_config": {"version": 1}}, "uvicorn_worker.logs.log_config"),
-        ({"http": "h11", "metrics_bind": "127.0.0.1:0"}, "uvicorn_worker.server.metrics"),
+        ({"http": "h11", "metrics_bind": "127.0.0.1:0"}, "uvicorn_worker.board.metrics"),
     ],
 )
 def test_what_an_option_asks_for(options: dict[str, Any], module: str) -> None:

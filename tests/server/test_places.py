@@ -13,9 +13,9 @@ from tests.http2.wire import Client
 from tests.scripted import get
 from tests.server.running import App, Running, hanging, until
 from tests.sockets import Peer, Run
+from uvicorn_worker.board.board import Board, Slot
+from uvicorn_worker.board.ends import LIFETIME, MAX_REQUESTS
 from uvicorn_worker.core.asgi import Receive, Scope, Send
-from uvicorn_worker.core.board import Board, Slot
-from uvicorn_worker.core.ends import LIFETIME, MAX_REQUESTS
 from uvicorn_worker.server.neighbours import Neighbours
 from uvicorn_worker.server.reporter import Reporter
 from uvicorn_worker.server.surroundings import Surroundings

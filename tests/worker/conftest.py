@@ -11,7 +11,7 @@ import pytest
 
 from tests.records import kept
 from tests.worker.process import Process, Start, app
-from uvicorn_worker.core import board as module
+from uvicorn_worker.board import board as module
 from uvicorn_worker.worker import loggers
 from uvicorn_worker.worker import worker as worker_module
 from uvicorn_worker.worker.base import BaseWorker

@@ -21,7 +21,7 @@ from gunicorn.arbiter import Arbiter as GunicornArbiter
 from gunicorn.glogging import Logger
 
 from tests.worker.cycles import settings
-from uvicorn_worker.core.board import SERVING, Board, Slot
+from uvicorn_worker.board.board import SERVING, Board, Slot
 from uvicorn_worker.worker.worker import UvicornWorker
 
 __all__ = ["APP_ERROR", "BOOT_ERROR", "PATIENCE", "Process", "Start", "app", "say", "slow_to_end", "waits"]

@@ -13,8 +13,8 @@ from gunicorn.glogging import Logger
 
 from tests.http1.apps import hello
 from tests.worker.cycles import settings
-from uvicorn_worker.core import board as module
-from uvicorn_worker.core.board import Board
+from uvicorn_worker.board import board as module
+from uvicorn_worker.board.board import Board
 from uvicorn_worker.core.errors import ConfigError
 from uvicorn_worker.server import Config
 from uvicorn_worker.server.surroundings import Surroundings

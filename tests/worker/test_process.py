@@ -20,7 +20,7 @@ from gunicorn.errors import AppImportError
 from gunicorn.reloader import reloader_engines
 
 from tests.worker.process import APP_ERROR, BOOT_ERROR, Start, app, say
-from uvicorn_worker.core import ends
+from uvicorn_worker.board import ends
 from uvicorn_worker.core.errors import AppLoadError, BindError
 from uvicorn_worker.server import Server
 from uvicorn_worker.worker import worker as worker_module

@@ -17,8 +17,8 @@ from gunicorn.errors import AppImportError
 
 from tests.certificates import Site
 from tests.worker.process import APP_ERROR, BOOT_ERROR, PATIENCE, Start, app, say, waits
-from uvicorn_worker.core import ends
-from uvicorn_worker.core.board import FAILED
+from uvicorn_worker.board import ends
+from uvicorn_worker.board.board import FAILED
 from uvicorn_worker.worker import worker as worker_module
 from uvicorn_worker.worker.offenders import Offenders
 from uvicorn_worker.worker.worker import UvicornH11Worker

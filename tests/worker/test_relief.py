@@ -10,7 +10,7 @@ from typing import Any, cast
 
 import pytest
 
-from uvicorn_worker.core.board import SERVING, TOLD, Board, Slot
+from uvicorn_worker.board.board import SERVING, TOLD, Board, Slot
 from uvicorn_worker.worker.relief import GRANTED, HEARD_SECONDS, NOBODY, THANKED, Relief
 
 

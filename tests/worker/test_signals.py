@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from tests.worker.process import BOOT_ERROR, Start, app, say, slow_to_end, waits
-from uvicorn_worker.core import ends
-from uvicorn_worker.core.board import ENDED, TOLD
+from uvicorn_worker.board import ends
+from uvicorn_worker.board.board import ENDED, TOLD
 from uvicorn_worker.server import Server
 from uvicorn_worker.worker import by_hand
 from uvicorn_worker.worker import exit as end

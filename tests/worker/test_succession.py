@@ -9,9 +9,9 @@ from typing import Any, cast
 
 import pytest
 
-from uvicorn_worker.core import board as module
-from uvicorn_worker.core.board import BOOTING, ENDED, FAILED, SERVING, TOLD, Board, Slot
-from uvicorn_worker.core.ends import NOT_BOOTED, bury
+from uvicorn_worker.board import board as module
+from uvicorn_worker.board.board import BOOTING, ENDED, FAILED, SERVING, TOLD, Board, Slot
+from uvicorn_worker.board.ends import NOT_BOOTED, bury
 from uvicorn_worker.worker.relief import Relief
 from uvicorn_worker.worker.succession import FIRST_PAUSE, LONGEST_PAUSE, Succession
 

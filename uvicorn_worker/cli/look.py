@@ -1,6 +1,6 @@
 """`uvicorn-worker status`, `top` and `dump`: what the workers of a master are at, seen from another process.
 
-The figures are read from the board (core/board.py), which takes no answer of any worker. `dump` alone asks them.
+The figures are read from the board (board/board.py), which takes no answer of any worker. `dump` alone asks them.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from uvicorn_worker.board.board import Board, find_boards
+from uvicorn_worker.board.reading import read_board
 from uvicorn_worker.cli.wording import as_text
-from uvicorn_worker.core.board import Board, find_boards
-from uvicorn_worker.core.reading import read_board
 
 __all__ = ["LOOKS", "NotFound", "find_board", "look"]
 

@@ -23,7 +23,7 @@ from multiprocessing.connection import Connection
 from types import FrameType
 from typing import Any
 
-from uvicorn_worker.core.board import Board, Slot
+from uvicorn_worker.board.board import Board, Slot
 from uvicorn_worker.core.errors import AppLoadError, ConfigError, LifespanError, ProcessExit
 from uvicorn_worker.core.runtime import CycleView
 from uvicorn_worker.logs.in_flight import has_begun

@@ -28,10 +28,10 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from uvicorn_worker.board.board import Board, Slot
+from uvicorn_worker.board.ends import RELOAD, bury
 from uvicorn_worker.cli.reloaded import RELOAD_SIGNAL, STOP_SECONDS, serve_until_told
 from uvicorn_worker.cli.watching import Choice, Watcher
-from uvicorn_worker.core.board import Board, Slot
-from uvicorn_worker.core.ends import RELOAD, bury
 from uvicorn_worker.core.errors import ConfigError
 from uvicorn_worker.server import Config
 from uvicorn_worker.server.binding import bind, url_of

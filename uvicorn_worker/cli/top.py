@@ -20,11 +20,11 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from uvicorn_worker.board.board import MOST_WORKERS, Board
+from uvicorn_worker.board.reading import BoardReading, WorkerReading, read_board
 from uvicorn_worker.cli.wording import end_lines, headline, mebibytes, path_lines, seconds
-from uvicorn_worker.core.board import MOST_WORKERS, Board
 from uvicorn_worker.core.figures import COUNTERS, quantile
 from uvicorn_worker.core.log import count
-from uvicorn_worker.core.reading import BoardReading, WorkerReading, read_board
 
 __all__ = ["Top", "run_top"]
 

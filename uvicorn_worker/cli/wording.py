@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator, Mapping
 
+from uvicorn_worker.board.reading import BoardReading, WorkerReading
 from uvicorn_worker.core.figures import CLASSES, quantile
 from uvicorn_worker.core.log import count
-from uvicorn_worker.core.reading import BoardReading, WorkerReading
 
 __all__ = ["as_text", "end_lines", "headline", "mebibytes", "oldest_of", "path_lines", "seconds"]
 

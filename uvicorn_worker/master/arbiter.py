@@ -5,7 +5,7 @@
     who may go         as many as there are too many of those that serve, the oldest first
 
 Gunicorn forks the new workers and tells the old ones to leave in the same moment; and a worker at max_requests is
-replaced when it is gone. Here both wait for the board (core/board.py), on which a worker says that it serves. It is
+replaced when it is gone. Here both wait for the board (board/board.py), on which a worker says that it serves. It is
 looked at in each turn of the main loop: once a second, and whenever a signal has come.
 """
 
@@ -17,9 +17,9 @@ from typing import Any
 
 from gunicorn.arbiter import Arbiter as GunicornArbiter
 
-from uvicorn_worker.core.board import BOOTING, SERVING, Board, Slot
-from uvicorn_worker.core.ends import RELOAD, SURPLUS
-from uvicorn_worker.server.deaths import tell_deaths
+from uvicorn_worker.board.board import BOOTING, SERVING, Board, Slot
+from uvicorn_worker.board.deaths import tell_deaths
+from uvicorn_worker.board.ends import RELOAD, SURPLUS
 
 __all__ = ["Arbiter"]
 

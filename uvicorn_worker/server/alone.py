@@ -7,10 +7,10 @@ import signal
 import threading
 from typing import Any
 
-from uvicorn_worker.core.board import Board, Slot
-from uvicorn_worker.server.exposition import check_metrics
+from uvicorn_worker.board.board import Board, Slot
+from uvicorn_worker.board.exposition import check_metrics
+from uvicorn_worker.board.metrics import MetricsSocket, MetricsThread
 from uvicorn_worker.server.in_flight import describe_flight
-from uvicorn_worker.server.metrics import MetricsSocket, MetricsThread
 from uvicorn_worker.server.reporter import Reporter
 from uvicorn_worker.server.server import Server
 

@@ -44,4 +44,4 @@ def _needed(config: Config) -> Iterator[str]:
         yield ".logs.formatters"
         yield ".logs.json_lines"
     if config.metrics_bind is not None:
-        yield ".server.metrics"
+        yield ".board.metrics"

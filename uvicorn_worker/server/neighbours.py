@@ -1,6 +1,6 @@
 """The other workers that wait for the same connections, and how much each of them has to do.
 
-A worker writes its load on the board of the master (core/board.py) when it accepts and at each tick, and reads those of
+A worker writes its load on the board of the master (`board`) when it accepts and at each tick, and reads those of
 the others when it accepts. Who has more than its share leaves what is in the queue to them, for as long as they come.
 """
 
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 
-from uvicorn_worker.core.board import BEAT_SECONDS, SERVING, Board, Slot
+from uvicorn_worker.board.board import BEAT_SECONDS, SERVING, Board, Slot
 
 __all__ = ["Neighbours"]
 

@@ -1,4 +1,4 @@
-"""What a server says of itself on the board (core/board.py): at each tick, when it stops, and at its end.
+"""What a server says of itself on the board (board/board.py): at each tick, when it stops, and at its end.
 
 The hot path knows nothing of it. It counts in the `Tally` of the runtime, and what is under way is in its sets anyway.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections import Counter, deque
 
-from uvicorn_worker.core.board import BEAT_SECONDS, BOOTING, ENDED, SERVING, TOLD, Slot
+from uvicorn_worker.board.board import BEAT_SECONDS, BOOTING, ENDED, SERVING, TOLD, Slot
 from uvicorn_worker.core.clock import TICK
 from uvicorn_worker.core.figures import words_of
 from uvicorn_worker.core.runtime import CycleView, Runtime

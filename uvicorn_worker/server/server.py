@@ -27,9 +27,9 @@ from collections.abc import Callable, Iterator, Sequence
 from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any
 
+from uvicorn_worker.board.ends import LIFETIME, MAX_REQUESTS, MEMORY
 from uvicorn_worker.core.clock import Ticker
 from uvicorn_worker.core.config import Config
-from uvicorn_worker.core.ends import LIFETIME, MAX_REQUESTS, MEMORY
 from uvicorn_worker.core.errors import BindError, ConfigError, LifespanError
 from uvicorn_worker.core.log import OwnLog, count
 from uvicorn_worker.core.paths import Paths
@@ -52,8 +52,8 @@ from uvicorn_worker.switching.dispatch import alpn_protocols, check_protocols, p
 from uvicorn_worker.tls.contexts import TlsContexts, tls_is_on
 
 if TYPE_CHECKING:
+    from uvicorn_worker.board.metrics import MetricsThread
     from uvicorn_worker.core.scope import TlsExtension
-    from uvicorn_worker.server.metrics import MetricsThread
     from uvicorn_worker.server.slow_requests import SlowRequests
 
 __all__ = ["Server"]

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from gunicorn.workers.base import Worker
 
-from uvicorn_worker.core.board import Board
+from uvicorn_worker.board.board import Board
+from uvicorn_worker.board.deaths import tell_deaths
 from uvicorn_worker.core.config import Config
 from uvicorn_worker.core.errors import ConfigError
 from uvicorn_worker.http1.parsers import check_parser
-from uvicorn_worker.server.deaths import tell_deaths
 from uvicorn_worker.server.loading import load_env_file, loop_factory
 from uvicorn_worker.server.needed import load_needed
 from uvicorn_worker.switching.dispatch import alpn_protocols
@@ -37,7 +37,7 @@ from uvicorn_worker.worker.succession import Succession
 if TYPE_CHECKING:
     from gunicorn.config import Config as GunicornConfig
 
-    from uvicorn_worker.server.metrics import MetricsSocket, MetricsThread
+    from uvicorn_worker.board.metrics import MetricsSocket, MetricsThread
     from uvicorn_worker.server.surroundings import Surroundings
 
 __all__ = ["BaseWorker"]
@@ -106,7 +106,7 @@ class BaseWorker(Worker):
             check_parser(config)
             load_needed(config)
             if config.metrics_bind is not None:
-                from uvicorn_worker.server.exposition import check_metrics
+                from uvicorn_worker.board.exposition import check_metrics
 
                 check_metrics()
             if (method := foreign_server(cls, _PACKAGE)) is not None:
@@ -184,7 +184,7 @@ class BaseWorker(Worker):
         if BaseWorker._metrics_socket is None or BaseWorker._metrics_socket.owner != os.getpid():
             if where is None:
                 return None
-            from uvicorn_worker.server.metrics import MetricsSocket
+            from uvicorn_worker.board.metrics import MetricsSocket
 
             BaseWorker._metrics_socket = MetricsSocket()
         return BaseWorker._metrics_socket.at(where)
@@ -194,7 +194,7 @@ class BaseWorker(Worker):
         if self._metrics is None:
             return None
         # There since before the fork, with the socket.
-        from uvicorn_worker.server.metrics import MetricsThread
+        from uvicorn_worker.board.metrics import MetricsThread
 
         return MetricsThread(self._metrics, self._succession.board)
 

@@ -25,7 +25,7 @@ import time
 from collections.abc import Callable
 from typing import ClassVar
 
-from uvicorn_worker.core.board import SERVING, Board, Slot
+from uvicorn_worker.board.board import SERVING, Board, Slot
 
 __all__ = ["Relief"]
 

@@ -19,7 +19,7 @@ import sys
 from types import FrameType
 from typing import Any, ClassVar, NoReturn, Protocol
 
-from uvicorn_worker.core import ends
+from uvicorn_worker.board import ends
 from uvicorn_worker.core.errors import ProcessExit
 from uvicorn_worker.logs.guards import keep_files_open
 from uvicorn_worker.server import Server

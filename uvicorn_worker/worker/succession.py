@@ -12,7 +12,7 @@ nobody would serve, for seconds; and where they can't import it any more, the ma
                           └────► they are gone ────────────────────────────────► leave
 
 A younger one that can't boot says so and leaves with 0 after a pause, since Gunicorn's master ends when it reaps any
-other code of it. What is known of the others stands on the board (core/board.py).
+other code of it. What is known of the others stands on the board (board/board.py).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from uvicorn_worker.core.board import BOOTING, ENDED, FAILED, SERVING, TOLD, Board, Slot
+from uvicorn_worker.board.board import BOOTING, ENDED, FAILED, SERVING, TOLD, Board, Slot
 from uvicorn_worker.server.neighbours import Neighbours
 from uvicorn_worker.server.reporter import Reporter
 from uvicorn_worker.worker.relief import Relief
@@ -66,7 +66,7 @@ class Succession:
         return None if self._slot is None else Reporter(self._slot)
 
     def leaves(self, cause: int, detail: int = 0) -> None:
-        """Say why it leaves (core/ends.py), unless that was said before."""
+        """Say why it leaves (board/ends.py), unless that was said before."""
         if self._slot is not None and not self._slot.cause[0]:
             self._slot.cause = cause, detail
 

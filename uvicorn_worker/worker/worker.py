@@ -27,7 +27,7 @@ from typing import Any, ClassVar, NoReturn
 from gunicorn.arbiter import Arbiter
 from gunicorn.errors import AppImportError
 
-from uvicorn_worker.core import ends
+from uvicorn_worker.board import ends
 from uvicorn_worker.core.errors import AppLoadError, BindError, ConfigError, LifespanError, ProcessExit
 from uvicorn_worker.core.explained import explained
 from uvicorn_worker.core.forked import is_forked, leave

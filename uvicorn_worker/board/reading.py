@@ -10,8 +10,8 @@ from collections.abc import Iterable
 from dataclasses import asdict, field
 from typing import Any
 
-from uvicorn_worker.core.board import BEAT_SECONDS, BOOTING, ENDED, FAILED, SERVING, TOLD, Board, Slot
-from uvicorn_worker.core.ends import CAUSES, End, ends_of, requests_served
+from uvicorn_worker.board.board import BEAT_SECONDS, BOOTING, ENDED, FAILED, SERVING, TOLD, Board, Slot
+from uvicorn_worker.board.ends import CAUSES, End, ends_of, requests_served
 from uvicorn_worker.core.figures import COUNTERS, GAUGES, quantile
 from uvicorn_worker.core.kernel import is_alive
 from uvicorn_worker.core.records import record

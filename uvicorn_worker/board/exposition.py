@@ -11,10 +11,10 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from uvicorn_worker.core.ends import CAUSES
+from uvicorn_worker.board.ends import CAUSES
+from uvicorn_worker.board.reading import BoardReading
 from uvicorn_worker.core.errors import ConfigError
 from uvicorn_worker.core.figures import BOUNDS, BUCKETS, CLASSES, FIGURES, Figure
-from uvicorn_worker.core.reading import BoardReading
 from uvicorn_worker.core.records import record
 
 __all__ = ["METRICS", "PREFIX", "UNITS", "Metric", "check_metrics", "expose", "samples"]

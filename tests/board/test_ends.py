@@ -11,9 +11,9 @@ from collections.abc import Callable
 
 import pytest
 
-from uvicorn_worker.core import ends
-from uvicorn_worker.core.board import ENDED, FAILED, MOST_ENDS, SERVING, TOLD, Board, Slot
-from uvicorn_worker.core.ends import bury, ends_of
+from uvicorn_worker.board import ends
+from uvicorn_worker.board.board import ENDED, FAILED, MOST_ENDS, SERVING, TOLD, Board, Slot
+from uvicorn_worker.board.ends import bury, ends_of
 from uvicorn_worker.core.figures import words_of
 
 

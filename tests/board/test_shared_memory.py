@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from uvicorn_worker.core.shared_memory import find_shared, make_shared, open_shared
+from uvicorn_worker.board.shared_memory import find_shared, make_shared, open_shared
 
 NAME = "uvicorn-worker-test"
 needs_memfd = pytest.mark.skipif(not hasattr(os, "memfd_create"), reason="this system has none")
@@ -34,7 +34,7 @@ def test_it_is_found_by_the_process_and_read() -> None:
 
 @needs_memfd
 def test_it_is_gone_with_its_last_process() -> None:
-    code = f"from uvicorn_worker.core.shared_memory import make_shared; m = make_shared({NAME!r}, 4096); input()"
+    code = f"from uvicorn_worker.board.shared_memory import make_shared; m = make_shared({NAME!r}, 4096); input()"
     with subprocess.Popen([sys.executable, "-c", f"{code}"], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdin is not None
         process.stdin.close()

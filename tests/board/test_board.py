@@ -7,8 +7,8 @@ import signal
 import time
 from typing import TYPE_CHECKING
 
-from uvicorn_worker.core import board as module
-from uvicorn_worker.core.board import BOOTING, ENDED, FAILED, SERVING, TOLD, Board
+from uvicorn_worker.board import board as module
+from uvicorn_worker.board.board import BOOTING, ENDED, FAILED, SERVING, TOLD, Board
 from uvicorn_worker.core.figures import words_of
 
 if TYPE_CHECKING:

@@ -19,10 +19,10 @@ import socket
 import threading
 import time
 
-from uvicorn_worker.core.board import Board
+from uvicorn_worker.board.board import Board
+from uvicorn_worker.board.exposition import expose
+from uvicorn_worker.board.reading import read_board
 from uvicorn_worker.core.log import OwnLog
-from uvicorn_worker.core.reading import read_board
-from uvicorn_worker.server.exposition import expose
 
 __all__ = ["MetricsSocket", "MetricsThread"]
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from uvicorn_worker.board.rows import ROW_WORDS, Rows
 from uvicorn_worker.core.figures import PATH_COUNTERS
-from uvicorn_worker.core.rows import ROW_WORDS, Rows
 
 ONES, TWOS = [1] * len(PATH_COUNTERS), [2] * len(PATH_COUNTERS)
 

@@ -7,9 +7,9 @@ import time
 
 import pytest
 
-from uvicorn_worker.core.board import SERVING, Board
-from uvicorn_worker.core.ends import MAX_REQUESTS, TOLD_TO
-from uvicorn_worker.server.deaths import tell_deaths
+from uvicorn_worker.board.board import SERVING, Board
+from uvicorn_worker.board.deaths import tell_deaths
+from uvicorn_worker.board.ends import MAX_REQUESTS, TOLD_TO
 
 GONE = 2**22 + 1
 """No process has this number."""

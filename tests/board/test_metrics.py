@@ -17,13 +17,13 @@ import pytest
 
 from tests.boards import add_worker
 from tests.records import records_of
-from uvicorn_worker.core.board import Board
+from uvicorn_worker.board import exposition
+from uvicorn_worker.board import metrics as module
+from uvicorn_worker.board.board import Board
+from uvicorn_worker.board.exposition import METRICS, PREFIX, UNITS, check_metrics, expose, samples
+from uvicorn_worker.board.metrics import MetricsSocket, MetricsThread
+from uvicorn_worker.board.reading import read_board
 from uvicorn_worker.core.errors import ConfigError
-from uvicorn_worker.core.reading import read_board
-from uvicorn_worker.server import exposition
-from uvicorn_worker.server import metrics as module
-from uvicorn_worker.server.exposition import METRICS, PREFIX, UNITS, check_metrics, expose, samples
-from uvicorn_worker.server.metrics import MetricsSocket, MetricsThread
 
 prometheus = pytest.importorskip("prometheus_client.parser")
 

@@ -2,7 +2,7 @@
 
     master    makes the board, and a slot for each worker before it forks it
     worker    writes its own slot, reads those of the others
-    reader    another process of the same user or root's, `uvicorn-worker status` (core/reading.py)
+    reader    another process of the same user or root's, `uvicorn-worker status` (reading.py)
 
 A slot has one writer, and each field is one aligned word of eight bytes. So nothing is locked, and what a worker wrote
 last can be read when it is blocked, or was killed. A slot is used again when its worker has been gone for a while; its
@@ -10,9 +10,9 @@ counters are added to those of the workers that are gone, so that the sum over a
 
     header, 64 words              failures, managed, who has made it and when ...
     counters of those gone        in the order of `FIGURES` (core/figures.py)
-    the last 64 ends              32 words each (core/ends.py)
+    the last 64 ends              32 words each (ends.py)
     slots                         16 words of state, the figures, and a line of text: the oldest request
-    rows for paths                of those gone, and of each slot: what the option `paths` names (core/rows.py)
+    rows for paths                of those gone, and of each slot: what the option `paths` names (rows.py)
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import ClassVar
 
+from uvicorn_worker.board.rows import MOST_PATHS, ROW_WORDS, TEXT_WORDS, WORD, Rows, read_text, write_text
+from uvicorn_worker.board.shared_memory import find_shared, make_shared, open_shared
 from uvicorn_worker.core.figures import COUNTERS, FIGURES, GAUGES, PATH_COUNTERS
 from uvicorn_worker.core.kernel import is_alive
-from uvicorn_worker.core.rows import MOST_PATHS, ROW_WORDS, TEXT_WORDS, WORD, Rows, read_text, write_text
-from uvicorn_worker.core.shared_memory import find_shared, make_shared, open_shared
 
 __all__ = [
     "BEAT_SECONDS",
@@ -70,7 +70,7 @@ _SLOT_WORDS = _TEXT + TEXT_WORDS
 
 _HEADER_WORDS = 64
 _FAILURES, _MANAGED, _LAYOUT, _OWNER, _BEGUN, _FOLDS, _ENDS, _WANTED, _GONE_PATHS = range(9)
-# How many ends there were of each cause: more causes than there are (core/ends.py).
+# How many ends there were of each cause: more causes than there are (ends.py).
 _BY_CAUSE = 32
 
 _GONE = _HEADER_WORDS
@@ -201,7 +201,7 @@ class Slot:
 
     @property
     def cause(self) -> tuple[int, int]:
-        """Why it leaves, of core/ends.py, and a number that belongs to it; (0, 0): it does not, as far as it knows."""
+        """Why it leaves, of ends.py, and a number that belongs to it; (0, 0): it does not, as far as it knows."""
         return self._words[self._at + _CAUSE], self._words[self._at + _DETAIL]
 
     @cause.setter
@@ -229,7 +229,7 @@ class Slot:
 
     @property
     def wish(self) -> int:
-        """Why the master has told it to leave, of core/ends.py; 0: it has not, or does not say."""
+        """Why the master has told it to leave, of ends.py; 0: it has not, or does not say."""
         wish: int = self._words[self._at + _WISH]
         return wish
 
@@ -452,7 +452,7 @@ class Board:
 
     @property
     def ended_by_cause(self) -> list[int]:
-        """How many ends were ever kept of each cause, by the numbers of core/ends.py."""
+        """How many ends were ever kept of each cause, by the numbers of ends.py."""
         found: list[int] = self._words[_BY_CAUSE:_HEADER_WORDS].tolist()
         return found
 

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
+from tests.board.test_ends import gone
 from tests.boards import add_worker
-from tests.core.test_ends import gone
-from uvicorn_worker.core import board as boards
-from uvicorn_worker.core.board import BOOTING, FAILED, SERVING, TOLD, Board, find_boards
-from uvicorn_worker.core.ends import bury
+from uvicorn_worker.board import board as boards
+from uvicorn_worker.board.board import BOOTING, FAILED, SERVING, TOLD, Board, find_boards
+from uvicorn_worker.board.ends import bury
+from uvicorn_worker.board.reading import read_board
 from uvicorn_worker.core.figures import words_of
-from uvicorn_worker.core.reading import read_board
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Texts and named rows of counters in the words of a board (core/board.py).
+"""Texts and named rows of counters in the words of a board (board.py).
 
 A row is a text and its counters, one after the other; who owns the rows says elsewhere how many of them are in use, so
 that memory which was never used is not looked at.

@@ -10,14 +10,14 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
-from uvicorn_worker.core.board import Board
-from uvicorn_worker.core.ends import bury
+from uvicorn_worker.board.board import Board
+from uvicorn_worker.board.ends import bury
 
 __all__ = ["tell_deaths"]
 
 
 def tell_deaths(log: Any, timeout: float, status_of: Callable[[int], int | None] | None = None) -> None:
-    """Log the ends since it was called last. `log` is Gunicorn's; for the rest see `core.ends.bury`."""
+    """Log the ends since it was called last. `log` is Gunicorn's; for the rest see `board.ends.bury`."""
     for end in bury(Board.of_master(), timeout, status_of):
         if not end.is_wished:
             log.log(logging.INFO if end.is_planned else logging.ERROR, "%s", end)

@@ -10,7 +10,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 
-from uvicorn_worker.core.board import BOOTING, FAILED, TOLD, Board, Slot
+from uvicorn_worker.board.board import BOOTING, FAILED, TOLD, Board, Slot
 from uvicorn_worker.core.explained import explained
 from uvicorn_worker.core.figures import PROTOCOLS
 from uvicorn_worker.core.log import count
