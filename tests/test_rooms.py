@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -28,6 +29,13 @@ def run_pytest(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     # What these runs cover is not looked at.
     environment.pop("COVERAGE_PROCESS_CONFIG", None)
     return subprocess.run(command, cwd=home, env=environment, capture_output=True, text=True, timeout=120, check=False)
+
+
+def test_every_room_is_measured_by_its_own_tests() -> None:
+    gate = HOME / ".ci" / "coverage_rooms.py"
+    if not gate.exists():
+        pytest.skip("these tests run beside an installed package")
+    assert sorted(runpy.run_path(str(gate))["ROOMS"]) == sorted([*FOLDERS, "master"])
 
 
 def test_every_room_has_tests() -> None:

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import re
 import string
 
 import pytest
 
-from uvicorn_worker.core.grammar import find_control, is_lowercase_token, is_stripped_value, is_token, parse_length
+from uvicorn_worker.core.grammar import (
+    QUOTED,
+    find_control,
+    is_lowercase_token,
+    is_stripped_value,
+    is_token,
+    parse_length,
+)
 
 TCHARS = ("!#$%&'*+-.^_`|~" + string.digits + string.ascii_letters).encode()
 
@@ -20,12 +28,23 @@ def test_each_octet(octet: int) -> None:
     assert bool(find_control(b"a" + one + b"b")) == control
     assert bool(is_stripped_value(b"a" + one + b"b")) == (not control)
     assert bool(is_stripped_value(one)) == (not control and one not in b"\t ")
+    quoted = re.compile(QUOTED.encode()).fullmatch
+    assert bool(quoted(b'"' + one + b'"')) == (not control and one not in b'"\\')
+    assert bool(quoted(b'"\\' + one + b'"')) == (not control)
+    assert bool(re.fullmatch(QUOTED, f'"{chr(octet)}"')) == (not control and one not in b'"\\')
 
 
 def test_the_empty_one() -> None:
     assert not is_token(b"")
     assert not is_lowercase_token(b"")
     assert is_stripped_value(b"")
+
+
+def test_quoted_strings() -> None:
+    for text in ('""', r'"a \" \\ b"'):
+        assert re.fullmatch(QUOTED, text)
+    for text in ('"', '"a', 'a"', '"\\"', '"a"b"', ""):
+        assert not re.fullmatch(QUOTED, text)
 
 
 def test_white_space_at_the_ends() -> None:

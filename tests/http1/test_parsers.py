@@ -10,9 +10,9 @@ import pytest
 from tests.scripted import get, post
 from uvicorn_worker.core.config import Config
 from uvicorn_worker.core.errors import ConfigError, RequestRefused
-from uvicorn_worker.http1.explained import explain, message_behind, unknown_method
 from uvicorn_worker.http1.h11_parser import H11Parser
 from uvicorn_worker.http1.parsers import SkipFirstHead, parser_factory
+from uvicorn_worker.http1.unreadable import explain, message_behind, unknown_method
 
 
 async def app(scope: Any, receive: Any, send: Any) -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 
 __all__ = [
+    "CONTROLS",
     "LENGTH_DIGITS",
+    "QUOTED",
     "TCHAR",
     "find_control",
     "is_host",
@@ -18,16 +20,21 @@ __all__ = [
 TCHAR = r"!#$%&'*+\-.^_`|~0-9A-Za-z"
 """tchar (5.6.2), what a token is made of, to stand between the brackets of a regular expression."""
 
+CONTROLS = r"\x00-\x08\x0a-\x1f\x7f"
+"""What field-value (5.5) leaves out, to stand there as well: controls other than HTAB."""
+
+QUOTED = rf'"(?:[^{CONTROLS}"\\]|\\[^{CONTROLS}])*"'
+"""quoted-string (5.6.4), in text of single bytes (latin-1)."""
+
 LENGTH_DIGITS = 19
 """More digits than any Content-Length has, and fewer than Python takes for a number."""
 
 is_token = re.compile(rf"[{TCHAR}]+".encode()).fullmatch
 is_lowercase_token = re.compile(rf"[{TCHAR.replace('A-Z', '')}]+".encode()).fullmatch
 
-# What field-value (5.5) leaves out: controls other than HTAB.
-find_control = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]").search
-# The same, and neither SP nor HTAB at the ends.
-is_stripped_value = re.compile(rb"(?:[^\x00-\x20\x7f](?:[^\x00-\x08\x0a-\x1f\x7f]*[^\x00-\x20\x7f])?)?").fullmatch
+find_control = re.compile(rf"[{CONTROLS}]".encode()).search
+# None of them, and neither SP nor HTAB at the ends.
+is_stripped_value = re.compile(rf"(?:[^\x00-\x20\x7f](?:[^{CONTROLS}]*[^\x00-\x20\x7f])?)?".encode()).fullmatch
 
 # Host and :authority (RFC 9110, 7.2): a name, an IPv4 address or an IP-literal (RFC 3986, 3.2.2), and a port. Of the
 # sub-delims, a comma is left out: it is how two lines become one.

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
+from uvicorn_worker.core.grammar import TCHAR
 from uvicorn_worker.core.paths import ALLOWED, is_path_table
 from uvicorn_worker.core.rules import Rule, is_int
 
@@ -45,5 +46,5 @@ LOG_CONFIG = Rule(
 PATHS = Rule(f"a table from prefixes of paths to tables of {', '.join(ALLOWED)}", is_path_table, json.loads)
 FIELD_NAME = Rule(
     "the name of a header field",
-    lambda value: isinstance(value, str) and re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}", value) is not None,
+    lambda value: isinstance(value, str) and re.fullmatch(rf"[{TCHAR}]{{1,64}}", value) is not None,
 )

@@ -14,14 +14,13 @@ import re
 from typing import Protocol
 
 from uvicorn_worker.core.errors import RequestRefused
-from uvicorn_worker.core.grammar import TCHAR
+from uvicorn_worker.core.grammar import CONTROLS, QUOTED, TCHAR
 
 __all__ = ["ChunkReader", "ChunkedBody"]
 
-_QUOTED = r'"(?:[^\x00-\x08\x0a-\x1f\x7f"\\]|\\[\t\x20-\x7e\x80-\xff])*"'
-_EXTENSION = rf"[ \t]*;[ \t]*[{TCHAR}]+(?:[ \t]*=[ \t]*(?:[{TCHAR}]+|{_QUOTED}))?"
+_EXTENSION = rf"[ \t]*;[ \t]*[{TCHAR}]+(?:[ \t]*=[ \t]*(?:[{TCHAR}]+|{QUOTED}))?"
 _SIZE = rf"([0-7]?[0-9A-Fa-f]{{1,15}})(?:{_EXTENSION})*".encode("latin-1")
-_FIELD = rf"[{TCHAR}]+:[^\x00-\x08\x0a-\x1f\x7f]*".encode("latin-1")
+_FIELD = rf"[{TCHAR}]+:[^{CONTROLS}]*".encode("latin-1")
 # Compiled with the first line that is one: that takes a millisecond of the start.
 _pattern = functools.cache(re.compile)
 

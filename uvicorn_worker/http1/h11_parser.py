@@ -17,9 +17,9 @@ from uvicorn_worker.core.errors import RequestRefused
 from uvicorn_worker.core.grammar import TCHAR
 from uvicorn_worker.core.target import METHODS
 from uvicorn_worker.http1.chunked import ChunkedBody
-from uvicorn_worker.http1.explained import UNSUPPORTED_VERSION, unconventional_method, unknown_method
 from uvicorn_worker.http1.framing import OWN_FIELDS, read_framing
 from uvicorn_worker.http1.limits import PartialLines
+from uvicorn_worker.http1.unreadable import UNSUPPORTED_VERSION, unconventional_method, unknown_method
 
 __all__ = ["H11Parser", "HttpParserUpgrade"]
 

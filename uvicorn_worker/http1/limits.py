@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from uvicorn_worker.core.config import Config
 from uvicorn_worker.core.errors import RequestRefused
-from uvicorn_worker.http1.explained import RTSP
+from uvicorn_worker.http1.unreadable import RTSP
 
 __all__ = ["PartialHead", "PartialLines", "body_too_long", "check_head", "too_many_fields"]
 

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from uvicorn_worker.core.config import Config
 from uvicorn_worker.core.errors import ConfigError
 from uvicorn_worker.core.grammar import is_token
-from uvicorn_worker.http1.explained import LONGEST_WORD, explain_start
+from uvicorn_worker.http1.unreadable import LONGEST_WORD, explain_start
 
 __all__ = [
     "SPENT",

@@ -26,15 +26,6 @@ from uvicorn_worker.core.scope import Field, without_newer
 from uvicorn_worker.core.target import METHODS, check_target, to_origin_form
 from uvicorn_worker.http1.chunked import ChunkReader
 from uvicorn_worker.http1.cycle import RequestCycle
-from uvicorn_worker.http1.explained import (
-    LONGEST_WORD,
-    RTSP,
-    explain,
-    foreign_protocol,
-    message_behind,
-    unconventional_method,
-    unknown_method,
-)
 from uvicorn_worker.http1.framing import OWN_FIELDS, effective_version, read_framing
 from uvicorn_worker.http1.known_heads import NO_FIELDS, REPEATS, KnownHeads, new
 from uvicorn_worker.http1.known_length import cut_body
@@ -49,6 +40,15 @@ from uvicorn_worker.http1.refused import fill_refused
 from uvicorn_worker.http1.row import Row
 from uvicorn_worker.http1.shared import Shared
 from uvicorn_worker.http1.states import BODY, HEAD, HELD, START, STOPPED, TRANSITIONS, Reading
+from uvicorn_worker.http1.unreadable import (
+    LONGEST_WORD,
+    RTSP,
+    explain,
+    foreign_protocol,
+    message_behind,
+    unconventional_method,
+    unknown_method,
+)
 
 __all__ = ["BODY", "HEAD", "HELD", "START", "STOPPED", "TRANSITIONS", "MessageReader", "Reading"]
 

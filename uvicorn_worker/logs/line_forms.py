@@ -139,6 +139,7 @@ def _parts(cycle: CycleView, root_path: bytes) -> tuple[str, str, str] | None:
     """Client, method and target of a request as a line has them; None where something is to be escaped."""
     scope = cycle.scope
     client, method, sent = scope["client"], scope["method"], cycle.target
+    # As `peer_name`, without the call.
     address = f"{client[0]}:{client[1]}" if client else ""
     target = (root_path + sent if root_path and sent[:1] == b"/" else sent).decode("latin-1")
     return (address, method, target) if target.isprintable() and '"' not in target and "\\" not in target else None

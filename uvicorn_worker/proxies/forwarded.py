@@ -21,7 +21,7 @@ from urllib.parse import unquote
 from uvicorn_worker.core.address import Address
 from uvicorn_worker.core.config import Config
 from uvicorn_worker.core.errors import RequestRefused
-from uvicorn_worker.core.grammar import TCHAR
+from uvicorn_worker.core.grammar import QUOTED, TCHAR
 from uvicorn_worker.core.rules import split_list
 from uvicorn_worker.core.scope import Field, Origin
 from uvicorn_worker.proxies.trust import Trust, address_number
@@ -51,8 +51,7 @@ _SEGMENTS = r"(?:/[\w.~!$&'()*+,;=:@%-]+)*"
 
 # forwarded-element (RFC 7239, 4). Beyond it, white space is let by around the semicolon, and an address with a
 # colon or brackets may come without the quotes that it needs.
-_QUOTED = r'"(?:[\t \x21\x23-\x5b\x5d-\x7e\x80-\xff]|\\[\t \x21-\x7e\x80-\xff])*"'
-_PAIR = rf"([{TCHAR}]+)=([{TCHAR}:\[\]]+|{_QUOTED})"
+_PAIR = rf"([{TCHAR}]+)=([{TCHAR}:\[\]]+|{QUOTED})"
 _PAIRS = rf"(?:{_PAIR})?(?:[\t ]*;(?:[\t ]*{_PAIR})?)*"
 # No element of a proxy is longer; what is longer ends the walk.
 _LONGEST_ELEMENT = 1024

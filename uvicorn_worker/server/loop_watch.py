@@ -16,22 +16,23 @@ from collections.abc import Callable
 from typing import Any
 
 from uvicorn_worker.core.clock import TICK
+from uvicorn_worker.core.watch_thread import WatchThread
 from uvicorn_worker.logs.await_chain import describe_holder
 from uvicorn_worker.logs.in_flight import describe_cycles, running_task
 
 __all__ = ["LoopWatch"]
 
-# How long the end of the thread is waited for.
-_JOIN_SECONDS = 1.0
 # The stack of the loop's thread, as far as it is told.
 _DEEPEST = 30
 
 
-class LoopWatch:
+class LoopWatch(WatchThread):
     """Watches the loop of the thread that makes it, from `start` to `stop`.
 
     `on_silence` is called twice a second. `limit` is log_loop_lag in seconds; None: that is not looked at.
     """
+
+    name = "uvicorn-worker-watch"
 
     def __init__(
         self,
@@ -41,26 +42,18 @@ class LoopWatch:
         on_silence: Callable[[], None],
         limit: float | None,
     ) -> None:
+        super().__init__()
         self._loop = loop
         self._log = log
         self._cycles = cycles
         self._on_silence = on_silence
         self._limit = limit
         self._holder = threading.get_ident()
-        self._thread: threading.Thread | None = None
-        self._end = threading.Event()
         # When the loop was asked to call back, and it has not yet; 0: it has. And whether this was reported.
         self._asked = 0.0
         self._reported = False
 
-    def start(self) -> None:
-        """Watch, unless this is done already; called with each tick."""
-        if self._thread is None:
-            self._end = end = threading.Event()
-            self._thread = threading.Thread(target=self._run, args=(end,), name="uvicorn-worker-watch", daemon=True)
-            self._thread.start()
-
-    def _run(self, end: threading.Event) -> None:
+    def watch(self, end: threading.Event) -> None:
         """Look, and sleep."""
         pause = TICK if self._limit is None else min(TICK, self._limit / 4)
         next_look = time.monotonic()
@@ -83,7 +76,7 @@ class LoopWatch:
             self._loop.call_soon_threadsafe(self._answer)
         except RuntimeError:
             # It is closed.
-            self._end.set()
+            self.end()
 
     def _answer(self) -> None:
         """In the loop: it turns."""
@@ -102,10 +95,3 @@ class LoopWatch:
             seconds,
             "".join(f"\n  {line}" for line in (*held, *stack)),
         )
-
-    def stop(self) -> None:
-        """Watch no more, until `start` is called again; there is no thread then."""
-        thread, self._thread = self._thread, None
-        self._end.set()
-        if thread is not None:
-            thread.join(_JOIN_SECONDS)

@@ -20,6 +20,7 @@ from collections.abc import Callable
 from typing import TextIO
 
 from uvicorn_worker.core.log import count
+from uvicorn_worker.core.watch_thread import WatchThread
 from uvicorn_worker.logs.in_flight import describe_cycles, running_task
 from uvicorn_worker.server import Server
 
@@ -30,8 +31,6 @@ _NAMED = 50
 # How long after the heartbeat was overdue the loop is taken for stuck: the master sends ABRT within a second, and KILL
 # a second after that.
 _STUCK_SECONDS = 0.5
-# How long the end of the thread is waited for: it may be held up by the log.
-_JOIN_SECONDS = 1.0
 
 
 def enable_trace(error_log: logging.Logger) -> None:
@@ -70,16 +69,16 @@ def describe_stall(server: Server, seconds: float) -> str:
     return "\n  ".join([f"{headline}, with {count(len(lines), 'request')} in flight:", *shown])
 
 
-class StallWatch:
+class StallWatch(WatchThread):
     """Calls `on_stall` once for each time that the last heartbeat is `timeout` seconds ago, then `on_stuck`.
 
     That is a moment later: the handler of ABRT would have run by then, if the loop's thread came back to Python at all.
 
     `last_beat` gives its `time.monotonic()`. A thread wakes once in `timeout` seconds.
-
-    Python warns of a fork while there are threads (from 3.12 on), so an application's fork finds none of ours: it ends
-    before, and is started again with the next heartbeat. Until then there is the handler of the signal alone.
+    While the application forks, and until the next heartbeat, there is the handler of the signal alone.
     """
+
+    name = "uvicorn-worker-stall"
 
     def __init__(
         self,
@@ -88,24 +87,16 @@ class StallWatch:
         on_stall: Callable[[], None],
         on_stuck: Callable[[], None] = lambda: None,
     ) -> None:
+        super().__init__()
         self._timeout = timeout
         self._last_beat = last_beat
         self._on_stall = on_stall
         self._on_stuck = on_stuck
-        self._thread: threading.Thread | None = None
-        self._end = threading.Event()
         # The heartbeat after which the loop stood still, as it was reported.
         self._reported: float | None = None
         self._stuck: float | None = None
 
-    def start(self) -> None:
-        """Watch, unless this is done already; called with each heartbeat."""
-        if self._thread is None:
-            self._end = end = threading.Event()
-            self._thread = threading.Thread(target=self._watch, args=(end,), name="uvicorn-worker-stall", daemon=True)
-            self._thread.start()
-
-    def _watch(self, end: threading.Event) -> None:
+    def watch(self, end: threading.Event) -> None:
         """Sleep until the heartbeat is overdue, and report it."""
         while True:
             overdue = self._last_beat() + self._timeout - time.monotonic()
@@ -127,10 +118,3 @@ class StallWatch:
         if self._reported != beat:
             self._reported = beat
             self._on_stall()
-
-    def stop(self) -> None:
-        """Watch no more, until `start` is called again; there is no thread then, unless a report holds it up."""
-        thread, self._thread = self._thread, None
-        self._end.set()
-        if thread is not None and thread is not threading.current_thread():
-            thread.join(_JOIN_SECONDS)

@@ -1,0 +1,48 @@
+"""The thread that watches: started, ended, and started again."""
+
+from __future__ import annotations
+
+import threading
+
+from uvicorn_worker.core.watch_thread import WatchThread
+
+
+class Watch(WatchThread):
+    name = "a watch"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.begun = threading.Event()
+
+    def watch(self, end: threading.Event) -> None:
+        self.begun.set()
+        end.wait()
+
+
+def running() -> list[threading.Thread]:
+    return [each for each in threading.enumerate() if each.name == Watch.name]
+
+
+def test_it_is_one_and_ends() -> None:
+    watch = Watch()
+    watch.stop()
+    for _ in range(2):
+        watch.start()
+        watch.start()
+        assert watch.begun.wait(10)
+        (thread,) = running()
+        assert thread.daemon
+        watch.stop()
+        assert running() == []
+
+
+def test_it_may_end_by_itself_and_be_stopped_from_within() -> None:
+    class Ends(Watch):
+        def watch(self, end: threading.Event) -> None:
+            self.stop()
+            assert end.is_set()
+            self.begun.set()
+
+    watch = Ends()
+    watch.start()
+    assert watch.begun.wait(10)
