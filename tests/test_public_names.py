@@ -13,6 +13,7 @@ import pytest
 
 import uvicorn_worker
 from uvicorn_worker import (
+    Application,
     AppLoadError,
     BindError,
     Config,
@@ -24,6 +25,8 @@ from uvicorn_worker import (
     UvicornH11Worker,
     UvicornWorker,
     UvicornWorkerError,
+    main,
+    run,
 )
 
 if TYPE_CHECKING:
@@ -73,6 +76,11 @@ def the_types() -> None:
         assert_type(workers[0].CONFIG_KWARGS, dict[str, Any])
         errors: list[UvicornWorkerError] = [AppLoadError(), BindError(), ConfigError(), LifespanError()]
         value_error: ValueError = ConfigError()
+        serves: Callable[[Scope, Receive, Send], Coroutine[Any, Any, None]] = app
+        assert_type(run(serves, port=8000, workers=2), None)
+        command: Callable[[], None] = main
+        launcher: Callable[[], None] = Application().run
+        assert_type((command, launcher), tuple[Callable[[], None], Callable[[], None]])
         assert_type((errors, value_error), tuple[list[UvicornWorkerError], ValueError])
 
 

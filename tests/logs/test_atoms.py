@@ -16,11 +16,16 @@ from tests.records import records_of
 from tests.scripted import get
 from uvicorn_worker.core.log import escaped
 from uvicorn_worker.core.runtime import CycleView
+from uvicorn_worker.logs import atoms as module
 from uvicorn_worker.logs.atoms import Atoms, compile_format, make_environ
 
 DEFAULT = '%(h)s %(l)s %(u)s %(t)s "%(r)s" %(s)s %(b)s "%(f)s" "%(a)s"'
 HANDBOOK = '%(h)s "%(r)s" %(s)s %(b)s %(D)s'
 NAMES = ["h", "l", "u", "t", "r", "s", "m", "U", "q", "H", "b", "B", "f", "a", "T", "D", "M", "L", "p"]
+
+
+def test_those_that_are_written_in_one_piece_are_atoms() -> None:
+    assert set(module._USUAL) <= set(NAMES)
 
 
 @pytest.fixture
