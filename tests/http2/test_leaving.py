@@ -238,6 +238,19 @@ class TestIdle:
         assert connection.closed
         assert any("INTERNAL_ERROR" in line for line in log())
 
+    @pytest.mark.parametrize("goodbye", [False, True])
+    def test_a_client_that_has_closed_is_not_lingered_on(self, talk: Converse, goodbye: bool) -> None:
+        """As most do, with GOAWAY or without: neither a place in worker_connections nor a descriptor is held for it."""
+        connection = talk(hello)
+        connection.get()
+        if goodbye:
+            connection.send(connection.wire.goaway(0, 0))
+            assert connection.closed
+            assert not connection.transport.lost
+        connection.connection.eof()
+        assert connection.transport.lost
+        assert not connection.harness.runtime.connections
+
 
 class TestDeadlines:
     def test_the_preface_is_awaited_for_a_while(self, serve: Serve) -> None:

@@ -8,6 +8,7 @@ import logging
 import os
 import ssl
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import pytest
 
 from tests.http2.wire import Client as Http2Client
 from tests.http2.wire import frame
+from tests.proxies.proxy_headers import checked, v1, v2
 from tests.scripted import get, post
 from tests.server.cutting import HOWS, Cut, CuttingProxy
 from tests.server.running import App, Running, until
@@ -53,6 +55,44 @@ EXCHANGES = {
     "h2c": http2(),
     "h2c upgrade": [get("/", *UPGRADE), b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + frame(FrameType.SETTINGS), *http2()[2:]],
     "websocket over h2c": http2(extended=True),
+}
+
+
+@dataclass(frozen=True)
+class Case:
+    """An exchange, how far apart its cuts are, and what reads it."""
+
+    exchange: str
+    options: dict[str, str] = field(default_factory=dict)
+    # What a proxy says before it.
+    header: bytes = b""
+    step: int = 1
+
+    @property
+    def pieces(self) -> list[bytes]:
+        first, *rest = EXCHANGES[self.exchange]
+        return [self.header + first, *rest]
+
+
+H11 = {"http": "h11"}
+H2 = {"http2_engine": "h2"}
+PROXY = {"proxy_protocol": "auto", "proxy_allow_ips": "*"}
+IN_CLEARTEXT = {
+    **{name: Case(name) for name in EXCHANGES},
+    **{f"{name}, h11": Case(name, H11) for name in ("keep-alive", "chunked", "websocket", "h2c upgrade")},
+    **{f"{name}, h2": Case(name, H2) for name in ("h2c", "h2c upgrade", "websocket over h2c")},
+    "PROXY 1": Case("keep-alive", PROXY, v1()),
+    "PROXY 2": Case("keep-alive", PROXY, checked(v2())),
+    "PROXY 2 before h2c": Case("h2c", PROXY, v2()),
+}
+# Over TLS most of the bytes are those of the handshake, which is the same each time.
+OVER_TLS = {
+    "keep-alive": Case("keep-alive", step=41),
+    "keep-alive, h11": Case("keep-alive", H11, step=67),
+    "websocket": Case("websocket", step=41),
+    "h2": Case("h2c", step=41),
+    "h2, h2": Case("h2c", H2, step=67),
+    "websocket over h2": Case("websocket over h2c", step=41),
 }
 
 
@@ -133,6 +173,8 @@ def timers(loop: Any) -> int | None:
 async def all_cuts(site: Site, pieces: list[bytes], step: int) -> None:
     # Once as a whole, which says how long it is, and makes what is made once.
     sent, received = await site.cut(pieces, Cut(1 << 30, "split"))
+    assert sent == sum(map(len, pieces))
+    assert received
     await site.is_quiet()
     tasks, files, pending = len(asyncio.all_tasks()), open_files(), timers(asyncio.get_running_loop())
     await site.cut(pieces, Cut(0, "bytes"))
@@ -149,19 +191,21 @@ async def all_cuts(site: Site, pieces: list[bytes], step: int) -> None:
         await until(lambda: (timers(asyncio.get_running_loop()) or 0) <= pending)
 
 
-def check(run: Run, pieces: list[bytes], step: int, log: Log, certificate: Path | None = None, **options: Any) -> None:
+def check(run: Run, case: Case, log: Log, certificate: Path | None = None) -> None:
+    options: dict[str, Any] = {"http2": "on", **case.options}
     tls = None
     if certificate is not None:
-        options |= {"ssl_certfile": str(certificate)}
+        options["ssl_certfile"] = str(certificate)
         tls = ssl.create_default_context(cafile=str(certificate))
         tls.check_hostname = False
+        tls.set_alpn_protocols(["h2" if "h2c" in case.exchange else "http/1.1"])
 
     async def main() -> None:
         running = Running(App(app), **options)
         async with running, CuttingProxy(running.sock.getsockname()[1]) as proxy:
             # The loop of asyncio takes longer, and does the same.
             slower = 1 if is_uvloop(asyncio.get_running_loop()) else 5
-            await all_cuts(Site(running, proxy, tls), pieces, step * slower)
+            await all_cuts(Site(running, proxy, tls), case.pieces, case.step * slower)
 
     run(main())
     assert log(logging.ERROR) == []
@@ -169,10 +213,10 @@ def check(run: Run, pieces: list[bytes], step: int, log: Log, certificate: Path 
 
 @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="open files are counted in Linux's /proc")
 class TestCuts:
-    @pytest.mark.parametrize("name", EXCHANGES)
+    @pytest.mark.parametrize("name", IN_CLEARTEXT)
     def test_in_cleartext(self, run: Run, name: str, log: Log) -> None:
-        check(run, EXCHANGES[name], 1, log, http2="on")
+        check(run, IN_CLEARTEXT[name], log)
 
-    @pytest.mark.parametrize("name", ["keep-alive", "websocket"])
+    @pytest.mark.parametrize("name", OVER_TLS)
     def test_over_tls(self, run: Run, name: str, log: Log, certificate: Path) -> None:
-        check(run, EXCHANGES[name], 41, log, certificate)
+        check(run, OVER_TLS[name], log, certificate)

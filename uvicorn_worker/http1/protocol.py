@@ -73,7 +73,7 @@ class Http1Protocol(Output):
         self.pumping = False
         self.buffered = 0
         self.read_paused = False
-        # Whether the client has ended its side while what it had sent before was held.
+        # Whether the client has ended its side; what it had sent before may be held.
         self.half_closed = False
         # The error that nothing more is read for, and which request it was.
         self.refusal: RequestRefused | None = None
@@ -158,12 +158,11 @@ class Http1Protocol(Output):
         if self.closing or cycle is None or incoming is cycle:
             self.close()
             return keep_open
+        self.half_closed = True
         if incoming is not None:
             self._leave_out(incoming)
-        if reader.held:
-            # What was held is yet to be read; then this comes again.
-            self.half_closed = True
-        else:
+        # What was held is yet to be read; then this comes again.
+        if not reader.held:
             reader.stop()
         for waiting in self.waiting or ():
             waiting.disconnect()
@@ -486,7 +485,11 @@ class Http1Protocol(Output):
         """Close after an answer; what comes meanwhile is read and dropped."""
         self.reader.stop()
         self.resume_reading()
-        super().close_gently()
+        if self.half_closed:
+            # Nothing comes.
+            super().close()
+        else:
+            super().close_gently()
 
     def reset(self) -> None:
         """Cut the connection so that its end can't be taken for the end of the body."""

@@ -1,8 +1,8 @@
 """One HTTP/2 connection: events of the engine become requests in the application.
 
     serving ─► parting ─► warned ─► leaving ─► closing    drain, idle for too long, or a fault
-              no stream   GOAWAY    GOAWAY with           the rest of what comes is dropped
-              is open     2^31-1    the last stream
+              no stream   GOAWAY    GOAWAY with           the rest of what comes is dropped;
+              is open     2^31-1    the last stream       nothing comes where the client has ended its side
 
 Some clients give up every stream that is open when any GOAWAY comes, and httpcore those whose responses it has read
 along with it and not looked at. So it leaves when the connection has been quiet for a moment, or in one write with a
@@ -70,7 +70,7 @@ WARNING_SECONDS = 1.0
 WARNING_PING = b"goaway?\0"
 KEEP_ALIVE_PING = b"alive?\0\0"
 
-SERVING, PARTING, WARNED, LEAVING = range(4)
+SERVING, PARTING, WARNED, LEAVING, ENDED = range(5)
 
 
 class Http2Protocol(Sending):
@@ -172,6 +172,10 @@ class Http2Protocol(Sending):
             else:
                 self.reset_stream(cycle, ErrorCode.CANCEL)
         self.leave()
+        self.leaving = ENDED
+        if self.closing:
+            # Nothing more comes that would have to be waited for.
+            self.close()
         return keep_open
 
     # Reading -----------------------------------------------------------------------------------------
@@ -203,7 +207,7 @@ class Http2Protocol(Sending):
     def _request_received(self, event: RequestReceived, begun: list[StreamCycle]) -> None:
         if self.abandoned is not None and self.abandoned.too_many:
             self.engine.reset(event.stream_id, ErrorCode.REFUSED_STREAM)
-            if self.leaving != LEAVING:
+            if self.leaving < LEAVING:
                 self.runtime.log.warning(
                     "%s has left too many requests whose applications go on: the connection takes no more", self.peer
                 )
@@ -342,7 +346,7 @@ class Http2Protocol(Sending):
                 self._warn()
             self.together = 0
             self.quiet_tick = runtime.tick + QUIET_TICKS
-        if self.leaving == LEAVING or not runtime.keep_alive_ticks:
+        if self.leaving >= LEAVING or not runtime.keep_alive_ticks:
             # In the next turn, since this is called from within a stream's send().
             runtime.loop.call_soon(self._close_if_unused)
         else:
@@ -531,11 +535,15 @@ class Http2Protocol(Sending):
         """Serve the streams that run, and no other; close when there are none."""
         if self.closing:
             return
-        if self.leaving != LEAVING:
+        if self.leaving < LEAVING:
             self.leaving, self.rest_until = LEAVING, 0
             self.engine.goaway(self.engine.last_stream_id)
             self.flush_soon()
-        if not self.streams:
+        if self.streams:
+            return
+        if self.leaving == ENDED:
+            self.close()
+        else:
             self.close_in_order()
 
     @property
