@@ -52,6 +52,7 @@ def post_fork(server, worker):
 def check(server: Gunicorn, failure: Failure) -> None:
     assert server.wait_exit() == failure.code
     assert failure.says in server.log
+    assert "(docs/troubleshooting.md#worker-failed-to-boot-exit-code-3-or-4)" in server.log
     least, most = failure.tracebacks
     assert least <= server.log.count("Traceback") <= most
     assert server.leftovers() == []

@@ -9,6 +9,7 @@ from collections.abc import Callable
 import pytest
 
 from tests.sockets import Run
+from uvicorn_worker.core.explained import explained
 from uvicorn_worker.logs import spell
 from uvicorn_worker.logs.spell import Refusals, Spell
 
@@ -89,6 +90,18 @@ class TestRefusals:
             "HTTP/1.1: so many invalid requests that they are counted from now on; the last of them: no 50"
         )
         assert last.startswith("HTTP/1.1: invalid requests have ceased: 950 more in ")
+
+    def test_the_first_line_leads_to_its_explanation(self, run: Run, log: Log) -> None:
+        async def main() -> None:
+            refusals = Refusals(asyncio.get_running_loop(), "HTTP/1.1")
+            refusals.add("a fault of the connection")
+            for _ in range(2):
+                refusals.request("192.0.2.1:80", "no\nHost")
+
+        run(main())
+        line = "Invalid request from 192.0.2.1:80: no\\x0AHost"
+        entry = explained("400-for-a-client-that-worked-elsewhere")
+        assert log() == ["a fault of the connection", f"{line} {entry}", line]
 
     def test_one_now_and_then_is_no_flood(self, run: Run, log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
         now = 100.0

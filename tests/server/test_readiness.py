@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from tests.http1.apps import hello
 from tests.server.running import Running
 from uvicorn_worker.core.config import Config
+from uvicorn_worker.core.explained import explained
 from uvicorn_worker.server.readiness import differing, ready_line, ready_of
 
 if TYPE_CHECKING:
@@ -17,14 +18,19 @@ if TYPE_CHECKING:
 HERE = ["http://127.0.0.1:80"]
 
 
-def line(workers: int = 1, **options: object) -> str:
+def line(workers: int = 1, seconds: float = 0.44, **options: object) -> str:
     given = {"loop": "asyncio", "http": "h11", **options}
-    return ready_line(Config(hello, **given), HERE, workers=workers, seconds=0.44, usual={"loop": "asyncio"})  # type: ignore[arg-type]
+    return ready_line(Config(hello, **given), HERE, workers=workers, seconds=seconds, usual={"loop": "asyncio"})  # type: ignore[arg-type]
 
 
 def test_one_process() -> None:
     assert line(http="auto").startswith("Ready in 0.4 s on http://127.0.0.1:80: 1 process, loop asyncio, HTTP/1.1 (")
     assert line().endswith("HTTP/1.1 (h11), WebSocket, no TLS; not by default: http = h11")
+
+
+def test_a_slow_start_leads_to_what_can_be_done() -> None:
+    assert "docs/" not in line(seconds=9.9)
+    assert line(seconds=10).endswith(f"http = h11 {explained('it-starts-slowly')}")
 
 
 def test_what_differs_is_said_but_no_secret() -> None:

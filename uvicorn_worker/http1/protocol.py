@@ -17,7 +17,6 @@ from uvicorn_worker.core.cycle import AWAIT_START, BODY, DONE, PLAIN_TEXT, WAITI
 from uvicorn_worker.core.errors import RequestRefused
 from uvicorn_worker.core.figures import Tally
 from uvicorn_worker.core.kernel import unread_in_kernel
-from uvicorn_worker.core.log import escaped
 from uvicorn_worker.core.output import ALLOWED_BYTES, ANSWERED, Output
 from uvicorn_worker.core.runtime import Runtime
 from uvicorn_worker.http1.cycle import RequestCycle
@@ -342,7 +341,7 @@ class Http1Protocol(Output):
         reader = self.reader
         if reader.state is STOPPED:
             return
-        self.shared.refusals.add(f"Invalid request from {self.peer}: {escaped(refusal.reason)}")
+        self.shared.refusals.request(self.peer, refusal.reason)
         self.runtime.tally.refused(refusal.status)
         cycle = reader.incoming
         reader.stop()

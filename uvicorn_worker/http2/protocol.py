@@ -263,7 +263,7 @@ class Http2Protocol(Sending):
 
     def _stream_reset(self, event: StreamReset) -> None:
         if event.reason:
-            self.shared.refusals.add(f"Invalid request from {self.peer}: {escaped(event.reason)}")
+            self.shared.refusals.request(self.peer, event.reason)
         self.scheduler.early.pop(event.stream_id, None)
         cycle = self.streams.pop(event.stream_id, None)
         if cycle is not None:
@@ -316,7 +316,7 @@ class Http2Protocol(Sending):
             return
         refusal = cycle.head.derived.refusal
         if refusal is not None:
-            self.shared.refusals.add(f"Invalid request from {self.peer}: {escaped(refusal.reason)}")
+            self.shared.refusals.request(self.peer, refusal.reason)
             cycle.refuse(refusal.status, refusal.reason)
             return
         if cycle.head.protocol is not None:

@@ -7,7 +7,8 @@ import logging
 import time
 from collections.abc import Callable
 
-from uvicorn_worker.core.log import QUIET_SECONDS, OwnLog
+from uvicorn_worker.core.explained import explained
+from uvicorn_worker.core.log import QUIET_SECONDS, OwnLog, escaped
 
 __all__ = ["Refusals", "Spell"]
 
@@ -81,6 +82,7 @@ class Refusals:
         self._protocol = protocol
         self._log = OwnLog()
         self._left = float(REFUSALS_SAID)
+        self._explained = False
         self._last = time.monotonic()
         self._flood = Spell(
             loop,
@@ -88,6 +90,14 @@ class Refusals:
                 f"{protocol}: invalid requests have ceased: {count} more in {seconds:.1f} s, each of them refused."
             ),
         )
+
+    def request(self, peer: str, reason: str) -> None:
+        """A request was refused; `reason` may have a client's words in it. The first line leads to the usual ones."""
+        line = f"Invalid request from {peer}: {escaped(reason)}"
+        if not self._explained:
+            self._explained = True
+            line = f"{line} {explained('400-for-a-client-that-worked-elsewhere')}"
+        self.add(line)
 
     def add(self, line: str) -> None:
         """A client was refused; `line` says who and why."""

@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import Any
 
 from uvicorn_worker.core.config import OPTIONS, Config
+from uvicorn_worker.core.explained import explained
 from uvicorn_worker.core.log import count
 from uvicorn_worker.http1.parsers import check_parser
 from uvicorn_worker.server.binding import url_of
@@ -19,6 +20,9 @@ __all__ = ["differing", "ready_line", "ready_of"]
 
 # Where a server logs, and what it serves, is said by what is seen.
 _NOT_SAID = frozenset({"app", "log_config", "use_colors", "ssl_keyfile", "ssl_certfile", "ssl_keyfile_password"})
+
+# Above so many seconds the line leads to what can be done about it.
+_SLOW = 10
 
 
 def ready_line(
@@ -40,7 +44,8 @@ def ready_line(
         f"{', '.join(_protocols(config))}, {tls}"
     )
     others = ", ".join(differing(config, usual))
-    return f"{line}; not by default: {others}" if others else line
+    line = f"{line}; not by default: {others}" if others else line
+    return f"{line} {explained('it-starts-slowly')}" if seconds >= _SLOW else line
 
 
 def ready_of(server: Any, seconds: float, usual: Mapping[str, Any] = MappingProxyType({})) -> str:

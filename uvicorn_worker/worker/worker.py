@@ -206,7 +206,7 @@ class UvicornWorker(BaseWorker):
                 # Its signal came before this process could take it, or the one that was to report was killed.
                 token.give_back()
             sys.exit(0)
-        self.log.error(message, exc_info=exc)
+        self.log.error("%s %s", message, explained("worker-failed-to-boot-exit-code-3-or-4"), exc_info=exc)
         if token is not None:
             token.wait_for_forks()
         sys.exit(code)
