@@ -93,6 +93,14 @@ class TestFiles:
         assert list(folder.iterdir()) == []
         assert list(find_shared(NAME)) == []
 
+    def test_without_users_it_is_seen_by_this_process_alone(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.delattr(os, "getuid")
+        memory = make_shared(NAME, 4096)
+        memory[:2] = b"hi"
+        assert list(tmp_path.iterdir()) == []
+
     def test_what_a_killed_process_has_left_is_removed(self) -> None:
         make_shared(NAME, 4096)
         [path] = find_shared(NAME)

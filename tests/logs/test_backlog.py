@@ -35,11 +35,14 @@ def terminal() -> Ends:
     return master, slave
 
 
-@pytest.fixture(params=["pipe", "stream_socket", "terminal", "thread"])
+@pytest.fixture(params=["pipe", "stream_socket", "terminal", "thread", "windows"])
 def ends(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ends]:
     """A reader and a writer."""
     if request.param == "thread":
         monkeypatch.setattr(module, "_Direct", refused)
+    elif request.param == "windows":
+        monkeypatch.delattr(os, "O_NONBLOCK")
+        monkeypatch.delattr(os, "O_NOCTTY")
     make: Callable[[], Ends] = {"pipe": pipe, "stream_socket": stream_socket, "terminal": terminal}.get(
         request.param, pipe
     )

@@ -32,7 +32,8 @@ def make_shared(name: str, size: int) -> mmap.mmap:
         # The map keeps a duplicate of the descriptor, which is what others find.
         memory = mmap.mmap(descriptor, size)
         os.close(descriptor)
-    except OSError:
+    except (AttributeError, OSError):
+        # Also on Windows, whose files belong to no numbers.
         return mmap.mmap(-1, size)
     return memory
 

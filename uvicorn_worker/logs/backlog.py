@@ -137,8 +137,8 @@ def _target_of(fd: int, mode: int) -> _Direct | _Socket | _Thread | None:
         return None
     try:
         return _Direct(os.open(f"/proc/self/fd/{fd}", os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY))
-    except OSError:
-        # Somebody else's, as that of a master that has given up its privileges; or no Linux.
+    except (AttributeError, OSError):
+        # Somebody else's, as that of a master that has given up its privileges; or no Linux, or Windows.
         return _Thread(fd)
 
 
