@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from typing import Any
 
 import pytest
@@ -10,7 +11,8 @@ import pytest
 from tests.scripted import get
 from tests.server.running import App, Running
 from tests.sockets import Run
-from uvicorn_worker.server.opening import Opening
+from uvicorn_worker.server import opening
+from uvicorn_worker.server.opening import Opening, accepting
 
 
 class Opened:
@@ -32,14 +34,14 @@ def test_it_goes_on_with_each_future(run: Run) -> None:
     async def main() -> None:
         loop = asyncio.get_running_loop()
         first, second, ended = loop.create_future(), loop.create_future(), Opened()
-        opening = Opening(wait_for(first, second), ended)
-        opening.step()
+        each = Opening(wait_for(first, second), ended)
+        each.step()
         for future in (first, second):
             assert ended.told == []
             future.set_result(None)
             await asyncio.sleep(0)
-        assert ended.told == [(opening, None)]
-        opening.step()
+        assert ended.told == [(each, None)]
+        each.step()
         assert len(ended.told) == 1
 
     run(main())
@@ -48,9 +50,9 @@ def test_it_goes_on_with_each_future(run: Run) -> None:
 def test_one_that_waits_for_nothing_ends_at_once(run: Run) -> None:
     async def main() -> None:
         ended = Opened()
-        opening = Opening(wait_for(), ended)
-        opening.step()
-        assert ended.told == [(opening, None)]
+        each = Opening(wait_for(), ended)
+        each.step()
+        assert ended.told == [(each, None)]
 
     run(main())
 
@@ -58,11 +60,11 @@ def test_one_that_waits_for_nothing_ends_at_once(run: Run) -> None:
 def test_what_it_raises_is_told(run: Run) -> None:
     async def main() -> None:
         future, ended, error = asyncio.get_running_loop().create_future(), Opened(), OSError("gone")
-        opening = Opening(wait_for(future), ended)
-        opening.step()
+        each = Opening(wait_for(future), ended)
+        each.step()
         future.set_exception(error)
         await asyncio.sleep(0)
-        assert ended.told == [(opening, error)]
+        assert ended.told == [(each, error)]
 
     run(main())
 
@@ -77,12 +79,12 @@ def test_one_that_is_cancelled_cleans_up_and_goes_no_further(run: Run) -> None:
             finally:
                 cleaned.append(True)
 
-        opening = Opening(waiting(), ended)
-        opening.step()
-        opening.cancel()
-        opening.cancel()
+        each = Opening(waiting(), ended)
+        each.step()
+        each.cancel()
+        each.cancel()
         assert cleaned == [True]
-        assert ended.told == [(opening, None)]
+        assert ended.told == [(each, None)]
         future.set_result(None)
         await asyncio.sleep(0)
         assert len(ended.told) == 1
@@ -102,3 +104,24 @@ def test_connections_are_made_either_way(run: Run, at_once: bool) -> None:
             assert running.server.acceptor.pending == 0
 
     run(main())
+
+
+def test_what_is_accepted_says_what_it_is_in_numbers() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        listener = accepting(listening)
+        assert listening.fileno() == -1
+        with listener, socket.create_connection(listener.getsockname()) as client:
+            connection, address = listener.accept()
+            with connection:
+                assert address == client.getsockname()
+                assert (connection.family, connection.type) == (socket.AF_INET, socket.SOCK_STREAM)
+                assert type(connection.family) is type(connection.type) is int
+                assert not connection.get_inheritable()
+                connection.sendall(b"x")
+                assert client.recv(1) == b"x"
+
+
+def test_where_sockets_are_made_otherwise_they_stay_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(opening, "_BASE", object)
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        assert accepting(listening) is listening

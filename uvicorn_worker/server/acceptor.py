@@ -26,12 +26,13 @@ from typing import Any
 
 from uvicorn_worker.core.address import Endpoints
 from uvicorn_worker.core.explained import explained
+from uvicorn_worker.core.kernel import is_uvloop
 from uvicorn_worker.core.log import OwnLog
 from uvicorn_worker.core.runtime import Runtime
 from uvicorn_worker.logs.spell import Spell
 from uvicorn_worker.proxies.trust import Trust
 from uvicorn_worker.server.neighbours import Neighbours
-from uvicorn_worker.server.opening import Opening
+from uvicorn_worker.server.opening import Opening, accepting
 from uvicorn_worker.server.reuse_port import (
     SETTLE_SECONDS,
     kernel_migrates,
@@ -157,7 +158,7 @@ class Acceptor:
 
     def listen(self, sock: socket.socket, *, own: bool = False) -> None:
         """Accept from a duplicate of `sock`, so that closing it leaves the caller's open."""
-        listener = sock.dup()
+        listener = accepting(sock.dup()) if is_uvloop(self._loop) else sock.dup()
         listener.setblocking(False)
         try:
             # Again where it listens already: with the backlog of the configuration.

@@ -6,10 +6,43 @@ next turn of the loop. A task would need a turn of its own to get there, and a c
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-__all__ = ["Opening"]
+__all__ = ["Opening", "accepting"]
+
+# What is in C below each socket of Python.
+_BASE: Any = socket.socket.__base__
+
+
+class _Accepted(socket.socket):
+    """One whose family and type are numbers, as C has them; uvloop asks five times, and each member of an enum takes a
+    call of Python."""
+
+    __slots__ = ()
+    family = _BASE.family
+    type = _BASE.type
+
+
+class _Accepting(_Accepted):
+    """One that accepts such sockets."""
+
+    __slots__ = ()
+
+    def accept(self) -> tuple[socket.socket, Any]:
+        fd, address = self._accept()  # type: ignore[attr-defined]
+        return _Accepted(self.family, self.type, self.proto, fileno=fd), address
+
+
+def accepting(sock: socket.socket) -> socket.socket:
+    """The same listening socket, whose connections uvloop makes for less; `sock` is none any more.
+
+    One that is of a class of its own stays what it is.
+    """
+    if type(sock) is not socket.socket or not hasattr(_BASE, "_accept"):
+        return sock
+    return _Accepting(sock.family, sock.type, sock.proto, fileno=sock.detach())
 
 
 class Opening:
