@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -49,6 +50,20 @@ def post_fork(server, worker):
 """
 
 
+# Fails once its worker was told to leave.
+LATE = """
+import signal
+import sys
+import time
+
+sys.stderr.write("loads\\n")
+sys.stderr.flush()
+while not signal.getsignal(signal.SIGTERM).__self__.should_exit:
+    time.sleep(0.01)
+raise KeyError("DATABASE")
+"""
+
+
 def check(server: Gunicorn, failure: Failure) -> None:
     assert server.wait_exit() == failure.code
     assert failure.says in server.log
@@ -90,3 +105,13 @@ def test_lifespan_on_needs_an_app_that_knows_it(serve: Serve) -> None:
     failure = Failure("probe:app", {"PROBE_LIFESPAN": "unsupported"}, 3, "this app knows no lifespan", (1, 1))
     server = serve(failure.app, worker="custom_workers.LifespanOnWorker", workers=WORKERS, env=failure.env)
     check(server, failure)
+
+
+def test_a_stop_while_the_workers_boot_is_a_stop_whatever_becomes_of_their_boot(serve: Serve) -> None:
+    server = serve("late:app", worker=H11, workers=WORKERS, files={"late.py": LATE})
+    server.wait_log(r"(?s)loads\n.*loads\n")
+    server.signal(signal.SIGTERM)
+    assert server.wait_exit() == 0
+    assert "ERROR" not in server.log
+    assert "Traceback" not in server.log
+    assert server.leftovers() == []

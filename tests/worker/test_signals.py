@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from gunicorn.errors import AppImportError
 
 from tests.worker.process import BOOT_ERROR, Start, app, say, slow_to_end, waits
 from uvicorn_worker.board import ends
-from uvicorn_worker.board.board import ENDED, TOLD
+from uvicorn_worker.board.board import ENDED, TOLD, Board
+from uvicorn_worker.board.ends import bury
 from uvicorn_worker.server import Server
 from uvicorn_worker.worker import by_hand
 from uvicorn_worker.worker import exit as end
@@ -194,6 +196,36 @@ class TestEarly:
         assert process.code() == 0
         assert "ERROR" not in process.log
         assert "Ready in" not in process.log
+
+    @pytest.mark.parametrize(
+        "error", [KeyError("DATABASE"), AppImportError("no module named shop"), SystemExit(BOOT_ERROR)], ids=repr
+    )
+    @pytest.mark.parametrize("sig", [signal.SIGTERM, signal.SIGQUIT])
+    def test_an_application_that_can_not_be_loaded_then_is_no_failure(
+        self, start: Start, sig: int, error: BaseException
+    ) -> None:
+        """A master that stops would end with its code, and Gunicorn 27's with a traceback."""
+
+        def load() -> Any:
+            os.kill(os.getpid(), sig)
+            raise error
+
+        process = start(load)
+        assert process.code() == 0
+        assert "ERROR" not in process.log
+        (gone,) = bury(Board.of_master())
+        assert gone.cause == "told"
+        assert gone.is_wished
+
+    def test_a_subclass_that_exits_then(self, start: Start) -> None:
+        class Own(UvicornH11Worker):
+            def init_signals(self) -> None:
+                os.kill(os.getpid(), signal.SIGTERM)
+                sys.exit(BOOT_ERROR)
+
+        process = start(kind=Own)
+        assert process.code() == 0
+        assert "ERROR" not in process.log
 
     def test_before_a_subclass_makes_its_server(self, start: Start) -> None:
         """What the server before it was told counts for it, too."""

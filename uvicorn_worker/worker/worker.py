@@ -139,24 +139,24 @@ class UvicornWorker(BaseWorker):
         try:
             super().init_process()
         except SystemExit as exc:
-            if exc.code and not self._has_failed and not self._is_leaving and self._served_since is None:
+            has_said_why = self._has_failed or self._signals.aborted
+            if exc.code and not has_said_why and self._served_since is None:
                 self._boot_failed(f"The worker has exited with {exc.code!r} at its start.", _boot_code(exc.code))
+            if not exc.code:
+                self._succession.left()
             raise
         except AppImportError as exc:
             exc.__context__ = None
             self._boot_failed(f"The application can't be loaded: {exc}", Arbiter.APP_LOAD_ERROR, exc)
         except Exception as exc:
-            if self._is_leaving or not self._failed_soon:
-                if self._served_since is not None:
-                    raise
-                self.log.debug("Told to leave before it served, so that nobody waits for it: %s", _in_words(exc))
-                sys.exit(0)
+            if self._served_since is not None and (self._is_leaving or not self._failed_soon):
+                raise
             self._boot_failed(_in_words(exc), Arbiter.WORKER_BOOT_ERROR, _without_a_report(exc))
 
     @property
     def _is_leaving(self) -> bool:
         """Whether the worker was told to end."""
-        was_told = self.server.should_exit and not self.server.cancelled
+        was_told = self._signals.are_kept or (self.server.should_exit and not self.server.cancelled)
         return self._signals.aborted or not self.alive or was_told or self.ppid != os.getppid()
 
     @property
@@ -196,6 +196,11 @@ class UvicornWorker(BaseWorker):
     def _boot_failed(self, message: str, code: int, exc: BaseException | None = None) -> NoReturn:
         """End this process so that the master ends, with one report however many workers fail."""
         self._has_failed = True
+        if self._is_leaving:
+            # A master that stops would take the code for a failure of its own.
+            self.log.debug("Told to leave before it served, so that nobody waits for it: %s", message)
+            self._succession.left()
+            sys.exit(0)
         self._succession.leaves(ends.NOT_BOOTED, code)
         token = BaseWorker._token
         reports = token is None or token.take()
@@ -225,7 +230,7 @@ class UvicornWorker(BaseWorker):
         """Wait for the master's word to leave, for so long. The server may have come to its end before it."""
         self._signals.keep()
         deadline = time.monotonic() + seconds
-        while not (told := self._signals.are_kept or self._is_leaving) and time.monotonic() < deadline:
+        while not (told := self._is_leaving) and time.monotonic() < deadline:
             self.notify()
             time.sleep(0.05)
         return told
