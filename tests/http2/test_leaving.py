@@ -23,6 +23,7 @@ class TestDrain:
         connection.get(b"/before")
         gate.open()
         assert connection.pull().stream(1).whole
+        connection.tick(2)
         connection.each_protocol("drain")
         assert connection.goaways == [(MAX_STREAM_ID, 0)]
         connection.get(b"/on-its-way")
@@ -112,7 +113,7 @@ class TestDrain:
         connection = talk(hello)
         connection.get()
         connection.each_protocol("drain")
-        connection.tick(2)
+        connection.tick(3)
         assert connection.goaways == [(MAX_STREAM_ID, 0), (1, 0)]
         assert connection.closed
 
@@ -129,14 +130,46 @@ class TestDrain:
         assert connection.goaways == [(MAX_STREAM_ID, 0), (1, 0)]
         assert connection.closed
 
-    def test_an_idle_connection_closes(self, talk: Converse) -> None:
+    def test_a_client_that_was_there_a_moment_ago(self, talk: Converse) -> None:
+        """Chromium fails what it was about to send when GOAWAY comes: a page's worth of it, where a page has just come."""
         connection = talk(hello)
         connection.get()
         connection.each_protocol("drain")
-        assert not connection.closed
-        connection.each_protocol("close_if_idle")
+        assert connection.goaways == []
+        connection.send(b"".join(connection.wire.request() for _ in range(10)))
+        assert all(connection.stream(number).whole for number in range(3, 23, 2))
+        connection.tick(0.5)
+        assert connection.goaways == []
+        connection.tick(0.5)
+        assert connection.goaways == [(MAX_STREAM_ID, 0)]
+
+    def test_one_that_has_been_quiet(self, talk: Converse) -> None:
+        connection = talk(hello)
+        connection.get()
+        connection.tick(1)
+        connection.each_protocol("drain")
+        assert connection.goaways == [(MAX_STREAM_ID, 0)]
+
+    @pytest.mark.parametrize("quiet", [0, 1])
+    def test_an_idle_connection_closes(self, talk: Converse, quiet: int) -> None:
+        """In two steps: what was on its way when it was warned is served."""
+        connection = talk(hello)
+        connection.get()
+        connection.tick(quiet)
+        connection.each_protocol("drain").each_protocol("close_if_idle").each_protocol("close_if_idle")
+        assert connection.goaways == [(MAX_STREAM_ID, 0)]
+        connection.get()
+        assert connection.stream(3).whole
+        (ping,) = connection.wire.of(FrameType.PING)
+        connection.send(connection.wire.ping(ping.payload, 1))
         assert connection.closed
-        assert connection.goaways == [(MAX_STREAM_ID, 0), (1, 0)]
+        assert connection.goaways == [(MAX_STREAM_ID, 0), (3, 0)]
+
+    def test_one_without_a_request_closes_at_once(self, talk: Converse) -> None:
+        connection = talk(hello)
+        connection.each_protocol("drain").each_protocol("close_if_idle")
+        assert connection.closed
+        assert connection.goaways == [(0, 0)]
 
     def test_a_busy_one_does_not(self, talk: Converse) -> None:
         connection = talk(Gate(hello))
@@ -153,6 +186,7 @@ class TestDrain:
     def test_a_second_drain_says_nothing_new(self, talk: Converse) -> None:
         connection = talk(hello)
         connection.get()
+        connection.tick(2)
         connection.each_protocol("drain").each_protocol("drain")
         assert len(connection.goaways) == 1
 

@@ -4,9 +4,9 @@
               no stream   GOAWAY    GOAWAY with           the rest of what comes is dropped;
               is open     2^31-1    the last stream       nothing comes where the client has ended its side
 
-Some clients give up every stream that is open when any GOAWAY comes, and httpcore those whose responses it has read
-along with it and not looked at. So it leaves when the connection has been quiet for a moment, or in one write with a
-response beside which no other was under way. Where there is no such moment in half the time for a stop, it comes with
+Some clients give up every stream that is open when any GOAWAY comes, httpcore those whose responses it has read
+along with it and not looked at, and Chromium those that it was about to open. So it leaves when the connection has been
+quiet for a moment, or in one write with a response beside which no other was under way. Where there is no such moment in half the time for a stop, it comes with
 the end of all responses, or with the next request beside others.
 
 Each stream has a cycle of its own (cycle.py); what they send goes through the sending half (sending.py). Frames,
@@ -512,7 +512,10 @@ class Http2Protocol(Sending):
             return
         self._part()
         if not self.streams and self.engine.last_stream_id:
-            self._warn()
+            # One that was there a moment ago may be about to ask for much at once, as a browser with a page does.
+            self.quiet_tick = self.heard + QUIET_TICKS
+            if self.quiet_tick <= self.runtime.tick:
+                self._warn()
 
     def _part(self) -> None:
         """Leave when no stream is open."""
@@ -552,10 +555,14 @@ class Http2Protocol(Sending):
         return not self.streams and not self.closing
 
     def close_if_idle(self) -> None:
-        """Close the connection unless a request is under way on it."""
+        """Close the connection unless a request is under way on it, or may be on its way to us."""
         if self.closing:
             self.hasten()
-        elif not self.streams and not unread_in_kernel(self.transport):
+        elif self.streams or unread_in_kernel(self.transport):
+            return
+        elif self.leaving == PARTING and self.engine.last_stream_id:
+            self._warn()
+        elif self.leaving != WARNED:
             self.leave()
 
 
