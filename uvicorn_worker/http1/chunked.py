@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import functools
 import re
+import struct
 from typing import Protocol
 
 from uvicorn_worker.core.errors import RequestRefused
@@ -32,8 +33,8 @@ _plain_sizes: dict[bytes, int] = {}
 LONGEST_PLAIN = 4
 MOST_PLAIN = 4096
 
-# So many chunks of the same size are read one by one before those behind them are looked at all at once; up to this
-# size their content is put together by columns.
+# So many chunks of the same size are read one by one before those behind them are looked at all at once, row by row; up
+# to this size by columns.
 FEW_ALIKE = 4
 WIDEST = 32
 
@@ -47,10 +48,12 @@ SIZE, DATA, DATA_END, TRAILER = range(4)
 class ChunkedBody:
     """Takes the bytes of one chunked body, in any pieces, in time that is linear in them."""
 
-    __slots__ = ("_line", "_missing", "_state")
+    __slots__ = ("_before", "_line", "_missing", "_state", "_whole")
 
     def __init__(self) -> None:
         self._state = SIZE
+        # The line of the last chunk that came alone, and how long that was.
+        self._before, self._whole = b"", 0
         # What has come of a line, and how much of a chunk has not.
         self._line = bytearray()
         self._missing = 0
@@ -74,11 +77,15 @@ class ChunkedBody:
         """
         if self._state != SIZE or self._line:
             return None
-        start = data.find(b"\n", 0, LONGEST_PLAIN + 2) + 1
-        size = _plain_sizes.get(data[:start])
-        if size is None or len(data) != start + size + 2 or not data.endswith(b"\r\n"):
-            return None
-        return data[start:-2]
+        # Most have the size of the one before. Slices cost less than calls.
+        start = len(self._before)
+        if len(data) != self._whole or data[:start] != self._before:
+            start = data.find(b"\n", 0, LONGEST_PLAIN + 2) + 1
+            size = _plain_sizes.get(data[:start])
+            if size is None or len(data) != start + size + 2:
+                return None
+            self._before, self._whole = data[:start], len(data)
+        return data[start:-2] if data[-2:] == b"\r\n" else None
 
     def _read(self, data: bytes, pieces: list[bytes]) -> bytes | None:
         """Cut `data` up; gives what comes after the end of the message, None before that."""
@@ -118,9 +125,13 @@ class ChunkedBody:
                 before, alike = line, 0
             elif alike < FEW_ALIKE:
                 alike += 1
+            elif size > WIDEST:
+                if count := _take_alike(data, end, line, size, pieces):
+                    at = end = end + count * (len(line) + size)
+                    continue
             elif count := _count_alike(data, end, line, size, 4 * alike):
                 # What an attempt costs is no more than what those before have saved.
-                pieces += _cut_alike(data, end, len(line), size, count)
+                pieces.append(_cut_alike(data, end, len(line), size, count))
                 alike += count
                 at = end = end + count * (len(line) + size)
                 continue
@@ -175,16 +186,30 @@ def _count_alike(data: bytes, start: int, line: bytes, size: int, most: int) -> 
     return count
 
 
-def _cut_alike(data: bytes, start: int, line: int, size: int, count: int) -> list[bytes]:
+def _cut_alike(data: bytes, start: int, line: int, size: int, count: int) -> bytes:
     """The content of `count` such chunks, whose lines have a length of `line`."""
     row = line + size
     end = start + count * row
-    if size > WIDEST:
-        return [data[at : at + size] for at in range(start + line, end, row)]
     content = bytearray(count * size)
     for column in range(size):
         content[column::size] = data[start + line + column : end : row]
-    return [bytes(content)]
+    return bytes(content)
+
+
+# What is known of how a line and its chunk lie in the bytes, for as many pairs of their sizes.
+_layout = functools.lru_cache(256)(struct.Struct)
+
+
+def _take_alike(data: bytes, start: int, line: bytes, size: int, pieces: list[bytes]) -> int:
+    """Add the content of the chunks of a larger `size` that are whole behind each other, each with `line` before it."""
+    row = len(line) + size
+    before = len(pieces)
+    rows = memoryview(data)[start : start + (len(data) - start) // row * row]
+    for found, content in _layout(f"{len(line)}s{size}s").iter_unpack(rows):
+        if found != line:
+            break
+        pieces.append(content)
+    return len(pieces) - before
 
 
 class BodyCallbacks(Protocol):

@@ -61,7 +61,7 @@ BODY_HIGH_WATER = 65536
 HEAD_SLICE = 4096
 LARGE_READ = 16384
 LARGE_READ_SLICE = 512
-BODY_SLICE = 65536
+BODY_SLICE = 262144
 # What chunk sizes, extensions and trailers may take in a chunked body beyond the body itself.
 CHUNK_OVERHEAD_LIMIT = 65536
 CHUNK_OVERHEAD_RATIO = 32
@@ -214,7 +214,12 @@ class MessageReader(KnownHeads):
                 self.hold(bytes(view[at:]))
                 conn.pause_reading()
                 return
-            at += (state is BODY and cut_body(self, data, at)) or self._feed(view[at : at + self._slice_size(data, at)])
+            size = state is BODY and cut_body(self, data, at)
+            if not size:
+                size = self._slice_size(data, at)
+                # The reader of chunks makes bytes of what it is given.
+                size = self._feed(data if size >= end and not at else view[at : at + size])
+            at += size
 
     def _slice_size(self, data: bytes, at: int) -> int:
         """How much may be fed at once: all of a body whose length is known, little where heads may follow.
