@@ -60,16 +60,40 @@ class TestDrain:
         assert connection.closed
 
     def test_a_client_with_one_request_after_the_other(self, talk: Converse) -> None:
-        """GOAWAY comes in one write with the end of the response."""
+        """GOAWAY comes in one write with the end of a response, when there has been no more than one for a moment."""
         gate = Gate(hello)
         connection = talk(gate)
         connection.get()
         connection.each_protocol("drain")
         gate.open()
+        connection.pull()
+        connection.tick(0.5)
+        connection.get()
+        gate.open()
+        connection.pull()
+        assert connection.goaways == []
+        connection.tick(0.5)
+        connection.get()
+        gate.open()
         connection.harness.settle()
         assert len(connection.transport.writes) == 1
         connection.pull()
-        assert connection.stream(1).whole
+        assert connection.stream(5).whole
+        assert connection.goaways == [(MAX_STREAM_ID, 0)]
+
+    def test_the_first_of_many(self, talk: Converse) -> None:
+        """It is answered before the others are here, which a browser is about to send."""
+        connection = talk(hello)
+        connection.get()
+        connection.each_protocol("drain")
+        for _ in range(10):
+            connection.tick(0.5)
+            for _ in range(3):
+                connection.get()
+            assert connection.goaways == []
+            connection.send(b"".join(connection.wire.request() for _ in range(10)))
+            assert connection.goaways == []
+        connection.tick(1)
         assert connection.goaways == [(MAX_STREAM_ID, 0)]
 
     def test_where_there_is_no_moment_without_streams(self, talk: Converse) -> None:
@@ -122,16 +146,20 @@ class TestDrain:
         harness = serve(hello)
         harness.runtime.draining = True
         connection = Talk(harness)
+        for _ in range(2):
+            assert connection.goaways == []
+            assert connection.get().whole
+            connection.tick(0.5)
         assert connection.goaways == []
         assert connection.get().whole
         assert connection.goaways == [(MAX_STREAM_ID, 0)]
         (ping,) = connection.wire.of(FrameType.PING)
         connection.send(connection.wire.ping(ping.payload, 1))
-        assert connection.goaways == [(MAX_STREAM_ID, 0), (1, 0)]
+        assert connection.goaways == [(MAX_STREAM_ID, 0), (5, 0)]
         assert connection.closed
 
     def test_a_client_that_was_there_a_moment_ago(self, talk: Converse) -> None:
-        """Chromium fails what it was about to send when GOAWAY comes: a page's worth of it, where a page has just come."""
+        """Chromium fails what it was about to send when GOAWAY comes: as much as is on a page."""
         connection = talk(hello)
         connection.get()
         connection.each_protocol("drain")
@@ -146,11 +174,11 @@ class TestDrain:
     def test_one_that_has_been_quiet(self, talk: Converse) -> None:
         connection = talk(hello)
         connection.get()
-        connection.tick(1)
+        connection.tick(2)
         connection.each_protocol("drain")
         assert connection.goaways == [(MAX_STREAM_ID, 0)]
 
-    @pytest.mark.parametrize("quiet", [0, 1])
+    @pytest.mark.parametrize("quiet", [0, 2])
     def test_an_idle_connection_closes(self, talk: Converse, quiet: int) -> None:
         """In two steps: what was on its way when it was warned is served."""
         connection = talk(hello)

@@ -6,7 +6,8 @@
 
 Some clients give up every stream that is open when any GOAWAY comes, httpcore those whose responses it has read
 along with it and not looked at, and Chromium those that it was about to open. So it leaves when the connection has been
-quiet for a moment, or in one write with a response beside which no other was under way. Where there is no such moment in half the time for a stop, it comes with
+quiet for a moment, or in one write with a response where for as long no two were under way: the first of many that a
+client asks for is alone, too. Where there is no such moment in half the time for a stop, it comes with
 the end of all responses, or with the next request beside others.
 
 Each stream has a cycle of its own (cycle.py); what they send goes through the sending half (sending.py). Frames,
@@ -60,8 +61,10 @@ DISCARD_LIMIT = 1048576
 DISCARD_SECONDS = 2.0
 DISCARD_TOTAL_SECONDS = 30.0
 DISCARD_RATE = 131072
-# For how long a connection must be quiet before it is left: from half a second on.
+# For how long a connection must be quiet before it is left: from half a second on; and for how long it must have been
+# at the beginning of a drain to be left at once.
 QUIET_TICKS = 2
+IDLE_TICKS = 4
 # How long a moment without streams is waited for where a stop has no time limit.
 PARTING_SECONDS = 15.0
 # From the warning to the real GOAWAY, if the answer to our PING, which comes behind all requests that were sent
@@ -78,6 +81,7 @@ class Http2Protocol(Sending):
 
     __slots__ = (
         "abandoned",
+        "alone_tick",
         "client",
         "endpoints",
         "heard",
@@ -106,9 +110,11 @@ class Http2Protocol(Sending):
         self.engine.start()
         self.leaving = SERVING
         self.leaving_tick = 0
-        # While it parts: how many streams have been under way since it was quiet, and when it will have been for long.
+        # While it parts: how many streams have been under way since none was; when there will have been none, and when
+        # no two, for long.
         self.together = 0
         self.quiet_tick = 0
+        self.alone_tick = 0
         # Requests that wait because the client does not read.
         self.waiting: list[StreamCycle] = []
         # Cycles whose stream is gone while the application may still be at work on them.
@@ -341,11 +347,14 @@ class Http2Protocol(Sending):
         """The last stream is done with."""
         runtime = self.runtime
         if self.leaving == PARTING:
-            if self.together <= 1 or runtime.tick >= self.leaving_tick:
+            later = runtime.tick + QUIET_TICKS
+            if self.together > 1:
+                self.alone_tick = later
+            if runtime.tick >= min(self.alone_tick, self.leaving_tick):
                 # In the same write as the end of the response: the client knows before it asks again.
                 self._warn()
             self.together = 0
-            self.quiet_tick = runtime.tick + QUIET_TICKS
+            self.quiet_tick = later
         if self.leaving >= LEAVING or not runtime.keep_alive_ticks:
             # In the next turn, since this is called from within a stream's send().
             runtime.loop.call_soon(self._close_if_unused)
@@ -512,16 +521,18 @@ class Http2Protocol(Sending):
             return
         self._part()
         if not self.streams and self.engine.last_stream_id:
-            # One that was there a moment ago may be about to ask for much at once, as a browser with a page does.
-            self.quiet_tick = self.heard + QUIET_TICKS
-            if self.quiet_tick <= self.runtime.tick:
+            if self.runtime.tick - self.heard >= IDLE_TICKS:
                 self._warn()
+            else:
+                # It may be about to ask for much at once, as a browser with a page does.
+                self.quiet_tick = self.runtime.tick + QUIET_TICKS
 
     def _part(self) -> None:
         """Leave when no stream is open."""
         graceful = self.runtime.config.timeout_graceful_shutdown
         self.leaving, self.rest_until = PARTING, 0
         self.together = len(self.streams)
+        self.alone_tick = self.runtime.tick + QUIET_TICKS
         self.leaving_tick = self.runtime.tick + ticks(PARTING_SECONDS if graceful is None else graceful / 2)
 
     def _warn(self) -> None:
