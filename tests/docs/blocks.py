@@ -1,4 +1,4 @@
-"""The fenced blocks of README.md and docs/, as their readers see them.
+"""The fenced blocks of README.md, docs/ and the READMEs of examples/, as their readers see them.
 
 A block is known by its info string: the language, and a title where it is a file. The tests beside this module, and
 those in tests/e2e/docs, take every block by its language, so that a new one is covered without being named anywhere.
@@ -51,8 +51,9 @@ class Command:
 
 
 def pages() -> list[Path]:
-    """README.md and the pages of the documentation; those that are the same text elsewhere are in it once."""
+    """README.md, the pages of docs/ and of examples/; those that are the same text elsewhere are in it once."""
     found = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md", *sorted((ROOT / "docs").rglob("*.md"))]
+    found += sorted((ROOT / "examples").glob("*/README.md"))
     return [page for page in found if page.exists()]
 
 

@@ -130,6 +130,27 @@ def test_quart(example: Callable[..., Gunicorn]) -> None:
     stops_cleanly(server)
 
 
+@pytest.mark.skipif(find_chromium() is None, reason="Chromium is not installed")
+def test_the_page_of_quart_in_a_browser(example: Callable[..., Gunicorn]) -> None:
+    """A name that is markup is text there, and each visit is told to who listens."""
+    pytest.importorskip("quart")
+    server = example("quart")
+    with open_page() as page:
+        page.go(f"http://127.0.0.1:{server.port}/?name=%3Cb%3EAda%3C/b%3E")
+        page.wait("document.title == 'Visits' && document.body.innerText.includes('Hello <b>Ada</b>, you are visit')")
+        page.run("""
+            window.seen = [];
+            window.source = new EventSource("/visits");
+            source.onmessage = event => seen.push(Number(event.data));
+        """)
+        page.wait("seen.length >= 1")
+        before = page.run("seen[seen.length - 1]")
+        page.run("void fetch('/')")
+        page.wait(f"seen.some(number => number > {before})")
+    assert server.stop_gracefully() == 0
+    assert "[ERROR]" not in server.log
+
+
 def test_cloudrun(serve: Serve) -> None:
     """HTTP/2 in cleartext, which the platform speaks to it, and HTTP/1.1."""
     options = " ".join(("--bind 127.0.0.1:0", *control_socket_option()))
