@@ -1,4 +1,5 @@
-"""Write the tables and cards of docs/settings.md, docs/command.md, docs/metrics.md and the architecture from the code.
+"""Write the tables and cards of docs/settings.md, docs/command.md, docs/metrics.md and the architecture from the code,
+and the figures of the first page from the tables of docs/performance.md.
 
 Usage: python docs/generate.py [--check]
 
@@ -38,6 +39,8 @@ WORDS = Path(__file__).with_name("words.md")
 COMMAND = Path(__file__).with_name("command.md")
 FRAMEWORKS = Path(__file__).with_name("frameworks.md")
 GRID = Path(__file__).parents[1] / "tests" / "grid" / "results.json"
+INDEX = Path(__file__).with_name("index.md")
+PERFORMANCE = Path(__file__).with_name("performance.md")
 METRICS_PAGE = Path(__file__).with_name("metrics.md")
 ARCHITECTURE = Path(__file__).parent / "design" / "architecture.md"
 PACKAGE = Path(__file__).parent.parent / "uvicorn_worker"
@@ -236,6 +239,37 @@ def words_page() -> str:
     return "\n".join(lines) + "\n"
 
 
+def measured(section: str, server: str) -> list[str]:
+    """The cells behind the first server's name that begins so, in a scenario's table of docs/performance.md."""
+    below = PERFORMANCE.read_text("utf-8").partition(f"\n### {section}: ")[2].partition("\n#")[0]
+    for line in below.splitlines():
+        if line.startswith(f"| {server}"):
+            return [each.strip() for each in line.strip("|").split("|")][1:]
+    raise SystemExit(f"{PERFORMANCE} has no row of {server} in {section}")
+
+
+def numbers_table() -> Iterator[str]:
+    """The three numbers of the first page, as they stand on the page that they lead to."""
+    cpu = {name: measured("get", name)[1] for name in ("this project", "uvicorn-worker", "Gunicorn")}
+    rates = [round(float(measured("h2-get", name)[0].replace(",", "")), -3) for name in ("this project", "Granian")]
+    memory = re.search(r"An idle keep-alive connection takes about ([\d,]+) bytes", PERFORMANCE.read_text("utf-8"))
+    if memory is None:
+        raise SystemExit(f"{PERFORMANCE} does not say what an idle connection takes")
+    get = "get-get-13-bytes-of-text-host-header-only"
+    h2 = "h2-get-http2-get-13-bytes-of-text-8-connections-with-16-streams-each"
+    yield "| | | |"
+    yield "|---|---|---|"
+    yield (
+        f"| **{cpu['this project']} µs** | of CPU for a small request, where uvicorn's worker takes "
+        f"{cpu['uvicorn-worker']} and Gunicorn's own {cpu['Gunicorn']} | [HTTP/1.1](performance.md#{get}) |"
+    )
+    yield (
+        f"| **{rates[0]:,.0f}** | small requests a second over HTTP/2, on one core; Granian answers {rates[1]:,.0f} "
+        f"| [HTTP/2](performance.md#{h2}) |"
+    )
+    yield f"| **{memory[1]} bytes** | for an idle connection | [Memory](performance.md#memory) |"
+
+
 def cell(text: str) -> str:
     """`text` as a cell of a table takes it."""
     return text.replace("|", "\\|")
@@ -257,6 +291,7 @@ def made_pages() -> Iterator[tuple[Path, str]]:
     tables: dict[Path, dict[str, Iterator[str]]] = {
         PAGE: {"masters": masters_table(), "options": options_cards(), "settings": settings_cards()},
         COMMAND: {"command": command_table()},
+        INDEX: {"numbers": numbers_table()},
         METRICS_PAGE: {"metrics": metrics_table()},
         ARCHITECTURE: {"modules": modules_tables()},
         FRAMEWORKS: {"frameworks": frameworks_table(), "notes": frameworks_notes(), "tools": tools_table()},

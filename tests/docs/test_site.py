@@ -39,6 +39,18 @@ def test_the_readme_reads_alone() -> None:
         assert (ROOT / name).exists(), name
 
 
+def test_the_readme_is_rendered_as_on_pypi() -> None:
+    markdown = pytest.importorskip("readme_renderer.markdown", reason="readme-renderer is not installed")
+    rendered = markdown.render((ROOT / "README.md").read_text("utf-8"))
+    assert rendered is not None
+    assert re.search("<h1[^>]*>uvicorn-worker<", rendered)
+    assert len(re.findall("<pre[ >]", rendered)) >= 5
+    # What was left of Markdown would be shown as it is written.
+    text = re.sub(r"<pre.*?</pre>|<code>.*?</code>", "", rendered, flags=re.DOTALL)
+    assert "```" not in text
+    assert "](" not in text
+
+
 def test_every_page_is_in_the_navigation() -> None:
     text = (ROOT / "mkdocs.yml").read_text("utf-8").partition("\nnav:")[2]
     listed = set(re.findall(r": (\S+\.md)$", text, re.MULTILINE))
