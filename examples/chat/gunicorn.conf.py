@@ -12,3 +12,5 @@ graceful_timeout = 10
 
 # One line when a WebSocket opens, with the status 101.
 accesslog = "-"
+# Above the time for which nginx keeps idle connections (60 seconds): it closes first.
+keepalive = 75

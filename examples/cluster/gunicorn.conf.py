@@ -14,5 +14,5 @@ workers = 2
 # The delay is a part of this. The rest is for requests that run: longer than the longest of them.
 graceful_timeout = 12
 
-# Above the time after which HAProxy closes idle connections (some of its pool-purge-delay): it is the one to close them.
+# Above the time after which HAProxy closes idle connections (some of its pool-purge-delay): it closes first.
 keepalive = 30

@@ -12,6 +12,6 @@ workers = 2
 # HAProxy, whose X-Forwarded-For is believed.
 forwarded_allow_ips = "127.0.0.1"
 graceful_timeout = 30
-# Above the time after which HAProxy closes idle connections (some of its pool-purge-delay): it is the one to close them.
+# Above the time after which HAProxy closes idle connections (some of its pool-purge-delay): it closes first.
 keepalive = 30
 accesslog = "-"

@@ -250,6 +250,22 @@ def get_over(path: Path) -> httpx.Response:
         return client.get("/hello", headers={"X-Forwarded-For": "192.0.2.1"})
 
 
+@pytest.mark.parametrize(
+    "front",
+    sorted(EXAMPLES.glob("*/nginx.conf")) + sorted(EXAMPLES.glob("*/haproxy.cfg")),
+    ids=lambda path: path.parent.name,
+)
+def test_proxies_close_idle_connections_first(front: Path) -> None:
+    """What is sent on a connection that is just being closed here would be lost."""
+    patience = 60 if front.name == "nginx.conf" else 3 * 5  # HAProxy's pool-purge-delay, as often as was seen
+    text = front.read_text("utf-8")
+    for found in re.findall(r"upstream[^}]*keepalive_timeout (\d+)s|pool-purge-delay (\d+)s", text):
+        patience = int(found[0] or int(found[1]) * 3)
+    config: dict[str, Any] = {}
+    exec((front.parent / "gunicorn.conf.py").read_text("utf-8"), config)  # noqa: S102 - it is ours
+    assert config["keepalive"] > patience
+
+
 def test_nginx(serve: Serve) -> None:
     need("nginx")
     options = " ".join(control_socket_option())
