@@ -22,9 +22,18 @@ def slug(heading: str) -> str:
 def test_each_entry_that_the_log_names_is_there() -> None:
     entries = {slug(heading) for heading in re.findall(r"(?m)^## (.+)$", PAGE.read_text("utf-8"))}
     sources = "".join(path.read_text("utf-8") for path in (ROOT / "uvicorn_worker").rglob("*.py"))
-    named = re.findall(r'explained\("([^"]+)"\)', sources)
+    named = re.findall(r"""explained\(["']([^"']+)["']\)""", sources)
     assert len(named) >= 5
     assert set(named) <= entries
+
+
+def test_each_entry_that_shows_a_line_is_named_by_the_log() -> None:
+    sections = re.split(r"(?m)^## ", PAGE.read_text("utf-8"))[1:]
+    shown = {slug(section.partition("\n")[0]) for section in sections if "```text" in section}
+    sources = "".join(path.read_text("utf-8") for path in (ROOT / "uvicorn_worker").rglob("*.py"))
+    named = set(re.findall(r"""explained\(["']([^"']+)["']\)""", sources))
+    assert len(shown) >= 5
+    assert shown <= named
 
 
 def test_the_words_lead_to_the_page() -> None:
