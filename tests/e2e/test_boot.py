@@ -46,12 +46,14 @@ def test_preloaded_app_is_imported_once_and_the_master_stays_fork_safe(serve: Se
 
 
 def test_early_client_is_answered_after_startup(serve: Serve, worker: str) -> None:
-    server = serve("probe:app", worker=worker, env={"PROBE_LIFESPAN": "1.5"})
+    server = serve("probe:app", worker=worker, env={"PROBE_LIFESPAN": "gate"})
     with server.connect() as early:
         early.request("/")
-        assert not server.events("startup")
+        server.wait_events("waiting")
+        assert not server.events("request")
+        (server.dir / "open").touch()
         assert early.response().status == 200
-    assert [event.name for event in server.events()] == ["import", "starting", "startup", "request"]
+    assert [event.name for event in server.events()] == ["import", "starting", "waiting", "startup", "request"]
 
 
 def test_starting_worker_takes_no_connection_from_a_ready_one(serve: Serve, worker: str) -> None:

@@ -39,7 +39,7 @@ class TestCancelled:
             await until(lambda: recorder.scopes)
             task.cancel()
             with pytest.raises(asyncio.CancelledError):
-                await asyncio.wait_for(task, 5)
+                await task
             with pytest.raises(OSError, match=r"refused|Connect call failed"):
                 await asyncio.open_connection(*address)
             assert not server.runtime.connections
@@ -63,7 +63,7 @@ class TestCancelled:
             await until(lambda: server.runtime.draining)
             task.cancel()
             with pytest.raises(asyncio.CancelledError):
-                await asyncio.wait_for(task, 5)
+                await task
 
         run(main())
         assert app.events == ["startup", "shutdown"]
@@ -85,7 +85,7 @@ class TestCancelled:
             await until(lambda: events)
             task.cancel()
             with pytest.raises(asyncio.CancelledError):
-                await asyncio.wait_for(task, 5)
+                await task
             assert not server.started
 
         run(main())
