@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
+import os
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from importlib.machinery import ModuleSpec
 from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -150,6 +155,88 @@ class TestWatcher:
         changed(path, "x = 22\n")
         assert seen(iter(watcher)) == {path}
         stop.set()
+
+
+class TestSavedAgain:
+    """watchfiles waits until no other file changes, and not until a file is saved no more."""
+
+    now = 1000.0
+
+    def save(self, path: Path) -> None:
+        path.write_text("x = 1\n")
+        os.utime(path, (self.now, self.now))
+
+    def watch(
+        self,
+        monkeypatch: pytest.MonkeyPatch,
+        folder: Path,
+        told: Callable[[], Iterator[set[tuple[int, str]]]],
+        slept: Callable[[], None],
+    ) -> Iterator[set[Path]]:
+        """A watcher of the folder, by a watchfiles that tells this; `slept` is called when a while has passed."""
+
+        def sleep(seconds: float) -> None:
+            self.now += seconds
+            slept()
+
+        watchfiles: Any = ModuleType("watchfiles")
+        watchfiles.__spec__ = ModuleSpec("watchfiles", None)
+        watchfiles.watch = lambda *_, **__: itertools.chain([set()], told())
+        monkeypatch.setitem(sys.modules, "watchfiles", watchfiles)
+        clock = SimpleNamespace(time=lambda: self.now, monotonic=lambda: self.now, sleep=sleep)
+        monkeypatch.setattr(watching, "time", clock)
+        return (found for found in Watcher([folder], Choice([], []), None, threading.Event()) if found)
+
+    def test_it_is_told_once(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+        path, other = tmp_path / "a.py", tmp_path / "b.py"
+        saves = iter(range(3))
+
+        def told() -> Iterator[set[tuple[int, str]]]:
+            self.save(path)
+            yield {(2, str(path))}
+            for _ in range(3):
+                yield {(2, str(path)), (1, str(other))}
+            self.now += 10
+            self.save(other)
+            self.now += watching.QUIET_SECONDS
+            yield {(2, str(other))}
+
+        def slept() -> None:
+            if next(saves, None) is not None:
+                self.save(path)
+
+        assert list(self.watch(monkeypatch, tmp_path, told, slept)) == [{path, other}, {other}]
+
+    def test_one_without_an_end_is_not_waited_for(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+        path = tmp_path / "a.py"
+
+        def told() -> Iterator[set[tuple[int, str]]]:
+            while True:
+                self.save(path)
+                yield {(2, str(path))}
+
+        begun = self.now
+        assert next(self.watch(monkeypatch, tmp_path, told, lambda: self.save(path))) == {path}
+        assert self.now - begun == pytest.approx(1.6, abs=0.1)
+
+    @pytest.mark.parametrize("later", [0.06, -5.0])
+    def test_one_that_is_saved_once_is_told_at_once(
+        self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, later: float
+    ) -> None:
+        """Also where the clock of a file system is ahead, and where the file is gone again."""
+        path = tmp_path / "a.py"
+
+        def told() -> Iterator[set[tuple[int, str]]]:
+            self.save(path)
+            self.now += later
+            yield {(2, str(path))}
+            path.unlink()
+            yield {(3, str(path))}
+
+        def slept() -> None:
+            raise AssertionError("waited")
+
+        assert list(self.watch(monkeypatch, tmp_path, told, slept)) == [{path}] * 2
 
 
 def test_a_link_to_nothing_is_no_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

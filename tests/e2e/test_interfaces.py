@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 import signal
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 import pytest
@@ -185,6 +186,7 @@ class TestFactories:
         assert "Traceback" not in server.log
 
 
+@pytest.mark.skipif(find_spec("dotenv") is None, reason="python-dotenv is not installed")
 class TestEnvFile:
     @pytest.mark.parametrize("preload", [[], ["--preload"]])
     def test_it_is_set_when_the_application_is_imported(self, serve: Serve, preload: list[str]) -> None:

@@ -14,7 +14,7 @@ import importlib.util
 import os
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -124,7 +124,26 @@ class Watcher:
         yield {Path(path) for _, path in missed} | self._changed()
         self._seen = {}
         for found in changes:
-            yield {Path(path) for _, path in found}
+            yield self._until_quiet({Path(path) for _, path in found}, changes)
+
+    def _until_quiet(self, changed: set[Path], changes: Iterator[set[tuple[Any, str]]]) -> set[Path]:
+        """These files and those of `changes` that follow, once none of them changes any more.
+
+        watchfiles waits until no other file changes: one that is saved again and again is the same one to it.
+        """
+        quiet, begun = self._delay or QUIET_SECONDS, time.monotonic()
+        seen = _noted(changed)
+        while time.monotonic() - begun < _BURST_SECONDS:
+            age = time.time() - max((moment for moment, _ in seen.values()), default=0) / 1e9
+            if not 0 <= age < quiet:
+                break
+            time.sleep(max(quiet - age, 0.001))
+            if (now := _noted(changed)) != seen:
+                # What has changed them is among what watchfiles has to tell.
+                changed |= {Path(path) for _, path in next(changes, set())}
+                now = _noted(changed)
+            seen = now
+        return changed
 
     def _poll(self) -> Iterator[set[Path]]:
         delay = self._delay or LOOK_SECONDS
@@ -154,6 +173,14 @@ class Watcher:
         for path in self._choice.files:
             _note(path, found)
         return found
+
+
+def _noted(paths: Iterable[Path]) -> dict[Path, tuple[int, int]]:
+    """Time and size of each of these files."""
+    found: dict[Path, tuple[int, int]] = {}
+    for path in paths:
+        _note(path, found)
+    return found
 
 
 def _note(path: Path, found: dict[Path, tuple[int, int]]) -> None:
