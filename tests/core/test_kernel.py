@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import os
 import socket
 import subprocess
 import sys
@@ -12,7 +13,15 @@ from collections.abc import Iterator
 import pytest
 
 from tests.scripted import ScriptedTransport
-from uvicorn_worker.core.kernel import is_uvloop, send_end, unread_in_kernel, unsent_by_kernel, writelines_pauses
+from uvicorn_worker.core import kernel
+from uvicorn_worker.core.kernel import (
+    is_uvloop,
+    send_end,
+    socket_of,
+    unread_in_kernel,
+    unsent_by_kernel,
+    writelines_pauses,
+)
 
 
 @pytest.mark.parametrize(
@@ -70,6 +79,32 @@ def test_which_loop_it_is(loop: asyncio.AbstractEventLoop) -> None:
     other = importlib.import_module("uvloop").new_event_loop()
     assert is_uvloop(other)
     other.close()
+
+
+class BlockingSocket(socket.socket):
+    """As PyPy has it: made of a descriptor, it lets it block."""
+
+    def __init__(self, family: int = -1, kind: int = -1, protocol: int = -1, fileno: int | None = None) -> None:
+        super().__init__(family, kind, protocol, fileno)
+        if fileno is not None:
+            self.setblocking(True)
+
+
+@pytest.mark.parametrize("how", [(), (socket.AF_UNIX, socket.SOCK_STREAM, 0)])
+@pytest.mark.parametrize("kind", [socket.socket, BlockingSocket])
+def test_a_descriptor_of_a_transport_blocks_nobody(
+    monkeypatch: pytest.MonkeyPatch, kind: type[socket.socket], how: tuple[int, ...]
+) -> None:
+    ours, theirs = socket.socketpair()
+    ours.setblocking(False)
+    monkeypatch.setattr(socket, "socket", kind)
+    if kind is BlockingSocket:
+        monkeypatch.setattr(kernel, "_LETS_BLOCK", True)
+    with ours, theirs, socket_of(os.dup(ours.fileno()), *how) as copy:
+        assert (copy.family, copy.type) == (socket.AF_UNIX, socket.SOCK_STREAM)
+        assert not os.get_blocking(ours.fileno())
+        with pytest.raises(BlockingIOError):
+            copy.recv(1)
 
 
 class TestTheEnd:

@@ -11,7 +11,19 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-__all__ = ["is_alive", "is_uvloop", "send_end", "unread_in_kernel", "unsent_by_kernel", "writelines_pauses"]
+__all__ = [
+    "is_alive",
+    "is_uvloop",
+    "send_end",
+    "socket_of",
+    "unread_in_kernel",
+    "unsent_by_kernel",
+    "writelines_pauses",
+]
+
+# PyPy lets a descriptor block when it makes a socket of it: and with it those of all others, since that belongs to what
+# they have in common. CPython leaves it as it is.
+_LETS_BLOCK = sys.implementation.name == "pypy"
 
 
 def _make_queue_size(name: str) -> Callable[[asyncio.BaseTransport], int]:
@@ -48,6 +60,17 @@ def unread_in_kernel(transport: asyncio.BaseTransport) -> int:
     return _input_size(transport)
 
 
+def socket_of(descriptor: int, family: int = -1, kind: int = -1, protocol: int = -1) -> socket.socket:
+    """A socket of a descriptor of a transport, or a copy of it, which does not block, and still does not.
+
+    What is -1 is asked of the kernel.
+    """
+    sock = socket.socket(family, kind, protocol, descriptor)
+    if _LETS_BLOCK:
+        sock.setblocking(False)
+    return sock
+
+
 def send_end(transport: asyncio.WriteTransport, loop: asyncio.AbstractEventLoop) -> None:
     """Tell the peer of a plain connection that nothing more is sent: now, and not at the end of uvloop's turn.
 
@@ -57,7 +80,7 @@ def send_end(transport: asyncio.WriteTransport, loop: asyncio.AbstractEventLoop)
         return
     try:
         # uvloop gives no socket that can be shut down, only its descriptor.
-        with socket.socket(fileno=os.dup(transport.get_extra_info("socket").fileno())) as sock:
+        with socket_of(os.dup(transport.get_extra_info("socket").fileno())) as sock:
             sock.shutdown(socket.SHUT_WR)
     except (AttributeError, OSError, ValueError):
         # It has ended already, or there is no descriptor left: the transport sees to it.

@@ -18,6 +18,7 @@ import socket
 from typing import Any, Protocol
 
 from uvicorn_worker.core.files import FilePart
+from uvicorn_worker.core.kernel import socket_of
 from uvicorn_worker.core.runtime import Runtime
 
 __all__ = ["KernelSending", "sending_socket"]
@@ -96,7 +97,7 @@ class KernelSending:
         await self._clear_transport(conn)
         if cycle.lost or conn.transport.is_closing():
             return
-        own = socket.socket(sock.family, socket.SOCK_STREAM, 0, fileno=sock.fileno())
+        own = socket_of(sock.fileno(), sock.family, socket.SOCK_STREAM, 0)
         try:
             # No turn of the loop passes meanwhile, so the descriptor is the transport's for sure.
             self._sock = own
@@ -106,7 +107,7 @@ class KernelSending:
             self._sock = None
             own.detach()
         if not self._done:
-            await self._wait(loop, socket.socket(sock.family, socket.SOCK_STREAM, 0, fileno=os.dup(sock.fileno())))
+            await self._wait(loop, socket_of(os.dup(sock.fileno()), sock.family, socket.SOCK_STREAM, 0))
         self._end(conn)
 
     async def _clear_transport(self, conn: Connection) -> None:

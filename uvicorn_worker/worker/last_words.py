@@ -22,6 +22,7 @@ from types import FrameType
 from typing import Any
 
 from uvicorn_worker.core.cycle import AWAIT_START, DONE, HEAD_HELD, PLAIN_TEXT, RETRY_SOON
+from uvicorn_worker.core.kernel import socket_of
 from uvicorn_worker.http1.cycle import RequestCycle
 from uvicorn_worker.logs.in_flight import is_websocket, running_task
 from uvicorn_worker.logs.line_writer import flush_lines
@@ -119,7 +120,7 @@ def _answer_raw(cycle: RequestCycle) -> None:
     body = b"" if cycle.head_only else _TEXT
     data = b"".join([*lines, b"\r\n", body])
     try:
-        with socket.socket(fileno=os.dup(transport.get_extra_info("socket").fileno())) as sock:
+        with socket_of(os.dup(transport.get_extra_info("socket").fileno())) as sock:
             # What the kernel does not take at once can't be waited for.
             sock.send(data, socket.MSG_DONTWAIT)
             sock.shutdown(socket.SHUT_WR)
