@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib.util
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 from tests.http1.apps import hello
@@ -54,6 +55,12 @@ def test_the_loop_that_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
     assert ", loop asyncio, " in line(loop="auto")
     monkeypatch.setattr(importlib.util, "find_spec", lambda name, package=None: object())
     assert ", loop uvloop, " in line(loop="auto") or ", loop asyncio, " in line(loop="auto")
+
+
+def test_the_loop_that_serves_is_said_not_the_one_that_was_to() -> None:
+    with closing(asyncio.new_event_loop()) as loop:
+        here = ready_line(Config(hello), HERE, workers=1, seconds=1, loop=loop)
+    assert ", loop asyncio, " in here
 
 
 def test_of_a_server_that_serves_alone() -> None:

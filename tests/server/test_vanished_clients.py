@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from tests.http1.apps import Recorder
+from tests.http2.wire import Client as Http2Client
 from tests.scripted import get
 from tests.server.conftest import serving
 from tests.server.running import App, until
@@ -55,18 +56,39 @@ def vanish(peer: Peer) -> None:
     sock.setsockopt(socket.SOL_SOCKET, 26, struct.pack("HL", 1, drop.buffer_info()[0]))  # SO_ATTACH_FILTER
 
 
-@pytest.mark.parametrize("request_", [get(), handshake()], ids=["stream", "WebSocket"])
+def over_http2(*, websocket: bool = False) -> bytes:
+    """The first bytes of a client of HTTP/2 with one request."""
+    client = Http2Client()
+    if not websocket:
+        return client.preface() + client.request(b"/")
+    fields = [(b":method", b"CONNECT"), (b":protocol", b"websocket"), (b":scheme", b"http"), (b":path", b"/")]
+    fields += [(b":authority", b"a"), (b"sec-websocket-version", b"13")]
+    return client.preface() + client.headers(1, fields, end=False)
+
+
+@pytest.mark.parametrize(
+    ("request_", "options"),
+    [
+        (get(), {}),
+        (handshake(), {}),
+        (over_http2(), {"http2": "on", "http2_engine": "native"}),
+        (over_http2(), {"http2": "on", "http2_engine": "h2"}),
+        (over_http2(websocket=True), {"http2": "on"}),
+    ],
+    ids=["stream", "WebSocket", "HTTP/2", "HTTP/2, h2", "WebSocket over HTTP/2"],
+)
 @pytest.mark.parametrize("tls", [False, True], ids=["plain", "TLS"])
 def test_a_stream_of_small_events_ends(
-    run: Run, log: Log, request: pytest.FixtureRequest, request_: bytes, tls: bool
+    run: Run, log: Log, request: pytest.FixtureRequest, request_: bytes, options: dict[str, Any], tls: bool
 ) -> None:
     recorder = Recorder(events)
-    options: dict[str, Any] = {"timeout_write": 1, "ws_ping_interval": None}
+    options = {"timeout_write": 1, "ws_ping_interval": None, **options}
     client_side = None
     if tls:
         certificate: Path = request.getfixturevalue("certificate")
         options["ssl_certfile"] = str(certificate)
         client_side = ssl.create_default_context(cafile=certificate)
+        client_side.set_alpn_protocols(["h2" if "http2" in options else "http/1.1"])
 
     async def main() -> None:
         sock = listen()

@@ -98,7 +98,7 @@ def is_alive(pid: int) -> bool:
     return True
 
 
-def is_uvloop(loop: asyncio.AbstractEventLoop) -> bool:
+def is_uvloop(loop: object) -> bool:
     """Whether the event loop is uvloop's."""
     return type(loop).__module__.startswith("uvloop")
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from uvicorn_worker.core.config import OPTIONS, Config
 from uvicorn_worker.core.explained import explained
+from uvicorn_worker.core.kernel import is_uvloop
 from uvicorn_worker.core.log import count
 from uvicorn_worker.http1.parsers import check_parser
 from uvicorn_worker.server.binding import url_of
@@ -32,15 +33,17 @@ def ready_line(
     workers: int,
     seconds: float,
     usual: Mapping[str, Any] = MappingProxyType({}),
+    loop: object = None,
 ) -> str:
     """`Ready in 0.4 s on http://127.0.0.1:8000: 1 process, loop uvloop, HTTP/1.1 (httptools), WebSocket, no TLS`.
 
-    What is not by default follows; `usual` are values that others have chosen as defaults, by option.
+    What is not by default follows; `usual` are values that others have chosen as defaults, by option. `loop` is the
+    event loop that serves, where it is known: it need not be the one that was to serve.
     """
     processes = "1 process" if workers == 1 else count(workers, "worker")
     tls = "TLS" if tls_is_on(config) else "no TLS"
     line = (
-        f"Ready in {seconds:.1f} s on {', '.join(addresses)}: {processes}, loop {_loop(config)}, "
+        f"Ready in {seconds:.1f} s on {', '.join(addresses)}: {processes}, loop {_loop(config, loop)}, "
         f"{', '.join(_protocols(config))}, {tls}"
     )
     others = ", ".join(differing(config, usual))
@@ -64,9 +67,11 @@ def differing(config: Config, usual: Mapping[str, Any] = MappingProxyType({})) -
             yield f"{item.name} = {OPTIONS.shown(item.name, value).strip(chr(39))}"
 
 
-def _loop(config: Config) -> str:
+def _loop(config: Config, loop: object) -> str:
     if config.loop != "auto":
         return config.loop
+    if loop is not None:
+        return "uvloop" if is_uvloop(loop) else "asyncio"
     is_there = sys.implementation.name == "cpython" and importlib.util.find_spec("uvloop") is not None
     return "uvloop" if is_there else "asyncio"
 

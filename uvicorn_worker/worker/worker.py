@@ -386,7 +386,7 @@ class UvicornWorker(BaseWorker):
             self._served_since = time.monotonic()
         self._succession.serving()
         if self._succession.completes(self.cfg.workers):
-            self.log.info("%s", ready(self.config, self.cfg, self._shared))
+            self.log.info("%s", ready(self.config, self.cfg, self._shared, self.loop))
 
     def on_stop(self) -> None:
         """Its stop begins."""
