@@ -53,6 +53,8 @@ ENTRIES = (
     Entry("plain ASGI", (), "plain_grid:app"),
     Entry("FastAPI", ("fastapi",), "fastapi_grid:app"),
     Entry("Starlette", ("starlette",), "starlette_grid:app"),
+    Entry("Starlette before 1", ("starlette<1",), "starlette_grid:app"),
+    Entry("Starlette 0.37", ("starlette<0.38",), "starlette_grid:app", note="Before it looked at the spec version."),
     Entry("Django", ("django",), "django_grid:app", lacks("WebSocket", "lifespan", "background")),
     Entry("Channels", ("channels", "django"), "django_grid:app", lacks("lifespan", "background")),
     Entry("Litestar", ("litestar",), "litestar_grid:app"),

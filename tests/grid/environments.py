@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from packaging.requirements import Requirement
+
 from tests.e2e.harness import APPS
 
 __all__ = ["ROOT", "Environment", "peer"]
@@ -64,7 +66,7 @@ class Environment:
 
     def versions(self, *more: str) -> tuple[str, dict[str, str]]:
         """Python's, and those of the packages."""
-        names = [package.partition("[")[0].partition("=")[0] for package in (*self.packages, *more)]
+        names = [Requirement(package).name for package in (*self.packages, *more)]
         command = [str(self.python), "-c", _VERSIONS, *names]
         python, versions = json.loads(subprocess.run(command, capture_output=True, check=True).stdout)
         return python, versions
