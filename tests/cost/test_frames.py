@@ -12,7 +12,7 @@ from tests.cost.counting import MOST, calls_of
 from tests.http2.conftest import ENGINES, Pair, engine_class
 from tests.http2.wire import Client, frame
 from tests.websocket.conftest import deflate
-from tests.websocket.wire import Deflater, binary, cont, text
+from tests.websocket.wire import Deflater, binary, cont, handshake, text
 from tests.websocket.wire import ping as websocket_ping
 from uvicorn_worker.core.config import Config
 from uvicorn_worker.http2.engine.codes import FrameType
@@ -20,6 +20,7 @@ from uvicorn_worker.proxies.forwarded import OriginReader
 from uvicorn_worker.proxies.proxy_protocol import SIGNATURE, ProxyHeaderError, parse_proxy_header
 from uvicorn_worker.proxies.trust import Trust
 from uvicorn_worker.websocket.frames import FrameConnection
+from uvicorn_worker.websocket.handshake import negotiate
 
 SIZES = (400, 800)
 
@@ -111,6 +112,30 @@ def test_websocket_deflate() -> None:
         connection = FrameConnection([deflate()], 1_000_000)
         costs.append(calls_of(partial(receive, connection, data, 100)))
         assert connection.open
+    assert costs[1] <= costs[0] * MOST
+
+
+HANDSHAKES = {
+    "extensions": ("sec-websocket-extensions", "permessage-deflate; server_max_window_bits=7, "),
+    "parameters": ("sec-websocket-extensions", "x; " + "a=b; "),
+    "quoted parameters": ("sec-websocket-extensions", 'x; a="b", '),
+    "subprotocols": ("sec-websocket-protocol", "a, "),
+    "options of the connection": ("connection", "a, "),
+    "protocols": ("upgrade", "a, "),
+    "commas": ("sec-websocket-extensions", ", "),
+    "blanks": ("sec-websocket-extensions", "x" + " " * 20 + ";"),
+}
+
+
+@pytest.mark.parametrize("name", HANDSHAKES)
+def test_handshakes(name: str) -> None:
+    field, piece = HANDSHAKES[name]
+    costs = []
+    for size in SIZES:
+        head = handshake("/", f"{field}: {piece * (size // 8)}x").partition(b"\r\n")[2]
+        lines = (line.partition(b": ") for line in head.split(b"\r\n") if line)
+        headers = [(name.lower(), value) for name, _, value in lines]
+        costs.append(calls_of(partial(negotiate, Config(app), "/", headers)))
     assert costs[1] <= costs[0] * MOST
 
 

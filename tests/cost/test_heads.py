@@ -37,19 +37,23 @@ BEGINNINGS = {
     "many fields": lambda size: b"GET / HTTP/1.1\r\nHost: a\r\n" + b"a: b\r\n" * (size // 6),
     "a chunk extension": lambda size: get("/", "Transfer-Encoding: chunked", method="POST") + b"1;" + b"a" * size,
     "tiny chunks": lambda size: get("/", "Transfer-Encoding: chunked", method="POST") + b"1\r\na\r\n" * (size // 6),
+    "trailers": lambda size: (
+        get("/", "Transfer-Encoding: chunked", method="POST") + b"1\r\na\r\n0\r\n" + b"a: b\r\n" * (size // 6)
+    ),
     "empty lines": lambda size: b"\r\n" * (size // 2),
 }
 
 
+@pytest.mark.parametrize("each", [1, None])
 @pytest.mark.parametrize("parser", ["httptools", "h11"])
 @pytest.mark.parametrize("beginning", BEGINNINGS)
-def test_byte_by_byte(parser: str, beginning: str) -> None:
+def test_byte_by_byte_and_at_once(parser: str, beginning: str, each: int | None) -> None:
     costs = []
     # Within the bounds of chunk extensions and of empty lines, so that none is refused.
     for size in (1500, 3000):
         harness = Http1Harness(app, parser=parser, **WIDE_LIMITS)
         client, data = harness.connect(), BEGINNINGS[beginning](size)
-        costs.append(calls_of(partial(send_bytes, client, data)))
+        costs.append(calls_of(partial(send_bytes if each else Client.push, client, data)))
         assert not client.closed
         harness.close()
     assert costs[1] <= costs[0] * MOST
