@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import os
 import queue
+import shutil
 import socket
+import subprocess
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -27,6 +30,8 @@ from uvicorn_worker.http2.engine.codes import ACK, FrameType
 
 pytestmark = pytest.mark.long
 
+# Where Debian has the sources of packages of Go.
+GO_SOURCES = Path("/usr/share/gocode")
 SECONDS = float(os.environ.get("HONEST_SECONDS", "0"))
 
 
@@ -95,6 +100,27 @@ class TestGrpc:
                     elif frame.kind == FrameType.PING and not frame.flags & ACK:
                         sent.append(client.ping(frame.payload, ACK))
                 connection.sendall(b"".join(sent))
+
+
+@pytest.fixture(scope="module")
+def grpc_go(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The client in grpc_go/, built with what Debian has: golang-go and golang-google-grpc-dev."""
+    go = shutil.which("go")
+    if go is None or not (GO_SOURCES / "src/google.golang.org/grpc").is_dir():
+        pytest.skip("no Go, or no grpc-go")
+    folder = tmp_path_factory.mktemp("grpc_go")
+    path = folder / "client"
+    environment = {**os.environ, "GOPATH": str(GO_SOURCES), "GO111MODULE": "off", "GOCACHE": str(folder / "cache")}
+    source = Path(__file__).with_name("grpc_go")
+    subprocess.run([go, "build", "-o", str(path), "."], cwd=source, env=environment, check=True, timeout=PATIENCE * 5)
+    return str(path)
+
+
+def test_grpc_go(server: Gunicorn, grpc_go: str) -> None:
+    """Streams of small messages, calls that are given up after two milliseconds, and one call more: one connection."""
+    command = [grpc_go, f"127.0.0.1:{server.port}", "4", "3000", "500"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=PATIENCE * 3)
+    assert (done.returncode, done.stdout) == (0, "12000 500 after\n"), done.stderr
 
 
 def test_event_streams_on_one_connection(server: Gunicorn) -> None:
