@@ -424,6 +424,34 @@ class TestMakingConnections:
         (line,) = log(logging.ERROR)
         assert line.endswith("could not be made")
 
+    @pytest.mark.parametrize(
+        ("error", "said"),
+        [
+            (OSError("gone"), [(logging.DEBUG, "A connection ended before it was made: gone")]),
+            (RuntimeError("closed"), [(logging.ERROR, "A connection could not be made")]),
+        ],
+    )
+    def test_a_loop_that_makes_no_connection_of_a_socket(
+        self, run: Run, log: Log, monkeypatch: pytest.MonkeyPatch, error: Exception, said: list[tuple[int, str]]
+    ) -> None:
+        async def main() -> None:
+            async with Running(App()) as running:
+                acceptor = running.server.acceptor
+
+                async def fail(factory: object, conn: socket.socket) -> None:
+                    conn.close()
+                    raise error
+
+                monkeypatch.setattr(acceptor, "_loop", SimpleNamespace(connect_accepted_socket=fail))
+                assert await (await running.ask()).rest() == b""
+                assert acceptor.pending == 0
+                monkeypatch.undo()
+                assert (await (await running.ask()).response()).status == 200
+
+        run(main())
+        for level, line in said:
+            assert line in log(level)
+
     @pytest.mark.filterwarnings("ignore:unclosed transport <asyncio.sslproto:ResourceWarning")
     def test_tls(self, run: Run, log: Log, certificate: Path) -> None:
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)

@@ -279,8 +279,10 @@ class Acceptor:
             return None
 
     def _opened(self, opening: Opening, exc: BaseException | None) -> None:
-        if exc is not None:
+        if isinstance(exc, OSError):
             self._log.debug("A connection ended before it was made: %s", exc)
+        elif exc is not None:
+            self._log.error("A connection could not be made", exc_info=exc)
         self._connected(opening)
 
     async def _connect(self, conn: socket.socket, address: object) -> None:
