@@ -264,7 +264,8 @@ class TestRefused:
         socket.talk.send(socket.wire.window(1000, 1))
         socket.talk.send(socket.wire.data(1, end=True))
         assert socket.stream.ended
-        socket.talk.tick(2)
+        # A quiet second, and one for the answer to a PING that does not come.
+        socket.talk.tick(3)
         assert socket.talk.closed
 
 
@@ -462,7 +463,7 @@ class TestClosing:
         assert app.events[-1]["code"] == 1012
         socket.flush()
         socket.talk.send(socket.wire.data(1, end=True))
-        socket.talk.tick(2)
+        socket.talk.tick(3)
         assert socket.talk.closed
 
     def test_the_server_stops_before_the_answer(self, start: Start) -> None:
