@@ -141,7 +141,7 @@ class Acceptor:
         # Sockets that are on their way to a connection: for a turn of the loop, or for a TLS handshake.
         self._connecting: set[Opening | asyncio.Task[None]] = set()
         # Whether that is a turn of the loop where there is no TLS, which needs no task: on loops that wait for futures.
-        known = type(runtime.loop).__module__.startswith(("asyncio.", "uvloop"))
+        known = is_uvloop(runtime.loop) or type(runtime.loop).__module__.startswith("asyncio.")
         self._at_once = known and self._proxies is None
         # Those of them whose header of the PROXY protocol is read: a connection of the runtime stands for each.
         self._reading_headers = 0

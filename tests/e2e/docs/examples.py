@@ -6,7 +6,6 @@ import os
 import re
 import shlex
 import shutil
-import subprocess
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -72,15 +71,7 @@ class Example(Story):
         if nginx_user():
             # Named in the configuration, since its readers name it on the command line.
             line = line.replace(" user root;", "")
-        with (self.dir / ".proxy").open("wb") as log:
-            process = subprocess.Popen(
-                ["bash", "-c", f"exec env {line}"],
-                cwd=self.dir,
-                env=self.env,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-            )
+        process = self.spawn(line, self.dir / ".proxy")
         self._beside.callback(process.wait, PATIENCE)
         self._beside.callback(process.terminate)
         port = int(self.ports["8080"])

@@ -260,20 +260,24 @@ class Story:
 
     # ------------------------------------------------------------------ servers
 
-    def serve(self, line: str, ready: Callable[[], bool] | None = None) -> None:
-        """Start a server in the place of the last one, and wait until all of it serves, or until it is `ready`."""
-        self.stop()
-        (self.dir / "error.log").unlink(missing_ok=True)
-        with self.log.open("wb") as log:
-            self.server = subprocess.Popen(
+    def spawn(self, line: str, log: Path, *, start_new_session: bool = False) -> subprocess.Popen[bytes]:
+        """A program that goes on, and what it writes goes to `log`."""
+        with log.open("wb") as output:
+            return subprocess.Popen(
                 ["bash", "-c", f"exec env {line}"],
                 cwd=self.dir,
                 env=self.env,
                 stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
+                stdout=output,
+                stderr=output,
+                start_new_session=start_new_session,
             )
+
+    def serve(self, line: str, ready: Callable[[], bool] | None = None) -> None:
+        """Start a server in the place of the last one, and wait until all of it serves, or until it is `ready`."""
+        self.stop()
+        (self.dir / "error.log").unlink(missing_ok=True)
+        self.server = self.spawn(line, self.log, start_new_session=True)
         ready = ready or (lambda: "Ready in" in self._server_log())
         until(lambda: ready() or self._failed(), f"{line} to serve")
         assert ready(), f"{line}\n{self._server_log()}"
