@@ -188,6 +188,13 @@ class TestSockets:
         assert len(records.lines) == 2
         assert "is no socket" in records.lines[0]
 
+    def test_where_there_are_no_unix_sockets(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        # As in Python on Windows.
+        monkeypatch.delattr(socket, "AF_UNIX")
+        with records_of("uvicorn.error") as records:
+            assert MetricsSocket().at(f"unix:{tmp_path / 'metrics.sock'}") is None
+        assert "Python has no unix sockets on this system; give a host and a port" in records.lines[0]
+
 
 class TestAnswers:
     @pytest.fixture

@@ -17,7 +17,7 @@ from tests.scripted import get
 from tests.server.running import App
 from tests.sockets import Peer, Run
 from uvicorn_worker import BindError, Config, ConfigError, Server
-from uvicorn_worker.server.binding import bind
+from uvicorn_worker.server.binding import bind, bind_path
 
 
 def config(**options: Any) -> Config:
@@ -119,6 +119,13 @@ class TestPaths:
                 assert await ask(server) == 200
 
         run(main())
+
+    def test_where_there_are_none(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        # As in Python on Windows.
+        with monkeypatch.context() as patch:
+            patch.delattr(socket, "AF_UNIX")
+            with pytest.raises(BindError, match=r"app\.sock: Python has no unix sockets on this system"):
+                bind_path(str(tmp_path / "app.sock"))
 
     def test_one_that_is_listened_on_is_left_alone(self, run: Run, tmp_path: Path) -> None:
         path = tmp_path / "app.sock"

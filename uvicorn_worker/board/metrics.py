@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import errno
 import os
 import select
 import socket
@@ -59,6 +60,8 @@ class MetricsSocket:
 def _bind(address: str) -> socket.socket:
     path = address.removeprefix("unix:")
     if path != address:
+        if not hasattr(socket, "AF_UNIX"):
+            raise OSError(errno.EAFNOSUPPORT, "Python has no unix sockets on this system; give a host and a port")
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             _bind_unix(sock, path)

@@ -127,8 +127,11 @@ def _shown(host: str | None) -> str:
 def bind_path(path: str, permissions: int | None = None) -> socket.socket:
     """A unix socket at `path`, with these permissions, or those that a socket had there before; raises `BindError`.
 
-    One that nobody listens on any more is taken away; one that answers, and what is no socket, is left alone.
+    One that nobody listens on any more is taken away; one that answers, and what is no socket, is left alone. Python on
+    Windows has no unix sockets.
     """
+    if not hasattr(socket, "AF_UNIX"):
+        raise BindError(f"uds {path}: Python has no unix sockets on this system; bind to a host and a port")
     mode = _PATH_MODE
     try:
         found = os.stat(path)
