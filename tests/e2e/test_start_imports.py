@@ -30,9 +30,9 @@ NOT_IMPORTED = {
     "uvicorn_worker.switching.new_connection": "http2",
     "uvicorn_worker.switching.h2c": "http2",
     "uvicorn_worker.switching.websocket_stream": "http2",
-    "uvicorn_worker.switching.websocket_upgrade": "the first WebSocket",
-    "uvicorn_worker.websocket": "the first WebSocket",
-    "websockets": "the first WebSocket",
+    "uvicorn_worker.switching.websocket_upgrade": "ws",
+    "uvicorn_worker.websocket": "ws",
+    "websockets": "ws",
     "h2": "http2_engine",
     "hpack": "http2_engine",
     "h11": "http",
@@ -62,17 +62,24 @@ NOT_IMPORTED = {
     "uvicorn_worker.logs.log_config": "a logging configuration",
     "configparser": "a logging configuration",
     "gunicorn.instrument": "statsd_host",
-    "hashlib": "nothing",
+    "hashlib": "ws",
     "difflib": "a name that is not there",
     "tomllib": "a pyproject.toml",
-    "uuid": "request_id_header",
+    "uuid": "ws, request_id_header",
     "sysconfig": "an application that can't be loaded",
     "pkgutil": "a name that is not there",
 }
 
 
 def test_a_plain_worker(serve: Serve) -> None:
-    server = serve("app:app", worker=HTTPTOOLS, files={"app.py": APP})
+    server = serve("app:app", worker=HTTPTOOLS, files={"app.py": APP}, env={"UVICORN_WS": "none"})
     imported = set(server.get("/").text.split())
     assert "uvicorn_worker.http1.protocol" in imported
     assert {name: use for name, use in NOT_IMPORTED.items() if name in imported} == {}
+
+
+def test_one_with_websockets(serve: Serve) -> None:
+    server = serve("app:app", worker=HTTPTOOLS, files={"app.py": APP})
+    imported = set(server.get("/").text.split())
+    assert "uvicorn_worker.websocket" in imported
+    assert {name: use for name, use in NOT_IMPORTED.items() if name in imported and "ws" not in use.split(", ")} == {}

@@ -35,6 +35,7 @@ def loaded(**options: Any) -> set[str]:
     ("options", "module"),
     [
         ({"http": "h11"}, "uvicorn_worker.http1.h11_parser"),
+        ({"http": "h11"}, "uvicorn_worker.switching.websocket_upgrade"),
         ({"http": "h11", "http2": "on"}, "uvicorn_worker.http2.engine.native.engine"),
         ({"http": "h11", "http2": "on", "http2_engine": "h2"}, "uvicorn_worker.http2.engine.h2.engine"),
         ({"http": "h11", "http2": "on"}, "uvicorn_worker.switching.new_connection"),
@@ -51,7 +52,7 @@ def test_what_an_option_asks_for(options: dict[str, Any], module: str) -> None:
 
 
 def test_what_no_option_asks_for() -> None:
-    ours = {name for name in loaded(http="h11") if name.startswith("uvicorn_worker")}
+    ours = {name for name in loaded(http="h11", ws="none") if name.startswith("uvicorn_worker")}
     assert ours == {"uvicorn_worker.http1.h11_parser"}
 
 

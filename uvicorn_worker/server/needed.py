@@ -28,6 +28,8 @@ def load_needed(config: Config) -> None:
 
 def _needed(config: Config) -> Iterator[str]:
     yield ".http1.h11_parser" if check_parser(config) == "h11" else "httptools"
+    if config.ws != "none":
+        yield ".switching.websocket_upgrade"
     if config.http2 != "off":
         yield ".switching.new_connection"
         yield ".http2.engine.h2.engine" if config.http2_engine == "h2" else ".http2.engine.native.engine"

@@ -40,10 +40,13 @@ def protocol_factory(runtime: Runtime) -> Callable[..., asyncio.Protocol]:
     proxies = Proxies(config, Trust(config.forwarded_allow_ips))
     upgrades: list[Callable[[RequestCycle], RequestCycle | None]] = []
     if config.ws != "none":
-        upgrades.append(_upgrade_to_websocket)
+        # Where nobody may speak it, it is not imported; and not as late as for the first client, who would find what a
+        # deployment has put in its place on disk by then.
+        from uvicorn_worker.switching.websocket_upgrade import upgrade_to_websocket
+
+        upgrades.append(upgrade_to_websocket)
     new_connection = None
     if config.http2 != "off":
-        # Where nobody may speak it, it is not imported.
         from uvicorn_worker.switching.new_connection import NewConnection, make_http2, upgrade_to_http2
 
         new_connection, http2 = NewConnection, make_http2(runtime, proxies)
@@ -57,13 +60,6 @@ def protocol_factory(runtime: Runtime) -> Callable[..., asyncio.Protocol]:
     if new_connection is None:
         return lambda endpoints=None: Http1Protocol(runtime, http1, endpoints)
     return lambda endpoints=None: new_connection(runtime, http1, http2, endpoints)
-
-
-def _upgrade_to_websocket(cycle: RequestCycle) -> RequestCycle | None:
-    # The library is imported when the first client asks for an upgrade, not at the start.
-    from uvicorn_worker.switching.websocket_upgrade import upgrade_to_websocket
-
-    return upgrade_to_websocket(cycle)
 
 
 def alpn_protocols(config: Config) -> Sequence[str]:

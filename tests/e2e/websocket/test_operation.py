@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shutil
 import signal
 from collections.abc import Callable
 from contextlib import ExitStack
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from tests.e2e.harness import H11, HTTPTOOLS, PATIENCE, Gunicorn, until
+import uvicorn_worker
+from tests.e2e.harness import APPS, H11, HTTPTOOLS, PATIENCE, Gunicorn, until
 from tests.e2e.websocket.client import HANDSHAKE, PYTHONPATH, end, headers, open_socket
 
 if TYPE_CHECKING:
@@ -31,6 +35,25 @@ def frame_code(data: bytes) -> int:
     """The code of the close frame that is all of `data`."""
     assert data[0] == 0x88
     return int.from_bytes(data[2:4], "big")
+
+
+def test_a_deployment_has_replaced_the_package(serve: Serve, worker: str, tmp_path: Path) -> None:
+    """What the first WebSocket needs is in the processes from their start on, also in those that are forked later."""
+    package = shutil.copytree(Path(uvicorn_worker.__file__).parent, tmp_path / "uvicorn_worker")
+    server = serve("socket_probe:app", *PYTHONPATH, worker=worker, env={"PYTHONPATH": f"{tmp_path}{os.pathsep}{APPS}"})
+    server.wait_started()
+    shutil.rmtree(package)
+    with open_socket(server) as client:
+        client.send("from the first")
+        assert client.recv(PATIENCE) == "from the first"
+        assert "permessage-deflate" in headers(client)["Sec-WebSocket-Extensions"]
+    first = server.workers()
+    server.signal(signal.SIGKILL, first[0])
+    server.wait_started(2)
+    with open_socket(server) as client:
+        client.send("from the second")
+        assert client.recv(PATIENCE) == "from the second"
+    assert server.workers() != first
 
 
 class TestStop:
