@@ -11,6 +11,7 @@ import importlib
 from collections.abc import Iterator
 
 from uvicorn_worker.core.config import Config
+from uvicorn_worker.core.imports import without_garbage_search
 from uvicorn_worker.http1.parsers import check_parser
 from uvicorn_worker.tls.contexts import tls_is_on
 
@@ -21,9 +22,10 @@ _PACKAGE = __name__.partition(".")[0]
 
 def load_needed(config: Config) -> None:
     """Import what the options ask for. What can't be imported is left to those who need it: they say so."""
-    for name in _needed(config):
-        with contextlib.suppress(ImportError):
-            importlib.import_module(name, _PACKAGE)
+    with without_garbage_search():
+        for name in _needed(config):
+            with contextlib.suppress(ImportError):
+                importlib.import_module(name, _PACKAGE)
 
 
 def _needed(config: Config) -> Iterator[str]:

@@ -6,8 +6,8 @@ The library is given the request as the HTTP room has parsed it; no bytes are ma
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 from websockets.datastructures import Headers
 from websockets.exceptions import InvalidHeaderValue
@@ -37,21 +37,19 @@ _silent.propagate = False
 _silent.setLevel(logging.CRITICAL)
 
 
-@dataclass(frozen=True)
-class Agreement:
+class Agreement(NamedTuple):
     """What client and server have agreed on: the fields of the 101, the extensions, what the client offers."""
 
     headers: list[tuple[bytes, bytes]]
     extensions: list[Extension]
 
 
-@dataclass(frozen=True)
-class Refusal:
+class Refusal(NamedTuple):
     """The answer to a handshake that is not one."""
 
     status: int
     reason: str
-    headers: list[tuple[bytes, bytes]] = field(default_factory=list)
+    headers: Sequence[tuple[bytes, bytes]] = ()
 
 
 def is_websocket_request(method: str, headers: list[tuple[bytes, bytes]]) -> bool:
