@@ -31,7 +31,7 @@ class Plain(Cycle):
         self.runtime = runtime
         self.scope = {"type": "http", "method": "GET", "path": path, "client": ("192.0.2.7", 50123)}
         self.progress, self.stage, self.status, self.started = WAITING, AWAIT_START, 0, 0.0
-        self.body_sent, self.response_headers, self.task = 0, [], None
+        self.body_sent, self.response_headers, self.task, self.name = 0, [], None, None
         self.gone = self.lost = self.complete = self.delivered = self.expect_continue = False
         self.left = 0.0
         self.chunks: list[bytes] = []

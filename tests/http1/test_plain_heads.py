@@ -5,6 +5,7 @@ What a server has read before must never show: these tests compare it with one t
 
 from __future__ import annotations
 
+import asyncio
 import random
 from typing import Any
 
@@ -283,3 +284,61 @@ def test_what_comes_behind_a_last_request_is_not_looked_at(serve: Serve, taken: 
     assert recorder.paths[-1] == "/1"
     assert [line[9:12] for line in client.take().split(b"\r\n") if line.startswith(b"HTTP/")] == [b"200"]
     assert client.transport.is_closing() or client.closed
+
+
+def test_a_name_whose_values_are_others_each_time_leaves_the_room_to_others(serve: Serve) -> None:
+    harness = serve(Recorder(echo))
+    client = harness.connect()
+    lines = client.protocol.reader.shared.lines  # type: ignore[attr-defined]
+    for tick in range(3):
+        for number in range(shared_module.MOST_LINES * 2):
+            client.send(
+                get("/", f"X-Request-Id: {tick}-{number}", "User-Agent: test", *(["Accept: */*"] * (number % 200 == 9)))
+            )
+        # All of what comes again is there, and of the other no more than some.
+        assert b"User-Agent: test" in lines
+        assert b"Accept: */*" in lines
+        assert len(lines) <= shared_module.MOST_VALUES + 2
+        harness.tick(0.5)
+    # Others have had their turn.
+    assert any(line.startswith(b"X-Request-Id: 2-") for line in lines)
+    assert not any(line.startswith(b"X-Request-Id: 0-") for line in lines)
+
+
+@pytest.mark.parametrize("prefix", [(), ("X-Forwarded-Prefix: /api",)], ids=["plain", "with a prefix"])
+def test_the_name_of_a_task_is_that_of_its_request_also_where_the_line_is_known(
+    serve: Serve, prefix: tuple[str, ...]
+) -> None:
+    names = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        names.append((task.get_name(), f"{scope['method']} {scope['path']}"[:64]))
+        await echo(scope, receive, send)
+
+    harness = serve(app, forwarded_allow_ips="*", forwarded_headers="for,prefix")
+    client = harness.connect(peername=("127.0.0.1", 9))
+    for fields in ((), prefix, (), prefix):
+        for target in ("/1?q", "/a%20b", "/" + "x" * 90):
+            for method in ("GET", "HEAD", "GET"):
+                client.send(get(target, *FIELDS, *fields, method=method))
+    assert len(names) == 36
+    assert all(name == expected for name, expected in names), names
+    assert ("GET /api/1" in dict(names)) == bool(prefix)
+
+
+def test_request_lines_are_forgotten_with_their_targets(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scope_module, "MOST_TARGETS", 5)
+    harness = serve(Recorder(echo))
+    client, scopes = harness.connect(), harness.runtime.scopes
+    sizes = set()
+    for tick in range(3):
+        for number in range(20):
+            for method in ("GET", "DELETE"):
+                client.send(get(f"/{tick}/{number}", *FIELDS, method=method))
+        sizes.add(len(scopes.request_lines))
+        assert len(scopes.targets) == 5
+        harness.tick(0.5)
+        assert not scopes.request_lines
+    assert max(sizes) == 10

@@ -35,6 +35,7 @@ __all__ = [
     "Cycle",
     "as_bytes",
     "flush_heads",
+    "request_name",
     "wrong_length",
 ]
 
@@ -78,6 +79,7 @@ class Cycle:
         "gone",
         "left",
         "lost",
+        "name",
         "progress",
         "response_headers",
         "runtime",
@@ -102,6 +104,8 @@ class Cycle:
     runtime: Runtime
     scope: dict[str, Any]
     target: bytes
+    # That of its task; None: it is made of the scope (`request_name`).
+    name: str | None
     progress: int
     stage: int
     status: int
@@ -168,7 +172,7 @@ class Cycle:
 
     def admit(self) -> None:
         """Start the application, or answer in its place where it has as much to do as limit_concurrency lets it."""
-        runtime, scope = self.runtime, self.scope
+        runtime = self.runtime
         self.progress = BEGUN
         self.started = time.monotonic()
         cycles = runtime.cycles
@@ -177,9 +181,9 @@ class Cycle:
             self.overload()
             return
         cycles.add(self)
-        name = f"{scope['method']} {scope['path']}"
-        if len(name) > NAMED:
-            name = name[:NAMED]
+        name = self.name
+        if name is None:
+            name = request_name(self.scope["method"], self.scope["path"])
         try:
             task = runtime.make_task(self.run(), name, runtime.context.copy())
         except (SystemExit, KeyboardInterrupt) as exc:
@@ -501,6 +505,12 @@ class Cycle:
             self.runtime.tally.cut += 1
             self.log_access()
         self.disconnect()
+
+
+def request_name(method: str, path: str) -> str:
+    """The name of a request's task."""
+    name = f"{method} {path}"
+    return name if len(name) <= NAMED else name[:NAMED]
 
 
 def flush_heads(runtime: Runtime) -> None:

@@ -14,10 +14,13 @@ from uvicorn_worker.core.address import Endpoints, ServerAddress, server_address
 from uvicorn_worker.core.asgi import raw_path_of
 from uvicorn_worker.core.config import Config
 
-__all__ = ["Field", "Origin", "Scopes", "TlsExtension", "is_plain_target", "without_newer"]
+__all__ = ["Field", "Origin", "RequestLine", "Scopes", "TlsExtension", "is_plain_target", "without_newer"]
 
 Field = tuple[bytes, bytes]
 """Name and value of a header field."""
+
+RequestLine = tuple[str, bytes, str, bytes, bytes, str | None, bool]
+"""Method, target, path, raw path, query, the name of the task (None: it is not made yet), and whether it is a HEAD."""
 
 TlsExtension = Callable[[Any], dict[str, Any]]
 """What the `tls` extension says of a connection, by its ssl_object."""
@@ -69,7 +72,7 @@ class Origin:
 class Scopes:
     """Makes the scopes of one server's connections and requests."""
 
-    __slots__ = ("_asgi", "_known", "_raw_root_path", "_root_path", "_tls_extension", "targets")
+    __slots__ = ("_asgi", "_known", "_raw_root_path", "_root_path", "_tls_extension", "request_lines", "targets")
 
     def __init__(self, config: Config, tls_extension: TlsExtension | None = None) -> None:
         self._root_path = config.root_path
@@ -79,6 +82,8 @@ class Scopes:
         self._tls_extension = tls_extension
         # Plain targets that were split before: the path, and the parts of the target with the root path in front.
         self.targets: dict[bytes, tuple[str, bytes, bytes]] = {}
+        # What plain request lines with such a target mean to the protocol that has lines, which puts them here.
+        self.request_lines: dict[bytes, RequestLine] = {}
         # What all scopes of one listening address have in common, by (address, scheme).
         self._known: dict[tuple[ServerAddress | None, str], dict[str, Any]] = {}
 
@@ -123,24 +128,26 @@ class Scopes:
 
         The target is ASCII (`check_target`).
         """
-        known = self.targets.get(target)
-        if known is None:
-            known = self._split(target)
-        scope["path"], scope["raw_path"], scope["query_string"] = known
+        scope["path"], scope["raw_path"], scope["query_string"] = self.targets.get(target) or self.split(target)
         # Its own: applications may change them.
         scope["extensions"] = scope["extensions"].copy()
         scope["asgi"] = self._asgi.copy()
         if origin is not None:
             scope.update(origin.changes)
-            if origin.rewrite is not None:
-                origin.rewrite(scope, self._raw_root_path)
+            self.rewrite(scope, origin)
+
+    def rewrite(self, scope: dict[str, Any], origin: Origin) -> None:
+        """Change a scope that is complete as its proxies tell."""
+        if origin.rewrite is not None:
+            origin.rewrite(scope, self._raw_root_path)
 
     def refresh(self) -> None:
         """Once a tick, others get a place among the targets that are remembered; no more are remembered in vain."""
         if len(self.targets) >= MOST_TARGETS:
             self.targets.clear()
+            self.request_lines.clear()
 
-    def _split(self, target: bytes) -> tuple[str, bytes, bytes]:
+    def split(self, target: bytes) -> tuple[str, bytes, bytes]:
         """Path, raw path and query of a target, which are remembered where it is short and plain."""
         raw_path, _, query = target.partition(b"?")
         path = raw_path.decode("ascii")

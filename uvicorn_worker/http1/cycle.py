@@ -133,7 +133,7 @@ class RequestCycle(ExtendedCycle):
         # The request target in origin-form, as it was sent: applications change what is in the scope.
         self.target = b""
         self.progress = WAITING
-        self.task = None
+        self.task = self.name = None
         # The request's body: what has come and was not taken, whether all has come, whether all was taken.
         self.chunks = []
         self.complete = False
@@ -149,7 +149,11 @@ class RequestCycle(ExtendedCycle):
 
     def answer(self, status: int, text: bytes, headers: Iterable[tuple[bytes, bytes]]) -> None:
         """Send a whole response of the server's own."""
-        self._start(status, headers)
+        self.response_headers = headers = list(headers)
+        self.body_sent = 0
+        self._make_head(status, headers)
+        self.status = status
+        self.stage = HEAD_HELD
         self._send_first(text, False)
 
     def cut(self) -> None:
@@ -177,7 +181,7 @@ class RequestCycle(ExtendedCycle):
 
     # The response ------------------------------------------------------------------------------------
 
-    async def send(self, message: Event) -> None:
+    async def send(self, message: Event) -> None:  # noqa: C901 - a call more for each message would cost more than a branch
         """Take one message of the response; waits while the client does not read.
 
         Raises `ClientDisconnected` when the client has left, `ApplicationError` for a message that is out
@@ -211,7 +215,6 @@ class RequestCycle(ExtendedCycle):
                 else:
                     # As `_send_first` would, with the head as it was made for an equal response.
                     self.body_sent = len(body)
-                    self.lines = []
                     self.stage = DONE
                     self.conn.response_complete(self, head + body)
             else:
@@ -219,48 +222,47 @@ class RequestCycle(ExtendedCycle):
             if more and self.conn.write_paused:
                 await self._wait_for_client()
         elif kind == "http.response.start" and stage == AWAIT_START:
-            self._start(message["status"], message.get("headers", ()))
+            runtime, status, headers = self.runtime, message["status"], message.get("headers", ())
+            if runtime.access is not None:
+                headers = self.response_headers = list(headers)
+                self.body_sent = 0
+            known = None
+            if type(headers) is list:
+                try:
+                    known = runtime.defaults.heads.get((status, *headers))
+                except TypeError:
+                    # A field that is a list, which ASGI allows, has no hash.
+                    pass
+            if known is not None:
+                self.made_head, self.length, self.lines = known
+            else:
+                self._make_head(status, headers)
+            self.status = status
+            self.stage = HEAD_HELD
+            if self.task is not None:
+                # As `watch_head`, without the call.
+                held = runtime.held
+                if not held:
+                    runtime.loop.call_soon(flush_heads, runtime)
+                held.append(self)
             if len(message) > 3 and message.get("trailers", False):
                 self.announce_trailers()
         else:
             await self.send_other(message)
 
-    def _start(self, status: int, headers: Any) -> None:
-        """Encode and check the head, and hold it."""
-        runtime = self.runtime
-        defaults = runtime.defaults
-        if runtime.access is not None:
-            headers = self.response_headers = list(headers)
-            self.body_sent = 0
-        known = key = None
-        if type(headers) is list:
-            try:
-                key = (status, *headers)
-                known = defaults.heads.get(key)
-            except TypeError:
-                # A field that is a list, which ASGI allows, has no hash.
-                key = None
-        if known is not None:
-            self.made_head, self.length, self.lines = known
-        else:
-            self.made_head = None
-            lines = [STATUS_LINES.get(status) or status_line(status), defaults.lines]
-            self.length, flags, present = encode_fields(headers, lines, self.conn.field_memo, defaults.names)
-            if present is not None:
-                lines[1] = defaults.without(present)
-            if flags & CLOSES:
-                self.keep_alive = False
-            elif key is not None and len(defaults.heads) < MOST_HEADS:
-                self._know_head(key, status, lines)
-            self.lines = lines
-        self.status = status
-        self.stage = HEAD_HELD
-        if self.task is not None:
-            # As `watch_head`, without the call.
-            held = runtime.held
-            if not held:
-                runtime.loop.call_soon(flush_heads, runtime)
-            held.append(self)
+    def _make_head(self, status: int, headers: Any) -> None:
+        """Encode and check a head, of which the first line and the fields are not known."""
+        defaults = self.runtime.defaults
+        self.made_head = None
+        lines = [STATUS_LINES.get(status) or status_line(status), defaults.lines]
+        self.length, flags, present = encode_fields(headers, lines, self.conn.field_memo, defaults.names)
+        if present is not None:
+            lines[1] = defaults.without(present)
+        if flags & CLOSES:
+            self.keep_alive = False
+        elif type(headers) is list and len(defaults.heads) < MOST_HEADS:
+            self._know_head((status, *headers), status, lines)
+        self.lines = lines
 
     def _know_head(self, key: tuple[Any, ...], status: int, lines: list[bytes]) -> None:
         """Keep the head of a small response whose length was told, for those that have the same one."""
@@ -269,7 +271,11 @@ class RequestCycle(ExtendedCycle):
             return
         head = b"".join([*lines, b"content-length: %d\r\n\r\n" % length])
         if len(head) <= LONGEST_HEAD:
-            self.runtime.defaults.heads[key] = head, length, lines.copy()
+            try:
+                self.runtime.defaults.heads[key] = head, length, lines.copy()
+            except TypeError:
+                # A field that is a list has no hash.
+                return
 
     def flush_head(self) -> None:
         """Send the head alone, unless the connection would have to end with the body for it."""

@@ -16,9 +16,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from uvicorn_worker.core.cycle import request_name
 from uvicorn_worker.core.errors import RequestRefused
 from uvicorn_worker.core.runtime import Runtime
-from uvicorn_worker.core.scope import Field, Origin, is_plain_target, without_newer
+from uvicorn_worker.core.scope import Field, Origin, RequestLine, is_plain_target, without_newer
 from uvicorn_worker.core.target import METHODS
 from uvicorn_worker.http1.cycle import RequestCycle
 from uvicorn_worker.http1.framing import OWN_FIELDS
@@ -39,6 +40,7 @@ _CLOSE = (b"connection", b"close")
 _ACTED_ON = OWN_FIELDS | {b"connection", b"proxy-connection", b"upgrade"}
 # Leaves the value of a plain field as it is, and changes each byte that none has.
 _PLAIN = bytes(byte if 0x20 <= byte < 0x7F else byte ^ 1 for byte in range(256))
+_ZERO = ord("0")
 # How long the lines may be that are remembered.
 LONGEST_LINE = 128
 # Secrets are not, and mostly are others each time.
@@ -91,14 +93,33 @@ class KnownHeads:
 
     def accept(self, cycle: RequestCycle, method: str, url: bytes, headers: list[Field], origin: Origin | None) -> None:
         """Fill the scope of a request whose head is good, and put it in the row."""
+        scopes = self.runtime.scopes
+        path, raw_path, query = scopes.targets.get(url) or scopes.split(url)
+        self.fill(cycle, (method, url, path, raw_path, query, None, method == "HEAD"), headers, origin)
+
+    def fill(self, cycle: RequestCycle, line: RequestLine, headers: list[Field], origin: Origin | None) -> None:
+        """The same, where it is known what the request line means."""
         runtime, conn, scope = self.runtime, self.conn, cycle.scope
-        cycle.target = url
-        cycle.head_only = method == "HEAD"
-        scope["method"] = method
+        (
+            scope["method"],
+            cycle.target,
+            scope["path"],
+            scope["raw_path"],
+            scope["query_string"],
+            cycle.name,
+            cycle.head_only,
+        ) = line
         scope["headers"] = headers
         scope["client"] = conn.client
+        # Its own, as these are: applications change them.
         scope["state"] = runtime.state.copy()
-        runtime.scopes.locate(scope, url, origin)
+        scope["extensions"] = scope["extensions"].copy()
+        scope["asgi"] = scope["asgi"].copy()
+        if origin is not None:
+            scope.update(origin.changes)
+            if origin.rewrite is not None:
+                runtime.scopes.rewrite(scope, origin)
+                cycle.name = None
         if conn.cycle is None:
             conn.cycle = cycle
         elif conn.waiting is None:
@@ -121,17 +142,39 @@ class KnownHeads:
 
     def take_repeated(self, data: bytes, end: int) -> bool:
         """Take a request whose fields, from `end` on, are those of an earlier one; False: it is for the parser."""
-        if data[end - 11 : end] != b" HTTP/1.1\r\n":
-            return False
-        method, _, url = data[: end - 11].partition(b" ")
-        if method not in _PLAIN_METHODS or (url not in self.runtime.scopes.targets and not is_plain_target(url)):
-            return False
+        line = self.runtime.scopes.request_lines.get(data[: end - 2])
+        if line is None:
+            if data[end - 11 : end] != b" HTTP/1.1\r\n":
+                return False
+            line = self.read_request_line(data[: end - 2])
+            if line is None:
+                return False
         conn = self.conn
         cycle = new(RequestCycle)
         cycle.set_up(conn, self.runtime, conn.scope_base.copy(), True)
         cycle.complete = True
-        self.accept(cycle, _PLAIN_METHODS[method], url, self.repeated_fields.copy(), self.repeated_origin)
+        self.fill(cycle, line, self.repeated_fields.copy(), self.repeated_origin)
         return True
+
+    def read_request_line(self, line: bytes) -> RequestLine | None:
+        """What a plain request line of HTTP/1.1 or 1.0 means; None: it is for the parser."""
+        method, _, rest = line.partition(b" ")
+        url, version = rest[:-9], rest[-9:]
+        persistent = version == b" HTTP/1.1"
+        if method not in _PLAIN_METHODS or not (persistent or version == b" HTTP/1.0"):
+            return None
+        scopes = self.runtime.scopes
+        parts = scopes.targets.get(url)
+        if parts is None:
+            if not is_plain_target(url):
+                return None
+            parts = scopes.split(url)
+        name, path = _PLAIN_METHODS[method], parts[0]
+        if url not in scopes.targets or not persistent:
+            return name, url, *parts, None, name == "HEAD"
+        known = name, url, *parts, request_name(name, path), name == "HEAD"
+        scopes.request_lines[line] = known
+        return known
 
     def remember(self, data: bytes) -> None:
         """Keep the fields of a request that came alone in one read and has no body."""
@@ -165,57 +208,55 @@ class KnownHeads:
 
     # Plain -------------------------------------------------------------------------------------------
 
-    def take_plain(self, data: bytes) -> bool:
+    def take_plain(self, data: bytes) -> bool:  # noqa: C901 - a call more would cost more than a branch
         """Take a request that is nothing but known lines and plain fields; False: it is for the parser."""
         head, separator, body = data.partition(b"\r\n\r\n")
-        lines = iter(head.split(b"\r\n"))
-        method, _, rest = next(lines).partition(b" ")
-        url, version = rest[:-9], rest[-9:]
-        # Whether the client lets the connection persist.
-        persistent = version == b" HTTP/1.1"
-        if (
-            not separator
-            or method not in _PLAIN_METHODS
-            or not (persistent or version == b" HTTP/1.0")
-            or (url not in self.runtime.scopes.targets and not is_plain_target(url))
-        ):
+        if not separator:
             return False
-        shared = self.shared
-        known, known_hosts, plain_names = shared.lines, shared.host_lines, shared.plain_names
-        headers: list[Field] = []
+        runtime, shared = self.runtime, self.shared
+        lines = head.split(b"\r\n")
+        first = lines.pop(0)
+        request_line = runtime.scopes.request_lines.get(first) or self.read_request_line(first)
+        if request_line is None:
+            return False
+        http10 = first[-1] == _ZERO
+        # Whether the client lets the connection persist.
+        persistent = not http10
+        known_hosts, plain_names, crowded = shared.host_lines, shared.plain_names, shared.crowded
+        # Most lines were read before, and are found without a step of Python for each.
+        found: list[Any] = [*map(shared.lines.get, lines)]
         hosts = declared = 0
-        for line in lines:
-            if line in known:
-                # No call, which a field that is missing would need.
-                field = known[line]
-            elif line in known_hosts:
+        for at, field in enumerate(found):
+            if field is not None:
+                continue
+            line = lines[at]
+            if line in known_hosts:
                 hosts += 1
-                field = known_hosts[line]
+                found[at] = known_hosts[line]
+                continue
+            raw_name, colon, value = line.partition(b": ")
+            if not colon or value.translate(_PLAIN) != value or value.strip() != value:
+                return self._leave_to_parser()
+            name = plain_names.get(raw_name)
+            if name is not None:
+                found[at] = read = (name, value)
+                if len(line) <= LONGEST_LINE and name not in _SECRETS and crowded.get(name) != runtime.tick:
+                    shared.remember_field(line, read)
             else:
-                raw_name, colon, value = line.partition(b": ")
-                if not colon or value.translate(_PLAIN) != value or value.strip() != value:
+                found[at] = other = self._read_line(line, raw_name, value, len(body))
+                if other is None:
                     return self._leave_to_parser()
-                name = plain_names.get(raw_name)
-                if name is not None:
-                    field = (name, value)
-                    if len(line) <= LONGEST_LINE and name not in _SECRETS:
-                        shared.remember_line(shared.lines, line, field)
-                else:
-                    read = self._read_line(line, raw_name, value, len(body))
-                    if read is None:
-                        return self._leave_to_parser()
-                    field = read
-                    declared += field[0] == b"content-length"
-                    persistent = persistent and field != _CLOSE
-            headers.append(field)
-        runtime, size = self.runtime, len(body)
+                declared += other[0] == b"content-length"
+                persistent = persistent and other != _CLOSE
+        headers: list[Field] = found
+        size = len(body)
         framed = declared == 1 or (not declared and not size)
         if (
             hosts != 1
             or not framed
             or size > runtime.limit_body
             or len(headers) > shared.limit_fields
-            or (not persistent and version == b" HTTP/1.0" and _asks_to_persist(headers))
+            or (http10 and _asks_to_persist(headers))
         ):
             return self._leave_to_parser()
         if self.forwarded is not None:
@@ -228,13 +269,13 @@ class KnownHeads:
         cycle = new(RequestCycle)
         cycle.set_up(conn, runtime, conn.scope_base.copy(), persistent)
         if not persistent:
-            self._make_last(cycle, version)
+            self._make_last(cycle, http10)
         cycle.complete = True
         self.body_declared = self.body_bytes = size
         if size:
             cycle.chunks.append(body)
             conn.buffered += size
-        self.accept(cycle, _PLAIN_METHODS[method], url, headers, self.origin)
+        self.fill(cycle, request_line, headers, self.origin)
         if self.repeats and not size:
             self.remember(data)
         return True
@@ -247,10 +288,10 @@ class KnownHeads:
             and self.take_plain(data)
         )
 
-    def _make_last(self, cycle: RequestCycle, version: bytes) -> None:
+    def _make_last(self, cycle: RequestCycle, http10: bool) -> None:
         """Nothing behind this request is looked at (RFC 9112, 9.6)."""
         self.parser = SPENT
-        if version == b" HTTP/1.0":
+        if http10:
             cycle.http10 = True
             scope = cycle.scope
             scope["http_version"], scope["extensions"] = "1.0", without_newer(scope["extensions"])
@@ -272,7 +313,7 @@ class KnownHeads:
             if name == b"host" and (field in shared.hosts or shared.remember_host(field)):
                 shared.remember_line(shared.host_lines, line, field)
             elif name == b"connection" and value.lower() == b"keep-alive":
-                shared.remember_line(shared.lines, line, field)
+                shared.remember_field(line, field)
                 return field
             elif field == _CLOSE:
                 return field

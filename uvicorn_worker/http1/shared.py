@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from uvicorn_worker.core.grammar import is_host
 from uvicorn_worker.core.runtime import Runtime
@@ -28,6 +29,8 @@ MOST_HOSTS = 256
 LONGEST_HOST = 256
 # How many lines of fields are remembered: those of all connections, and clients make them up.
 MOST_LINES = 512
+# How many of them may be those of one name.
+MOST_VALUES = 128
 
 
 class Shared:
@@ -37,8 +40,11 @@ class Shared:
     """
 
     __slots__ = (
+        "_cleared_at",
         "_full_at",
+        "_kept",
         "_runtime",
+        "crowded",
         "fast_size",
         "field_memo",
         "host_lines",
@@ -73,6 +79,10 @@ class Shared:
         self.plain_names: dict[bytes, bytes] = {}
         self.lines: dict[bytes, tuple[bytes, bytes]] = {}
         self.host_lines: dict[bytes, tuple[bytes, bytes]] = {}
+        # How many of the lines are those of a name, and at which tick a name had as many as it may.
+        self._kept: dict[bytes, int] = {}
+        self._cleared_at = 0
+        self.crowded: dict[bytes, int] = {}
         # Response field lines that were checked and encoded before (response_head.py).
         self.field_memo: FieldMemo = {}
         self.limit_fields = config.limit_request_fields
@@ -90,7 +100,27 @@ class Shared:
         self.hosts.add(field)
         return True
 
-    def remember_line(self, lines: dict[bytes, tuple[bytes, bytes]], line: bytes, field: tuple[bytes, bytes]) -> None:
+    def remember_field(self, line: bytes, field: tuple[bytes, bytes]) -> None:
+        """Keep what the line of a plain field means.
+
+        A name whose values are others each time has its fill after some of them, and does without until the next tick.
+        """
+        name, lines, kept = field[0], self.lines, self._kept
+        number = kept.get(name, 0) + 1
+        if number > MOST_VALUES or len(lines) >= MOST_LINES:
+            tick = self._runtime.tick
+            if tick == self._cleared_at:
+                self.crowded[name] = tick
+                return
+            self._cleared_at = tick
+            lines.clear()
+            kept.clear()
+            self.crowded.clear()
+            number = 1
+        kept[name] = number
+        lines[line] = field
+
+    def remember_line(self, lines: dict[bytes, Any], line: bytes, field: Any) -> None:
         """Keep what a line means in `lines`, which is one of ours; where most are others each time, not for each."""
         if len(lines) >= MOST_LINES:
             tick = self._runtime.tick

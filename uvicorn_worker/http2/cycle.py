@@ -155,7 +155,7 @@ class StreamCycle(Cycle):
         self.delivered = self.gone = self.lost = self.queued = self.ending = self.trailing = False
         # The part of the body that could not be sent yet.
         self.pending: deque[memoryview] | None = None
-        self.task = self.waiters = self.trailers = None
+        self.task = self.name = self.waiters = self.trailers = None
         self.remaining = None
         # The tick at which the client has taken too long; 0 for none.
         self.deadline = 0
