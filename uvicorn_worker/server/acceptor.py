@@ -31,8 +31,15 @@ from uvicorn_worker.core.log import OwnLog
 from uvicorn_worker.core.runtime import Runtime
 from uvicorn_worker.logs.spell import Spell
 from uvicorn_worker.proxies.trust import Trust
+from uvicorn_worker.server.light import (
+    LightConnections,
+    LightTransport,
+    can_be_light,
+    do_not_delay,
+    name_of_connections,
+)
 from uvicorn_worker.server.neighbours import Neighbours
-from uvicorn_worker.server.opening import Opening, accepting
+from uvicorn_worker.server.opening import Accepting, Opening, accepting
 from uvicorn_worker.server.reuse_port import (
     SETTLE_SECONDS,
     kernel_migrates,
@@ -143,6 +150,12 @@ class Acceptor:
         # Whether that is a turn of the loop where there is no TLS, which needs no task: on loops that wait for futures.
         known = is_uvloop(runtime.loop) or type(runtime.loop).__module__.startswith("asyncio.")
         self._at_once = known and self._proxies is None
+        # Those that need no transport, where there may be such; and of the listening sockets that they are accepted
+        # from what each calls itself, None for those whose connections have different names.
+        self._light: LightConnections | None = None
+        if self._at_once and tls is None and can_be_light(runtime.loop):
+            self._light = LightConnections(runtime.loop)
+        self._names: dict[socket.socket, Any] = {}
         # Those of them whose header of the PROXY protocol is read: a connection of the runtime stands for each.
         self._reading_headers = 0
 
@@ -158,7 +171,7 @@ class Acceptor:
 
     def listen(self, sock: socket.socket, *, own: bool = False) -> None:
         """Accept from a duplicate of `sock`, so that closing it leaves the caller's open."""
-        listener = accepting(sock.dup()) if is_uvloop(self._loop) else sock.dup()
+        listener = accepting(sock.dup()) if is_uvloop(self._loop) or self._light is not None else sock.dup()
         listener.setblocking(False)
         try:
             # Again where it listens already: with the backlog of the configuration.
@@ -166,6 +179,9 @@ class Acceptor:
         except BaseException:
             listener.close()
             raise
+        if self._light is not None and isinstance(listener, Accepting):
+            self._names[listener] = name_of_connections(listener)
+            do_not_delay(listener)
         self._listeners.append(listener)
         if own:
             self._own.add(listener)
@@ -244,8 +260,11 @@ class Acceptor:
 
     def _accept(self, listener: socket.socket) -> bool:
         """Accept one connection; False where there is none, or no room for it."""
+        light = self._light
+        if light is not None and not (listener in self._names and light.are_worth_it()):
+            light = None
         try:
-            conn, address = listener.accept()
+            conn, address = listener.accept() if light is None else listener.accept_bare()  # type: ignore[attr-defined]
         except (BlockingIOError, InterruptedError):
             self._recovered()
             return False
@@ -254,7 +273,10 @@ class Acceptor:
                 return True
             self._exhaust(exc)
             return False
-        self._take(conn, address)
+        if light is None:
+            self._take(conn, address)
+        else:
+            self._take_light(light, conn, address, self._names[listener])
         return True
 
     def _take(self, conn: socket.socket, address: object) -> None:
@@ -268,6 +290,12 @@ class Acceptor:
             opening = Opening(self._loop.connect_accepted_socket(lambda: protocol, conn), self._opened)
             self._connecting.add(opening)
             opening.step()
+
+    def _take_light(self, light: LightConnections, conn: socket.socket, address: object, name: Any) -> None:
+        """The same where no transport is needed yet."""
+        self._runtime.tally.accepted += 1
+        if (protocol := self._make_protocol(conn, address)) is not None:
+            LightTransport(light, conn, address, conn.getsockname() if name is None else name).begin(protocol)
 
     def _make_protocol(self, conn: socket.socket, address: object, *arguments: Endpoints) -> asyncio.Protocol | None:
         """The protocol of a connection; None where that can't be made, which ends it."""
@@ -456,6 +484,11 @@ class Acceptor:
     def _be_silent(self) -> None:
         self._said_full.stop()
         self._said_exhausted.stop()
+
+    def end(self) -> None:
+        """Nothing is read any more: the server has ended."""
+        if self._light is not None:
+            self._light.close()
 
     def abort(self) -> None:
         """Give up the handshakes that are under way."""

@@ -10,7 +10,7 @@ import socket
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-__all__ = ["Opening", "accepting"]
+__all__ = ["Accepting", "Opening", "accepting", "whole"]
 
 # What is in C below each socket of Python.
 _BASE: Any = socket.socket.__base__
@@ -25,7 +25,23 @@ class _Accepted(socket.socket):
     type = _BASE.type
 
 
-class _Accepting(_Accepted):
+class _Bare(_Accepted):
+    """One that is as it is in C: nothing of Python's is counted in it. It ends where `close()` says so."""
+
+    __slots__ = ()
+    __init__ = _BASE.__init__
+    close = _BASE.close
+
+
+def whole(bare: socket.socket) -> socket.socket:
+    """The same socket with all that Python's have."""
+    if type(bare) is _Bare:
+        bare.__class__ = _Accepted
+        bare._io_refs, bare._closed = 0, False  # type: ignore[attr-defined]
+    return bare
+
+
+class Accepting(_Accepted):
     """One that accepts such sockets."""
 
     __slots__ = ()
@@ -33,6 +49,11 @@ class _Accepting(_Accepted):
     def accept(self) -> tuple[socket.socket, Any]:
         fd, address = self._accept()  # type: ignore[attr-defined]
         return _Accepted(self.family, self.type, self.proto, fileno=fd), address
+
+    def accept_bare(self) -> tuple[socket.socket, Any]:
+        """For who needs no more of it than to read and write; `whole` makes one of `accept` of it."""
+        fd, address = self._accept()  # type: ignore[attr-defined]
+        return _Bare(self.family, self.type, self.proto, fd), address
 
 
 def accepting(sock: socket.socket) -> socket.socket:
@@ -42,7 +63,7 @@ def accepting(sock: socket.socket) -> socket.socket:
     """
     if type(sock) is not socket.socket or not hasattr(_BASE, "_accept"):
         return sock
-    return _Accepting(sock.family, sock.type, sock.proto, fileno=sock.detach())
+    return Accepting(sock.family, sock.type, sock.proto, fileno=sock.detach())
 
 
 class Opening:

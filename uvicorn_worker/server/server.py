@@ -522,6 +522,9 @@ class Server:
     def _close(self) -> None:
         """Give back what is not the application's."""
         self.pause_threads()
+        acceptor: Acceptor | None = getattr(self, "acceptor", None)
+        if acceptor is not None:
+            acceptor.end()
         if self.reporter is not None:
             self.reporter.end()
         if self._ticker is not None:
