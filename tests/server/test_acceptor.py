@@ -269,9 +269,9 @@ class TestSharing:
             accept = acceptor._accept_some
 
             def count(listener: socket.socket) -> None:
-                before = acceptor.pending
+                before = acceptor.load
                 accept(listener)
-                batches.append(acceptor.pending - before)
+                batches.append(acceptor.load - before)
                 if len(batches) <= comes:
                     # As if it had come for what is not there; too little to make it the one that has more.
                     loop.call_soon(more)
@@ -437,6 +437,7 @@ class TestMakingConnections:
         async def main() -> None:
             async with Running(App()) as running:
                 acceptor = running.server.acceptor
+                acceptor._light = None
 
                 async def fail(factory: object, conn: socket.socket) -> None:
                     conn.close()

@@ -128,6 +128,8 @@ class Acceptor:
         self._turns = 0
         self._load_of_others = 0
         self._watching = False
+        # How many connections are taken before the queue is seen to be empty.
+        self._expected = MOST_PER_TURN
         self._exhausted = False
         self._said_full = Spell(
             runtime.loop,
@@ -153,7 +155,7 @@ class Acceptor:
         # Those that need no transport, where there may be such; and of the listening sockets that they are accepted
         # from what each calls itself, None for those whose connections have different names.
         self._light: LightConnections | None = None
-        if self._at_once and tls is None and can_be_light(runtime.loop):
+        if self._at_once and can_be_light(runtime.loop):
             self._light = LightConnections(runtime.loop)
         self._names: dict[socket.socket, Any] = {}
         # Those of them whose header of the PROXY protocol is read: a connection of the runtime stands for each.
@@ -195,8 +197,10 @@ class Acceptor:
     def _accept_some(self, listener: socket.socket) -> None:
         """Connections wait in the queue of `listener`."""
         neighbours = None if listener in self._own else self._neighbours
-        for _ in range(MOST_PER_TURN):
-            if self.is_full:
+        connections, connecting, expected = self._runtime.connections, self._connecting, self._expected
+        for count in range(1, MOST_PER_TURN + 1):
+            # As `is_full`, without the calls.
+            if len(connections) + len(connecting) - self._reading_headers >= self._limit:
                 self._pause()
                 self._watch()
                 self._said_full.happens(
@@ -214,6 +218,11 @@ class Acceptor:
             if not self._accept(listener):
                 # The queue is empty: somebody came for what was left.
                 self._left_over = self._last_left_over = 0
+                self._expected = max(count - 1, 1)
+                return
+            if count == expected and not self._exhausted:
+                # As many as the last time: the loop tells if there are more, and to ask costs as much as to accept.
+                self._expected = min(2 * expected, MOST_PER_TURN)
                 return
 
     def _leaves_to(self, neighbours: Neighbours) -> bool:
@@ -261,7 +270,9 @@ class Acceptor:
     def _accept(self, listener: socket.socket) -> bool:
         """Accept one connection; False where there is none, or no room for it."""
         light = self._light
-        if light is not None and not (listener in self._names and light.are_worth_it()):
+        if light is not None and (
+            self.tls is not None or listener not in self._names or not (light.worth or light.is_sampled())
+        ):
             light = None
         try:
             conn, address = listener.accept() if light is None else listener.accept_bare()  # type: ignore[attr-defined]

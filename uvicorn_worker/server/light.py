@@ -71,14 +71,13 @@ class LightConnections:
         self._of: dict[int, LightTransport] = {}
         # Those that have ended, and whose protocols are told at the end of the turn.
         self._ended: list[LightTransport] = []
-        self._worth = WORTH
+        # Above 0 all connections begin light.
+        self.worth = WORTH
         self._skipped = 0
         loop.add_reader(self._epoll.fileno(), self._look)
 
-    def are_worth_it(self) -> bool:
-        """Whether the next connection is made light."""
-        if self._worth:
-            return True
+    def is_sampled(self) -> bool:
+        """Whether the next connection begins light although most have not ended so."""
         self._skipped = (self._skipped + 1) % SAMPLE
         return not self._skipped
 
@@ -131,13 +130,13 @@ class LightConnections:
 
     def was_enough(self) -> None:
         """A connection has ended as it was."""
-        if self._worth < WORTH:
-            self._worth += 1
+        if self.worth < WORTH:
+            self.worth += 1
 
     def was_too_little(self) -> None:
         """A connection needed a transport."""
-        if self._worth:
-            self._worth -= 1
+        if self.worth:
+            self.worth -= 1
 
     def close(self) -> None:
         """Read no more; for the end of the server."""
@@ -250,7 +249,7 @@ class LightTransport(asyncio.Transport):
     def take(self, real: asyncio.Transport) -> None:
         """There is a transport: it does from now on what this one was asked for."""
         protocol, loop = self._protocol, self._all.loop
-        self._real = real
+        self._real, self._protocol = real, None
         real.set_protocol(protocol)
         if getattr(protocol, "transport", None) is self:
             protocol.transport = real
@@ -288,8 +287,8 @@ class LightTransport(asyncio.Transport):
     def _fail(self, where: str, exc: Exception) -> None:
         context = {"message": f"Fatal error: protocol.{where}() call failed.", "exception": exc, "transport": self}
         self._all.loop.call_exception_handler({**context, "protocol": self._protocol})
-        if self._real is not None:
-            self._real.abort()
+        if self._real is not None or self._handing:
+            self.abort()
         else:
             self._lose(exc)
 

@@ -15,6 +15,9 @@ __all__ = ["Accepting", "Opening", "accepting", "whole"]
 # What is in C below each socket of Python.
 _BASE: Any = socket.socket.__base__
 
+# What Python's sockets count besides: how many files were made of one, and whether it waits for their end.
+_PYTHONS_OWN = (("_io_refs", 0), ("_closed", False))
+
 
 class _Accepted(socket.socket):
     """One whose family and type are numbers, as C has them; uvloop asks five times, and each member of an enum takes a
@@ -37,7 +40,8 @@ def whole(bare: socket.socket) -> socket.socket:
     """The same socket with all that Python's have."""
     if type(bare) is _Bare:
         bare.__class__ = _Accepted
-        bare._io_refs, bare._closed = 0, False  # type: ignore[attr-defined]
+        for name, value in _PYTHONS_OWN:
+            setattr(bare, name, value)
     return bare
 
 
