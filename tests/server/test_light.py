@@ -495,7 +495,7 @@ def test_a_client_that_does_not_read_is_waited_for(run: Run) -> None:
     async def main() -> None:
         async with Pair() as pair:
             light, protocol = pair.light, pair.protocol
-            light.write(LARGE)
+            light.writelines([LARGE[:100], LARGE[100:]])
             assert protocol.names() == ["made", "pause"]
             light.write(b"more")
             light.write_eof()
@@ -505,6 +505,18 @@ def test_a_client_that_does_not_read_is_waited_for(run: Run) -> None:
             await pair.told("resume")
             assert protocol.names().count("resume") == 1
             await until(lambda: not light.get_write_buffer_size())
+
+    run(main())
+
+
+def test_what_was_taken_in_part_is_written_once(run: Run) -> None:
+    async def main() -> None:
+        async with Pair() as pair:
+            pieces = [bytes([number]) * HIGH_WATER for number in range(40)]
+            for piece in pieces:
+                pair.light.write(piece)
+            assert await drink(pair.client, 40 * HIGH_WATER) == b"".join(pieces)
+            await until(lambda: pair.light._real is not None)
 
     run(main())
 

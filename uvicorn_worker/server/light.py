@@ -31,6 +31,8 @@ MOST_PER_TURN = 64
 # again: clients that keep theirs cost more that way, since they get a transport all the same.
 WORTH = 16
 SAMPLE = 32
+# What is written in larger pieces is not sent here: of most clients it would have to be copied for the transport.
+LARGE_WRITE = 65536
 
 # asyncio's own.
 HIGH_WATER = 65536
@@ -237,7 +239,7 @@ class LightTransport(asyncio.Transport):
 
     def _hand_over(self) -> None:
         """Let the loop make a transport, for what comes and for what could not be written."""
-        if self._handing:
+        if self._handing or self._closing:
             return
         self._handing = True
         of = self._all
@@ -259,7 +261,9 @@ class LightTransport(asyncio.Transport):
         if self._limits is not None:
             real.set_write_buffer_limits(*self._limits)
         if self._pending:
-            real.write(b"".join(self._pending))
+            for data in self._pending:
+                # Each by itself: uvloop does not copy what may be large.
+                real.write(data)
             self._pending = None
         if self._full and real.get_write_buffer_size() <= self._high_water:
             loop.call_soon(protocol.resume_writing)
@@ -339,6 +343,10 @@ class LightTransport(asyncio.Transport):
         if self._handing or self._closing:
             self._write_later(data)
             return
+        if len(data) > LARGE_WRITE:
+            self._hand_over()
+            self._write_later(data)
+            return
         try:
             sent = self._sock.send(data, socket.MSG_DONTWAIT)
         except (BlockingIOError, InterruptedError):
@@ -362,8 +370,16 @@ class LightTransport(asyncio.Transport):
                 self._protocol.pause_writing()
 
     def writelines(self, list_of_data: Any) -> None:
-        """Write pieces as one."""
-        self.write(b"".join(list_of_data))
+        """Write pieces as one, or leave them as they are where they are large."""
+        pieces = list(list_of_data)
+        if self._real is not None:
+            self._real.writelines(pieces)
+        elif sum(map(len, pieces)) <= LARGE_WRITE:
+            self.write(b"".join(pieces))
+        else:
+            self._hand_over()
+            for piece in pieces:
+                self._write_later(piece)
 
     def write_eof(self) -> None:
         """End our side; raises `OSError` where the client has reset the connection."""
