@@ -571,6 +571,22 @@ def test_nothing_is_read_while_the_protocol_waits(run: Run) -> None:
     run(main())
 
 
+def test_who_goes_on_reading_in_the_meantime_reads(run: Run) -> None:
+    async def main() -> None:
+        async with Pair() as pair:
+            pair.light.pause_reading()
+            pair.client.send(b"x")
+            await until(lambda: pair.light._real is not None)
+            pair.protocol.transport.resume_reading()
+            for _ in range(5):
+                await asyncio.sleep(0)
+            assert pair.protocol.transport is pair.light._real
+            pair.client.send(b"y")
+            await until(lambda: b"".join(told[1] for told in pair.protocol.told if told[0] == "data") == b"xy")
+
+    run(main())
+
+
 @pytest.mark.parametrize("keep_open", [True, False])
 def test_the_client_has_ended_its_side(run: Run, keep_open: bool) -> None:
     async def main() -> None:

@@ -56,6 +56,8 @@ _resource: Any = importlib.import_module("resource") if importlib.util.find_spec
 
 # How many connections are accepted before the loop turns, so that requests which run go on in between.
 MOST_PER_TURN = 64
+# After so many turns in which as many came as the last time it is seen whether there are more.
+FULL_TURNS = 4
 # A worker that has more than its share of a shared queue looks again after a turn of the loop, in which others that are
 # idle come, and requests of its own may end.
 TURNS = 4
@@ -130,6 +132,8 @@ class Acceptor:
         self._watching = False
         # How many connections are taken before the queue is seen to be empty.
         self._expected = MOST_PER_TURN
+        # In how many turns it was not, since that was so.
+        self._as_expected = 0
         self._exhausted = False
         self._said_full = Spell(
             runtime.loop,
@@ -218,11 +222,13 @@ class Acceptor:
             if not self._accept(listener):
                 # The queue is empty: somebody came for what was left.
                 self._left_over = self._last_left_over = 0
-                self._expected = max(count - 1, 1)
+                self._as_expected, self._expected = 0, max(count - 1, 1)
                 return
             if count == expected and not self._exhausted:
                 # As many as the last time: the loop tells if there are more, and to ask costs as much as to accept.
-                self._expected = min(2 * expected, MOST_PER_TURN)
+                self._as_expected += 1
+                if self._as_expected == FULL_TURNS:
+                    self._as_expected, self._expected = 0, min(2 * expected, MOST_PER_TURN)
                 return
 
     def _leaves_to(self, neighbours: Neighbours) -> bool:

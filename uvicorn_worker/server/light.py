@@ -253,8 +253,8 @@ class LightTransport(asyncio.Transport):
         protocol, loop = self._protocol, self._all.loop
         self._real, self._protocol = real, None
         real.set_protocol(protocol)
-        if getattr(protocol, "transport", None) is self:
-            protocol.transport = real
+        if not (self._paused or self._over):
+            self._leave(protocol, real)
         if self._error is not None:
             real.abort()
             return
@@ -273,13 +273,20 @@ class LightTransport(asyncio.Transport):
             real.close()
         elif self._paused or self._over:
             real.pause_reading()
-            if is_uvloop(loop):
-                # It does not read yet, so there is nothing to be paused.
-                loop.call_soon(self._pause_real)
+            # uvloop does not read yet, so there was nothing to be paused; asyncio of Python 3.10 begins all the same.
+            loop.call_soon(self._pause_real, protocol, real)
 
-    def _pause_real(self) -> None:
-        if (self._paused or self._over) and self._real is not None:
-            self._real.pause_reading()
+    def _pause_real(self, protocol: Any, real: asyncio.Transport) -> None:
+        if not real.is_closing():
+            if self._paused or self._over:
+                real.resume_reading()
+                real.pause_reading()
+            self._leave(protocol, real)
+
+    def _leave(self, protocol: Any, real: asyncio.Transport) -> None:
+        """Let the protocol speak to the transport itself."""
+        if getattr(protocol, "transport", None) is self:
+            protocol.transport = real
 
     def _handed(self, _: Opening, exc: BaseException | None) -> None:
         if self._real is None:
@@ -448,17 +455,15 @@ class LightTransport(asyncio.Transport):
 
     def pause_reading(self) -> None:
         """Leave what comes to the kernel."""
+        self._paused = True
         if self._real is not None:
             self._real.pause_reading()
-        else:
-            self._paused = True
 
     def resume_reading(self) -> None:
         """Read what comes again."""
+        self._paused = False
         if self._real is not None:
             self._real.resume_reading()
-        else:
-            self._paused = False
 
 
 class _Receiver(asyncio.Protocol):
