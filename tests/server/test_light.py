@@ -21,6 +21,7 @@ from tests.websocket.wire import handshake, text
 from uvicorn_worker.core.asgi import ASGIApp, Receive, Scope, Send
 from uvicorn_worker.server import light as light_module
 from uvicorn_worker.server.light import (
+    EARLY_SAMPLE,
     HIGH_WATER,
     READ_SIZE,
     SAMPLE,
@@ -228,6 +229,53 @@ def test_no_transport_is_made_for_a_connection_that_ends_with_its_answer(
                 assert (await peer.rest()).endswith(b"Hello, world!")
             assert running.server.runtime.tally.accepted == 3
             await until(lambda: not running.server.runtime.connections)
+
+    run(main())
+
+
+def test_a_request_that_is_there_already_is_read_with_the_accept(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Epoll learns of none of them that is answered at once, and of those that are not."""
+    watched: list[LightTransport] = []
+    watch = LightConnections.watch
+
+    def note(self: LightConnections, light: LightTransport, descriptor: int) -> None:
+        watched.append(light)
+        watch(self, light, descriptor)
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["path"] == "/later":
+            for _ in range(5):
+                await asyncio.sleep(0)
+        await answer(send)
+
+    def ask(running: Running, *targets: str) -> list[socket.socket]:
+        clients = [socket.create_connection(running.sock.getsockname()) for _ in targets]
+        for client, target in zip(clients, targets, strict=True):
+            client.send(get(target, CLOSE))
+        return clients
+
+    async def main() -> None:
+        monkeypatch.setattr(LightConnections, "watch", note)
+        async with Running(app, lifespan="off") as running:
+            tally, light = running.server.runtime.tally, running.server.acceptor._light
+            assert light is not None
+            clients = ask(running, *["/"] * 5)
+            await until(lambda: tally.accepted == 5)
+            assert watched == []
+            clients += ask(running, "/", "/later", "/")
+            await until(lambda: tally.accepted == 8)
+            await until(lambda: watched)
+            # Where it mostly has not come yet it is not looked for, but for each of so many.
+            light._early = 0
+            clients += ask(running, *["/"] * EARLY_SAMPLE)
+            await until(lambda: tally.accepted == 8 + EARLY_SAMPLE)
+            await until(lambda: not running.server.runtime.connections)
+            assert len(watched) == 1 + EARLY_SAMPLE - 1
+            assert light._early == 1
+            for client in clients:
+                with client:
+                    client.settimeout(20)
+                    assert client.recv(1000).endswith(b"Hello, world!")
 
     run(main())
 
@@ -700,7 +748,7 @@ def test_sockets_that_someone_else_holds_do_not_keep_the_loop_busy(run: Run) -> 
             other = Pair()
             copy = os.dup(other.light.get_extra_info("socket").fileno())
             other.all.close()
-            pair.all.add(other.light, descriptor := other.light._descriptor)
+            pair.all.watch(other.light, descriptor := other.light.descriptor)
             other.light._all = pair.all
             other.light.abort()
             await other.told("lost")

@@ -106,6 +106,10 @@ class Connection(Protocol):
         """Leave the transport to another protocol; gives the bytes that were read for it already."""
 
 
+# How a head ends where the connection ends with its response.
+LAST_LINES = b"connection: close\r\n\r\n"
+
+
 class RequestCycle(ExtendedCycle):
     """Holds the request; its bound `receive` and `send` are what the application is called with."""
 
@@ -206,13 +210,15 @@ class RequestCycle(ExtendedCycle):
                     head is None
                     or more
                     or len(body) != self.length
-                    or not (self.keep_alive and self.complete)
+                    or not self.complete
                     or self.runtime.draining
                     or self.http10
                     or self.head_only
                 ):
                     self._send_first(body, more)
                 else:
+                    if not self.keep_alive:
+                        head = head[:-2] + LAST_LINES
                     # As `_send_first` would, with the head as it was made for an equal response.
                     self.body_sent = len(body)
                     self.stage = DONE

@@ -276,7 +276,7 @@ class KnownHeads:
             cycle.chunks.append(body)
             conn.buffered += size
         self.fill(cycle, request_line, headers, self.origin)
-        if self.repeats and not size:
+        if self.repeats and not size and persistent:
             self.remember(data)
         return True
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from uvicorn_worker.core.address import Address, Endpoints, client_address, peer_name
+from uvicorn_worker.core.address import Address, Endpoints, client_of, peer_name
 from uvicorn_worker.core.cycle import AWAIT_START, BODY, DONE, PLAIN_TEXT, WAITING
 from uvicorn_worker.core.errors import RequestRefused
 from uvicorn_worker.core.figures import Tally
@@ -84,7 +84,12 @@ class Http1Protocol(Output):
         runtime, endpoints = self.runtime, self.endpoints
         self.use_transport(transport)
         self.scope_base = runtime.scopes.of_connection(transport, endpoints)
-        self.client = client_address(transport) if endpoints is None else endpoints.client
+        if endpoints is not None:
+            self.client = endpoints.client
+        else:
+            name = transport.get_extra_info("peername")
+            # As the sockets of IPv4 have it.
+            self.client = name if type(name) is tuple and len(name) == 2 else client_of(name)
         if self.shared.proxies.trusts_peer(self.client, self.scope_base["server"]):
             self.trusted = True
             self.reader.trust_peer()
@@ -244,9 +249,15 @@ class Http1Protocol(Output):
             self.close_gently()
         elif cycle.persistent:
             self.close_in_order()
-        else:
-            # The client has asked for it, and sends nothing more.
+        elif self.gathered is not None or self.tls_overhead:
             self.close()
+        else:
+            # The client has asked for it, and sends nothing more. As `close`, without the calls.
+            reader, transport = self.reader, self.transport
+            reader.state, reader.held, reader.incoming = STOPPED, None, None
+            self.closing, self.rest_until, self.deadline = True, 0, 0
+            if not transport.is_closing():
+                transport.close()
 
     def _allow_body(self) -> None:
         """Let the client send the rest of the body that comes, up to a bound."""

@@ -23,6 +23,9 @@ from uvicorn_worker.server.opening import Opening, whole
 
 __all__ = ["LightConnections", "LightTransport", "can_be_light", "do_not_delay", "name_of_connections"]
 
+EPOLLIN: int = getattr(select, "EPOLLIN", 0)
+DONTWAIT: int = getattr(socket, "MSG_DONTWAIT", 0)
+
 # How much is read at once: a request with all that browsers send; what has more to say gets a transport.
 READ_SIZE = 16384
 # How many connections are read from before the loop turns.
@@ -31,6 +34,9 @@ MOST_PER_TURN = 64
 # again: clients that keep theirs cost more that way, since they get a transport all the same.
 WORTH = 16
 SAMPLE = 32
+# What a client sends is read right after the accept as long as it mostly is there already, and each of so many times.
+EARLY = 8
+EARLY_SAMPLE = 16
 # What is written in larger pieces is not sent here: of most clients it would have to be copied for the transport.
 LARGE_WRITE = 65536
 
@@ -76,6 +82,9 @@ class LightConnections:
         # Above 0 all connections begin light.
         self.worth = WORTH
         self._skipped = 0
+        # Those that were read from right after the accept, and may end before there is a reason to watch them.
+        self._unwatched: list[LightTransport] = []
+        self._early, self._waited = EARLY, 0
         loop.add_reader(self._epoll.fileno(), self._look)
 
     def is_sampled(self) -> bool:
@@ -84,9 +93,39 @@ class LightConnections:
         return not self._skipped
 
     def add(self, light: LightTransport, descriptor: int) -> None:
-        """Read what comes on a connection."""
+        """Read what comes on a connection; it is new."""
+        if not self._early:
+            self._waited = (self._waited + 1) % EARLY_SAMPLE
+            if self._waited:
+                self.watch(light, descriptor)
+                return
+        if not light.read():
+            self._early -= self._early > 0
+            self.watch(light, descriptor)
+            return
+        if self._early < EARLY:
+            self._early += 1
+        if light.is_light():
+            if not self._unwatched:
+                self.loop.call_soon(self._let_answer)
+            self._unwatched.append(light)
+
+    def _let_answer(self) -> None:
+        """Requests that came are begun in this turn, some of them behind this call."""
+        unwatched, self._unwatched = self._unwatched, []
+        self.loop.call_soon(self._watch_rest, unwatched)
+
+    def _watch_rest(self, unwatched: list[LightTransport]) -> None:
+        """What was not answered at once may be left by its client."""
+        if not self._epoll.closed:
+            for light in unwatched:
+                if light.is_light():
+                    self.watch(light, light.descriptor)
+
+    def watch(self, light: LightTransport, descriptor: int) -> None:
+        """Read what comes on a connection from now on."""
         self._of[descriptor] = light
-        self._epoll.register(descriptor, select.EPOLLIN)
+        self._epoll.register(descriptor, EPOLLIN)
 
     def remove(self, descriptor: int) -> None:
         """Its socket is closed: epoll knows it no more."""
@@ -113,7 +152,7 @@ class LightConnections:
         self.loop.remove_reader(old.fileno())
         old.close()
         for descriptor in self._of:
-            self._epoll.register(descriptor, select.EPOLLIN)
+            self._epoll.register(descriptor, EPOLLIN)
         self.loop.add_reader(self._epoll.fileno(), self._look)
 
     def ended(self, light: LightTransport) -> None:
@@ -154,7 +193,6 @@ class LightTransport(asyncio.Transport):
     __slots__ = (
         "_all",
         "_closing",
-        "_descriptor",
         "_eof",
         "_error",
         "_full",
@@ -169,12 +207,13 @@ class LightTransport(asyncio.Transport):
         "_sock",
         "_sockname",
         "_was_read",
+        "descriptor",
     )
 
     def __init__(self, of: LightConnections, sock: socket.socket, peer: object, sockname: object) -> None:
         self._all = of
         self._sock = sock
-        self._descriptor = sock.fileno()
+        self.descriptor = sock.fileno()
         self._peer = peer
         self._sockname = sockname
         self._protocol: Any = None
@@ -196,7 +235,7 @@ class LightTransport(asyncio.Transport):
         except Exception as exc:  # noqa: BLE001 - the connection's end, as with every transport
             self._fail("connection_made", exc)
         if not self._closing:
-            self._all.add(self, self._descriptor)
+            self._all.add(self, self.descriptor)
 
     # Reading -----------------------------------------------------------------------------------------
 
@@ -206,7 +245,7 @@ class LightTransport(asyncio.Transport):
             self._hand_over()
             return True
         try:
-            data = self._sock.recv(READ_SIZE, socket.MSG_DONTWAIT)
+            data = self._sock.recv(READ_SIZE, DONTWAIT)
         except (BlockingIOError, InterruptedError):
             return False
         except OSError as exc:
@@ -226,7 +265,7 @@ class LightTransport(asyncio.Transport):
 
     def _end_of_input(self) -> None:
         self._over = True
-        self._all.let_go(self._descriptor)
+        self._all.let_go(self.descriptor)
         try:
             keep_open = self._protocol.eof_received()
         except Exception as exc:  # noqa: BLE001 - the connection's end, as with every transport
@@ -234,6 +273,10 @@ class LightTransport(asyncio.Transport):
             return
         if not keep_open:
             self.close()
+
+    def is_light(self) -> bool:
+        """Whether it is open, reads by itself, and its client has not ended."""
+        return not (self._closing or self._handing or self._over)
 
     # Handing over ------------------------------------------------------------------------------------
 
@@ -243,7 +286,7 @@ class LightTransport(asyncio.Transport):
             return
         self._handing = True
         of = self._all
-        of.let_go(self._descriptor)
+        of.let_go(self.descriptor)
         of.was_too_little()
         sock = whole(self._sock)
         Opening(of.loop.connect_accepted_socket(lambda: _Receiver(self), sock), self._handed).step()
@@ -309,7 +352,7 @@ class LightTransport(asyncio.Transport):
             return
         self._closing = True
         of = self._all
-        of.remove(self._descriptor)
+        of.remove(self.descriptor)
         if exc is None and not self._handing:
             of.was_enough()
         self._error = exc
@@ -355,7 +398,7 @@ class LightTransport(asyncio.Transport):
             self._write_later(data)
             return
         try:
-            sent = self._sock.send(data, socket.MSG_DONTWAIT)
+            sent = self._sock.send(data, DONTWAIT)
         except (BlockingIOError, InterruptedError):
             sent = 0
         except OSError as exc:
