@@ -202,6 +202,13 @@ class ScriptedTransport(asyncio.Transport):
             self._paused_protocol = False
             self._protocol.resume_writing()
 
+    def sip(self) -> None:
+        """The client has read all that was written, and reads nothing of what comes next."""
+        self._unsent = 0
+        if self._paused_protocol:
+            self._paused_protocol = False
+            self._protocol.resume_writing()
+
     def leave(self, exc: Exception | None = None) -> None:
         """The client is gone: a reset where `exc` is given."""
         self._unsent = 0

@@ -15,6 +15,7 @@ import pytest
 from tests.scripted import ScriptedTransport
 from uvicorn_worker.core import kernel
 from uvicorn_worker.core.kernel import (
+    bare_socket_of,
     is_uvloop,
     send_end,
     socket_of,
@@ -105,6 +106,23 @@ def test_a_descriptor_of_a_transport_blocks_nobody(
         assert not os.get_blocking(ours.fileno())
         with pytest.raises(BlockingIOError):
             copy.recv(1)
+
+
+@pytest.mark.parametrize("blocks", [False, True])
+def test_a_bare_socket_of_a_transports_descriptor(monkeypatch: pytest.MonkeyPatch, blocks: bool) -> None:
+    monkeypatch.setattr(kernel, "_LETS_BLOCK", blocks)
+    ours, theirs = socket.socketpair()
+    ours.setblocking(False)
+    with ours, theirs:
+        copy = bare_socket_of(ours.fileno(), ours.family)
+        try:
+            assert (copy.family, copy.type) == (socket.AF_UNIX, socket.SOCK_STREAM)
+            assert copy.send(b"all", getattr(socket, "MSG_MORE", 0)) == 3
+            with pytest.raises(BlockingIOError):
+                copy.recv(1)
+        finally:
+            assert copy.detach() == ours.fileno()
+        assert theirs.recv(10) == b"all"
 
 
 class TestTheEnd:

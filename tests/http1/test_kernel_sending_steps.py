@@ -80,7 +80,7 @@ class Case:
         self.ours.setblocking(False)
         self.theirs.setblocking(False)
         self.fd = os.open(path, os.O_RDONLY)
-        self.part = FilePart(self.fd, 0, len(CONTENT), "the file")
+        self.part = FilePart(self.fd, 0, len(CONTENT))
         self.cycle = Cycle(self.ours)
         self.sending = KernelSending(self.cycle, self.part)
 
@@ -237,3 +237,42 @@ def test_where_the_kernel_may_send(case: Case, monkeypatch: pytest.MonkeyPatch, 
     if where == "no sendfile":
         monkeypatch.setattr(kernel_sending, "_sendfile", None)
     assert sending_socket(transport) is (case.ours if where == "nothing" else None)
+
+
+def test_what_the_socket_takes_at_once_needs_no_loop(case: Case) -> None:
+    case.cycle.gathered = b"head "
+    assert case.sending.begin(case.ours)
+    assert case.read() == b"head " + CONTENT
+    assert (case.sending.left, case.cycle.body_sent) == (0, len(CONTENT))
+    assert case.cycle.conn.sent == case.cycle.runtime.tally.bytes_out == 5 + len(CONTENT)
+    # The descriptor stays the transport's.
+    os.fstat(case.ours.fileno())
+
+
+@pytest.mark.parametrize("how", ["held", "closing"])
+def test_nothing_is_sent_at_once_before_what_the_transport_holds(case: Case, how: str) -> None:
+    setattr(case.cycle.transport, how, 1)
+    case.cycle.gathered = b"head "
+    assert not case.sending.begin(case.ours)
+    assert case.read() == b""
+    assert (case.sending.left, case.cycle.gathered) == (len(CONTENT), b"head ")
+
+
+def test_what_was_begun_at_once_is_gone_on_with(case: Case) -> None:
+    """The order and the counts are those of a part that had to wait from the beginning."""
+    case.cycle.gathered = b"head "
+    fill(case)
+    assert not case.sending.begin(case.ours)
+    got = bytearray()
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        loop.add_reader(case.theirs.fileno(), lambda: got.extend(case.read()))
+        await asyncio.wait_for(case.sending.run(loop, case.ours), 20)
+        while not got.endswith(b"head " + CONTENT):
+            await asyncio.sleep(0)
+        loop.remove_reader(case.theirs.fileno())
+
+    asyncio.run(main())
+    assert got.strip(b"\0") == b"head " + CONTENT
+    assert case.cycle.conn.sent == case.cycle.runtime.tally.bytes_out == 5 + len(CONTENT)

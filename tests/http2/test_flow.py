@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from itertools import groupby
 from typing import Any
 
 import pytest
@@ -545,6 +546,29 @@ class TestTurns:
         shares = [len(connection.stream(number).body) for number in (3, 5)]
         assert min(shares) > 0
         assert max(shares) - min(shares) <= 16384
+
+    @pytest.mark.parametrize("slow", [False, True])
+    def test_turns_are_long_only_while_the_socket_takes_all(self, talk: Converse, slow: bool) -> None:
+        """Whoever has a slow client shall not wait longer for a turn than it takes that client to read four frames."""
+        settings = {Setting.INITIAL_WINDOW_SIZE: 2**30}
+        connection = talk(respond(start(), body(bytes(MEGABYTE))), settings=settings)
+        open_windows(connection, 2**30)
+        if slow:
+            connection.stall()
+        connection.send(*[connection.wire.request() for _ in range(3)])
+        while slow and not connection.stream(1).ended:
+            connection.harness.inside(connection.transport.sip)
+            connection.pull()
+        if slow:
+            connection.drain()
+        data = [each for each in connection.wire.frames if each.kind == FrameType.DATA and each.payload]
+        turns = [sum(len(each.payload) for each in turn) for _, turn in groupby(data, lambda each: each.stream_id)]
+        # The first was alone when it began, and so are the last ones at their end.
+        assert turns[1:3] == [65536, 65536]
+        assert max(turns[1:-3]) == (65536 if slow else 262144)
+        for number in (1, 3, 5):
+            assert connection.stream(number).whole
+            assert connection.stream(number).body == bytes(MEGABYTE)
 
     def test_the_urgent_first(self, talk: Converse) -> None:
         connection = talk(download(MEGABYTE), settings={Setting.INITIAL_WINDOW_SIZE: 2**30})

@@ -21,6 +21,11 @@ __all__ = ["PIECE_SIZE", "FilePart", "file_of", "opened_path", "read_piece"]
 # How much is read of a file at once.
 PIECE_SIZE = 131072
 
+# A FIFO would be waited for until someone writes.
+_OPEN_FLAGS = os.O_RDONLY
+for _name in ("O_NONBLOCK", "O_CLOEXEC", "O_BINARY"):
+    _OPEN_FLAGS |= getattr(os, _name, 0)
+
 # RWF_NOWAIT (Linux): give what is in memory, and do not wait for the disk.
 _NOWAIT: int | None = getattr(os, "RWF_NOWAIT", None)
 
@@ -28,17 +33,21 @@ _NOWAIT: int | None = getattr(os, "RWF_NOWAIT", None)
 class FilePart:
     """`size` bytes of the file behind the descriptor `fd`, from `offset` on; closes what it has opened."""
 
-    __slots__ = ("_file", "_owned", "fd", "name", "offset", "size")
+    __slots__ = ("_file", "_path", "fd", "offset", "size")
 
-    def __init__(self, fd: int, offset: int, size: int, name: str, *, owned: bool = False, file: Any = None) -> None:
+    def __init__(self, fd: int, offset: int, size: int, path: Any = None, file: Any = None) -> None:
         self.fd = fd
         self.offset = offset
         self.size = size
-        # For messages of errors.
-        self.name = name
-        self._owned = owned
+        # By which it was opened here, if it was.
+        self._path = path
         # The application's file, of which the part began where it stood: it is to stand behind the part then.
         self._file = file
+
+    @property
+    def name(self) -> str:
+        """For messages of errors."""
+        return _name_of(self._path)
 
     def __enter__(self) -> FilePart:
         return self
@@ -46,7 +55,7 @@ class FilePart:
     def __exit__(
         self, kind: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if self._owned:
+        if self._path is not None:
             os.close(self.fd)
         elif self._file is not None and kind is None:
             _stand_at(self._file, self.offset + self.size)
@@ -60,13 +69,11 @@ def opened_path(message: Event) -> FilePart:
     """All of the file that a http.response.pathsend names; raises `ApplicationError` where it can't be sent."""
     path = message["path"]
     try:
-        # A FIFO would be waited for until someone writes.
-        flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
-        fd = os.open(path, flags)
+        fd = os.open(path, _OPEN_FLAGS)
     except (OSError, TypeError, ValueError) as exc:
         raise ApplicationError(f"the file {path!r} of http.response.pathsend can't be opened: {exc}") from exc
     try:
-        return FilePart(fd, 0, _size_of(fd, f"the file {path!r}"), f"the file {path!r}", owned=True)
+        return FilePart(fd, 0, _size_of(fd, path), path)
     except BaseException:
         os.close(fd)
         raise
@@ -81,7 +88,7 @@ def file_of(message: Event) -> FilePart:
     file, offset, count = message["file"], message.get("offset"), message.get("count")
     try:
         fd = file if isinstance(file, int) else file.fileno()
-        size = _size_of(fd, "the file of http.response.zerocopysend")
+        size = _size_of(fd, None)
         start = (os.lseek(fd, 0, os.SEEK_CUR) if isinstance(file, int) else file.tell()) if offset is None else offset
     except (AttributeError, OSError, ValueError) as exc:
         raise ApplicationError(f"the file of http.response.zerocopysend has no open descriptor: {exc}") from exc
@@ -93,14 +100,18 @@ def file_of(message: Event) -> FilePart:
         count = there
     elif count > there:
         raise ApplicationError(f"http.response.zerocopysend: the file has {there} bytes from {start} on, not {count}")
-    name = "the file of http.response.zerocopysend"
-    return FilePart(fd, start, count, name, file=file if offset is None else None)
+    return FilePart(fd, start, count, file=file if offset is None else None)
 
 
-def _size_of(fd: int, name: str) -> int:
+def _name_of(path: Any) -> str:
+    """What a file is called in messages: by its path, or by what it came with."""
+    return "the file of http.response.zerocopysend" if path is None else f"the file {path!r}"
+
+
+def _size_of(fd: int, path: Any) -> int:
     status = os.fstat(fd)
     if not stat.S_ISREG(status.st_mode):
-        raise ApplicationError(f"{name} is not a regular file")
+        raise ApplicationError(f"{_name_of(path)} is not a regular file")
     return status.st_size
 
 

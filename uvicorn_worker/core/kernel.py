@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 __all__ = [
+    "bare_socket_of",
     "is_alive",
     "is_uvloop",
     "send_end",
@@ -69,6 +70,16 @@ def socket_of(descriptor: int, family: int = -1, kind: int = -1, protocol: int =
     if _LETS_BLOCK:
         sock.setblocking(False)
     return sock
+
+
+def bare_socket_of(descriptor: int, family: int) -> Any:
+    """As `socket_of`, for TCP and its like, without what Python adds to it: made in a third of the time.
+
+    Whoever calls it detaches it before it ends.
+    """
+    if _LETS_BLOCK:
+        return socket_of(descriptor, family, socket.SOCK_STREAM, 0)
+    return socket.SocketType(family, socket.SOCK_STREAM, 0, descriptor)
 
 
 def send_end(transport: asyncio.WriteTransport, loop: asyncio.AbstractEventLoop) -> None:

@@ -196,7 +196,8 @@ class ExtendedCycle(Cycle):
         self.special |= SENDING_FILE
         try:
             left = size if sock is None else await self._send_by_kernel(part, sock)
-            await self._send_pieces(part, left)
+            if left:
+                await self._send_pieces(part, left)
         finally:
             self.special &= ~SENDING_FILE
         if self.lost:
@@ -230,7 +231,8 @@ class ExtendedCycle(Cycle):
         """Send by sendfile(), behind what was gathered; gives how much is left to be read and written."""
         sending = KernelSending(self, part)
         try:
-            await sending.run(self.runtime.loop, sock)
+            if not sending.begin(sock):
+                await sending.run(self.runtime.loop, sock)
         except OSError as exc:
             raise ApplicationError(f"{part.name} can't be read: {exc}") from exc
         return sending.left

@@ -18,7 +18,7 @@ import socket
 from typing import Any, Protocol
 
 from uvicorn_worker.core.files import FilePart
-from uvicorn_worker.core.kernel import socket_of
+from uvicorn_worker.core.kernel import bare_socket_of, socket_of
 from uvicorn_worker.core.runtime import Runtime
 
 __all__ = ["KernelSending", "sending_socket"]
@@ -69,13 +69,13 @@ def sending_socket(transport: asyncio.Transport) -> Any:
 
 
 class KernelSending:
-    """One part of a file on its way; `run` sends it.
+    """One part of a file on its way; `begin` sends it where the socket takes all of it, and `run` what is left.
 
     `left` is how much of it was not sent yet. It remains above 0 where the client has left (the cycle is lost then),
     and where the kernel can't send such a file: nothing of it was sent then.
     """
 
-    __slots__ = ("_cycle", "_done", "_error", "_head", "_sock", "left", "offset", "part")
+    __slots__ = ("_begun", "_cycle", "_done", "_error", "_head", "_sock", "left", "offset", "part")
 
     def __init__(self, cycle: Waiting, part: FilePart) -> None:
         self._cycle = cycle
@@ -84,31 +84,47 @@ class KernelSending:
         self.left = part.size
         self._head: bytes | memoryview = b""
         self._sock: socket.socket | None = None
+        # Whether anything was tried, and whether nothing is left to be.
+        self._begun = False
         self._done = False
         self._error: OSError | None = None
 
-    async def run(self, loop: asyncio.AbstractEventLoop, sock: Any) -> None:
-        """Send the part behind what was gathered, by the socket of the transport.
+    def begin(self, sock: Any) -> bool:
+        """Send at once what the socket of the transport takes, behind what was gathered; gives whether that was all.
 
-        Raises `OSError` where the file can't be read, and `ApplicationError` where it has become shorter.
+        Does nothing where the transport has something left to send: `run` waits for that. Raises as `run` does.
         """
-        cycle = self._cycle
-        conn = cycle.conn
-        await self._clear_transport(conn)
-        if cycle.lost or conn.transport.is_closing():
-            return
-        own = socket_of(sock.fileno(), sock.family, socket.SOCK_STREAM, 0)
+        conn = self._cycle.conn
+        transport = conn.transport
+        if transport.get_write_buffer_size() or transport.is_closing():
+            return False
+        own = bare_socket_of(sock.fileno(), sock.family)
         try:
             # No turn of the loop passes meanwhile, so the descriptor is the transport's for sure.
             self._sock = own
             self._head = conn.take_gathered()
+            self._begun = True
             self._step()
         finally:
             self._sock = None
             own.detach()
-        if not self._done:
-            await self._wait(loop, socket_of(os.dup(sock.fileno()), sock.family, socket.SOCK_STREAM, 0))
-        self._end(conn)
+        if self._done:
+            self._end(conn)
+        return self._done
+
+    async def run(self, loop: asyncio.AbstractEventLoop, sock: Any) -> None:
+        """Send what `begin` has left, as the transport and the socket take it.
+
+        Raises `OSError` where the file can't be read, and `ApplicationError` where it has become shorter.
+        """
+        if not self._begun:
+            cycle = self._cycle
+            conn = cycle.conn
+            await self._clear_transport(conn)
+            if cycle.lost or conn.transport.is_closing() or self.begin(sock):
+                return
+        await self._wait(loop, socket_of(os.dup(sock.fileno()), sock.family, socket.SOCK_STREAM, 0))
+        self._end(self._cycle.conn)
 
     async def _clear_transport(self, conn: Connection) -> None:
         """Wait until the transport has sent all that it was given; what is gathered goes with the file where it can."""

@@ -16,7 +16,7 @@ from collections import deque
 from collections.abc import Iterator
 from typing import Generic, Protocol, TypeVar
 
-__all__ = ["DEFAULT_URGENCY", "Scheduler", "Sender", "read_priority"]
+__all__ = ["DEFAULT_URGENCY", "QUANTUM", "QUICK_QUANTUM", "Scheduler", "Sender", "read_priority"]
 
 DEFAULT_URGENCY = 3
 LEVELS = 8
@@ -24,6 +24,9 @@ LEVELS = 8
 # How much a stream may send before it is the next one's turn, where more than one wait: four frames of the usual size,
 # since a turn for each frame is half of what a large body costs.
 QUANTUM = 65536
+# The same while the client's socket takes all that it is given: whose turn it is lasts for the time of a copy then, and
+# each turn costs some microseconds.
+QUICK_QUANTUM = 262144
 
 # Streams that have not begun whose PRIORITY_UPDATE is remembered.
 MOST_EARLY_PRIORITIES = 100
@@ -80,10 +83,12 @@ S = TypeVar("S", bound=Sender)
 class Scheduler(Generic[S]):
     """Those who have something to send, and could; and whose turn it is."""
 
-    __slots__ = ("_levels", "count", "early")
+    __slots__ = ("_levels", "count", "early", "quantum")
 
     def __init__(self) -> None:
         self.count = 0
+        # What `share` gives where more than one wait.
+        self.quantum = QUANTUM
         self._levels: list[_Level[S] | None] = [None] * LEVELS
         # PRIORITY_UPDATE of streams that have not begun: what it says, not what was sent, which may be long.
         self.early: dict[int, tuple[int, bool]] = {}
@@ -119,8 +124,8 @@ class Scheduler(Generic[S]):
         return None
 
     def share(self, budget: int) -> int:
-        """How much of `budget` bytes the one whose turn it is may send before it is the next one's turn."""
-        return budget if self.count == 1 else QUANTUM
+        """How much the one whose turn it is may send before it is the next one's: all of `budget`, if it is alone."""
+        return budget if self.count == 1 else self.quantum
 
     # Priorities --------------------------------------------------------------------------------------
 

@@ -18,7 +18,7 @@ from uvicorn_worker.core.output import GATHER_LIMIT, Output
 from uvicorn_worker.core.runtime import Runtime
 from uvicorn_worker.http2.cycle import StreamCycle
 from uvicorn_worker.http2.engine.interface import Engine
-from uvicorn_worker.http2.scheduler import Scheduler
+from uvicorn_worker.http2.scheduler import QUANTUM, QUICK_QUANTUM, Scheduler
 from uvicorn_worker.http2.shared import Shared
 
 __all__ = ["Sending"]
@@ -185,7 +185,14 @@ class Sending(Output):
     def _pump_turn(self) -> None:
         self.pump_due = False
         if not self.closing:
+            # A whole turn's worth was written, and the client's socket has taken it.
+            self.scheduler.quantum = QUANTUM if self.transport.get_write_buffer_size() else QUICK_QUANTUM
             self.pump()
+
+    def pause_writing(self) -> None:
+        """The client does not read as fast as the application sends: from now on short turns."""
+        self.write_paused = True
+        self.scheduler.quantum = QUANTUM
 
     def _send_pending(self, cycle: StreamCycle, most: int) -> int:
         """Send the first of what a stream has pending, `most` bytes of it; gives how many that were."""
