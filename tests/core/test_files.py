@@ -115,8 +115,8 @@ class TestFile:
 
 
 class TestPieces:
-    def read(self, path: Path, size: int, offset: int = 0) -> bytes:
-        async def main(fd: int) -> bytes:
+    def read(self, path: Path, size: int, offset: int = 0) -> bytes | memoryview:
+        async def main(fd: int) -> bytes | memoryview:
             return await read_piece(asyncio.get_running_loop(), fd, size, offset)
 
         with path.open("rb") as file:
@@ -130,6 +130,11 @@ class TestPieces:
     def test_no_more_than_a_piece(self, path: Path) -> None:
         path.write_bytes(bytes(PIECE_SIZE + 1))
         assert len(self.read(path, PIECE_SIZE + 1)) == PIECE_SIZE
+
+    def test_each_has_a_buffer_of_its_own(self, path: Path) -> None:
+        """What was read is still on its way when the next piece is read."""
+        first, second = self.read(path, 4, 0), self.read(path, 4, 4)
+        assert (first, second) == (TEXT[:4], TEXT[4:8])
 
     def test_what_has_to_be_fetched(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         def not_in_memory(*args: object) -> int:

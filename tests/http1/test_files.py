@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from tests.http1.conftest import Connect
 from tests.scripted import Client, get
 from uvicorn_worker.core import files
 from uvicorn_worker.core.asgi import Event, Receive, Scope, Send
+from uvicorn_worker.core.files import TURN_SIZE
 
 SIZES = [0, 1, 16384, 16385, 131072, 131073, 1_000_000]
 
@@ -248,3 +250,26 @@ def test_no_piece_comes_in_between(connect: Connect, make: Callable[[int], Path]
     settle(client.drain())
     assert client.response().body == path.read_bytes()
     assert len(errors) == 1
+
+
+def test_others_get_their_turn_while_a_large_one_is_sent(connect: Connect, make: Callable[[int], Path]) -> None:
+    """It is in memory, and the client takes all: nothing of it has to be waited for."""
+    path = make(TURN_SIZE * 3 + 100)
+    seen: list[int] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        async def beside() -> None:
+            while True:
+                seen.append(sum(map(len, transport.writes)))
+                await asyncio.sleep(0)
+
+        transport = client.transport
+        other = asyncio.create_task(beside())
+        await respond(start(), pathsend(path))(scope, receive, send)
+        other.cancel()
+
+    client = connect(app)
+    settle(client.send(get()))
+    assert client.response().body == path.read_bytes()
+    steps = [after - before for before, after in pairwise(seen)]
+    assert 0 < max(steps) <= TURN_SIZE + 1000

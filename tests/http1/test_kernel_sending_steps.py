@@ -209,7 +209,7 @@ def test_a_connection_that_turns_out_to_be_gone(case: Case) -> None:
 
 
 def test_only_a_turn_s_worth_at_a_time(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kernel_sending, "TURN_LIMIT", 30)
+    monkeypatch.setattr(kernel_sending, "TURN_SIZE", 30)
     sizes: list[int] = []
 
     def counted(*arguments: int) -> int:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import time
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,8 @@ from tests.http1.apps import Recorder, body, respond, start
 from tests.http2.conftest import Converse
 from uvicorn_worker.core.asgi import Receive, Scope, Send
 from uvicorn_worker.core.errors import ApplicationError
+from uvicorn_worker.core.files import TURN_SIZE
+from uvicorn_worker.http2.engine.codes import Setting
 
 
 @pytest.fixture
@@ -101,3 +105,26 @@ def test_a_file_that_shrinks_resets_the_stream(talk: Converse, make: Callable[[i
         time.sleep(0.001)
     assert connection.stream(1).reset == 2
     assert "has become shorter" in str(app.raised[0])
+
+
+def test_others_get_their_turn_while_a_large_one_is_sent(talk: Converse, make: Callable[[int], Path]) -> None:
+    """It is in memory, and the client takes all: nothing of it has to be waited for."""
+    path = make(TURN_SIZE * 3 + 100)
+    seen: list[int] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        async def beside() -> None:
+            while True:
+                seen.append(sum(map(len, transport.writes)))
+                await asyncio.sleep(0)
+
+        transport = connection.transport
+        other = asyncio.create_task(beside())
+        await respond(start(), pathsend(path))(scope, receive, send)
+        other.cancel()
+
+    connection = talk(app, settings={Setting.INITIAL_WINDOW_SIZE: 2**30})
+    connection.send(connection.wire.window(2**30))
+    assert connection.get().body == path.read_bytes()
+    steps = [after - before for before, after in pairwise(seen)]
+    assert 0 < max(steps) <= TURN_SIZE + 1000

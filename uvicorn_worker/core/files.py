@@ -16,10 +16,14 @@ from typing import Any
 from uvicorn_worker.core.asgi import Event
 from uvicorn_worker.core.errors import ApplicationError
 
-__all__ = ["PIECE_SIZE", "FilePart", "file_of", "opened_path", "read_piece"]
+__all__ = ["PIECE_SIZE", "TURN_SIZE", "FilePart", "file_of", "opened_path", "read_piece"]
 
 # How much is read of a file at once.
 PIECE_SIZE = 131072
+
+# How much of a file is sent in one turn of the loop, so that others get theirs: nothing would be waited for where it is
+# in memory, and the client takes all.
+TURN_SIZE = 1048576
 
 # A FIFO would be waited for until someone writes.
 _OPEN_FLAGS = os.O_RDONLY
@@ -123,8 +127,11 @@ def _stand_at(file: Any, offset: int) -> None:
         file.seek(offset)
 
 
-async def read_piece(loop: asyncio.AbstractEventLoop, fd: int, size: int, offset: int) -> bytes:
-    """Up to `size` bytes of a file from `offset` on, and at most a piece; none at its end."""
+async def read_piece(loop: asyncio.AbstractEventLoop, fd: int, size: int, offset: int) -> bytes | memoryview:
+    """Up to `size` bytes of a file from `offset` on, and at most a piece; none at its end.
+
+    A memoryview is one of a buffer that nobody else has: it may be kept until it was sent.
+    """
     size = min(size, PIECE_SIZE)
     if _NOWAIT is not None:
         buffer = bytearray(size)
@@ -135,7 +142,7 @@ async def read_piece(loop: asyncio.AbstractEventLoop, fd: int, size: int, offset
             pass
         else:
             if count:
-                return bytes(buffer) if count == size else bytes(memoryview(buffer)[:count])
+                return memoryview(buffer)[:count]
     return await loop.run_in_executor(None, _read_at, fd, size, offset)
 
 

@@ -7,6 +7,7 @@ a file      head ─► [the size of a chunk] ─► SENDING_FILE ─► [the en
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable
 from typing import Any
 
@@ -23,7 +24,7 @@ from uvicorn_worker.core.cycle import (
     wrong_length,
 )
 from uvicorn_worker.core.errors import ApplicationError, ClientDisconnected
-from uvicorn_worker.core.files import FilePart, file_of, opened_path, read_piece
+from uvicorn_worker.core.files import TURN_SIZE, FilePart, file_of, opened_path, read_piece
 from uvicorn_worker.core.response_fields import check_trailers
 from uvicorn_worker.http1.framing import takes_trailers
 from uvicorn_worker.http1.kernel_sending import KernelSending, sending_socket
@@ -183,7 +184,7 @@ class ExtendedCycle(Cycle):
         sock = sending_socket(self.conn.transport) if size > COPY_LIMIT and runtime.config.sendfile else None
         if size <= COPY_LIMIT:
             # A write of its own would cost more.
-            body = await read_piece(runtime.loop, part.fd, size, part.offset) if size else b""
+            body = bytes(await read_piece(runtime.loop, part.fd, size, part.offset)) if size else b""
             if len(body) < size:
                 raise part.shrunk()
             await self.send({"type": "http.response.body", "body": body, "more_body": more})
@@ -240,7 +241,7 @@ class ExtendedCycle(Cycle):
     async def _send_pieces(self, part: FilePart, left: int) -> None:
         """Send the last `left` bytes of a part by reading them."""
         conn = self.conn
-        at = part.offset + part.size - left
+        at, turn = part.offset + part.size - left, 0
         while left and not self.lost:
             piece = await read_piece(self.runtime.loop, part.fd, left, at)
             if not piece:
@@ -250,5 +251,10 @@ class ExtendedCycle(Cycle):
             self.body_sent += len(piece)
             if not self.lost:
                 conn.gather(piece)
+            turn += len(piece)
             if conn.write_paused:
                 await self._wait_for_client()
+                turn = 0
+            elif turn >= TURN_SIZE:
+                await asyncio.sleep(0)
+                turn = 0

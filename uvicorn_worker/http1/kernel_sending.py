@@ -17,14 +17,12 @@ import os
 import socket
 from typing import Any, Protocol
 
-from uvicorn_worker.core.files import FilePart
+from uvicorn_worker.core.files import TURN_SIZE, FilePart
 from uvicorn_worker.core.kernel import bare_socket_of, socket_of
 from uvicorn_worker.core.runtime import Runtime
 
 __all__ = ["KernelSending", "sending_socket"]
 
-# How much is sent in one turn of the loop, so that others get theirs.
-TURN_LIMIT = 1048576
 # More comes: the head is to leave in one segment with what there is of the file. 0 where there is no such flag.
 MORE: int = getattr(socket, "MSG_MORE", 0)
 _sendfile: Any = getattr(os, "sendfile", None)
@@ -170,7 +168,7 @@ class KernelSending:
                 conn.sent += sent
                 self._head = memoryview(self._head)[sent:]
             if self.left:
-                sent = _sendfile(sock.fileno(), self.part.fd, self.offset, min(self.left, TURN_LIMIT))
+                sent = _sendfile(sock.fileno(), self.part.fd, self.offset, min(self.left, TURN_SIZE))
                 self.offset += sent
                 self.left -= sent
                 conn.sent += sent

@@ -35,7 +35,7 @@ from uvicorn_worker.core.cycle import (
 )
 from uvicorn_worker.core.errors import ApplicationError, ClientDisconnected
 from uvicorn_worker.core.figures import Tally
-from uvicorn_worker.core.files import FilePart, file_of, opened_path, read_piece
+from uvicorn_worker.core.files import TURN_SIZE, FilePart, file_of, opened_path, read_piece
 from uvicorn_worker.core.response_fields import check_status, check_trailers
 from uvicorn_worker.core.runtime import Runtime
 from uvicorn_worker.http2.engine.codes import ErrorCode
@@ -315,18 +315,28 @@ class StreamCycle(Cycle):
             return
         if declared is not None and (size > declared or (size < declared and not more)):
             raise wrong_length(sent + declared, sent + size)
-        end = at + size
+        end, turn = at + size, 0
         while True:
             piece = await read_piece(self.runtime.loop, part.fd, end - at, at) if size else b""
             if size and not piece:
                 raise part.shrunk()
             at += len(piece)
-            await self.send({"type": "http.response.body", "body": piece, "more_body": more or at < end})
+            goes_on = more or at < end
+            if self.lost or not size:
+                await self.send({"type": "http.response.body", "body": bytes(piece), "more_body": goes_on})
+            else:
+                # As `send` does it, which would copy what is no bytes.
+                send = self._send_first if self.stage == HEAD_HELD else self._send_more
+                send(piece, goes_on)  # type: ignore[arg-type]  # memoryviews are bytes to the engines
             if self.pending:
                 # Not more of the file in memory than one piece.
                 await self._wait_for_client()
             if at >= end or self.lost:
                 return
+            turn += len(piece)
+            if turn >= TURN_SIZE:
+                await asyncio.sleep(0)
+                turn = 0
 
     async def _wait_for_client(self) -> None:
         while self.pending:
