@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -96,17 +96,19 @@ class Wrk:
     request: Request
     expected: bytes
     pipeline: int = 1
+    tls: bool = False
 
     def check(self, port: int) -> None:
         closes = ("connection", "close") in self.request.headers
-        check_answers(port, self.request, self.expected, self.pipeline, batches=1 if closes else 2)
+        check_answers(port, self.request, self.expected, self.pipeline, batches=1 if closes else 2, tls=self.tls)
 
     def run(self, port: int, *, connections: int, seconds: int, core: int) -> LoadResult:
         with tempfile.NamedTemporaryFile("w", suffix=".lua") as file:
             file.write(self._script(port))
             file.flush()
             options = ["-t", "1", "-c", str(connections), "-d", f"{seconds}s", "--timeout", "5s", "-s", file.name]
-            return _run_wrk(["taskset", "-c", str(core), "wrk", *options, f"http://127.0.0.1:{port}/"], seconds)
+            url = f"{'https' if self.tls else 'http'}://127.0.0.1:{port}/"
+            return _run_wrk(["taskset", "-c", str(core), "wrk", *options, url], seconds)
 
     def _script(self, port: int) -> str:
         raw = self.request.encode(port)
@@ -236,22 +238,40 @@ class WebSocketEcho:
             "size": self.message.size,
             "in-flight": self.in_flight,
         }
-        command = [sys.executable, "-m", "benchmarks.websocket_load"]
-        command += [word for name, value in options.items() for word in (f"--{name}", str(value))]
-        if self.message.opcode == BINARY:
-            command.append("--binary")
+        flags = ["--binary"] if self.message.opcode == BINARY else []
         if self.message.deflate:
-            command.append("--deflate")
-        try:
-            # The handshakes with a slow server come on top of the seconds.
-            done = subprocess.run(
-                command, cwd=_REPOSITORY, capture_output=True, text=True, timeout=seconds + 60, check=False
-            )
-        except subprocess.TimeoutExpired as error:
-            raise LoadError("the load generator did not end in time") from error
-        if done.returncode:
-            raise LoadError(f"the load generator failed: {done.stderr.strip().splitlines()[-1:]}")
-        return LoadResult(**json.loads(done.stdout))
+            flags.append("--deflate")
+        # The handshakes with a slow server come on top of the seconds.
+        return _run_own("websocket_load", options, flags)
+
+
+@dataclass(frozen=True)
+class TlsVisits:
+    """A TLS connection for each request, by `tls_load.py`; `version` is that of TLS."""
+
+    version: str
+    resumed: bool
+
+    def check(self, port: int) -> None:
+        check_answers(port, Request("/"), b"Hello, World!", tls=True)
+
+    def run(self, port: int, *, connections: int, seconds: int, core: int) -> LoadResult:
+        options = {"port": port, "connections": connections, "seconds": seconds, "core": core, "tls": self.version}
+        return _run_own("tls_load", options, ["--resumed"] if self.resumed else [])
+
+
+def _run_own(module: str, options: Mapping[str, object], flags: list[str]) -> LoadResult:
+    """Run a load generator of this package."""
+    command = [sys.executable, "-m", f"benchmarks.{module}", *flags]
+    command += [word for name, value in options.items() for word in (f"--{name}", str(value))]
+    timeout = int(str(options["seconds"])) + 60
+    try:
+        done = subprocess.run(command, cwd=_REPOSITORY, capture_output=True, text=True, timeout=timeout, check=False)
+    except subprocess.TimeoutExpired as error:
+        raise LoadError("the load generator did not end in time") from error
+    if done.returncode:
+        raise LoadError(f"the load generator failed: {done.stderr.strip().splitlines()[-1:]}")
+    return LoadResult(**json.loads(done.stdout))
 
 
 def _children_cpu() -> float:
@@ -261,7 +281,7 @@ def _children_cpu() -> float:
 
 def require_tools() -> None:
     """Raise LoadError, saying what to install, unless the programs used here are there."""
-    packages = {"wrk": "wrk", "taskset": "util-linux", "h2load": "nghttp2-client", "curl": "curl"}
+    packages = {"wrk": "wrk", "taskset": "util-linux", "h2load": "nghttp2-client", "curl": "curl", "openssl": "openssl"}
     missing = [f"{tool} (Debian and Ubuntu: apt-get install {packages[tool]})" for tool in packages
                if shutil.which(tool) is None]  # fmt: skip
     if missing:

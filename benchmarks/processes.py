@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import os
+import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 import time
+from functools import cache
+from pathlib import Path
 from types import TracebackType
 
 from .environments import APPS, BENCH, REPOSITORY, Environment, clean_variables
+from .scenarios import TLS
 from .servers import Server
 
 # The slowest start is a framework's import on a busy machine.
@@ -31,7 +37,8 @@ class RunningServer:
         """`stdout`: a descriptor, in the place of a file in .bench/logs."""
         self.server = server
         self.port = _free_port()
-        words = {"bin": str(environment.bin), "app": app, "port": self.port}
+        cert, key = _certificate() if app == TLS else ("", "")
+        words = {"bin": str(environment.bin), "app": app, "port": self.port, "cert": cert, "key": key}
         pinned = [] if core is None else ["taskset", "-c", str(core)]
         path = BENCH / "logs" / f"{server.name}-{app.partition(':')[0]}.log"
         path.parent.mkdir(exist_ok=True)
@@ -81,6 +88,22 @@ class RunningServer:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
+
+
+@cache
+def _certificate() -> tuple[str, str]:
+    """The files of a certificate on P-256, and of its key; they go when this process ends."""
+    folder = Path(tempfile.mkdtemp(prefix="benchmarks-"))
+    atexit.register(shutil.rmtree, folder)
+    cert, key = str(folder / "cert.pem"), str(folder / "key.pem")
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2",
+         "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1", "-keyout", key,
+         "-out", cert],
+        check=True,
+        capture_output=True,
+    )  # fmt: skip
+    return cert, key
 
 
 def _free_port() -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .load import H2load, Load, WebSocketEcho, Wrk
+from .load import H2load, Load, TlsVisits, WebSocketEcho, Wrk
 from .websocket_wire import BINARY, Message
 from .wire import VARIED, Request
 
@@ -16,6 +16,8 @@ FILE = "file_app:app"
 WEBSOCKET = "ws_echo:app"
 # The same as RAW, where the servers speak HTTP/2.
 HTTP2 = "raw:http2"
+# The same as RAW, over TLS.
+TLS = "raw:tls"
 
 
 @dataclass(frozen=True)
@@ -253,5 +255,24 @@ SCENARIOS = (
         HTTP2,
         H2load("/count", RECEIVED % 65536, ONE_KILOBYTE * 64, streams=4),
         connections=8,
+    ),
+    *(
+        Scenario(
+            f"tls-{version.replace('.', '')}-{kind}",
+            f"GET, 13 bytes of text, a TLS {version} connection for each request, {title}, 8 clients",
+            TLS,
+            TlsVisits(version, resumed=kind == "resumed"),
+            unit="connection",
+            connections=8,
+        )
+        for version in ("1.3", "1.2")
+        for kind, title in (("full", "full handshakes"), ("resumed", "resumed sessions"))
+    ),
+    Scenario("tls-get", "GET over TLS, 13 bytes of text, Host header only", TLS, Wrk(_HELLO, HELLO, tls=True)),
+    Scenario(
+        "tls-get-10k",
+        "GET over TLS, 10 KB in one body message",
+        TLS,
+        Wrk(Request("/10k"), TEN_KILOBYTES, tls=True),
     ),
 )

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 
-from .scenarios import HTTP2, WEBSOCKET, Scenario
+from .scenarios import HTTP2, TLS, WEBSOCKET, Scenario
 
 OURS = "ours"
 
@@ -29,7 +29,7 @@ class Server:
     """One row of every table.
 
     `command` is a template: `{bin}` is the directory of the environment's programs, `{app}` the application as
-    `module:attribute`, `{port}` the port to listen on at 127.0.0.1.
+    `module:attribute`, `{port}` the port to listen on at 127.0.0.1, `{cert}` and `{key}` the files of a certificate.
     """
 
     name: str
@@ -51,6 +51,8 @@ class Server:
     """The command where HTTP/2 is spoken; none: the server can't, or not in cleartext."""
     http2_title: str = ""
     """The title there, if it is another one."""
+    tls_options: tuple[str, ...] = ()
+    """Options of `command` that make it speak TLS, with `{cert}` and `{key}`; none: the server can't."""
     grows: bool = False
     """Measured with many connections and with several workers without being asked for by name."""
     crowd: tuple[str, ...] = ()
@@ -62,6 +64,9 @@ class Server:
         """The template of the command that serves *app*."""
         if app == HTTP2:
             return self.http2_command
+        if app == TLS:
+            # The application is the last word.
+            return (*self.command[:-1], *self.tls_options, self.command[-1])
         return (app == WEBSOCKET and self.websocket_command) or self.command
 
     def title_for(self, app: str) -> str:
@@ -95,6 +100,8 @@ class Server:
     def serves(self, scenario: Scenario) -> bool:
         if scenario.app == HTTP2:
             return bool(self.http2_command)
+        if scenario.app == TLS:
+            return bool(self.tls_options)
         return self.asgi or scenario.floor
 
 
@@ -131,6 +138,9 @@ def _h2corn(*options: str) -> tuple[str, ...]:
     )
 
 
+# Of Gunicorn, and of those that have its names.
+_CERTIFICATE = ("--certfile", "{cert}", "--keyfile", "{key}")
+
 _HYPERCORN = (
     *("{bin}/hypercorn", "-k", "uvloop", "--workers", "1", "--keep-alive", "75", "--log-level", "warning"),
     *("--bind", "127.0.0.1:{port}", "{app}"),
@@ -152,6 +162,7 @@ SERVERS = (
         checkout=True,
         http2_command=_gunicorn("uvicorn_worker.UvicornH2CWorker"),
         http2_title="this project, UvicornH2CWorker",
+        tls_options=_CERTIFICATE,
     ),
     Server(
         "ours-h11",
@@ -178,6 +189,7 @@ SERVERS = (
         _UVICORN_WORKER,
         # WebSockets are left on "auto": the websockets library, without I/O of its own.
         _gunicorn("uvicorn_worker.UvicornWorker"),
+        tls_options=_CERTIFICATE,
         grows=True,
     ),
     Server(
@@ -251,6 +263,7 @@ SERVERS = (
         _granian("--no-ws"),
         websocket_command=_granian("--ws"),
         http2_command=_granian("--no-ws", "2"),
+        tls_options=("--ssl-certificate", "{cert}", "--ssl-keyfile", "{key}", "--ssl-protocol-min", "tls1.2"),
         grows=True,
         # A connection more than this waits until another one ends, and an idle one is closed after this time.
         crowd=("--backlog", "32768", "--backpressure", "32768", "--http1-header-read-timeout", "60000"),
@@ -261,6 +274,7 @@ SERVERS = (
         ("h2corn[uvloop]==2.0.0", _UVLOOP, *_APPS),
         _h2corn(),
         http2_command=_h2corn(),
+        tls_options=_CERTIFICATE,
         grows=True,
         # It is the time for a next head, too.
         crowd=("--timeout-request-header", "0", "--backlog", "4096"),
@@ -292,6 +306,7 @@ SERVERS = (
         ("hypercorn==0.18.0", _WSPROTO, _UVLOOP, *_APPS),
         _HYPERCORN,
         http2_command=_HYPERCORN,
+        tls_options=_CERTIFICATE,
         http2_closes=True,
     ),
     Server(

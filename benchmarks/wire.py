@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import io
 import socket
+import ssl
 from dataclasses import dataclass
 from typing import cast
 
@@ -43,13 +44,15 @@ class _SharedReader(io.BufferedReader):
         pass
 
 
-def check_answers(port: int, request: Request, expected: bytes, pipeline: int = 1, batches: int = 2) -> None:
+def check_answers(
+    port: int, request: Request, expected: bytes, pipeline: int = 1, batches: int = 2, *, tls: bool = False
+) -> None:
     """Send *request* in batches of *pipeline* over one connection; raise WrongAnswer on anything unexpected.
 
     The second batch shows that the server keeps the connection alive.
     """
     try:
-        with socket.create_connection(("127.0.0.1", port), timeout=10) as sock:
+        with _connect(port, tls=tls) as sock:
             reader = _SharedReader(cast("io.RawIOBase", socket.SocketIO(sock, "r")))
             for batch in range(batches):
                 varied = f"{batch:08x}".encode()
@@ -58,6 +61,17 @@ def check_answers(port: int, request: Request, expected: bytes, pipeline: int = 
                     _check_one(reader, request.method, expected)
     except (OSError, http.client.HTTPException) as error:
         raise WrongAnswer(f"no proper answer: {error!r}") from error
+
+
+def _connect(port: int, *, tls: bool) -> socket.socket:
+    sock = socket.create_connection(("127.0.0.1", port), timeout=10)
+    if not tls:
+        return sock
+    # The certificate is one that was made for the run.
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context.wrap_socket(sock)
 
 
 def _check_one(reader: _SharedReader, method: str, expected: bytes) -> None:

@@ -135,3 +135,4 @@ async def app(scope: dict[str, Any], receive: Receive, send: Send) -> None:
 
 # The same by another name, by which the servers are started with HTTP/2.
 http2 = app
+tls = app
