@@ -185,7 +185,7 @@ class RequestCycle(ExtendedCycle):
 
     # The response ------------------------------------------------------------------------------------
 
-    async def send(self, message: Event) -> None:  # noqa: C901 - a call more for each message would cost more than a branch
+    async def send(self, message: Event) -> None:  # noqa: C901, PLR0912 - a call more costs more than a branch
         """Take one message of the response; waits while the client does not read.
 
         Raises `ClientDisconnected` when the client has left, `ApplicationError` for a message that is out
