@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import sysconfig
 import weakref
 from collections.abc import Iterator
 
@@ -10,7 +11,10 @@ import pytest
 
 from uvicorn_worker.core.imports import without_garbage_search
 
-pytestmark = pytest.mark.skipif(not hasattr(gc, "unfreeze"), reason="there is no gc.freeze")
+pytestmark = pytest.mark.skipif(
+    not hasattr(gc, "unfreeze") or sysconfig.get_config_var("Py_GIL_DISABLED") == 1,
+    reason="there is no gc.freeze, or there are no generations",
+)
 
 
 class Node:
