@@ -100,6 +100,8 @@ def test_app_that_raises_in_startup_is_served_with_a_warning(serve: Serve, worke
 
 
 def test_default_worker_takes_uvloop_and_httptools(serve: Serve) -> None:
+    pytest.importorskip("uvloop")
+    pytest.importorskip("httptools")
     seen = serve("probe:app", worker=HTTPTOOLS).get("/report").json()
     assert (seen["loop"], "httptools" in seen["modules"]) == ("uvloop", True)
 
