@@ -119,8 +119,35 @@ class TestWriting:
         line.gather(b"a")
         line.gather(bytes(GATHER_LIMIT))
         assert line.calls == ["writelines"]
-        line.gather(bytes(GATHER_LIMIT + 1))
+        line.gather(bytes(GATHER_LIMIT * 2))
         assert line.calls == ["writelines", "write"]
+
+    def test_what_is_enough_doubles_while_the_socket_takes_all(self, connect: Connect) -> None:
+        line = connect()
+        for _ in range(20):
+            line.gather(bytes(GATHER_LIMIT))
+        sizes = [len(data) // GATHER_LIMIT for data in line.transport.writes]
+        assert sizes == [1, 2, 4, 4, 4, 4]
+        line.flush()
+        line.transport.writes.clear()
+        line.transport.stall()
+        for _ in range(4):
+            line.gather(bytes(GATHER_LIMIT))
+        assert line.write_paused
+        line.transport.writes.clear()
+        for _ in range(4):
+            line.gather(bytes(GATHER_LIMIT))
+        assert [len(data) // GATHER_LIMIT for data in line.transport.writes] == [1, 1, 1, 1]
+
+    def test_many_small_pieces_are_joined(self, connect: Connect) -> None:
+        """Each of them would cost more in a write of several than it is worth."""
+        line = connect()
+        for number in range(100):
+            line.gather(b"%03d " % number * 250)
+        assert line.calls == ["write"]
+        line.flush()
+        assert line.calls == ["write", "write"]
+        assert b"".join(line.transport.writes) == b"".join(b"%03d " % number * 250 for number in range(100))
 
     def test_a_request_that_was_begun_in_the_turn_may_answer_in_the_next(self, connect: Connect) -> None:
         line = connect()

@@ -119,6 +119,17 @@ def test_what_was_gathered_leaves_when_it_is_much(connect: Connect) -> None:
     assert client.send(get()).response().body == b"x" * 200_000
 
 
+def test_sixteen_large_pieces_are_few_writes(connect: Connect) -> None:
+    """A gate on system calls: the client's socket takes all that it is given."""
+    client = connect(stream(*[b"%02d" % number * 32768 for number in range(16)]))
+    client.send(get())
+    assert len(client.transport.writes) <= 7
+    client.take()
+    client.send(get())
+    assert len(client.transport.writes) <= 6
+    assert client.response().body == b"".join(b"%02d" % number * 32768 for number in range(16))
+
+
 def test_what_was_gathered_leaves_before_a_close(connect: Connect) -> None:
     client = connect(stream(*[b"x"] * 10)).send(get("/", "Connection: close"))
     assert client.response().body == b"x" * 10

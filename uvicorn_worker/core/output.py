@@ -20,6 +20,10 @@ __all__ = ["ALLOWED_BYTES", "ANSWERED", "CLOSING_TICKS", "Output"]
 
 # Gathered output leaves at once from this size on, so that the transport's own limits see it.
 GATHER_LIMIT = 65536
+# While the client's socket takes all that is written, that size doubles up to this: fewer system calls.
+QUICK_GATHER_LIMIT = 262144
+# Pieces that are smaller than this on average are joined: each costs as much as copying some KiB.
+JOINED_PIECE = 4096
 # How much is read and dropped after an answer that closes the connection, so that the client can read it: a close
 # with unread bytes in the socket becomes a reset (RFC 9112, 9.6). More is allowed of what the client is known to send.
 LINGER_BYTES = 1048576
@@ -47,6 +51,7 @@ class Output(asyncio.Protocol):
         "deadline",
         "dropped",
         "dropped_before",
+        "gather_limit",
         "gathered",
         "gathered_size",
         "linger_end",
@@ -74,6 +79,8 @@ class Output(asyncio.Protocol):
         self.rest_until = 0
         self.gathered: list[bytes] | None = None
         self.gathered_size = 0
+        # What is written at once, be there more to come in this turn or not.
+        self.gather_limit = GATHER_LIMIT
         self.rerun_flush = False
         self.write_paused = False
         self.closing = False
@@ -113,8 +120,10 @@ class Output(asyncio.Protocol):
         else:
             gathered.append(data)
             self.gathered_size += len(data)
-        if self.gathered_size >= GATHER_LIMIT:
+        if self.gathered_size >= self.gather_limit:
             self.flush()
+            if self.gather_limit < QUICK_GATHER_LIMIT and not self.transport.get_write_buffer_size():
+                self.gather_limit *= 2
 
     def _flush_turn(self) -> None:
         if self.gathered is None:
@@ -139,7 +148,7 @@ class Output(asyncio.Protocol):
         size = self.gathered_size
         self.runtime.tally.bytes_out += size
         self.sent += size + self.tls_overhead
-        if size > GATHER_LIMIT and len(gathered) > 1:
+        if size > GATHER_LIMIT and JOINED_PIECE < size // len(gathered) < size:
             self.write_many(gathered)
         else:
             self.transport.write(gathered[0] if len(gathered) == 1 else b"".join(gathered))
@@ -166,8 +175,9 @@ class Output(asyncio.Protocol):
             self.transport.write(b"".join(pieces))
 
     def pause_writing(self) -> None:
-        """The client does not read as fast as the application sends."""
+        """The client does not read as fast as the application sends: no more is held for it than must be."""
         self.write_paused = True
+        self.gather_limit = GATHER_LIMIT
 
     # Reading of what is not wanted --------------------------------------------------------------------
 

@@ -191,7 +191,7 @@ class Sending(Output):
 
     def pause_writing(self) -> None:
         """The client does not read as fast as the application sends: from now on short turns."""
-        self.write_paused = True
+        super().pause_writing()
         self.scheduler.quantum = QUANTUM
 
     def _send_pending(self, cycle: StreamCycle, most: int) -> int:
