@@ -24,6 +24,8 @@ class Loop(asyncio.SelectorEventLoop):
 
 
 loop = Loop()
+# How asyncio makes loops is settled when the first is made.
+asyncio.new_event_loop().close()
 # There it is made of two TCP sockets.
 socket.socketpair = functools.partial(socket.socketpair, socket.AF_UNIX)
 for name in ("fcntl", "termios", "tty", "pty", "grp", "pwd", "resource", "syslog", "uvloop", "gunicorn"):
@@ -45,6 +47,8 @@ for name in ("SO_REUSEPORT", "AF_UNIX", "SO_PEERCRED", "TCP_CORK", "TCP_USER_TIM
         delattr(socket, name)
 for name in ("poll", "epoll"):
     delattr(select, name)
+# It counts by what is missing.
+os.process_cpu_count = os.cpu_count
 sys.platform = "win32"
 """
 
