@@ -702,6 +702,41 @@ def test_a_client_that_has_reset_the_connection(run: Run) -> None:
     run(main())
 
 
+def test_a_client_that_resets_before_our_side_is_ended(run: Run) -> None:
+    """While the loop makes a transport: that is its end, and nobody else's trouble."""
+
+    async def main() -> None:
+        with listen() as listener:
+            listener.listen()
+            client = socket.create_connection(listener.getsockname())
+            ours, _ = listener.accept()
+        loop = asyncio.get_running_loop()
+        failures: list[object] = []
+        loop.set_exception_handler(lambda _, context: failures.append(context))
+        all_of = LightConnections(loop)
+        light = LightTransport(all_of, ours, None, None)
+        light.begin(protocol := Recorder())
+        light._hand_over()
+        light.write_eof()
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+        client.close()
+        await until(lambda: protocol.names()[-1] == "lost")
+        assert failures == []
+        all_of.close()
+
+    run(main())
+
+
+def test_the_socket_of_one_that_has_ended(run: Run) -> None:
+    async def main() -> None:
+        async with Pair() as pair:
+            pair.light.abort()
+            assert pair.light.get_extra_info("socket").fileno() == -1
+            await pair.told("lost")
+
+    run(main())
+
+
 def test_a_write_to_a_client_that_is_gone(run: Run) -> None:
     async def main() -> None:
         async with Pair() as pair:

@@ -311,7 +311,12 @@ class LightTransport(asyncio.Transport):
         if self._full and real.get_write_buffer_size() <= self._high_water:
             loop.call_soon(protocol.resume_writing)
         if self._eof:
-            real.write_eof()
+            try:
+                real.write_eof()
+            except OSError:
+                # The client has reset the connection meanwhile.
+                real.abort()
+                return
         if self._closing:
             real.close()
         elif self._paused or self._over:
@@ -475,8 +480,9 @@ class LightTransport(asyncio.Transport):
             return self._real.get_extra_info(name, default)
         if name != "socket":
             return default
-        # Who asks takes it for one that does not block.
-        self._sock.setblocking(False)
+        if not self._closing:
+            # Who asks takes it for one that does not block.
+            self._sock.setblocking(False)
         return self._sock
 
     def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
