@@ -13,6 +13,7 @@ transport of the socket, which takes the place of this one: protocols see no dif
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import select
 import socket
 import sys
@@ -480,8 +481,8 @@ class LightTransport(asyncio.Transport):
             return self._real.get_extra_info(name, default)
         if name != "socket":
             return default
-        if not self._closing:
-            # Who asks takes it for one that does not block.
+        # Who asks takes it for one that does not block; it may be closed, and is none in a child that let it go.
+        with contextlib.suppress(OSError):
             self._sock.setblocking(False)
         return self._sock
 
