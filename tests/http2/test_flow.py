@@ -11,6 +11,7 @@ import pytest
 
 from tests.http1.apps import Gate, Recorder, body, hello, read_body, respond, start, stream
 from tests.http2.conftest import Converse, Talk
+from uvicorn_worker.core.asgi import Receive, Scope, Send
 from uvicorn_worker.core.errors import ClientDisconnected
 from uvicorn_worker.http2.cycle import StreamCycle
 from uvicorn_worker.http2.engine.codes import FrameType, Setting
@@ -551,7 +552,16 @@ class TestTurns:
     def test_turns_are_long_only_while_the_socket_takes_all(self, talk: Converse, slow: bool) -> None:
         """Whoever has a slow client shall not wait longer for a turn than it takes that client to read four frames."""
         settings = {Setting.INITIAL_WINDOW_SIZE: 2**30}
-        connection = talk(respond(start(), body(bytes(MEGABYTE))), settings=settings)
+        begun: list[Scope] = []
+
+        async def app(scope: Scope, receive: Receive, send: Send) -> None:
+            """Answer when all have come: where tasks are eager, the first would fill the socket before."""
+            begun.append(scope)
+            while len(begun) < 3:
+                await asyncio.sleep(0)
+            await respond(start(), body(bytes(MEGABYTE)))(scope, receive, send)
+
+        connection = talk(app, settings=settings)
         open_windows(connection, 2**30)
         if slow:
             connection.stall()
