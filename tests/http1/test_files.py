@@ -8,13 +8,12 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.files import file_maker, pathsend
+from tests.files import SentBesideOthers, file_maker, pathsend
 from tests.http1.apps import body, respond, start
 from tests.http1.conftest import Connect
 from tests.scripted import Client, get
@@ -255,21 +254,9 @@ def test_no_piece_comes_in_between(connect: Connect, make: Callable[[int], Path]
 def test_others_get_their_turn_while_a_large_one_is_sent(connect: Connect, make: Callable[[int], Path]) -> None:
     """It is in memory, and the client takes all: nothing of it has to be waited for."""
     path = make(TURN_SIZE * 3 + 100)
-    seen: list[int] = []
-
-    async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        async def beside() -> None:
-            while True:
-                seen.append(sum(map(len, transport.writes)))
-                await asyncio.sleep(0)
-
-        transport = client.transport
-        other = asyncio.create_task(beside())
-        await respond(start(), pathsend(path))(scope, receive, send)
-        other.cancel()
-
+    app = SentBesideOthers(path)
     client = connect(app)
+    app.transport = client.transport
     settle(client.send(get()))
     assert client.response().body == path.read_bytes()
-    steps = [after - before for before, after in pairwise(seen)]
-    assert 0 < max(steps) <= TURN_SIZE + 1000
+    assert 0 < app.most_in_a_turn() <= TURN_SIZE + 1000

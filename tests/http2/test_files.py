@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import time
 from collections.abc import Callable
-from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
-from tests.files import file_maker, pathsend
+from tests.files import SentBesideOthers, file_maker, pathsend
 from tests.http1.apps import Recorder, body, respond, start
 from tests.http2.conftest import Converse
 from uvicorn_worker.core.asgi import Receive, Scope, Send
@@ -110,21 +108,9 @@ def test_a_file_that_shrinks_resets_the_stream(talk: Converse, make: Callable[[i
 def test_others_get_their_turn_while_a_large_one_is_sent(talk: Converse, make: Callable[[int], Path]) -> None:
     """It is in memory, and the client takes all: nothing of it has to be waited for."""
     path = make(TURN_SIZE * 3 + 100)
-    seen: list[int] = []
-
-    async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        async def beside() -> None:
-            while True:
-                seen.append(sum(map(len, transport.writes)))
-                await asyncio.sleep(0)
-
-        transport = connection.transport
-        other = asyncio.create_task(beside())
-        await respond(start(), pathsend(path))(scope, receive, send)
-        other.cancel()
-
+    app = SentBesideOthers(path)
     connection = talk(app, settings={Setting.INITIAL_WINDOW_SIZE: 2**30})
+    app.transport = connection.transport
     connection.send(connection.wire.window(2**30))
     assert connection.get().body == path.read_bytes()
-    steps = [after - before for before, after in pairwise(seen)]
-    assert 0 < max(steps) <= TURN_SIZE + 1000
+    assert 0 < app.most_in_a_turn() <= TURN_SIZE + 1000

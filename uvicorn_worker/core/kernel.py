@@ -14,6 +14,7 @@ from typing import Any
 __all__ = [
     "bare_socket_of",
     "is_alive",
+    "is_known_loop",
     "is_uvloop",
     "send_end",
     "socket_of",
@@ -112,6 +113,11 @@ def is_alive(pid: int) -> bool:
 def is_uvloop(loop: object) -> bool:
     """Whether the event loop is uvloop's."""
     return type(loop).__module__.startswith("uvloop")
+
+
+def is_known_loop(loop: object) -> bool:
+    """Whether the event loop is uvloop's or asyncio's own, whose sockets and first steps are known."""
+    return is_uvloop(loop) or type(loop).__module__.startswith("asyncio.")
 
 
 def writelines_pauses(version: tuple[int, ...]) -> bool:

@@ -26,7 +26,7 @@ from typing import Any
 
 from uvicorn_worker.core.address import Endpoints
 from uvicorn_worker.core.explained import explained
-from uvicorn_worker.core.kernel import is_uvloop
+from uvicorn_worker.core.kernel import is_known_loop, is_uvloop
 from uvicorn_worker.core.log import OwnLog
 from uvicorn_worker.core.runtime import Runtime
 from uvicorn_worker.logs.spell import Spell
@@ -154,8 +154,7 @@ class Acceptor:
         # Sockets that are on their way to a connection: for a turn of the loop, or for a TLS handshake.
         self._connecting: set[Opening | asyncio.Task[None]] = set()
         # Whether that is a turn of the loop where there is no TLS, which needs no task: on loops that wait for futures.
-        known = is_uvloop(runtime.loop) or type(runtime.loop).__module__.startswith("asyncio.")
-        self._at_once = known and self._proxies is None
+        self._at_once = is_known_loop(runtime.loop) and self._proxies is None
         # Those that need no transport, where there may be such; and of the listening sockets that they are accepted
         # from what each calls itself, None for those whose connections have different names.
         self._light: LightConnections | None = None

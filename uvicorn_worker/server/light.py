@@ -19,7 +19,7 @@ import socket
 import sys
 from typing import Any, cast
 
-from uvicorn_worker.core.kernel import is_uvloop
+from uvicorn_worker.core.kernel import is_known_loop
 from uvicorn_worker.server.opening import Opening, whole
 
 __all__ = ["LightConnections", "LightTransport", "can_be_light", "do_not_delay", "name_of_connections"]
@@ -47,8 +47,7 @@ HIGH_WATER = 65536
 
 def can_be_light(loop: asyncio.AbstractEventLoop) -> bool:
     """Whether there is an epoll, and Python and the loop are those whose sockets are known."""
-    known = is_uvloop(loop) or type(loop).__module__.startswith("asyncio.")
-    return known and hasattr(select, "epoll") and sys.implementation.name == "cpython"
+    return is_known_loop(loop) and hasattr(select, "epoll") and sys.implementation.name == "cpython"
 
 
 def name_of_connections(listener: socket.socket) -> Any:
