@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import _socket
 import asyncio
 import os
 import select
 import socket
+import sys
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -197,12 +200,15 @@ def undated(data: bytes) -> bytes:
         (websocket_echo, websocket),
     ],
 )
+@pytest.mark.parametrize("http", ["httptools", "h11"])
 @pytest.mark.parametrize("http2", ["off", "prior-knowledge"])
-def test_both_ways_say_the_same(run: Run, app: ASGIApp, talk: Talk, http2: str) -> None:
+def test_both_ways_say_the_same(run: Run, app: ASGIApp, talk: Talk, http: str, http2: str) -> None:
     said: list[bytes] = []
 
     async def main(is_light: bool) -> None:
-        options = {} if http2 == "off" else {"http2": "on", "http2_cleartext": http2}
+        options = {"http": http}
+        if http2 != "off":
+            options |= {"http2": "on", "http2_cleartext": http2}
         async with Running(app, lifespan="off", **options) as running:
             acceptor = running.server.acceptor
             assert acceptor._light is not None
@@ -231,6 +237,48 @@ def test_no_transport_is_made_for_a_connection_that_ends_with_its_answer(
             await until(lambda: not running.server.runtime.connections)
 
     run(main())
+
+
+# What Python asks of the kernel by sockets and epoll; none of it is a call that only looks at what Python knows.
+ASKS = {
+    *("_accept", "accept", "recv", "recv_into", "send", "sendmsg", "shutdown", "close", "register", "unregister"),
+    *("modify", "poll", "setblocking", "getsockname", "getpeername", "setsockopt", "getsockopt"),
+}
+
+
+def test_what_a_connection_asks_of_the_kernel(run: Run) -> None:
+    """An accept, a read, a write and a close; what a turn of the loop asks once is shared by many."""
+    many = 32
+    asked: Counter[str] = Counter()
+
+    def note(_: object, event: str, called: object) -> None:
+        owner = getattr(called, "__self__", None)
+        if event == "c_call" and isinstance(owner, (socket.socket, _socket.socket, select.epoll)):
+            name = getattr(called, "__name__", "")
+            if name in ASKS:
+                asked[name.lstrip("_")] += 1
+
+    async def main() -> None:
+        async with Running(hello, lifespan="off") as running:
+            address = running.sock.getsockname()
+            clients = [socket.create_connection(address) for _ in range(many)]
+            for client in clients:
+                client.send(get("/", CLOSE))
+            sys.setprofile(note)
+            try:
+                while running.server.runtime.requests < many or running.server.runtime.connections:
+                    await asyncio.sleep(0)
+            finally:
+                sys.setprofile(None)
+            for client in clients:
+                with client:
+                    client.settimeout(20)
+                    assert client.recv(1000).endswith(b"Hello, world!")
+
+    run(main())
+    assert all(asked[name] == many for name in ("recv", "send", "close")), asked
+    assert asked["accept"] <= many + 2, asked
+    assert asked.total() <= 4.5 * many, asked
 
 
 def test_a_request_that_is_there_already_is_read_with_the_accept(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
