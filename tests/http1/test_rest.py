@@ -6,9 +6,11 @@ from typing import Any
 
 import pytest
 
-from tests.http1.apps import Gate, hello
+from tests.http1.apps import Gate, echo, hello
 from tests.http1.conftest import Connect
-from tests.scripted import Client, get, ticks_of
+from tests.scripted import Client, get, post, ticks_of
+from uvicorn_worker.core.asgi import Receive, Scope, Send
+from uvicorn_worker.http1.reader import AT_REST
 
 TICK = 0.5
 
@@ -88,3 +90,60 @@ def test_a_stop_ends_it(connect: Connect, told: list[int]) -> None:
     # It lingers, and is told when that has taken long enough.
     client.harness.tick(5)
     assert told
+
+
+# What a client may send to a connection that rests, in the reads in which it comes; None is the end of its side.
+CONVERSATIONS: list[list[bytes | None]] = [
+    [get()],
+    [get() + get("/second")],
+    [get(), get()],
+    [get("/", "Connection: close")],
+    [get(version="1.0")],
+    [get()[:20], get()[20:]],
+    [post(b"a body")],
+    [post(b"")[:-10], post(b"")[-10:]],
+    [post(b"x" * 200_000)],
+    [get("/", "Transfer-Encoding: chunked", method="POST"), b"3\r\nabc\r\n", b"0\r\n\r\n"],
+    [b"NONSENSE\r\n\r\n"],
+    [b"\r\n", get()],
+    [b"GET / RTSP/1.0\r\n\r\n"],
+    [get("/", "Upgrade: something", "Connection: upgrade")],
+    [get(), None],
+    [None],
+]
+
+
+@pytest.mark.parametrize("reads", CONVERSATIONS)
+@pytest.mark.parametrize("trusted", ["", "192.0.2.7"])
+def test_it_is_as_one_that_has_not_rested(connect: Connect, reads: list[bytes | None], trusted: str) -> None:
+    """What is remembered of a connection is gone with its reader; what is known of its peer is not."""
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await echo({**scope, "method": "POST"}, receive, send)
+        told.append((scope["client"], scope["scheme"], scope["path"]))
+
+    said = []
+    for rests in (True, False):
+        told: list[Any] = []
+        client = connect(app, forwarded_allow_ips=trusted)
+        client.send(get("/", "X-Forwarded-For: 198.51.100.1", "X-Forwarded-Proto: https"))
+        connection = next(iter(client.harness.runtime.connections))
+        if rests:
+            client.harness.tick(2)
+            assert connection.reader is AT_REST  # type: ignore[attr-defined]
+            assert connection.idle
+        for data in reads:
+            if data is None:
+                client.eof()
+            else:
+                client.send(data)
+        said.append((told, client.responses(), client.closed, client.transport.eof_written))
+        assert told[0][0] == (("198.51.100.1", 0) if trusted else ("192.0.2.7", 50123))
+    assert said[0] == said[1]
+
+
+def test_one_that_is_lost_is_forgotten(connect: Connect) -> None:
+    client = connect(hello).send(get())
+    client.harness.tick(2)
+    client.leave()
+    assert not client.harness.runtime.connections

@@ -22,7 +22,7 @@ from uvicorn_worker.core.runtime import Runtime
 from uvicorn_worker.http1.cycle import RequestCycle
 from uvicorn_worker.http1.extended import UNTIL_CLOSE
 from uvicorn_worker.http1.parsers import UnmadeParser
-from uvicorn_worker.http1.reader import BODY_HIGH_WATER, HEAD, HELD, START, STOPPED, MessageReader
+from uvicorn_worker.http1.reader import AT_REST, BODY_HIGH_WATER, HEAD, HELD, START, STOPPED, MessageReader
 from uvicorn_worker.http1.refused import describe_refused
 from uvicorn_worker.http1.response_head import encode_field, status_line
 from uvicorn_worker.http1.shared import Shared
@@ -115,8 +115,10 @@ class Http1Protocol(Output):
         self.rest_until = 0
         self.runtime.tally.bytes_in += size
         if reader.state is not START or self.waiting:
-            self.feed_slowly(data)
-            return
+            if reader is not AT_REST:
+                self.feed_slowly(data)
+                return
+            reader = self.wake_reader()
         if size > self.shared.fast_size:
             if not reader.take_plain_upload(data):
                 self.feed_slowly(data)
@@ -139,6 +141,15 @@ class Http1Protocol(Output):
                 # As `begin`, without the call.
                 self.deadline = 0
                 cycle.admit()
+
+    def wake_reader(self) -> MessageReader:
+        """The reader; a connection that was at rest gets one."""
+        reader = self.reader
+        if reader is AT_REST:
+            self.reader = reader = MessageReader(self, self.runtime, self.shared)
+            if self.trusted:
+                reader.trust_peer()
+        return reader
 
     def feed_slowly(self, data: bytes) -> None:
         """Any read but that of one whole small request."""
@@ -349,7 +360,7 @@ class Http1Protocol(Output):
         `start` is how the message began, where the parser could make nothing of it; `unread` is the request, where
         its head was read.
         """
-        reader = self.reader
+        reader = self.wake_reader()
         if reader.state is STOPPED:
             return
         self.shared.refusals.request(self.peer, refusal.reason)
@@ -431,7 +442,8 @@ class Http1Protocol(Output):
     @property
     def idle(self) -> bool:
         """Whether no request is being received, run or answered, and the connection is not being closed."""
-        return self.cycle is None and self.reader.state is START
+        reader = self.reader
+        return self.cycle is None and (reader.state is START or reader is AT_REST)
 
     def on_tick(self, tick: int) -> None:
         """Look at the deadline; an idle connection holds no more than it must."""
@@ -445,6 +457,8 @@ class Http1Protocol(Output):
         super().on_tick(tick)
         if at_rest and self.deadline > tick and self.all_taken:
             self.rest_until = self.deadline
+            reader.end()
+            self.reader = AT_REST
 
     def on_deadline(self) -> None:
         """Too long idle, too long in sending a head or a body, or long enough in lingering."""
@@ -488,12 +502,12 @@ class Http1Protocol(Output):
 
     def close(self) -> None:
         """Close; no further read is looked at."""
-        self.reader.stop()
+        self.wake_reader().stop()
         super().close()
 
     def close_gently(self) -> None:
         """Close after an answer; what comes meanwhile is read and dropped."""
-        self.reader.stop()
+        self.wake_reader().stop()
         self.resume_reading()
         if self.half_closed:
             # Nothing comes.
@@ -503,5 +517,5 @@ class Http1Protocol(Output):
 
     def reset(self) -> None:
         """Cut the connection so that its end can't be taken for the end of the body."""
-        self.reader.stop()
+        self.wake_reader().stop()
         super().reset()

@@ -13,11 +13,15 @@ The parser is httptools, or h11 behind the same callbacks (`on_url`, `on_header`
 `on_body`, `on_message_complete`); what the parsers leave to the server is checked here, for both. A request
 whose head is complete stands in the connection's `cycle`, or in `waiting` behind it, until it is begun there.
 
+A connection that has been idle for a second has no reader: `AT_REST` stands in for it until something comes.
+
 What the connection has to ask for each read is `state`, by one comparison. The reader is one call more for a request
 that the parser reads, and none for one whose fields were read before.
 """
 
 from __future__ import annotations
+
+from typing import Any, Final
 
 from uvicorn_worker.core.cycle import DONE
 from uvicorn_worker.core.errors import RequestRefused
@@ -50,7 +54,7 @@ from uvicorn_worker.http1.unreadable import (
     unknown_method,
 )
 
-__all__ = ["BODY", "HEAD", "HELD", "START", "STOPPED", "TRANSITIONS", "MessageReader", "Reading"]
+__all__ = ["AT_REST", "BODY", "HEAD", "HELD", "START", "STOPPED", "TRANSITIONS", "MessageReader", "Reading"]
 
 
 # Reading from the client pauses while more than this waits for the application.
@@ -72,6 +76,27 @@ SLASH = ord("/")
 # How many names of fields are remembered, and how long they may be: clients make them up.
 MOST_NAMES = 512
 LONGEST_NAME = 40
+
+
+class AtRest:
+    """Stands in the place of the readers of idle connections, which have read nothing of their next message.
+
+    It is one for all, so nothing can be set; a connection that needs a reader makes one.
+    """
+
+    __slots__ = ()
+
+    # None of those that a reader can be in.
+    state: Final = None
+    held: Final = None
+    incoming: Final = None
+
+    def end(self) -> None:
+        """It knows no connection."""
+
+
+# As a reader: who looks at `state` first meets nothing else.
+AT_REST: Any = AtRest()
 
 
 class MessageReader(KnownHeads):
