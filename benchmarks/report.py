@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -12,11 +13,12 @@ from .environments import Environment
 from .load import wrk_version
 from .measure import Plan, Row
 from .scenarios import SCENARIOS
-from .servers import OURS, SERVERS
+from .servers import OURS, SERVERS, Server
 
 # The packages a reader wants to know the versions of; the JSON has all of them.
 _NAMED = ("gunicorn", "uvloop", "httptools", "h11", "h2", "hpack", "gunicorn_h1c", "uvicorn", "uvicorn-worker", "zttp",
-          "websockets", "wsproto", "granian", "Hypercorn", "fastapi", "starlette", "pydantic")  # fmt: skip
+          "websockets", "wsproto", "granian", "Hypercorn", "fastapi", "starlette", "pydantic", "Django", "litestar",
+          "Quart")  # fmt: skip
 
 _SERVERS = {server.name: server for server in SERVERS}
 
@@ -130,7 +132,13 @@ def facts(plan: Plan, environments: dict[str, Environment]) -> str:
         f"- Python: {', '.join(pythons)}; load by {on['wrk']}",
     ]
     for name, environment in environments.items():
-        packages = environment.packages
-        versions = [f"{package} {packages[package]}" for package in _NAMED if package in packages]
-        lines.append(f"- {_SERVERS[name].title}: {'; '.join([', '.join(versions), *environment.notes])}")
+        server = _SERVERS[name]
+        versions = ", ".join(_versions(server, environment.packages))
+        lines.append(f"- {server.title}: {'; '.join([versions, *environment.notes])}")
     return "\n".join([explanation, "", *lines])
+
+
+def _versions(server: Server, packages: dict[str, str]) -> list[str]:
+    """What was asked for, as it was found; Quart brings Hypercorn, and all that it needs, into each environment."""
+    asked = {re.split(r"[^\w.-]", each)[0].lower() for each in (*server.requirements, *server.optional)}
+    return [f"{package} {packages[package]}" for package in _NAMED if package in packages and package.lower() in asked]

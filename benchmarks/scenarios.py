@@ -12,6 +12,10 @@ from .wire import VARIED, Request
 RAW = "raw:app"
 FASTAPI = "fastapi_app:app"
 STARLETTE = "starlette_app:app"
+DJANGO = "django_app:app"
+DJANGO_PROJECT = "django_project_app:app"
+LITESTAR = "litestar_app:app"
+QUART = "quart_app:app"
 FILE = "file_app:app"
 WEBSOCKET = "ws_echo:app"
 # The same as RAW, where the servers speak HTTP/2.
@@ -177,6 +181,31 @@ SCENARIOS = (
         "GET, a FastAPI route that returns JSON",
         FASTAPI,
         Wrk(_HELLO, b'{"message":"Hello, World!"}'),
+    ),
+    Scenario(
+        "django",
+        "GET, an async Django view that returns JSON, no middleware",
+        DJANGO,
+        Wrk(_HELLO, b'{"message": "Hello, World!"}'),
+    ),
+    Scenario(
+        "django-project",
+        "as django, with the seven middlewares of a project that startproject has made",
+        DJANGO_PROJECT,
+        Wrk(_HELLO, b'{"message": "Hello, World!"}'),
+        default=False,
+    ),
+    Scenario(
+        "litestar",
+        "GET, a Litestar route that returns JSON",
+        LITESTAR,
+        Wrk(_HELLO, b'{"message":"Hello, World!"}'),
+    ),
+    Scenario(
+        "quart",
+        "GET, a Quart route that returns JSON",
+        QUART,
+        Wrk(_HELLO, b'{"message":"Hello, World!"}\n'),
     ),
     Scenario(
         "ws-echo-64",

@@ -18,10 +18,15 @@ _UVLOOP = "uvloop==0.23.0"
 _HTTPTOOLS = "httptools==0.9.0"
 _WEBSOCKETS = "websockets==17.4"
 _WSPROTO = "wsproto==1.3.2"
+_H11 = "h11==0.16.0"
 _H2 = "h2==4.4.1"
 
-# The applications' own needs, the same for every server.
-_APPS = ("fastapi==0.165.0", "starlette==1.10.0", "pydantic==2.14.3")
+# The applications' own needs, the same for every server. Django and Quart are the newest that Python 3.11 can have, so
+# that figures of two Pythons are of the same code.
+_APPS = (
+    *("fastapi==0.165.0", "starlette==1.10.0", "pydantic==2.14.3"),
+    *("django==5.2.19", "asgiref==3.13.0", "litestar==2.25.0", "msgspec==0.22.0", "quart==0.22.0", "werkzeug==3.1.9"),
+)
 
 
 @dataclass(frozen=True)
@@ -146,7 +151,7 @@ _HYPERCORN = (
     *("--bind", "127.0.0.1:{port}", "{app}"),
 )
 
-_OURS = (_GUNICORN, _UVLOOP, _HTTPTOOLS, _WEBSOCKETS, *_APPS)
+_OURS = (_GUNICORN, _UVLOOP, _HTTPTOOLS, _WEBSOCKETS, _H11, _H2, *_APPS)
 _UVICORN_WORKER = (
     *(_GUNICORN, "uvicorn-worker==0.4.0", "uvicorn==0.54.0", _UVLOOP, _HTTPTOOLS, _WEBSOCKETS, _WSPROTO),
     *_APPS,
@@ -303,7 +308,7 @@ SERVERS = (
     Server(
         "hypercorn",
         "Hypercorn 0.18.0",
-        ("hypercorn==0.18.0", _WSPROTO, _UVLOOP, *_APPS),
+        ("hypercorn==0.18.0", _H11, _H2, _WSPROTO, _UVLOOP, *_APPS),
         _HYPERCORN,
         http2_command=_HYPERCORN,
         tls_options=_CERTIFICATE,

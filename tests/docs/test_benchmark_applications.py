@@ -1,0 +1,53 @@
+"""The applications of the benchmarks: each answers what its scenario asks for, served by ours."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("benchmarks.run", reason="benchmarks/ is not here")
+
+from benchmarks import processes, report
+from benchmarks.environments import Environment
+from benchmarks.measure import Plan
+from benchmarks.scenarios import SCENARIOS, Scenario
+from benchmarks.servers import OURS, SERVERS
+
+# What the application needs, by the scenario's name.
+FRAMEWORKS = {
+    "json": "starlette",
+    "fastapi": "fastapi",
+    "django": "django",
+    "django-project": "django",
+    "litestar": "litestar",
+    "quart": "quart",
+}
+SCENARIO = {scenario.name: scenario for scenario in SCENARIOS}
+SERVER = {server.name: server for server in SERVERS}
+
+
+@pytest.mark.parametrize("name", FRAMEWORKS)
+def test_the_application_answers_as_its_scenario_expects(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip(FRAMEWORKS[name])
+    scenario: Scenario = SCENARIO[name]
+    monkeypatch.setattr(processes, "REPOSITORY", tmp_path)
+    monkeypatch.setattr(processes, "BENCH", tmp_path)
+    here = Environment(Path(sys.executable).parent, "", {}, ())
+    with processes.RunningServer(SERVER[OURS], here, scenario.app, core=None) as running:
+        running.wait_ready()
+        scenario.load.check(running.port)
+
+
+def test_a_server_is_said_to_run_with_what_was_pinned_for_it_not_with_what_came_along(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(report, "wrk_version", lambda: "wrk")
+    found = {"granian": "2.8.9", "Django": "5.2.19", "Hypercorn": "0.18.0", "h2": "4.4.1"}
+    environments = {name: Environment(Path(), "CPython", found, ()) for name in ("granian", "hypercorn")}
+    *_, granian, hypercorn = report.facts(Plan(1, 1, 1, 1, 1), environments).splitlines()
+    assert granian == "- Granian 2.8.9: granian 2.8.9, Django 5.2.19"
+    assert hypercorn == "- Hypercorn 0.18.0: h2 4.4.1, Hypercorn 0.18.0, Django 5.2.19"
