@@ -10,6 +10,7 @@ from tests.http1.apps import Gate, echo, hello
 from tests.http1.conftest import Connect
 from tests.scripted import Client, get, post, ticks_of
 from uvicorn_worker.core.asgi import Receive, Scope, Send
+from uvicorn_worker.core.output import NEW_TICKS
 from uvicorn_worker.http1.reader import AT_REST
 
 TICK = 0.5
@@ -32,7 +33,7 @@ def test_one_that_was_answered_rests_and_is_closed_in_time(connect: Connect, tol
 
 def test_one_that_has_not_said_a_word_rests(connect: Connect, told: list[int]) -> None:
     client = connect(hello, timeout_keep_alive=60, timeout_request_head=10)
-    client.harness.tick(1)
+    client.harness.tick(NEW_TICKS * TICK)
     assert ticks_of(told, client.harness.tick, 5) == 0
     client.harness.tick(60)
     assert client.closed
@@ -41,7 +42,7 @@ def test_one_that_has_not_said_a_word_rests(connect: Connect, told: list[int]) -
 def test_a_request_ends_it(connect: Connect, told: list[int]) -> None:
     gate = Gate(hello)
     client = connect(gate, timeout_keep_alive=60)
-    client.harness.tick(1)
+    client.harness.tick(NEW_TICKS * TICK)
     assert ticks_of(told, client.harness.tick, 5) == 0
     client.send(get())
     # Whether the client takes what is sent to it is looked at.

@@ -184,6 +184,7 @@ def test_a_round_has_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
 
     class Idle:
         idle = True
+        rest_until = 0
 
         def close_if_idle(self) -> None:
             nonlocal now

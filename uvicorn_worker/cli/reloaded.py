@@ -41,7 +41,7 @@ RELOAD_SIGNAL = getattr(signal, "SIGHUP", signal.SIGTERM)
 # How long running requests may hold up the next process, in seconds; and streams and WebSockets that were told.
 STOP_SECONDS = 1.0
 STREAM_SECONDS = 0.1
-# And connections without a request: one that has just been opened is about to send it.
+# And connections without a request, but for new ones, which are about to send it (core/output.py).
 IDLE_SECONDS = 0.1
 # The options that are other ones here, whatever was said of them.
 _OWN = {"timeout_drain_idle": IDLE_SECONDS, "timeout_drain_spread": 0}

@@ -16,7 +16,10 @@ from uvicorn_worker.core.clock import ticks
 from uvicorn_worker.core.kernel import send_end, unread_in_kernel, unsent_by_kernel
 from uvicorn_worker.core.runtime import Runtime
 
-__all__ = ["ALLOWED_BYTES", "ANSWERED", "CLOSING_TICKS", "Output"]
+__all__ = ["ALLOWED_BYTES", "ANSWERED", "CLOSING_TICKS", "NEW_TICKS", "Output"]
+
+# For how long a connection counts as new: its client has opened it to ask, and may only have had no time yet.
+NEW_TICKS = ticks(1.0)
 
 # Gathered output leaves at once from this size on, so that the transport's own limits see it.
 GATHER_LIMIT = 65536
@@ -75,8 +78,9 @@ class Output(asyncio.Protocol):
         self.runtime = runtime
         # The tick at which on_deadline() is called; 0 for none.
         self.deadline = 0
-        # Before this tick on_tick() has nothing to do, unless something comes or is sent; 0: it may have.
-        self.rest_until = 0
+        # Before this tick on_tick() has nothing to do, unless something comes or is sent; 0: it may have. Below 0 the
+        # connection is new, for so many ticks more.
+        self.rest_until = -NEW_TICKS
         self.gathered: list[bytes] | None = None
         self.gathered_size = 0
         # What is written at once, be there more to come in this turn or not.
@@ -195,6 +199,8 @@ class Output(asyncio.Protocol):
 
     def on_tick(self, tick: int) -> None:
         """Called twice a second."""
+        if self.rest_until < 0:
+            self.rest_until += 1
         size = self.transport.get_write_buffer_size()
         if size or self.tls_overhead or self.write_deadline or 0 < self.sent < ANSWERED:
             # Also where something was sent of a response that goes on: little of it is all with the kernel, which would

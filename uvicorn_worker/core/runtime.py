@@ -33,7 +33,10 @@ class Connection(Protocol):
 
     @property
     def rest_until(self) -> int:
-        """Nothing is to be done at the ticks before this one, unless something comes or is sent; 0: there may be."""
+        """Nothing is to be done at the ticks before this one, unless something comes or is sent; 0: there may be.
+
+        Below 0 the connection is new: it was opened a moment ago, and nothing has come yet.
+        """
 
     @property
     def idle(self) -> bool:

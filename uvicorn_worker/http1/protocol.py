@@ -455,7 +455,7 @@ class Http1Protocol(Output):
             # What was answered since the last tick is looked at once more.
             at_rest = not self.sent
         super().on_tick(tick)
-        if at_rest and self.deadline > tick and self.all_taken:
+        if at_rest and self.rest_until >= 0 and self.deadline > tick and self.all_taken:
             self.rest_until = self.deadline
             reader.end()
             self.reader = AT_REST

@@ -462,6 +462,7 @@ class Http2Protocol(Sending):
         if not self.streams and tick - self.heard >= QUIET_TICKS:
             self.engine.forget()
             at_rest = quiet and self.leaving == SERVING and self.abandoned is None and self.deadline > tick
+            at_rest = at_rest and self.rest_until >= 0
             if at_rest and self.gathered is None and not self.engine.has_data and self.all_taken:
                 self.rest_until = self.deadline
                 return
@@ -530,7 +531,7 @@ class Http2Protocol(Sending):
     def _part(self) -> None:
         """Leave when no stream is open."""
         graceful = self.runtime.config.timeout_graceful_shutdown
-        self.leaving, self.rest_until = PARTING, 0
+        self.leaving, self.rest_until = PARTING, min(self.rest_until, 0)
         self.together = len(self.streams)
         self.alone_tick = self.runtime.tick + QUIET_TICKS
         self.leaving_tick = self.runtime.tick + ticks(PARTING_SECONDS if graceful is None else graceful / 2)

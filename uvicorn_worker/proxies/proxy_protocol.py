@@ -16,6 +16,7 @@ import struct
 from functools import cache
 
 from uvicorn_worker.core.address import Endpoints, client_of, peer_name, server_of
+from uvicorn_worker.core.output import NEW_TICKS
 from uvicorn_worker.core.runtime import Runtime
 from uvicorn_worker.proxies.trust import Trust
 
@@ -193,12 +194,11 @@ async def receive_endpoints(runtime: Runtime, sock: socket.socket, trust: Trust)
 class _HeaderReader:
     """Reads a header; meanwhile one of the connections of the runtime, so that deadlines and a stop reach it."""
 
-    rest_until = 0
-
     def __init__(self, runtime: Runtime, sock: socket.socket) -> None:
         self._runtime = runtime
         self._sock = sock
         self._data = b""
+        self.rest_until = -NEW_TICKS
         self._deadline = runtime.tick + runtime.request_head_ticks if runtime.request_head_ticks else 0
         self._done: asyncio.Future[Endpoints | None] = runtime.loop.create_future()
 
@@ -249,6 +249,8 @@ class _HeaderReader:
 
     def on_tick(self, tick: int) -> None:
         """Look at the deadline."""
+        if self.rest_until < 0:
+            self.rest_until += 1
         if 0 < self._deadline <= tick:
             late = "the header of the PROXY protocol did not arrive in time"
             self._fail(ProxyHeaderError(late) if self._data else TimeoutError(late))

@@ -162,12 +162,12 @@ class Acceptor:
             self._light = LightConnections(runtime.loop)
         self._names: dict[socket.socket, Any] = {}
         # Those of them whose header of the PROXY protocol is read: a connection of the runtime stands for each.
-        self._reading_headers = 0
+        self._reading_headers: set[asyncio.Task[Any] | None] = set()
 
     @property
     def pending(self) -> int:
         """How many sockets were accepted and are no connections of the runtime yet."""
-        return len(self._connecting) - self._reading_headers
+        return len(self._connecting) - len(self._reading_headers)
 
     @property
     def listeners(self) -> list[socket.socket]:
@@ -201,9 +201,10 @@ class Acceptor:
         """Connections wait in the queue of `listener`."""
         neighbours = None if listener in self._own else self._neighbours
         connections, connecting, expected = self._runtime.connections, self._connecting, self._expected
+        reading_headers = self._reading_headers
         for count in range(1, MOST_PER_TURN + 1):
             # As `is_full`, without the calls.
-            if len(connections) + len(connecting) - self._reading_headers >= self._limit:
+            if len(connections) + len(connecting) - len(reading_headers) >= self._limit:
                 self._pause()
                 self._watch()
                 self._said_full.happens(
@@ -333,11 +334,12 @@ class Acceptor:
         arguments: tuple[Endpoints, ...] = ()
         if self._proxies is not None:
             conn.setblocking(False)
-            self._reading_headers += 1
+            task = asyncio.current_task()
+            self._reading_headers.add(task)
             try:
                 endpoints = await self._receive_endpoints(self._runtime, conn, self._proxies)
             finally:
-                self._reading_headers -= 1
+                self._reading_headers.discard(task)
             if endpoints is None:
                 return
             arguments = (endpoints,)
@@ -507,6 +509,6 @@ class Acceptor:
             self._light.close()
 
     def abort(self) -> None:
-        """Give up the handshakes that are under way."""
-        for each in list(self._connecting):
+        """Give up the handshakes that are under way; where a header is read its connection is asked."""
+        for each in self._connecting - self._reading_headers:
             each.cancel()

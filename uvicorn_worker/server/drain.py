@@ -245,7 +245,13 @@ class Drain:
             for connection in [each for each in self._runtime.connections if each not in idle]:
                 # Most do not close now, so no turn needs to pass: rounds are not to be long for many WebSockets.
                 connection.close_if_idle()
-        ripe = [connection for connection, since in idle.items() if now - since >= patience]
+        # A new one has its second, as long as there is time: its client would not know why it gets no answer.
+        over = now >= self._schedule.tell
+        ripe = [
+            connection
+            for connection, since in idle.items()
+            if now - since >= patience and (connection.rest_until >= 0 or over)
+        ]
         for start in range(0, len(ripe), _BATCH):
             for connection in ripe[start : start + _BATCH]:
                 connection.close_if_idle()

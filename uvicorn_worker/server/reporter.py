@@ -99,14 +99,14 @@ class Reporter:
             elif oldest is None or cycle.started < oldest.started:
                 oldest = cycle
         # Of thousands of connections most are at rest: they are counted, and not asked.
-        resting = Counter([type(connection) for connection in runtime.connections if connection.rest_until])
+        resting = Counter([type(connection) for connection in runtime.connections if connection.rest_until > 0])
         for kind, number in resting.items():
             speaks = getattr(kind, "speaks", "")
             if speaks != "websocket":
                 idle += number
             if speaks == "http/2":
                 http2 += number
-        for connection in [connection for connection in runtime.connections if not connection.rest_until]:
+        for connection in [connection for connection in runtime.connections if connection.rest_until <= 0]:
             if connection.idle:
                 idle += 1
             if getattr(connection, "speaks", "") == "http/2":

@@ -7,6 +7,7 @@ from typing import cast
 
 from uvicorn_worker.core.address import Endpoints
 from uvicorn_worker.core.kernel import unread_in_kernel
+from uvicorn_worker.core.output import NEW_TICKS
 from uvicorn_worker.core.runtime import Runtime
 from uvicorn_worker.http1 import Http1Protocol
 from uvicorn_worker.http1 import Shared as Http1Shared
@@ -34,9 +35,17 @@ class NewConnection(asyncio.Protocol):
     The time for a first byte runs from here, and `timeout_request_head` from that byte on.
     """
 
-    __slots__ = ("__weakref__", "_deadline", "_endpoints", "_held", "_http1", "_http2", "_runtime", "_transport")
-
-    rest_until = 0
+    __slots__ = (
+        "__weakref__",
+        "_deadline",
+        "_endpoints",
+        "_held",
+        "_http1",
+        "_http2",
+        "_runtime",
+        "_transport",
+        "rest_until",
+    )
 
     def __init__(self, runtime: Runtime, http1: Http1Shared, http2: Http2Shared, endpoints: Endpoints | None) -> None:
         self._runtime = runtime
@@ -45,6 +54,7 @@ class NewConnection(asyncio.Protocol):
         self._endpoints = endpoints
         self._held = b""
         self._deadline = 0
+        self.rest_until = -NEW_TICKS
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """With TLS the handshake is over, and has decided."""
@@ -111,6 +121,8 @@ class NewConnection(asyncio.Protocol):
 
     def on_tick(self, tick: int) -> None:
         """A client that says nothing is told so where it may speak HTTP/1.1; it is closed in any case."""
+        if self.rest_until < 0:
+            self.rest_until += 1
         if 0 < self._deadline <= tick:
             self._runtime.connections.discard(self)
             protocol = self._speak_http1()
@@ -123,9 +135,10 @@ class NewConnection(asyncio.Protocol):
         """The server stops; what the connection will say is still answered."""
 
     def close_if_idle(self) -> None:
-        """Close, unless the first bytes have come in this very moment."""
-        if not unread_in_kernel(self._transport):
-            self._transport.close()
+        """Close, unless the first bytes have come, be it in this very moment."""
+        if self.idle and not unread_in_kernel(self._transport):
+            self._runtime.connections.discard(self)
+            self._speak_http1().close_if_idle()
 
     def abort(self) -> None:
         """Cut the connection at once."""

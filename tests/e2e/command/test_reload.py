@@ -88,6 +88,19 @@ def test_a_client_that_asks_meanwhile_waits(server: Command) -> None:
     until(lambda: server.get().text == "version patient", "the new code")
 
 
+def test_a_client_that_has_just_connected_has_time_to_ask(server: Command) -> None:
+    """On a machine that has much to do it may not get to it as soon as it wants to."""
+    restarts = server.log.count("Reloading...")
+    with socket.create_connection(("127.0.0.1", server.port), PATIENCE) as client:
+        save(server, APP.replace("VERSION", "after"))
+        server.wait_log(r"Reloading\.\.\.", restarts + 1)
+        time.sleep(0.3)
+        client.sendall(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+        answer = b"".join(iter(lambda: client.recv(65536), b""))
+    assert answer.startswith(b"HTTP/1.1 200 ")
+    until(lambda: server.get().text == "version after", "the new code")
+
+
 def test_a_mistake_is_shown_and_mended(server: Command) -> None:
     save(server, "def app(:\n")
     until(lambda: server.get().status_code == 500, "the page")
