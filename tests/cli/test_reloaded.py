@@ -40,8 +40,15 @@ async def app(scope, receive, send):
         await receive()
         await send({"type": "lifespan.shutdown.complete"})
         return
-    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
-    if scope["path"] == "/stream":
+    path = scope["path"]
+    length = [] if path == "/stream" else [(b"content-length", b"2")]
+    await send({"type": "http.response.start", "status": 200, "headers": length})
+    if path == "/in-two-pieces":
+        await send({"type": "http.response.body", "body": b"o", "more_body": True})
+        await asyncio.sleep(0.3)
+        await send({"type": "http.response.body", "body": b"k"})
+        return
+    if path == "/stream":
         await send({"type": "http.response.body", "body": b"o", "more_body": True})
         try:
             await asyncio.sleep(60)
@@ -149,7 +156,7 @@ def test_it_lets_go_of_streams_at_once_where_another_one_comes(start: Start) -> 
     with socket.create_connection(serving.sock.getsockname(), PATIENCE) as client:
         client.sendall(b"GET /stream HTTP/1.1\r\nHost: a\r\n\r\n")
         got = b""
-        while not got.endswith(b"o"):
+        while not got.endswith(b"o\r\n"):
             got += client.recv(65536)
         serving.tell(signal.SIGHUP)
         assert serving.ended() == 0
@@ -158,6 +165,19 @@ def test_it_lets_go_of_streams_at_once_where_another_one_comes(start: Start) -> 
     assert "let go" in serving.output.read_text()
     # The socket is the watching process's, and the next one answers what waits in it.
     assert serving.sock.fileno() != -1
+
+
+def test_a_response_of_known_length_that_has_begun_is_finished(start: Start) -> None:
+    serving = start()
+    assert serving.word() == SERVES
+    with socket.create_connection(serving.sock.getsockname(), PATIENCE) as client:
+        client.sendall(b"GET /in-two-pieces HTTP/1.1\r\nHost: a\r\n\r\n")
+        got = b""
+        while not got.endswith(b"o"):
+            got += client.recv(65536)
+        serving.tell(signal.SIGHUP)
+        assert client.recv(65536) == b"k"
+    assert serving.ended() == 0
 
 
 def test_it_leaves_when_the_watching_process_is_gone(start: Start) -> None:

@@ -267,6 +267,46 @@ def test_paths_are_shown_as_they_are_known(tmp_path: Path, monkeypatch: pytest.M
     assert told == [f"Looking detected changes in {where}. Reloading..." for where in ("'sub/a.py'", f"'{elsewhere}'")]
 
 
+class _Beginning:
+    """A process, and its pipe, that says that it serves from the look `serves_at` on."""
+
+    pid = exitcode = None
+
+    def __init__(self, serves_at: int) -> None:
+        self.serves_at = serves_at
+        self.looks = 0
+        self.did: list[str] = []
+
+    def poll(self) -> bool:
+        self.looks += 1
+        return self.looks > self.serves_at
+
+    def join(self, seconds: float | None = None) -> None:
+        self.did.append("join")
+
+    def kill(self) -> None:
+        self.did.append("kill")
+
+    def close(self) -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("serves_at", "did"),
+    [(0, []), (1, ["join"]), (2, ["join", "join", "kill", "join"])],
+    ids=["serves", "begins", "boots"],
+)
+def test_one_that_begins_to_serve_as_it_is_told_is_not_killed_for_that(
+    monkeypatch: pytest.MonkeyPatch, serves_at: int, did: list[str]
+) -> None:
+    """What clients have asked of it by then is answered."""
+    monkeypatch.setattr(os, "kill", lambda pid, sig: None)
+    process: Any = object.__new__(reloading._Process)
+    process._process = process._pipe = beginning = _Beginning(serves_at)
+    process._slot = None
+    process.leave()
+    assert beginning.did == did
+
+
 def test_what_python_has_made_of_a_changed_file_is_taken_away(tmp_path: Path) -> None:
     """It is known by second and size of its source, and the next edit may be of the same."""
     path = tmp_path / "a.py"

@@ -26,7 +26,7 @@ from typing import Any
 from uvicorn_worker.board.board import Board, Slot
 from uvicorn_worker.core.errors import AppLoadError, ConfigError, LifespanError, ProcessExit
 from uvicorn_worker.core.runtime import CycleView
-from uvicorn_worker.logs.in_flight import has_begun
+from uvicorn_worker.logs.in_flight import has_begun, has_length
 from uvicorn_worker.server import Config, Server
 from uvicorn_worker.server.alone import report_alone
 from uvicorn_worker.server.failures import failure_app, users_traceback
@@ -38,7 +38,8 @@ __all__ = ["FAILED", "SERVES", "serve_until_told"]
 SERVES, FAILED = b"serves", b"failed"
 
 RELOAD_SIGNAL = getattr(signal, "SIGHUP", signal.SIGTERM)
-# How long running requests may hold up the next process, in seconds; and streams and WebSockets that were told.
+# How long running requests may hold up the next process, in seconds; and WebSockets and streams that were told. A
+# stream is a response that has begun and has not told its length.
 STOP_SECONDS = 1.0
 STREAM_SECONDS = 0.1
 # And connections without a request, but for new ones, which are about to send it (core/output.py).
@@ -192,11 +193,12 @@ class _ReloadSurroundings(Surroundings):
         if not self._is_replaced:
             return
         server.acceptor.close()
-        begun = [cycle for cycle in server.runtime.cycles if cycle.websocket or has_begun(cycle)]
+        cycles = server.runtime.cycles
+        begun = [cycle for cycle in cycles if cycle.websocket or (has_begun(cycle) and not has_length(cycle))]
         for cycle in begun:
             if not cycle.websocket:
                 cycle.disconnect()
-        asyncio.get_running_loop().call_later(STREAM_SECONDS, _cut, server.runtime.cycles, begun)
+        asyncio.get_running_loop().call_later(STREAM_SECONDS, _cut, cycles, begun)
 
 
 def _cut(cycles: set[CycleView], begun: list[CycleView]) -> None:

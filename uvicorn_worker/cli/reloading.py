@@ -196,15 +196,21 @@ class _Process:
 
     def leave(self) -> None:
         """Another one takes its place. One that does not serve yet has nothing to bring to an end."""
-        try:
-            serves = self._pipe.poll()
-        except OSError:
-            serves = False
+        serves = self._has_said_that_it_serves()
         if self._slot is not None:
             self._slot.wish = RELOAD
         self.signal(RELOAD_SIGNAL)
         if not serves:
-            self.wait(_KILL_SECONDS)
+            self._process.join(_KILL_SECONDS)
+            # It may have begun to serve in the same moment, and has clients then.
+            if not self._has_said_that_it_serves():
+                self.wait(0)
+
+    def _has_said_that_it_serves(self) -> bool:
+        try:
+            return bool(self._pipe.poll())
+        except OSError:
+            return False
 
     def signal(self, sig: int) -> None:
         """Send it, where there is somebody to hear it."""

@@ -10,7 +10,7 @@ from uvicorn_worker.core.log import count, escaped
 from uvicorn_worker.core.records import record
 from uvicorn_worker.core.runtime import Connection, CycleView
 
-__all__ = ["Census", "census", "describe_cycles", "has_begun", "named_cycles", "running_task"]
+__all__ = ["Census", "census", "describe_cycles", "has_begun", "has_length", "named_cycles", "running_task"]
 
 # How many requests one line names.
 _NAMED = 3
@@ -58,6 +58,11 @@ def running_task(loop: asyncio.AbstractEventLoop) -> asyncio.Task[object] | None
 def has_begun(cycle: CycleView) -> bool:
     """Whether its response has begun: before, a cycle has no status at all."""
     return bool(getattr(cycle, "status", 0))
+
+
+def has_length(cycle: CycleView) -> bool:
+    """Whether the response that has begun has told its length, so that it comes to an end by itself."""
+    return getattr(cycle, "length", None) is not None
 
 
 def is_websocket(cycle: CycleView) -> bool:
