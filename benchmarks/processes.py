@@ -78,15 +78,29 @@ class RunningServer:
             time.sleep(0.05)
         raise StartError(f"not listening after {_START_SECONDS:.0f} s, see {self._log_name}")
 
+    def halt(self) -> None:
+        """Let one that spins do nothing until `go_on`; others, which have heartbeats, take no CPU to speak of."""
+        if self.server.spins:
+            self._signal(signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        """It is its turn."""
+        if self.server.spins:
+            self._signal(signal.SIGCONT)
+
+    def _signal(self, number: int) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, number)
+
     def stop(self) -> None:
         """End the whole process group, gracefully where it follows."""
+        self.go_on()
         if self._process.poll() is None:
             self._process.terminate()
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(_STOP_SECONDS)
         # Workers that outlived their parent are still in the group that was made for this server.
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self._process.pid, signal.SIGKILL)
+        self._signal(signal.SIGKILL)
         self._process.wait()
 
 

@@ -95,7 +95,7 @@ def _run_app(
 ) -> list[Row]:
     """Start every server once, then measure *scenarios*, which share an app, on them.
 
-    Idle servers take no CPU to speak of.
+    Idle servers take no CPU to speak of, or are halted.
     """
     app = scenarios[0].app
     rows: list[Row] = []
@@ -111,6 +111,7 @@ def _run_app(
                 process.wait_ready()
             except StartError as error:
                 not_started[name] = f"did not start: {error}"
+            process.halt()
         for scenario in scenarios:
             mine = [
                 Row(scenario, server.name, invalid=not_started.get(server.name, ""))
@@ -126,11 +127,15 @@ def _run_scenario(rows: list[Row], running: dict[str, RunningServer], plan: Plan
     """Interleave the servers, so that what disturbs the machine for a while disturbs all of them."""
     for row in rows:
         if not row.invalid:
+            running[row.server].go_on()
             plan.prepare(row, running[row.server])
+            running[row.server].halt()
     for number in range(1, plan.rounds + 1):
         for row in rows:
             if not row.invalid:
+                running[row.server].go_on()
                 plan.measure(row, running[row.server])
+                running[row.server].halt()
             if row.invalid:
                 say(f"{row.scenario.name} {number}/{plan.rounds} {row.server}: invalid: {row.invalid}")
             else:

@@ -62,6 +62,8 @@ class Server:
     """Measured with many connections and with several workers without being asked for by name."""
     crowd: tuple[str, ...] = ()
     """Options without which it does not take tens of thousands of connections."""
+    spins: bool = False
+    """It takes CPU while it has nothing to do, so it is halted while others are measured."""
     http2_closes: bool = False
     """It closes connections there after a number of requests; of every other server that is a fault."""
 
@@ -289,6 +291,7 @@ SERVERS = (
         "FastPySGI 0.6",
         ("fastpysgi==0.6", _UVLOOP, *_APPS),
         ("{bin}/python", "fastpysgi_server.py", "{app}", "{port}", "--workers", "1"),
+        spins=True,
     ),
     Server(
         "uvicorn-worker-uvloop22",
