@@ -41,7 +41,7 @@ class RunningServer:
         words = {"bin": str(environment.bin), "app": app, "port": self.port, "cert": cert, "key": key}
         pinned = [] if core is None else ["taskset", "-c", str(core)]
         path = BENCH / "logs" / f"{server.name}-{app.partition(':')[0]}.log"
-        path.parent.mkdir(exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
         self._log_name = path.relative_to(REPOSITORY)
         with path.open("wb") as log:
             # In the applications' directory, so that no server imports this checkout by chance.

@@ -11,11 +11,12 @@ from typing import Any
 import pytest
 
 pytest.importorskip("benchmarks.run", reason="benchmarks/ is not here")
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="as are the benchmarks")
 
 from benchmarks.processes import RunningServer
 from benchmarks.scenarios import RAW
 from benchmarks.servers import Server
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="as are the benchmarks")
 
 ENVIRONMENT: Any = SimpleNamespace(bin="")
 
