@@ -216,7 +216,6 @@ class TestStates:
         self, board: Board, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(module, "MOST_WORKERS", 0)
-        monkeypatch.setattr(board, "_slots", [])
         one = worker(7, SERVING)
         assert one.age == 7
         assert one.neighbours is None

@@ -318,7 +318,8 @@ class Board:
         self._bytes = memoryview(self._map)
         self._words = self._bytes.cast("q")
         self._gone_paths = Rows(self._words, self._bytes, _ROWS_OF_GONE, _GONE_PATHS, _MOST_GONE_PATHS)
-        self._slots = [Slot(self._words, self._bytes, number) for number in range(MOST_WORKERS)]
+        # Made when they are first looked at, by their numbers: most masters need a few of them.
+        self._slots: dict[int, Slot] = {}
         # How many slots were ever used: those behind are not looked at.
         self._used = 0
         if path is None:
@@ -379,14 +380,14 @@ class Board:
         return slot
 
     def _find_free(self) -> Slot | None:
-        gone = [slot for slot in self._slots[: self._used] if not slot.alive]
+        gone = [slot for slot in map(self._slot, range(self._used)) if not slot.alive]
         oldest = min(gone, key=_last_heard, default=None)
         if oldest is not None and time.monotonic() - _last_heard(oldest) > _KEPT_SECONDS:
             self._fold(oldest)
             return oldest
         if self._used < MOST_WORKERS:
             self._used += 1
-            return self._slots[self._used - 1]
+            return self._slot(self._used - 1)
         if oldest is not None:
             self._fold(oldest)
         return oldest
@@ -408,10 +409,16 @@ class Board:
 
         A worker knows of those that were made before and after it: the memory is shared, the count of slots is not.
         """
-        for slot in self._slots:
+        for number in range(MOST_WORKERS):
+            slot = self._slot(number)
             if slot.state == FREE:
                 return
             yield slot
+
+    def _slot(self, number: int) -> Slot:
+        # The thread of the metrics looks at them, too: there is one of each number, whoever has made it.
+        slot = self._slots.get(number)
+        return slot or self._slots.setdefault(number, Slot(self._words, self._bytes, number))
 
     def totals(self) -> tuple[dict[str, int], dict[str, dict[str, int]]]:
         """The counters of all workers that there are, and were; and those of each path that is counted apart."""
