@@ -40,6 +40,16 @@ def test_two_in_one_folder(site: Path) -> None:
     assert line.startswith(f"0.4.0 and 1.0.0 of uvicorn-worker are installed over each other in {folder}: remove")
 
 
+def test_another_of_a_similar_name_is_none(site: Path) -> None:
+    install(site, "1.0.0")
+    (site / "uvicorn_worker_more-2.0.dist-info").mkdir()
+    assert mixture((site / "uvicorn_worker").resolve()) == ""
+
+
+def test_a_folder_that_can_not_be_read(tmp_path: Path) -> None:
+    assert mixture(tmp_path / "gone" / "uvicorn_worker") == ""
+
+
 def test_one_that_is_shadowed_is_none(site: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     install(site, "0.4.0")
     folder = tmp_path_factory.mktemp("other") / "uvicorn_worker"
