@@ -160,6 +160,13 @@ def test_the_defaults_are_taken_and_gunicorns_where_it_has_a_word() -> None:
     assert (config.loop, config.http, config.lifespan) == ("auto", "auto", "auto")
 
 
+def test_a_default_is_what_it_is_taken_for() -> None:
+    # A record that was just made is not asked for its defaults.
+    for item in dataclasses.fields(Config):
+        if item.default not in (dataclasses.MISSING, ""):
+            assert OPTIONS.take(item, item.default) == item.default, item.name
+
+
 def test_an_app_is_required() -> None:
     with pytest.raises(ConfigError, match="option app"):
         Config()

@@ -462,11 +462,7 @@ class Config:
     )
 
     def __post_init__(self) -> None:
-        for item in fields(self):
-            value = getattr(self, item.name)
-            taken = OPTIONS.take(item, value)
-            if taken is not value:
-                object.__setattr__(self, item.name, taken)
+        OPTIONS.settle(self)
         object.__setattr__(self, "paths", check_paths(self.paths, OPTIONS.check_value))
         if self.http == "h2":
             object.__setattr__(self, "http", "auto")

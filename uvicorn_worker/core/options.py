@@ -51,6 +51,17 @@ class Options:
                 checked[name] = self.take(self._items[name], value, source)
         return checked
 
+    def settle(self, config: object) -> None:
+        """Have a record that was just made hold what each of its values is taken for. Raises `ConfigError`."""
+        for name, item in self._items.items():
+            value = getattr(config, name)
+            if value is item.default and value != "":
+                # Most are, and a default is what it would be taken for. An empty text may stand for what is missing.
+                continue
+            taken = self.take(item, value)
+            if taken is not value:
+                object.__setattr__(config, name, taken)
+
     def check_value(self, name: str, value: Any, source: str = "") -> Any:
         """The value as the record holds it, None being the default where it means nothing else.
 

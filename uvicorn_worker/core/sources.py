@@ -84,8 +84,9 @@ def from_environment(environ: Mapping[str, str] | None = None) -> Found:
     Raises `ConfigError` for a value that an option can't have.
     """
     found = Found()
-    for variable, text in (os.environ if environ is None else environ).items():
-        if not variable.startswith(PREFIX) or not text.strip():
+    environ = os.environ if environ is None else environ
+    for variable in list(environ):
+        if not variable.startswith(PREFIX) or not (text := environ.get(variable, "")).strip():
             continue
         rest = variable[len(PREFIX) :]
         if made_by_kubernetes(f"_{rest}", text):
