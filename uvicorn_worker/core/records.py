@@ -119,8 +119,14 @@ else:
         """As `dataclasses.dataclass` with these options."""
 
         def make(cls):
+            types = cls.__dict__.get("__annotations__", {})
+            # Types as texts are searched for ClassVar and its like, which takes longer than all else.
+            cls.__annotations__ = dict.fromkeys(types, object)
             cls = dataclass(init=False, eq=False, repr=False)(cls)
+            cls.__annotations__ = types
             items = fields(cls)
+            for item in items:
+                item.type = types.get(item.name, item.type)
             cls.__init__ = _constructor(cls, items)
             cls.__signature__ = _Signature(cls)
             if frozen:
