@@ -10,8 +10,6 @@ import pytest
 from uvicorn_worker.core.grammar import (
     QUOTED,
     find_control,
-    is_lowercase_token,
-    is_stripped_value,
     is_token,
     parse_length,
 )
@@ -23,11 +21,8 @@ TCHARS = ("!#$%&'*+-.^_`|~" + string.digits + string.ascii_letters).encode()
 def test_each_octet(octet: int) -> None:
     one = bytes([octet])
     assert bool(is_token(one)) == (one in [bytes([each]) for each in TCHARS])
-    assert bool(is_lowercase_token(one)) == (bool(is_token(one)) and not one.isupper())
     control = (octet < 32 and one != b"\t") or octet == 127
     assert bool(find_control(b"a" + one + b"b")) == control
-    assert bool(is_stripped_value(b"a" + one + b"b")) == (not control)
-    assert bool(is_stripped_value(one)) == (not control and one not in b"\t ")
     quoted = re.compile(QUOTED.encode()).fullmatch
     assert bool(quoted(b'"' + one + b'"')) == (not control and one not in b'"\\')
     assert bool(quoted(b'"\\' + one + b'"')) == (not control)
@@ -36,8 +31,6 @@ def test_each_octet(octet: int) -> None:
 
 def test_the_empty_one() -> None:
     assert not is_token(b"")
-    assert not is_lowercase_token(b"")
-    assert is_stripped_value(b"")
 
 
 def test_quoted_strings() -> None:
@@ -45,13 +38,6 @@ def test_quoted_strings() -> None:
         assert re.fullmatch(QUOTED, text)
     for text in ('"', '"a', 'a"', '"\\"', '"a"b"', ""):
         assert not re.fullmatch(QUOTED, text)
-
-
-def test_white_space_at_the_ends() -> None:
-    assert is_stripped_value(b"a b")
-    for value in (b" a", b"a ", b"\ta", b"a\t", b" "):
-        assert not is_stripped_value(value)
-        assert not find_control(value)
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,6 @@ __all__ = [
     "TCHAR",
     "find_control",
     "is_host",
-    "is_lowercase_token",
-    "is_stripped_value",
     "is_token",
     "parse_length",
 ]
@@ -30,11 +28,7 @@ LENGTH_DIGITS = 19
 """More digits than any Content-Length has, and fewer than Python takes for a number."""
 
 is_token = re.compile(rf"[{TCHAR}]+".encode()).fullmatch
-is_lowercase_token = re.compile(rf"[{TCHAR.replace('A-Z', '')}]+".encode()).fullmatch
-
 find_control = re.compile(rf"[{CONTROLS}]".encode()).search
-# None of them, and neither SP nor HTAB at the ends.
-is_stripped_value = re.compile(rf"(?:[^\x00-\x20\x7f](?:[^{CONTROLS}]*[^\x00-\x20\x7f])?)?".encode()).fullmatch
 
 # Host and :authority (RFC 9110, 7.2): a name, an IPv4 address or an IP-literal (RFC 3986, 3.2.2), and a port. Of the
 # sub-delims, a comma is left out: it is how two lines become one.

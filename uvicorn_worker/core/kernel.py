@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import importlib
-import importlib.util
 import os
 import socket
 import sys
@@ -30,12 +29,11 @@ _LETS_BLOCK = sys.implementation.name == "pypy"
 
 def _make_queue_size(name: str) -> Callable[[asyncio.BaseTransport], int]:
     """A function that asks the kernel for the size of a queue of a socket, by the name of its ioctl."""
-    # Windows has neither module, and there the sizes are not known.
-    if importlib.util.find_spec("fcntl") is None or importlib.util.find_spec("termios") is None:
-        return lambda transport: 0
-    ioctl: Any = importlib.import_module("fcntl").ioctl
-    request: int | None = getattr(importlib.import_module("termios"), name, None)
-    if request is None:
+    try:
+        ioctl: Any = importlib.import_module("fcntl").ioctl
+        request: int = getattr(importlib.import_module("termios"), name)
+    except (ImportError, AttributeError):
+        # Windows has neither module, and there the sizes are not known.
         return lambda transport: 0
 
     def queue_size(transport: asyncio.BaseTransport) -> int:

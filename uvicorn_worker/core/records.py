@@ -119,7 +119,7 @@ else:
         """As `dataclasses.dataclass` with these options."""
 
         def make(cls):
-            types = cls.__dict__.get("__annotations__", {})
+            types = cls.__annotations__
             # Types as texts are searched for ClassVar and its like, which takes longer than all else.
             cls.__annotations__ = dict.fromkeys(types, object)
             cls = dataclass(init=False, eq=False, repr=False)(cls)

@@ -27,7 +27,7 @@ METHODS = {name.encode(): name for name in METHOD_NAMES.split(" ")}
 
 # A target that is longer, which may be why the request was refused, is shown by its beginning.
 _TARGET_SHOWN = 1024
-_encode_unprintable = re.compile(rb"[^!-~]").sub
+_UNPRINTABLE = rb"[^!-~]"
 
 
 def check_target(target: bytes) -> None:
@@ -40,7 +40,7 @@ def check_target(target: bytes) -> None:
 
 def printable_target(target: bytes) -> bytes:
     """The beginning of a target that was refused, for whatever it is, in a form that a log can show."""
-    return _encode_unprintable(lambda found: b"%%%02X" % found[0][0], target[:_TARGET_SHOWN])
+    return re.sub(_UNPRINTABLE, lambda found: b"%%%02X" % found[0][0], target[:_TARGET_SHOWN])
 
 
 def to_origin_form(target: bytes, method: str) -> tuple[bytes, bytes | None]:

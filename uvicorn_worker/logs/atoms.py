@@ -19,7 +19,7 @@ from uvicorn_worker.core.runtime import CycleView
 
 __all__ = ["Atoms", "compile_format", "compile_line", "make_environ", "path_of", "query_of"]
 
-_find_atoms = re.compile(r"%\(([^)]+)\)s")
+_ATOM = r"%\(([^)]+)\)s"
 
 
 class Atoms(Mapping[str, Any]):
@@ -44,8 +44,8 @@ class Atoms(Mapping[str, Any]):
 
 def compile_format(access_log_format: str) -> Callable[[Atoms], str]:
     """A function from atoms to the line, for Gunicorn's `%(name)s` formats."""
-    names = _find_atoms.findall(access_log_format)
-    template = _find_atoms.sub("%s", access_log_format)
+    names = re.findall(_ATOM, access_log_format)
+    template = re.sub(_ATOM, "%s", access_log_format)
     try:
         template % tuple(names)
     except (TypeError, ValueError, OverflowError, MemoryError):
@@ -107,7 +107,7 @@ def compile_line(access_log_format: str) -> Callable[[CycleView, float], str]:
         return make_line(Atoms(cycle, elapsed))
 
     # What is between the atoms, and each second their names.
-    pieces = _find_atoms.split(access_log_format)
+    pieces = re.split(_ATOM, access_log_format)
     names = pieces[1::2]
     if not set(names) <= _USUAL.keys() or any("%" in each for each in pieces[::2]):
         return make_slowly

@@ -15,9 +15,9 @@ forgotten: what can't be taken now waits in the kernel's queue.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import importlib
-import importlib.util
 import logging
 import socket
 import sys
@@ -52,7 +52,9 @@ from uvicorn_worker.tls.contexts import TlsContexts, handshake_options
 __all__ = ["Acceptor"]
 
 # Not when it is needed: where there are no descriptors nothing can be imported.
-_resource: Any = importlib.import_module("resource") if importlib.util.find_spec("resource") else None
+_resource: Any = None
+with contextlib.suppress(ImportError):
+    _resource = importlib.import_module("resource")
 
 # How many connections are accepted before the loop turns, so that requests which run go on in between.
 MOST_PER_TURN = 64

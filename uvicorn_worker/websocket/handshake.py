@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from websockets.datastructures import Headers
 from websockets.exceptions import InvalidHeaderValue
@@ -37,19 +37,25 @@ _silent.propagate = False
 _silent.setLevel(logging.CRITICAL)
 
 
-class Agreement(NamedTuple):
-    """What client and server have agreed on: the fields of the 101, the extensions, what the client offers."""
+class Agreement:
+    """What client and server have agreed on: the fields of the 101, and the extensions."""
 
-    headers: list[tuple[bytes, bytes]]
-    extensions: list[Extension]
+    __slots__ = ("extensions", "headers")
+
+    def __init__(self, headers: list[tuple[bytes, bytes]], extensions: list[Extension]) -> None:
+        self.headers = headers
+        self.extensions = extensions
 
 
-class Refusal(NamedTuple):
+class Refusal:
     """The answer to a handshake that is not one."""
 
-    status: int
-    reason: str
-    headers: Sequence[tuple[bytes, bytes]] = ()
+    __slots__ = ("headers", "reason", "status")
+
+    def __init__(self, status: int, reason: str, headers: Sequence[tuple[bytes, bytes]] = ()) -> None:
+        self.status = status
+        self.reason = reason
+        self.headers = headers
 
 
 def is_websocket_request(method: str, headers: list[tuple[bytes, bytes]]) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from uvicorn_worker.core.grammar import is_host, is_lowercase_token, is_stripped_value, is_token, parse_length
+from uvicorn_worker.core.grammar import CONTROLS, TCHAR, is_host, is_token, parse_length
 from uvicorn_worker.http2.engine.events import RequestHead
 
 __all__ = ["FIELD_OVERHEAD", "Malformed", "check_trailers", "request_head"]
@@ -18,6 +18,10 @@ __all__ = ["FIELD_OVERHEAD", "Malformed", "check_trailers", "request_head"]
 FIELD_OVERHEAD = 32
 
 _is_target = re.compile(rb"[^\x00-\x20\x7f]+").fullmatch
+
+# 8.2.1: names are in lower case, and values begin and end with neither SP nor HTAB.
+is_lowercase_token = re.compile(rf"[{TCHAR.replace('A-Z', '')}]+".encode()).fullmatch
+is_stripped_value = re.compile(rf"(?:[^\x00-\x20\x7f](?:[^{CONTROLS}]*[^\x00-\x20\x7f])?)?".encode()).fullmatch
 
 # 8.2.2: fields of a connection, which HTTP/2 says in other ways.
 _CONNECTION_FIELDS = frozenset([b"connection", b"proxy-connection", b"keep-alive", b"transfer-encoding", b"upgrade"])
