@@ -56,6 +56,7 @@ NOT_IMPORTED = {
     "uvicorn_worker.server.slow_requests": "log_slow_requests",
     "uvicorn_worker.interfaces.request_ids": "request_id_header",
     "uvicorn_worker.proxies.proxy_protocol": "proxy_protocol",
+    "uvicorn_worker.tls.contexts": "TLS",
     "uvicorn_worker.tls.extension": "TLS",
     "uvicorn_worker.logs.formatters": "a logging configuration",
     "uvicorn_worker.logs.json_lines": "a logging configuration",

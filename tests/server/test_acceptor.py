@@ -489,12 +489,8 @@ class TestMakingConnections:
         run(main())
 
     def test_a_handshake_has_the_time_of_a_request_head(self, run: Run, certificate: Path) -> None:
-        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-        context.load_cert_chain(certificate)
-
         async def main() -> None:
-            async with Running(App(), timeout_request_head=0.2) as running:
-                running.server.acceptor.tls = SimpleNamespace(context=context)  # type: ignore[assignment]
+            async with Running(App(), timeout_request_head=0.2, ssl_certfile=str(certificate)) as running:
                 assert await (await running.ask(b"")).rest() == b""
                 await until(lambda: not running.server.acceptor.pending)
 

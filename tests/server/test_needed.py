@@ -39,6 +39,7 @@ def loaded(**options: Any) -> set[str]:
         ({"http": "h11", "http2": "on"}, "uvicorn_worker.http2.engine.native.engine"),
         ({"http": "h11", "http2": "on", "http2_engine": "h2"}, "uvicorn_worker.http2.engine.h2.engine"),
         ({"http": "h11", "http2": "on"}, "uvicorn_worker.switching.new_connection"),
+        ({"http": "h11", "ssl_certfile": "cert.pem", "ssl_keyfile": "key.pem"}, "uvicorn_worker.tls.contexts"),
         ({"http": "h11", "ssl_certfile": "cert.pem", "ssl_keyfile": "key.pem"}, "uvicorn_worker.tls.extension"),
         ({"http": "h11", "proxy_protocol": "auto"}, "uvicorn_worker.proxies.proxy_protocol"),
         ({"http": "h11", "request_id_header": "X-Request-ID"}, "uvicorn_worker.interfaces.request_ids"),

@@ -20,8 +20,8 @@ from tests.http1.apps import hello
 from uvicorn_worker.core.config import Config
 from uvicorn_worker.core.errors import ConfigError
 from uvicorn_worker.tls import contexts as contexts_module
+from uvicorn_worker.tls.asked import HTTP1_ONLY, tls_is_on
 from uvicorn_worker.tls.contexts import (
-    HTTP1_ONLY,
     LOOK_TICKS,
     TlsContexts,
     check_tls,
@@ -29,7 +29,6 @@ from uvicorn_worker.tls.contexts import (
     make_context,
     set_alpn,
     share_context,
-    tls_is_on,
 )
 
 Log = Callable[..., list[str]]

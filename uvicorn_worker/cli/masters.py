@@ -17,7 +17,8 @@ from uvicorn_worker.server import Config
 from uvicorn_worker.server.binding import bind, url_of
 from uvicorn_worker.server.failures import users_traceback
 from uvicorn_worker.server.loading import import_name
-from uvicorn_worker.tls.contexts import check_tls, tls_is_on
+from uvicorn_worker.tls.asked import tls_is_on
+from uvicorn_worker.tls.contexts import check_tls
 
 __all__ = ["Master", "check_places", "gunicorns", "needs_master", "parse_settings", "run_master", "settings_of"]
 

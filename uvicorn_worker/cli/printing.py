@@ -14,7 +14,7 @@ from uvicorn_worker.core import config as core
 from uvicorn_worker.core.config import OPTIONS
 from uvicorn_worker.server import Config
 from uvicorn_worker.server.config import PLACES
-from uvicorn_worker.tls.contexts import tls_is_on
+from uvicorn_worker.tls.asked import tls_is_on
 
 __all__ = ["nginx_file", "options_table", "systemd_unit"]
 

@@ -36,7 +36,7 @@ from uvicorn_worker.core.errors import ConfigError
 from uvicorn_worker.server import Config
 from uvicorn_worker.server.binding import bind, url_of
 from uvicorn_worker.server.failures import is_users
-from uvicorn_worker.tls.contexts import tls_is_on
+from uvicorn_worker.tls.asked import tls_is_on
 
 __all__ = ["Reloader"]
 

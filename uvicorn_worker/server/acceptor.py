@@ -22,7 +22,7 @@ import logging
 import socket
 import sys
 from collections.abc import Callable, Collection
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from uvicorn_worker.core.address import Endpoints
 from uvicorn_worker.core.explained import explained
@@ -47,7 +47,9 @@ from uvicorn_worker.server.reuse_port import (
     spread_by_hash,
     steer_to_first,
 )
-from uvicorn_worker.tls.contexts import TlsContexts, handshake_options
+
+if TYPE_CHECKING:
+    from uvicorn_worker.tls.contexts import TlsContexts
 
 __all__ = ["Acceptor"]
 
@@ -106,7 +108,11 @@ class Acceptor:
     ) -> None:
         config = runtime.config
         self.tls = tls
-        self._tls_options = handshake_options(config, runtime.loop)
+        self._tls_options: dict[str, Any] = {}
+        if tls is not None:
+            from uvicorn_worker.tls.contexts import handshake_options
+
+            self._tls_options = handshake_options(config, runtime.loop)
         # Who may send a header of the PROXY protocol, where each connection begins with one.
         self._proxies = None
         if config.proxy_protocol != "off":

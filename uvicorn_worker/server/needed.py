@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from uvicorn_worker.core.config import Config
 from uvicorn_worker.core.imports import without_garbage_search
 from uvicorn_worker.http1.parsers import check_parser
-from uvicorn_worker.tls.contexts import tls_is_on
+from uvicorn_worker.tls.asked import tls_is_on
 
 __all__ = ["load_needed"]
 
@@ -36,6 +36,7 @@ def _needed(config: Config) -> Iterator[str]:
         yield ".switching.new_connection"
         yield ".http2.engine.h2.engine" if config.http2_engine == "h2" else ".http2.engine.native.engine"
     if tls_is_on(config):
+        yield ".tls.contexts"
         yield ".tls.extension"
     if config.proxy_protocol != "off":
         yield ".proxies.proxy_protocol"

@@ -15,7 +15,7 @@ from uvicorn_worker.core.kernel import is_uvloop
 from uvicorn_worker.core.log import count
 from uvicorn_worker.http1.parsers import check_parser
 from uvicorn_worker.server.binding import url_of
-from uvicorn_worker.tls.contexts import tls_is_on
+from uvicorn_worker.tls.asked import tls_is_on
 
 __all__ = ["differing", "ready_line", "ready_of"]
 

@@ -49,12 +49,13 @@ from uvicorn_worker.server.running import run_in
 from uvicorn_worker.server.state import Listening, ServerState
 from uvicorn_worker.server.surroundings import Surroundings
 from uvicorn_worker.switching.dispatch import alpn_protocols, check_protocols, protocol_factory
-from uvicorn_worker.tls.contexts import TlsContexts, tls_is_on
+from uvicorn_worker.tls.asked import tls_is_on
 
 if TYPE_CHECKING:
     from uvicorn_worker.board.metrics import MetricsThread
     from uvicorn_worker.core.scope import TlsExtension
     from uvicorn_worker.server.slow_requests import SlowRequests
+    from uvicorn_worker.tls.contexts import TlsContexts
 
 __all__ = ["Server"]
 
@@ -298,6 +299,8 @@ class Server:
 
             loop.set_default_executor(ThreadPoolExecutor(config.threads, "asyncio"))
         if tls_is_on(config):
+            from uvicorn_worker.tls.contexts import TlsContexts
+
             self._tls = TlsContexts(config, alpn_protocols(config))
         check_protocols(config)
         self._lifespan = lifespan = Lifespan(config, app, self.startup_level, self.shutdown_level)

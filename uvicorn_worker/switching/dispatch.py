@@ -16,7 +16,7 @@ from uvicorn_worker.http1 import Shared as Http1Shared
 from uvicorn_worker.http1.cycle import RequestCycle
 from uvicorn_worker.proxies.believed_fields import Proxies
 from uvicorn_worker.proxies.trust import Trust
-from uvicorn_worker.tls.contexts import HTTP1_ONLY
+from uvicorn_worker.tls.asked import HTTP1_ONLY
 
 __all__ = ["alpn_protocols", "check_protocols", "protocol_factory"]
 

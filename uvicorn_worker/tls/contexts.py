@@ -28,10 +28,10 @@ from uvicorn_worker.core.config import Config
 from uvicorn_worker.core.errors import ConfigError
 from uvicorn_worker.core.kernel import is_uvloop
 from uvicorn_worker.core.log import OwnLog
+from uvicorn_worker.tls.asked import HTTP1_ONLY, PARTS, tls_is_on
 from uvicorn_worker.tls.distinguished_name import key_algorithm
 
 __all__ = [
-    "HTTP1_ONLY",
     "TlsContexts",
     "check_tls",
     "handshake_options",
@@ -39,11 +39,7 @@ __all__ = [
     "server_certificates",
     "set_alpn",
     "share_context",
-    "tls_is_on",
 ]
-
-HTTP1_ONLY = ("http/1.1",)
-"""The ALPN protocol names (RFC 7301) of a server that speaks no HTTP/2."""
 
 # From one look at the files to the next. A change is acted upon when two looks have seen it, so that files that are
 # replaced one after the other, or are being written, come as one change.
@@ -55,15 +51,6 @@ LOOK_TICKS = int(LOOK_SECONDS / TICK)
 # own deadline within seconds.
 SHUTDOWN_SECONDS = 600.0
 
-# What of the options has a meaning only with a certificate, and its value when it was not set.
-_PARTS = {
-    "ssl_keyfile": None,
-    "ssl_keyfile_password": None,
-    "ssl_version": None,
-    "ssl_cert_reqs": 0,
-    "ssl_ca_certs": None,
-    "ssl_ciphers": None,
-}
 _VERSIONS = {"TLSv1.2": ssl.TLSVersion.TLSv1_2, "TLSv1.3": ssl.TLSVersion.TLSv1_3}
 _MISMATCHES = ("KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH")
 
@@ -77,17 +64,6 @@ server_certificates: WeakKeyDictionary[ssl.SSLContext, str] = WeakKeyDictionary(
 # Checks ------------------------------------------------------------------------------------------------------
 
 
-def tls_is_on(config: Config) -> bool:
-    """Whether the options ask for TLS; raises `ConfigError` when they do so only by half."""
-    if config.ssl_certfile or config.ssl_context_factory is not None:
-        return True
-    for name, unset in _PARTS.items():
-        value = getattr(config, name)
-        if value not in (unset, ""):
-            raise ConfigError(f"{_said(name, value)}: has no effect without ssl_certfile, which turns TLS on")
-    return False
-
-
 def check_tls(config: Config) -> None:
     """Raise `ConfigError` for TLS options that can't be used, files and password included.
 
@@ -95,11 +71,6 @@ def check_tls(config: Config) -> None:
     """
     if tls_is_on(config) and config.ssl_context_factory is None:
         _usual_context(config, HTTP1_ONLY)
-
-
-def _said(name: str, value: Any) -> str:
-    # A password is not for the log.
-    return f"option {name}" if name == "ssl_keyfile_password" else f"option {name} = {value!r}"
 
 
 # Making a context --------------------------------------------------------------------------------------------
@@ -292,7 +263,7 @@ def share_context(config: Config, protocols: Sequence[str], generation: object) 
 
 
 def _key_of(config: Config, protocols: Sequence[str]) -> tuple[Any, ...]:
-    return (tuple(protocols), config.ssl_certfile, *(getattr(config, name) for name in _PARTS))
+    return (tuple(protocols), config.ssl_certfile, *(getattr(config, name) for name in PARTS))
 
 
 def _paths_of(config: Config) -> list[str]:

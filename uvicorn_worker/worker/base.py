@@ -19,7 +19,7 @@ from uvicorn_worker.http1.parsers import check_parser
 from uvicorn_worker.server.loading import load_env_file, loop_factory
 from uvicorn_worker.server.needed import load_needed
 from uvicorn_worker.switching.dispatch import alpn_protocols
-from uvicorn_worker.tls.contexts import check_tls, share_context, tls_is_on
+from uvicorn_worker.tls.asked import tls_is_on
 from uvicorn_worker.worker.config import WorkerConfig, differences
 from uvicorn_worker.worker.config_kwargs import AUTO, options_in_code
 from uvicorn_worker.worker.failure_token import FailureToken
@@ -102,7 +102,10 @@ class BaseWorker(Worker):
         try:
             config = config_from_settings(cfg, _not_loaded, sys.maxsize, cls._overrides(), say, cls._DEFAULTS)
             loop_factory(config)
-            check_tls(config)
+            if tls_is_on(config):
+                from uvicorn_worker.tls.contexts import check_tls
+
+                check_tls(config)
             check_parser(config)
             load_needed(config)
             if config.metrics_bind is not None:
@@ -206,6 +209,8 @@ class BaseWorker(Worker):
         try:
             config = self.config_for(cfg)
             if tls_is_on(config):
+                from uvicorn_worker.tls.contexts import share_context
+
                 share_context(config, alpn_protocols(config), cfg)
         except ConfigError:
             # The worker says so.

@@ -9,7 +9,7 @@ from typing import Any
 from uvicorn_worker.core.config import Config
 from uvicorn_worker.server.binding import url_of
 from uvicorn_worker.server.readiness import ready_line
-from uvicorn_worker.tls.contexts import tls_is_on
+from uvicorn_worker.tls.asked import tls_is_on
 from uvicorn_worker.worker.settings import usual_values
 
 __all__ = ["ready"]
