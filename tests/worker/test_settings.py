@@ -17,6 +17,7 @@ from tests.http1.apps import hello
 from tests.worker.cycles import settings
 from uvicorn_worker.core.config import Config
 from uvicorn_worker.core.errors import ConfigError
+from uvicorn_worker.server.readiness import differing
 from uvicorn_worker.worker.settings import (
     HONOURED,
     MASTERS,
@@ -25,6 +26,7 @@ from uvicorn_worker.worker.settings import (
     ROWS,
     config_from_settings,
     refuse_unsupported,
+    usual_values,
 )
 
 # A value of each setting that is not its default, and what it becomes.
@@ -73,6 +75,12 @@ OPTIONS = {item.name for item in dataclasses.fields(Config)}
 
 def config(overrides: dict[str, Any] | None = None, max_requests: int = sys.maxsize, **values: Any) -> Config:
     return config_from_settings(settings(**values), hello, max_requests, overrides or {})
+
+
+def test_gunicorns_defaults_are_not_told_as_something_else() -> None:
+    plain, other = config(), config(backlog=64, keepalive=75)
+    assert list(differing(plain, usual_values(plain))) == []
+    assert sorted(differing(other, usual_values(other))) == ["backlog = 64", "timeout_keep_alive = 75"]
 
 
 def test_the_table_knows_every_row() -> None:

@@ -88,6 +88,10 @@ class Options:
         """Whether the value says something: None does only where it turns something off that is on by default."""
         return value is not None or (_default(self._items[name]) is not None and self.rules[name].check(None))
 
+    def default(self, name: str) -> Any:
+        """The value of an option that nobody has given."""
+        return _default(self._items[name])
+
     def shown(self, name: str, value: Any) -> str:
         """The value for a line of the log: short, and hidden where it is a secret."""
         if name in self._items and not self._items[name].repr:

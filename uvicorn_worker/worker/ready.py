@@ -22,4 +22,4 @@ def ready(config: Config, cfg: Any, sockets: Sequence[Any], loop: object) -> str
     """The line; `cfg` are Gunicorn's settings, `sockets` those of the master, and `loop` that of a worker."""
     addresses = [url_of(getattr(each, "sock", each), secure=tls_is_on(config)) for each in sockets]
     seconds = time.monotonic() - _BEGAN
-    return ready_line(config, addresses, workers=cfg.workers, seconds=seconds, usual=usual_values(), loop=loop)
+    return ready_line(config, addresses, workers=cfg.workers, seconds=seconds, usual=usual_values(config), loop=loop)

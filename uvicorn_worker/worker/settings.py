@@ -16,7 +16,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from gunicorn.config import KNOWN_SETTINGS, AccessLogFormat
-from gunicorn.config import Config as Settings
 
 from uvicorn_worker.core.config import OPTIONS, RULES, Config
 from uvicorn_worker.core.errors import ConfigError
@@ -55,7 +54,7 @@ _LARGEST_HEAD = 2**24
 
 CODE = "CONFIG_KWARGS of the worker class"
 
-_SETTINGS = frozenset(setting.name for setting in KNOWN_SETTINGS)
+_SETTINGS: dict[str, Any] = {setting.name: setting for setting in KNOWN_SETTINGS}
 
 
 def _same(value: Any) -> Any:
@@ -147,10 +146,13 @@ ROWS = (
 )
 
 
-def usual_values() -> dict[str, Any]:
-    """The options that Gunicorn's defaults become."""
-    settings = Settings().settings
-    return {row.option: row.convert(settings[row.setting].get()) for row in ROWS if row.setting in settings}
+def usual_values(config: Config) -> dict[str, Any]:
+    """What Gunicorn's defaults become, of the options that are not what they are by their own."""
+    return {
+        row.option: row.convert(_SETTINGS[row.setting]().get())
+        for row in ROWS
+        if row.setting in _SETTINGS and getattr(config, row.option) != OPTIONS.default(row.option)
+    }
 
 
 # What the worker does itself with a setting that is no option.
