@@ -129,9 +129,12 @@ class TestOfAWorker:
         made._read_settings()
         with pytest.raises(ConfigError, match="option ws_max_size = 'large'"):
             made.config.settled()
-        # Nor is anything else of them an exception in the master.
-        assert Own._bind_metrics(made.cfg) is None
-        made._share_tls(settings())
+        # Nor are they an exception in the master, which makes the next one.
+        cfg = settings()
+        other = Own(2, os.getpid(), [], SimpleNamespace(wsgi=lambda: hello), 15, cfg, Logger(cfg))
+        other.tmp.close()
+        with pytest.raises(ConfigError, match="option ws_max_size = 'large'"):
+            other.config.settled()
 
     def test_the_board_knows_how_many_there_should_be(self, made: Any) -> None:
         assert Board.of_master().wanted == made.cfg.workers

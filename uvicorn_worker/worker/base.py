@@ -162,14 +162,19 @@ class BaseWorker(Worker):
         # Before there is a slot for the one that takes the place of those that are gone.
         tell_deaths(named["log"], cfg.timeout)
         Board.of_master().wanted = cfg.workers
-        worker._metrics = cls._bind_metrics(cfg)
+        try:
+            config = cls.config_for(cfg)
+        except ConfigError:
+            # The worker says so.
+            config = None
+        worker._metrics = cls._bind_metrics(config)
         worker._succession = Succession(named["age"], cfg.workers)
         worker._signals = worker._make_signals()
         # Where Gunicorn opens sockets for each worker (reuse_port), it puts them in the place of these after the fork.
         worker._shared = named["sockets"]
         keep_listening(worker._shared, cfg, named["log"])
         adopt_loggers(named["log"], cfg)
-        worker._share_tls(cfg)
+        worker._share_tls(cfg, config)
         Offenders.of_master()
         if BaseWorker._token is None or BaseWorker._token.owner != os.getpid():
             BaseWorker._token = FailureToken()
@@ -177,13 +182,11 @@ class BaseWorker(Worker):
         return worker
 
     @classmethod
-    def _bind_metrics(cls, cfg: GunicornConfig) -> socket.socket | None:
+    def _bind_metrics(cls, config: Config | None) -> socket.socket | None:
         """The socket for metrics_bind, which all workers of the master have; called in the master."""
-        try:
-            where = cls.config_for(cfg).metrics_bind
-        except ConfigError:
-            # The worker says so.
+        if config is None:
             return None
+        where = config.metrics_bind
         if BaseWorker._metrics_socket is None or BaseWorker._metrics_socket.owner != os.getpid():
             if where is None:
                 return None
@@ -201,14 +204,13 @@ class BaseWorker(Worker):
 
         return MetricsThread(self._metrics, self._succession.board)
 
-    def _share_tls(self, cfg: GunicornConfig) -> None:
+    def _share_tls(self, cfg: GunicornConfig, config: Config | None) -> None:
         """Make the TLS context before the fork, once for the settings of the start and of each HUP."""
         if BaseWorker._shares is cfg:
             return
         BaseWorker._shares = cfg
         try:
-            config = self.config_for(cfg)
-            if tls_is_on(config):
+            if config is not None and tls_is_on(config):
                 from uvicorn_worker.tls.contexts import share_context
 
                 share_context(config, alpn_protocols(config), cfg)
@@ -231,7 +233,6 @@ class BaseWorker(Worker):
         Typed as Any, so that a type checker lets subclasses assign what is read-only in other places.
         """
         if self._config is None:
-            self._config = WorkerConfig(self._surroundings)
             self._read_settings()
         return self._config
 
@@ -251,7 +252,9 @@ class BaseWorker(Worker):
                 setattr(self.config, name, option)
 
     def _read_settings(self) -> None:
-        config = self.config
+        if self._config is None:
+            self._config = WorkerConfig(self._surroundings)
+        config = self._config
         try:
             config.base_on(
                 config_from_settings(
