@@ -190,6 +190,18 @@ SERVERS = (
         default=False,
         http2_command=_gunicorn("uvicorn_worker.UvicornH2CWorker", "--env", "UVICORN_HTTP2_ENGINE=h2"),
     ),
+    *(
+        Server(
+            f"ours-{tasks}",
+            f"this project, UvicornWorker, {title}",
+            _OURS,
+            _gunicorn(f"task_workers.{tasks.capitalize()}Worker"),
+            environment=OURS,
+            checkout=True,
+            default=False,
+        )
+        for tasks, title in (("lazy", "no task starts eagerly"), ("eager", "all tasks start eagerly"))
+    ),
     Server(
         "uvicorn-worker",
         "uvicorn-worker 0.4.0, uvicorn 0.54.0, httptools",
