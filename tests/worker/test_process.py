@@ -39,6 +39,28 @@ def test_on_a_python_whose_collector_can_not_freeze(start: Start, monkeypatch: p
     assert process.code() == 0
 
 
+@pytest.mark.skipif(sys.implementation.name != "cpython", reason="it has another collector")
+@pytest.mark.parametrize(("before", "then"), [((700, 10, 10), 2000), ((5000, 10, 10), 5000)])
+def test_garbage_is_searched_for_as_newer_pythons_do(start: Start, before: tuple[int, int, int], then: int) -> None:
+    """Unless the operator has said how often, in a hook before the worker; and the application has the last word."""
+    seen: list[int] = []
+
+    def load() -> Any:
+        seen.append(gc.get_threshold()[0])
+        say(f"searches at {seen}")
+        return app
+
+    usual = gc.get_threshold()
+    gc.set_threshold(*before)
+    try:
+        process = start(load).serves()
+    finally:
+        gc.set_threshold(*usual)
+    process.tell(signal.SIGTERM)
+    assert process.code() == 0
+    assert f"searches at [{then}]" in process.log
+
+
 class TestEnds:
     def test_a_limit(self, start: Start) -> None:
         process = start(max_requests=1).serves()

@@ -18,6 +18,7 @@ from typing import Any, NoReturn
 
 from uvicorn_worker.cli.masters import Master, check_places, needs_master, run_master
 from uvicorn_worker.core.errors import AppLoadError, BindError, ConfigError, LifespanError
+from uvicorn_worker.core.garbage import search_as_newer_pythons
 from uvicorn_worker.http1.parsers import check_parser
 from uvicorn_worker.logs.formatters import usual_config
 from uvicorn_worker.logs.levels import set_levels
@@ -139,6 +140,7 @@ def _serve(config: Config, began: float, uds_mode: int | None) -> None:
     log = logging.getLogger("uvicorn.error")
     surroundings: Any = _CommandSurroundings(began, uds_mode)
     config.surroundings = surroundings
+    search_as_newer_pythons()
     try:
         config.load()
     except (AppLoadError, ConfigError) as exc:

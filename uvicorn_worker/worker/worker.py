@@ -31,6 +31,7 @@ from uvicorn_worker.board import ends
 from uvicorn_worker.core.errors import AppLoadError, BindError, ConfigError, LifespanError, ProcessExit
 from uvicorn_worker.core.explained import explained
 from uvicorn_worker.core.forked import is_forked, leave
+from uvicorn_worker.core.garbage import search_as_newer_pythons
 from uvicorn_worker.server import Server
 from uvicorn_worker.server.failures import failure_app, files_of, from_users
 from uvicorn_worker.server.loading import load_env_file
@@ -115,6 +116,7 @@ class UvicornWorker(BaseWorker):
         """Called after the fork; does not return before the worker is done."""
         # A collection would write to all that is shared since the fork; in the master it would keep what HUP replaces.
         getattr(gc, "freeze", bool)()  # PyPy has none.
+        search_as_newer_pythons()
         self._signals.keep()
         # Anew: what was changed since the master has started this worker's class, by post_fork too, counts.
         self._read_settings()
