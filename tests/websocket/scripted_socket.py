@@ -14,7 +14,8 @@ from tests.http1.apps import Recorder
 from tests.scripted import Harness
 from tests.websocket.wire import CLOSE, Frame, Inflater, parse_frames
 from uvicorn_worker.core.asgi import ASGIApp, Event, Receive, Scope, Send
-from uvicorn_worker.websocket import Carrier, Headers, WebSocketSession
+from uvicorn_worker.websocket import WebSocketSession
+from uvicorn_worker.websocket.carrier import Carrier, Headers
 from uvicorn_worker.websocket.handshake import Agreement
 
 if TYPE_CHECKING:

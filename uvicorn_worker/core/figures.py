@@ -12,8 +12,6 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Mapping
 
-from uvicorn_worker.core.records import record
-
 __all__ = [
     "BOUNDS",
     "BUCKETS",
@@ -58,16 +56,26 @@ MOST_SPANS = 256
 _ROW = 10
 
 
-@record(frozen=True, eq=False, repr=False)
 class Figure:
     """One word of a slot; `metric` is its Prometheus name, if it has one, and `labels` its labels there."""
 
-    name: str
-    kind: str
-    meaning: str
-    unit: str = ""
-    metric: str = ""
-    labels: tuple[tuple[str, str], ...] = ()
+    __slots__ = ("kind", "labels", "meaning", "metric", "name", "unit")
+
+    def __init__(
+        self,
+        name: str,
+        kind: str,
+        meaning: str,
+        unit: str = "",
+        metric: str = "",
+        labels: tuple[tuple[str, str], ...] = (),
+    ) -> None:
+        self.name = name
+        self.kind = kind
+        self.meaning = meaning
+        self.unit = unit
+        self.metric = metric
+        self.labels = labels
 
 
 def _gauges() -> Iterator[Figure]:

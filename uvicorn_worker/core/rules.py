@@ -12,10 +12,8 @@ import json
 import os
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import field, replace
+from types import MappingProxyType
 from typing import Any
-
-from uvicorn_worker.core.records import record
 
 __all__ = [
     "ADDRESSES",
@@ -46,7 +44,6 @@ def _same(value: Any) -> Any:
     return value
 
 
-@record(frozen=True, eq=False, repr=False)
 class Rule:
     """What one option may be.
 
@@ -55,11 +52,21 @@ class Rule:
     it; `stand_ins` are the names among these of what is served by something of ours in their place.
     """
 
-    allowed: str
-    check: Callable[[Any], bool]
-    parse: Callable[[str], Any] = str
-    spell: Callable[[Any], Any] = _same
-    stand_ins: Mapping[str, str] = field(default_factory=dict)
+    __slots__ = ("allowed", "check", "parse", "spell", "stand_ins")
+
+    def __init__(
+        self,
+        allowed: str,
+        check: Callable[[Any], bool],
+        parse: Callable[[str], Any] = str,
+        spell: Callable[[Any], Any] = _same,
+        stand_ins: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
+        self.allowed = allowed
+        self.check = check
+        self.parse = parse
+        self.spell = spell
+        self.stand_ins = stand_ins
 
     def take(self, value: Any) -> Any:
         """`value` as the option holds it; text is read where it is no value itself. ValueError for what it can't be."""
@@ -78,12 +85,12 @@ class Rule:
 
     def or_none(self) -> Rule:
         """The same, or None, which text spells `none`."""
-        return replace(
-            self,
-            allowed=f"None or {self.allowed}",
-            check=lambda value: value is None or self.check(value),
-            parse=lambda text: None if text.strip().lower() == "none" else self.parse(text),
-            spell=lambda value: None if value is None else self.spell(value),
+        return Rule(
+            f"None or {self.allowed}",
+            lambda value: value is None or self.check(value),
+            lambda text: None if text.strip().lower() == "none" else self.parse(text),
+            lambda value: None if value is None else self.spell(value),
+            self.stand_ins,
         )
 
 

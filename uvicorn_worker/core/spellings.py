@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import ssl
-from dataclasses import replace
 from typing import Any
 
 from uvicorn_worker.core.rules import FLAG, Rule, is_int, one_of
@@ -74,4 +73,5 @@ TLS_VERSION = Rule(
 LEVEL = Rule("one of " + ", ".join(_LEVELS), lambda value: value in _LEVELS, spell=_spell_level)
 HTTP = one_of("auto", "httptools", "h11", "h2", stand_ins={"zttp": "auto"})
 WS = one_of("auto", "websockets", "none", stand_ins={"wsproto": "auto", "websockets-sansio": "auto"})
-SWITCH = replace(one_of("off", "on"), spell=_spell_switch)
+_switch = one_of("off", "on")
+SWITCH = Rule(_switch.allowed, _switch.check, spell=_spell_switch)

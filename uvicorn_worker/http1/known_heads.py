@@ -14,7 +14,7 @@ connection that goes without.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from uvicorn_worker.core.cycle import request_name
 from uvicorn_worker.core.errors import RequestRefused
@@ -24,8 +24,10 @@ from uvicorn_worker.core.target import METHODS
 from uvicorn_worker.http1.cycle import RequestCycle
 from uvicorn_worker.http1.framing import OWN_FIELDS
 from uvicorn_worker.http1.parsers import SPENT, UnmadeParser
-from uvicorn_worker.http1.row import Row
 from uvicorn_worker.http1.shared import MOST_LINES, Shared
+
+if TYPE_CHECKING:
+    from uvicorn_worker.http1.row import Row
 
 __all__ = ["KnownHeads", "new"]
 

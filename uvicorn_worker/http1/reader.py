@@ -21,7 +21,7 @@ that the parser reads, and none for one whose fields were read before.
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from uvicorn_worker.core.cycle import DONE
 from uvicorn_worker.core.errors import RequestRefused
@@ -41,7 +41,6 @@ from uvicorn_worker.http1.limits import (
 )
 from uvicorn_worker.http1.parsers import SPENT, UnknownMethodLine, UnmadeParser, parser_behind_head
 from uvicorn_worker.http1.refused import fill_refused
-from uvicorn_worker.http1.row import Row
 from uvicorn_worker.http1.shared import Shared
 from uvicorn_worker.http1.states import BODY, HEAD, HELD, START, STOPPED, TRANSITIONS, Reading
 from uvicorn_worker.http1.unreadable import (
@@ -53,6 +52,9 @@ from uvicorn_worker.http1.unreadable import (
     unconventional_method,
     unknown_method,
 )
+
+if TYPE_CHECKING:
+    from uvicorn_worker.http1.row import Row
 
 __all__ = ["AT_REST", "BODY", "HEAD", "HELD", "START", "STOPPED", "TRANSITIONS", "MessageReader", "Reading"]
 

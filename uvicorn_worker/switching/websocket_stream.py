@@ -5,6 +5,8 @@ What was the connection is the stream: END_STREAM closes it, RST_STREAM cuts it,
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from websockets.utils import accept_key
 
 from uvicorn_worker.core.asgi import Event
@@ -12,7 +14,10 @@ from uvicorn_worker.core.cycle import BODY, DONE
 from uvicorn_worker.core.figures import Tally
 from uvicorn_worker.core.output import GATHER_LIMIT
 from uvicorn_worker.http2 import ErrorCode, StreamCycle
-from uvicorn_worker.websocket import Carrier, Headers, Refusal, WebSocketSession, negotiate
+from uvicorn_worker.websocket import Refusal, WebSocketSession, negotiate
+
+if TYPE_CHECKING:
+    from uvicorn_worker.websocket.carrier import Carrier, Headers
 
 __all__ = ["connect_to_websocket"]
 

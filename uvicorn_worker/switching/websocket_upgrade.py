@@ -8,7 +8,7 @@ already.
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from uvicorn_worker.core.asgi import Event
 from uvicorn_worker.core.cycle import DONE
@@ -18,7 +18,10 @@ from uvicorn_worker.core.runtime import Runtime
 from uvicorn_worker.http1.cycle import RequestCycle
 from uvicorn_worker.http1.response_head import encode_fields, status_line
 from uvicorn_worker.switching.large_reads import LARGE_READ, LargeReads
-from uvicorn_worker.websocket import Carrier, Headers, Refusal, WebSocketSession, is_websocket_request, negotiate
+from uvicorn_worker.websocket import Refusal, WebSocketSession, is_websocket_request, negotiate
+
+if TYPE_CHECKING:
+    from uvicorn_worker.websocket.carrier import Carrier, Headers
 
 __all__ = ["upgrade_to_websocket"]
 

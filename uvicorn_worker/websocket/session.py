@@ -14,7 +14,7 @@ import asyncio
 import os
 import sys
 from collections import deque
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from websockets.exceptions import ProtocolError
 
@@ -22,10 +22,12 @@ from uvicorn_worker.core.asgi import Event
 from uvicorn_worker.core.clock import ticks
 from uvicorn_worker.core.errors import ApplicationError, ClientDisconnected, comes_from_disconnect
 from uvicorn_worker.core.runtime import Runtime
-from uvicorn_worker.websocket.carrier import Carrier, Handshake
 from uvicorn_worker.websocket.frames import BINARY, TEXT, Closed, FrameConnection
 from uvicorn_worker.websocket.handshake import Agreement, offered_subprotocols
 from uvicorn_worker.websocket.waiter import make_waiter
+
+if TYPE_CHECKING:
+    from uvicorn_worker.websocket.carrier import Carrier, Handshake
 
 __all__ = ["WebSocketSession"]
 

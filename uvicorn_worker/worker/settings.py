@@ -19,7 +19,6 @@ from gunicorn.config import KNOWN_SETTINGS, AccessLogFormat
 
 from uvicorn_worker.core.config import OPTIONS, RULES, Config
 from uvicorn_worker.core.errors import ConfigError
-from uvicorn_worker.core.records import record
 from uvicorn_worker.core.sources import Given, from_outside
 from uvicorn_worker.core.uvicorn_names import ALIASES
 from uvicorn_worker.core.uvicorn_names import MASTERS as UVICORN_MASTERS
@@ -77,16 +76,26 @@ def _proxy_mode(value: Any) -> Any:
     return ("auto" if value else "off") if isinstance(value, bool) else value
 
 
-@record(frozen=True, eq=False)
 class Row:
     """One Gunicorn setting, the option that it becomes, and how its value is turned into the option's."""
 
-    setting: str
-    option: str
-    convert: Callable[[Any], Any] = _same
-    note: str = ""
-    # Whether it counts only where it was set, be it to its default; else the environment and pyproject.toml count.
-    by_hand: bool = False
+    __slots__ = ("by_hand", "convert", "note", "option", "setting")
+
+    def __init__(
+        self,
+        setting: str,
+        option: str,
+        convert: Callable[[Any], Any] = _same,
+        note: str = "",
+        *,
+        by_hand: bool = False,
+    ) -> None:
+        self.setting = setting
+        self.option = option
+        self.convert = convert
+        self.note = note
+        # Whether it counts only where it was set, be it to its default; else the environment and pyproject.toml count.
+        self.by_hand = by_hand
 
 
 ROWS = (
