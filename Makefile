@@ -30,7 +30,7 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help serve test test-long coverage-rooms check docs bench bench-charts bench-curves bench-access-log bench-idle-websockets conformance-websocket soak fuzz test-matrix test-newest grid dist findings clean
+.PHONY: help serve test test-long coverage-rooms check docs bench bench-charts bench-curves bench-access-log bench-start bench-idle-websockets conformance-websocket soak fuzz test-matrix test-newest grid dist findings clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-22s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -72,6 +72,9 @@ bench-charts: $(BIN)/python ## the charts of docs/performance.md, of the tables 
 
 bench-access-log: $(BIN)/python ## what access lines of several forms cost, to a file, a pipe and stdout
 	$(BIN)/python -m benchmarks.access_log $(BENCH)
+
+bench-start: $(BIN)/python ## from exec to the first answer, beside other servers: time, CPU, memory
+	$(BIN)/python -m benchmarks.start $(BENCH)
 
 bench-idle-websockets: $(BIN)/python ## memory of 10,000 idle WebSockets, beside other servers
 	$(BIN)/python -m benchmarks.idle_websockets $(BENCH)
