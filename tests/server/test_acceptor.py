@@ -6,6 +6,7 @@ import asyncio
 import errno
 import logging
 import os
+import resource
 import socket
 import ssl
 import time
@@ -173,8 +174,10 @@ class TestExhaustion:
                 peer = await running.ask()
                 assert not await answered(peer)
                 (line,) = log(logging.ERROR)
+                limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
                 assert line.startswith(
                     f"Accepting no connections for now: {os.strerror(number)} (0 connections are held; "
+                    f"the limit of open files is {limit}) "
                 )
                 scarce.errors.clear()
                 await until(lambda: any(line.startswith("Accepting connections again, after ") for line in log()))

@@ -15,10 +15,9 @@ forgotten: what can't be taken now waits in the kernel's queue.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import errno
-import importlib
 import logging
+import os
 import socket
 import sys
 from collections.abc import Callable, Collection
@@ -53,11 +52,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Acceptor"]
 
-# Not when it is needed: where there are no descriptors nothing can be imported.
-_resource: Any = None
-with contextlib.suppress(ImportError):
-    _resource = importlib.import_module("resource")
-
 # How many connections are accepted before the loop turns, so that requests which run go on in between.
 MOST_PER_TURN = 64
 # After so many turns in which as many came as the last time it is seen whether there are more.
@@ -88,7 +82,8 @@ _OF_THE_CONNECTION = frozenset(
 
 def _open_files() -> str:
     """The limit of file descriptors, as a part of a line; Windows has none that could be asked for."""
-    return f"; the limit of open files is {_resource.getrlimit(_resource.RLIMIT_NOFILE)[0]}" if _resource else ""
+    # By what needs no import: where there are no descriptors, there can be none.
+    return f"; the limit of open files is {os.sysconf('SC_OPEN_MAX')}" if hasattr(os, "sysconf") else ""
 
 
 class Acceptor:
