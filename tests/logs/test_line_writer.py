@@ -15,8 +15,11 @@ from typing import Any
 
 import pytest
 
+from tests.records import Records, records
 from uvicorn_worker.logs.line_forms import LineForm, gunicorn_forms
-from uvicorn_worker.logs.line_writer import LineWriter, close_lines, flush_lines, plain_handler
+from uvicorn_worker.logs.line_writer import LineWriter, close_lines, close_logs, flush_lines, plain_handler
+
+__all__ = ["records"]
 
 LINES = ["GET /", "with \u20ac and %s %(x)d", "", "x" * 9000, *(f"line {number}" for number in range(3000))]
 
@@ -130,7 +133,7 @@ def test_a_pipe_gets_whole_lines(logger: logging.Logger, monkeypatch: pytest.Mon
 
 
 def test_a_reader_that_stalls_holds_nobody_up(
-    logger: logging.Logger, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    logger: logging.Logger, records: Records, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("uvicorn_worker.logs.backlog._MOST_WAITING", 100_000)
     reading, writing = os.pipe()
@@ -161,9 +164,39 @@ def test_a_reader_that_stalls_holds_nobody_up(
     lines = [line for line in seen.decode().splitlines() if line != "last"]
     assert lines == [f"{number:099d}" for number in range(len(lines))]
     assert 1000 < len(lines) < 3000
-    first, last = capfd.readouterr().err.splitlines()
-    assert "its reader does not read" in first
-    assert last.endswith(f"is written again; {3000 - len(lines)} lines were lost")
+    (said,) = capfd.readouterr().err.splitlines()
+    assert "its reader does not read" in said
+    assert records.lines[0].endswith(f"is written again; {3000 - len(lines)} lines were lost")
+
+
+def test_a_stream_that_writes_to_more_than_its_file(logger: logging.Logger, tmp_path: Path) -> None:
+    class Tee:
+        """As those that copy what a program prints into a file."""
+
+        def __init__(self, file: io.TextIOWrapper) -> None:
+            self.file = file
+            self.copy = ""
+
+        def write(self, text: str) -> int:
+            self.copy += text
+            return self.file.write(text)
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self.file, name)
+
+    with (tmp_path / "log").open("w", encoding="utf-8") as file:
+        logger.addHandler(logging.StreamHandler(tee := Tee(file)))
+        assert all(write(logger, ["a", "b"]))
+    assert tee.copy == (tmp_path / "log").read_text() == "a\nb\n"
+
+
+def test_a_pipe_is_closed_by_who_has_opened_it(logger: logging.Logger) -> None:
+    reading, writing = os.pipe()
+    with open(writing, "w", encoding="utf-8") as stream:
+        logger.addHandler(logging.StreamHandler(stream))
+        write(logger, ["a"])
+    with open(reading, encoding="utf-8") as reader:
+        assert reader.read() == "a\n"
 
 
 def test_a_stream_without_a_file(logger: logging.Logger) -> None:
@@ -290,6 +323,31 @@ def test_the_end_of_a_server_is_that_of_its_lines(logger: logging.Logger) -> Non
         assert stream.getvalue() == "a\n"
 
     asyncio.run(main())
+
+
+def test_the_end_of_the_process_waits_for_a_reader(logger: logging.Logger) -> None:
+    reading, writing = os.pipe()
+    seen: list[bytes] = []
+
+    def read() -> None:
+        while not seen or not seen[-1].endswith(b"last\n"):
+            seen.append(os.read(reading, 65536))
+
+    async def main() -> None:
+        lines = Lines(logger)
+        for number in range(200):
+            lines.add(f"{number:0999d}")
+        lines.add("last")
+        thread = threading.Timer(0.05, read)
+        thread.start()
+        close_logs()
+        thread.join()
+
+    with open(writing, "w", encoding="utf-8") as stream:
+        logger.addHandler(logging.StreamHandler(stream))
+        asyncio.run(main())
+    assert b"".join(seen) == b"".join(b"%0999d\n" % number for number in range(200)) + b"last\n"
+    os.close(reading)
 
 
 def test_a_child_does_not_write_its_parents_lines(logger: logging.Logger, monkeypatch: pytest.MonkeyPatch) -> None:

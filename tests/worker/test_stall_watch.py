@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import sys
 import threading
 import time
@@ -58,6 +59,22 @@ class TestStacks:
             monkeypatch.setattr(sys, "stderr", stream)
             enable_trace(logger)
             assert enabled == [(stream, True)]
+
+    def test_a_pipe_that_nobody_reads_holds_nobody_up(self, logger: logging.Logger, enabled: list[Any]) -> None:
+        reading, writing = os.pipe()
+        with open(reading, "rb"), open(writing, "w") as stream:
+            logger.addHandler(logging.StreamHandler(stream))
+            enable_trace(logger)
+            enable_trace(logger)
+            ((first, _), (second, _)) = enabled
+            assert not os.get_blocking(second)
+            assert os.path.samestat(os.fstat(second), os.fstat(writing))
+            assert os.get_blocking(writing)
+            # As the logs are opened again, so is it.
+            assert first == second or not Path(f"/proc/self/fd/{first}").exists()
+            logger.handlers = [logging.FileHandler(os.devnull)]
+            enable_trace(logger)
+            assert not Path(f"/proc/self/fd/{second}").exists()
 
     def test_nowhere_to_write_is_no_error(
         self, logger: logging.Logger, enabled: list[Any], monkeypatch: pytest.MonkeyPatch

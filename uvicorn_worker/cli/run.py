@@ -23,6 +23,7 @@ from uvicorn_worker.http1.parsers import check_parser
 from uvicorn_worker.logs.formatters import usual_config
 from uvicorn_worker.logs.levels import set_levels
 from uvicorn_worker.logs.log_config import apply_log_config
+from uvicorn_worker.logs.piped_handlers import unblock_handlers
 from uvicorn_worker.server import Config, Server
 from uvicorn_worker.server.alone import report_alone
 from uvicorn_worker.server.binding import bind
@@ -134,6 +135,7 @@ def set_up_logging(config: Config) -> None:
     if not config.access_log:
         access = logging.getLogger("uvicorn.access")
         access.handlers, access.propagate = [], False
+    unblock_handlers()
 
 
 def _serve(config: Config, began: float, uds_mode: int | None) -> None:

@@ -11,6 +11,7 @@ import math
 import os
 import select
 import time
+from collections.abc import Callable
 from typing import Any
 
 __all__ = ["QUIET_SECONDS", "ErrorLog", "Losses", "OwnLog", "count", "escaped", "say_on_stderr"]
@@ -75,16 +76,19 @@ class Losses:
         say_on_stderr(f"{self.name} can't be written, lines are lost until it can: {escaped(reason)}")
         return True
 
-    def end(self) -> bool:
-        """A line was written again; False where that is not believed yet."""
+    def end(self, say: Callable[[str], Any] = say_on_stderr, *, at_last: bool = False) -> bool:
+        """A line was written again, which `say` is told; False where that is not believed yet.
+
+        `at_last`: it must be believed, since the process ends.
+        """
         if not self.lost:
             return True
         now = time.monotonic()
-        if self._comes_and_goes and now - self._last < QUIET_SECONDS:
+        if self._comes_and_goes and now - self._last < QUIET_SECONDS and not at_last:
             return False
         lost, self.lost = self.lost, 0
         self._comes_and_goes, self._ended = False, now
-        say_on_stderr(f"{self.name} is written again; {lost} {'line was' if lost == 1 else 'lines were'} lost")
+        say(f"{self.name} is written again; {lost} {'line was' if lost == 1 else 'lines were'} lost")
         return True
 
 

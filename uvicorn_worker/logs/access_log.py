@@ -23,6 +23,7 @@ from uvicorn_worker.logs.atoms import Atoms, compile_format
 from uvicorn_worker.logs.guards import guard_handlers
 from uvicorn_worker.logs.line_forms import Forms, uvicorn_forms
 from uvicorn_worker.logs.line_writer import LineWriter
+from uvicorn_worker.logs.piped_handlers import unblock_handlers
 
 __all__ = [
     "AccessRecord",
@@ -85,6 +86,7 @@ def standalone_access(config: Config) -> AccessHook | None:
     """What is called for each response of a server without Gunicorn; None where no line is wanted."""
     logger = logging.getLogger("uvicorn.access")
     guard_handlers()
+    unblock_handlers()
     if not config.access_log or not logger.isEnabledFor(logging.INFO):
         return None
     return quiet_paths(uvicorn_hook(logger, config), config)

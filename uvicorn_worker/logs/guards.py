@@ -44,6 +44,8 @@ class _Guard:
         self._handler = handler
         self._losses = Losses(name_of(handler))
         self._failed = False
+        # The emit that the handler had of its own (logs/piped_handlers.py).
+        self._own: Any = None
 
     def __call__(self, record: logging.LogRecord) -> None:
         exc = sys.exc_info()[1]
@@ -52,17 +54,26 @@ class _Guard:
             # A fault in a formatter, say: where it is, is of interest.
             logging.Handler.handleError(self._handler, record)
         # From now on each line is watched, until one is written.
-        self._handler.emit = self._emit  # type: ignore[method-assign]
+        own = vars(self._handler).get("emit")
+        if getattr(own, "__self__", None) is not self:
+            self._own = own
+            self._handler.emit = self._emit  # type: ignore[method-assign]
 
     def _emit(self, record: logging.LogRecord) -> None:
         self._failed = False
         handler = self._handler
         try:
-            type(handler).emit(handler, record)
+            if self._own is None:
+                type(handler).emit(handler, record)
+            else:
+                self._own(record)
         except Exception:  # noqa: BLE001 - a file that can't be opened
             self(record)
         if not self._failed and self._losses.end():
-            del handler.emit
+            if self._own is None:
+                del handler.emit
+            else:
+                handler.emit = self._own  # type: ignore[method-assign]
 
 
 def keep_files_open(reopen: Callable[[], Any]) -> list[str]:

@@ -11,6 +11,7 @@ import asyncio
 import atexit
 import contextlib
 import contextvars
+import io
 import logging
 import os
 import select
@@ -21,10 +22,12 @@ from time import monotonic
 from typing import Any
 
 from uvicorn_worker.core.runtime import CycleView
-from uvicorn_worker.logs.backlog import Backlog
+from uvicorn_worker.logs.backlog import Backlog, backlog_of, close_backlogs
+from uvicorn_worker.logs.guards import name_of
 from uvicorn_worker.logs.line_forms import Forms, LineForm
+from uvicorn_worker.logs.piped_handlers import PipedEmit
 
-__all__ = ["LineWriter", "close_lines", "flush_lines", "plain_handler"]
+__all__ = ["LineWriter", "close_lines", "close_logs", "flush_lines", "plain_handler"]
 
 # A write of so much to a pipe is not mixed with those of others (POSIX; Linux has no less).
 _PIPE_BYTES = select.PIPE_BUF
@@ -45,14 +48,20 @@ def flush_lines() -> None:
 
 
 def close_lines(loop: asyncio.AbstractEventLoop | None = None) -> None:
-    """Write what was taken on this loop, or any, as far as there is somebody who reads it: an end."""
+    """Write what was taken on this loop, or any: an end."""
     for writer in list(_writers):
         if loop is None or writer.loop is loop:
             writer.close()
 
 
+def close_logs(*most: float) -> None:
+    """The process ends: write what was taken, and give readers time, at most so many seconds."""
+    close_lines()
+    close_backlogs(*most)
+
+
 # What a loop that is ended by a signal has no turn for any more.
-atexit.register(close_lines)
+atexit.register(close_logs)
 
 
 def plain_handler(logger: logging.Logger) -> logging.StreamHandler[Any] | None:
@@ -67,7 +76,9 @@ def plain_handler(logger: logging.Logger) -> logging.StreamHandler[Any] | None:
         return None
     # `emit` is set while the log can't be written.
     attributes = vars(handler)
-    if handler.level > logging.INFO or "emit" in attributes or "format" in attributes or "handle" in vars(logger):
+    if "emit" in attributes and type(attributes["emit"]) is not PipedEmit:
+        return None
+    if handler.level > logging.INFO or "format" in attributes or "handle" in vars(logger):
         return None
     if logging.getLogRecordFactory() is not logging.LogRecord:
         return None
@@ -126,7 +137,7 @@ class LineWriter:
         self._handler: logging.StreamHandler[Any] | None = None
         self._form: LineForm | None = None
         self._seen: tuple[Any, ...] | None = None
-        self._backlog = Backlog(loop, f"The log of {logger.name}")
+        self._backlog: Backlog | None = None
         # The stream that was found to be no reader's, and until when that is believed.
         self._stream: Any = None
         self._looked = 0.0
@@ -196,10 +207,11 @@ class LineWriter:
                     handler.handleError(logging.LogRecord(self._logger.name, logging.INFO, "", 0, line, None, None))
 
     def close(self) -> None:
-        """Write what was taken, as far as there is somebody who reads it."""
+        """Write what was taken, in the process that has taken it."""
         if os.getpid() == self._pid:
             self.flush()
-            self._backlog.close()
+            # Held on to, it would keep a pipe open that others close.
+            self._backlog = None
 
     def _write(self, handler: logging.StreamHandler[Any], lines: list[str]) -> None:
         if handler.stream is None and isinstance(handler, logging.FileHandler):
@@ -214,24 +226,32 @@ class LineWriter:
                 return
         stream, terminator = handler.stream, handler.terminator
         try:
-            # Asked each time: a number that was closed may be another file's.
-            fd = stream.fileno()
-        except (AttributeError, OSError, ValueError):
+            # Asked each time: a number that was closed may be another file's. What is no file as Python opens them may
+            # have one all the same, and do more than write to it, as what copies stdout to two places.
+            fd = stream.fileno() if type(stream) is io.TextIOWrapper else -1
+        except (OSError, ValueError):
+            fd = -1
+        if fd < 0:
             stream.write("".join([line + terminator for line in lines]))
             handler.flush()
             return
-        # What was written by somebody else comes before.
-        stream.flush()
         encoding, errors = stream.encoding or "utf-8", stream.errors or "backslashreplace"
         data = (terminator.join(lines) + terminator).encode(encoding, errors)
         limit = _PIPE_BYTES
-        if stream is not self._stream or monotonic() > self._looked:
-            info = os.fstat(fd)
-            if self._backlog.is_for(fd, info):
+        is_known = stream is self._stream and monotonic() <= self._looked
+        if not is_known:
+            backlog = self._backlog
+            if backlog is None or not backlog.is_for(fd):
+                self._backlog = backlog = backlog_of(fd, name_of(handler))
+            if backlog is not None:
+                if not backlog.waits:
+                    stream.flush()
                 # Lines stay whole where others write as well.
-                self._backlog.write(_pieces(lines, terminator, encoding, errors, data, limit))
+                backlog.write(_pieces(lines, terminator, encoding, errors, data, limit))
                 return
             self._stream, self._looked = stream, monotonic() + 1.0
+        # What was written by somebody else comes before.
+        stream.flush()
         if len(data) > limit:
             if stat.S_ISREG(os.fstat(fd).st_mode):
                 limit = _FILE_BYTES

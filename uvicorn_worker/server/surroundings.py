@@ -14,6 +14,7 @@ from uvicorn_worker.core.errors import LifespanError
 from uvicorn_worker.core.runtime import AccessHook
 from uvicorn_worker.logs.access_log import standalone_access
 from uvicorn_worker.logs.levels import set_levels
+from uvicorn_worker.logs.piped_handlers import unblock_handlers
 from uvicorn_worker.server.loading import load_app
 
 __all__ = ["Handler", "Stoppable", "Surroundings"]
@@ -58,6 +59,7 @@ class Surroundings:
             log_config = None if is_set_up else usual_config(config.access_log_format)
         apply_log_config(log_config, config.use_colors)
         set_levels(config)
+        unblock_handlers()
 
     def signal_handlers(self, server: Stoppable) -> dict[signal.Signals, Handler]:
         """What is called at which signal while `serve()` runs."""

@@ -20,6 +20,7 @@ from uvicorn_worker.logs.access_log import line_hook, quiet_paths, record_maker,
 from uvicorn_worker.logs.atoms import Atoms, compile_line, make_environ
 from uvicorn_worker.logs.guards import guard_handlers
 from uvicorn_worker.logs.line_forms import gunicorn_forms
+from uvicorn_worker.logs.piped_handlers import unblock_handlers
 from uvicorn_worker.worker.loggers import adopt_loggers, configured_loggers, follows_gunicorn, handlers_of
 from uvicorn_worker.worker.statsd import metrics_hook, statsd_class
 from uvicorn_worker.worker.views import RequestView, ResponseView
@@ -38,6 +39,7 @@ def access_hook(log: Any, cfg: GunicornConfig, config: Config) -> AccessHook | N
     adopt_loggers(log, cfg, config)
     # Those of the application too.
     guard_handlers()
+    unblock_handlers()
     access = getattr(log.access, "__func__", None)
     others: AccessHook | None = None
     statsd = statsd_class()

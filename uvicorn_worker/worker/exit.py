@@ -15,7 +15,7 @@ from typing import Any
 from gunicorn.arbiter import Arbiter
 
 from uvicorn_worker.core.explained import explained
-from uvicorn_worker.logs.line_writer import close_lines
+from uvicorn_worker.logs.line_writer import close_logs
 from uvicorn_worker.server import Server
 from uvicorn_worker.worker.forked import end_children
 
@@ -95,7 +95,7 @@ def leave_in_time(log: Any, exit_by: float, code: int = 0) -> None:
         )
         end_children()
         with contextlib.suppress(Exception):
-            close_lines()
+            close_logs(_MARGIN / 2)
         for stream in (sys.stdout, sys.stderr):
             with contextlib.suppress(AttributeError, OSError, ValueError):
                 stream.flush()

@@ -19,6 +19,7 @@ from uvicorn_worker.core.config import Config
 from uvicorn_worker.core.errors import ConfigError
 from uvicorn_worker.logs.guards import guard_handlers
 from uvicorn_worker.logs.levels import LEVELS, TRACE
+from uvicorn_worker.logs.piped_handlers import unblock_handlers
 from uvicorn_worker.worker.settings import log_level
 from uvicorn_worker.worker.statsd import count_lines, never_wait
 
@@ -97,6 +98,7 @@ def set_up_logging(log: Any, cfg: GunicornConfig, config: Config) -> None:
     never_wait(log)
     count_lines(log)
     guard_handlers()
+    unblock_handlers()
 
 
 def _follow(logger: logging.Logger, target: logging.Logger) -> None:

@@ -22,6 +22,7 @@ from typing import Any, ClassVar, NoReturn, Protocol
 from uvicorn_worker.board import ends
 from uvicorn_worker.core.errors import ProcessExit
 from uvicorn_worker.logs.guards import keep_files_open
+from uvicorn_worker.logs.piped_handlers import unblock_handlers
 from uvicorn_worker.server import Server
 from uvicorn_worker.server.in_flight import describe_flight
 from uvicorn_worker.worker.by_hand import OVERTAKEN_SECONDS, ByHand
@@ -218,6 +219,7 @@ class Signals:
         worker = self._worker
         for line in keep_files_open(worker.log.reopen_files):
             worker.server.log.error("%s", line)
+        unblock_handlers()
         enable_trace(worker.log.error_log)
 
     def tell_flight(self) -> None:

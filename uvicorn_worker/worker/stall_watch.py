@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import faulthandler
 import logging
+import os
 import sys
 import threading
 import time
@@ -21,6 +22,7 @@ from typing import TextIO
 
 from uvicorn_worker.core.log import count
 from uvicorn_worker.core.watch_thread import WatchThread
+from uvicorn_worker.logs.backlog import opened_again
 from uvicorn_worker.logs.in_flight import describe_cycles, running_task
 from uvicorn_worker.server import Server
 
@@ -32,16 +34,24 @@ _NAMED = 50
 # a second after that.
 _STUCK_SECONDS = 0.5
 
+# Where the stacks are written, if that is a descriptor of our own.
+_again: list[int] = []
+
 
 def enable_trace(error_log: logging.Logger) -> None:
     """Write the stacks to the error log's stream upon SIGABRT (and upon a crash).
 
     To be called again whenever the log files were reopened, since faulthandler keeps the file descriptor;
-    and after the Python handler of SIGABRT was set, which runs afterwards.
+    and after the Python handler of SIGABRT was set, which runs afterwards. It does so where a pipe is full, too: the
+    stacks don't wait for its reader.
     """
     for stream in [getattr(handler, "stream", None) for handler in error_log.handlers] + [sys.stderr]:
         if stream is not None and _has_descriptor(stream):
-            faulthandler.enable(file=stream, all_threads=True)
+            again = opened_again(stream.fileno())
+            faulthandler.enable(file=stream if again is None else again, all_threads=True)
+            for fd in _again:
+                os.close(fd)
+            _again[:] = [] if again is None else [again]
             return
 
 

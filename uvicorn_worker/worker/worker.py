@@ -32,6 +32,7 @@ from uvicorn_worker.core.errors import AppLoadError, BindError, ConfigError, Lif
 from uvicorn_worker.core.explained import explained
 from uvicorn_worker.core.forked import is_forked, leave
 from uvicorn_worker.core.garbage import search_as_newer_pythons
+from uvicorn_worker.logs.piped_handlers import unblock_handlers
 from uvicorn_worker.server import Server
 from uvicorn_worker.server.failures import failure_app, files_of, from_users
 from uvicorn_worker.server.loading import load_env_file
@@ -255,6 +256,9 @@ class UvicornWorker(BaseWorker):
     def pid(self, value: int | str) -> None:
         """Set by the master on both sides of the fork."""
         self._pid = value
+        if value == os.getpid():
+            # What is said from here on is said by this process: that it boots, before anything else.
+            unblock_handlers()
         if isinstance(value, int):
             self._succession.forked(value)
 
