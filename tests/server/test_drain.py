@@ -198,7 +198,7 @@ def test_a_round_has_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: now))
     monkeypatch.setattr(module, "asyncio", SimpleNamespace(sleep=sleep))
     runtime = cast("Any", SimpleNamespace(config=Config(app=echo, timeout_drain_idle=0.1), connections=connections))
-    acceptor = cast("Any", SimpleNamespace(abort=lambda: None))
+    acceptor = cast("Any", SimpleNamespace(give_up=lambda _: None))
     drain = module.Drain(runtime, acceptor, Schedule(0.0, 30), asyncio.Event(), bool)
     left = []
     now = 0.2

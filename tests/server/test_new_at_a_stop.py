@@ -20,6 +20,7 @@ from tests.scripted import get
 from tests.server.running import App, Running, until
 from tests.sockets import Peer, Run
 from uvicorn_worker.server import acceptor
+from uvicorn_worker.server.acceptor import Acceptor
 
 Log = Callable[..., list[str]]
 
@@ -74,6 +75,29 @@ def test_its_first_bytes_are_enough(run: Run, begun: bytes) -> None:
             await asyncio.sleep(LONGER)
             assert (await peer.ask(rest)).status == 200
             await running.stopped()
+
+    run(main())
+
+
+@pytest.mark.parametrize(("seconds", "status"), [(1.0, 200), (0.0, None)])
+def test_handshakes_are_given_up_in_this_very_moment(
+    run: Run, monkeypatch: pytest.MonkeyPatch, seconds: float, status: int | None
+) -> None:
+    """Between the header of the PROXY protocol and the connection: it is no handshake that does not come to its end."""
+    make = Acceptor._make_protocol
+
+    def give_up_and_make(self: Acceptor, *arguments: Any) -> Any:
+        self.give_up(seconds)
+        return make(self, *arguments)
+
+    monkeypatch.setattr(Acceptor, "_make_protocol", give_up_and_make)
+
+    async def main() -> None:
+        async with Running(App(), proxy_protocol="v1") as running:
+            peer = await running.ask(v1() + get("/", "Connection: close"))
+            answer = await peer.rest()
+            assert answer.startswith(b"HTTP/1.1 200 ") if status else answer == b""
+            assert not running.server.acceptor._told
 
     run(main())
 

@@ -20,6 +20,7 @@ import logging
 import os
 import socket
 import sys
+import time
 from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Any
 
@@ -166,6 +167,8 @@ class Acceptor:
         self._names: dict[socket.socket, Any] = {}
         # Those of them whose header of the PROXY protocol is read: a connection of the runtime stands for each.
         self._reading_headers: set[asyncio.Task[Any] | None] = set()
+        # Those whose header was read, and when; their clients have begun to speak only then.
+        self._told: dict[object, float] = {}
 
     @property
     def pending(self) -> int:
@@ -345,6 +348,7 @@ class Acceptor:
                 self._reading_headers.discard(task)
             if endpoints is None:
                 return
+            self._told[task] = time.monotonic()
             arguments = (endpoints,)
         options: dict[str, Any] = {}
         if self.tls is not None:
@@ -362,6 +366,8 @@ class Acceptor:
 
     def _connected(self, done: Opening | asyncio.Task[None]) -> None:
         self._connecting.discard(done)
+        if self._told:
+            self._told.pop(done, None)
         if self._watching:
             self._room()
 
@@ -510,6 +516,13 @@ class Acceptor:
         """Nothing is read any more: the server has ended."""
         if self._light is not None:
             self._light.close()
+
+    def give_up(self, seconds: float) -> None:
+        """Give up handshakes, but for those that began less than so many seconds ago, behind a header."""
+        before = time.monotonic() - seconds
+        for each in self._connecting - self._reading_headers:
+            if self._told.get(each, 0.0) <= before:
+                each.cancel()
 
     def abort(self) -> None:
         """Give up the handshakes that are under way; where a header is read its connection is asked."""

@@ -261,7 +261,7 @@ class Drain:
                 break
         if now - self._begun >= max(patience, _HANDSHAKE_SECONDS):
             # A handshake that has not come to its end by now is as idle as a connection without a request.
-            self._acceptor.abort()
+            self._acceptor.give_up(_HANDSHAKE_SECONDS)
 
     # The end -----------------------------------------------------------------------------------------
 
