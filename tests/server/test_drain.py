@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import math
 import signal
@@ -198,7 +199,7 @@ def test_a_round_has_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: now))
     monkeypatch.setattr(module, "asyncio", SimpleNamespace(sleep=sleep))
     runtime = cast("Any", SimpleNamespace(config=Config(app=echo, timeout_drain_idle=0.1), connections=connections))
-    acceptor = cast("Any", SimpleNamespace(give_up=lambda _: None))
+    acceptor = cast("Any", SimpleNamespace(handshakes=()))
     drain = module.Drain(runtime, acceptor, Schedule(0.0, 30), asyncio.Event(), bool)
     left = []
     now = 0.2
@@ -209,6 +210,31 @@ def test_a_round_has_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
         left.append(len(connections))
         now += 0.2
     assert left == [200, 136, 72, 8, 0]
+
+
+def test_each_handshake_has_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that has begun late, too: where the sockets are read until the end, clients come all the time."""
+
+    class Handshake:
+        cancelled = False
+
+        def cancel(self) -> None:
+            self.cancelled = True
+
+    early, late = Handshake(), Handshake()
+    handshakes = {early}
+    runtime = cast("Any", SimpleNamespace(config=Config(app=echo, timeout_drain_idle=0), connections=()))
+    acceptor = cast("Any", SimpleNamespace(handshakes=handshakes))
+    monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: 0.0))
+    drain = module.Drain(runtime, acceptor, Schedule(0.0, 30), asyncio.Event(), bool)
+    seen = []
+    for now in (0.0, 0.9, 1.0, 1.8, 2.0):
+        if now == 0.9:
+            handshakes.add(late)
+        with contextlib.suppress(StopIteration):
+            drain._close_idle(now).send(None)
+        seen.append((early.cancelled, late.cancelled))
+    assert seen == [(False, False), (False, False), (True, False), (True, False), (True, True)]
 
 
 class Crowd:
@@ -352,7 +378,7 @@ class TestWebSockets:
                 for peer in peers:
                     await peer.reader.readuntil(b"\r\n\r\n")
                 runtime = running.server.runtime
-                drain = module.Drain(runtime, None, Schedule(0.0, 30), asyncio.Event(), bool)  # type: ignore[arg-type]
+                drain = module.Drain(runtime, running.server.acceptor, Schedule(0.0, 30), asyncio.Event(), bool)
                 drain._begun = 0.0
                 turns = 0
 

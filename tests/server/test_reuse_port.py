@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
 import struct
 import sys
 from array import array
@@ -13,7 +14,8 @@ from typing import Any
 
 import pytest
 
-from tests.http1.apps import hello
+from tests.certificates import Site, client_context
+from tests.http1.apps import Gate, hello
 from tests.scripted import get
 from tests.server.running import App, until
 from tests.sockets import Peer, Run
@@ -105,6 +107,39 @@ def test_no_request_is_lost_when_one_of_two_leaves(run: Run) -> None:
         done.set()
         assert sum(await asyncio.gather(*clients)) == sum(answered.values())
         await stopped(staying, second)
+
+    run(main())
+
+
+def test_a_client_that_comes_late_has_time_for_its_handshake(run: Run, tmp_path: Path) -> None:
+    """Where nobody else would accept, clients come for as long as a request runs, however long that is."""
+    gate = Gate(hello)
+
+    async def main() -> None:
+        sock = member()
+        server = Server(Config(app=App(gate), timeout_drain_idle=0.2, **Site(tmp_path).options))
+        server.surroundings = ReusedPort()
+        await server.startup([sock])
+        running = await Peer.connect(sock, client_context())
+        running.send(get())
+        await until(lambda: server.runtime.cycles)
+        server.should_exit = True
+        stopping = asyncio.ensure_future(server.shutdown())
+        await asyncio.sleep(1.2)
+        received, sent = ssl.MemoryBIO(), ssl.MemoryBIO()
+        tls = client_context().wrap_bio(received, sent, server_hostname="localhost")
+        late = await Peer.connect(sock)
+        # It is accepted, and takes its time.
+        await asyncio.sleep(0.4)
+        with pytest.raises(ssl.SSLWantReadError):
+            tls.do_handshake()
+        late.send(sent.read())
+        received.write(await late.reader.read(65536))
+        tls.do_handshake()
+        gate.open()
+        assert (await running.response()).status == 200
+        await stopping
+        sock.close()
 
     run(main())
 

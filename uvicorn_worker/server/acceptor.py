@@ -20,7 +20,6 @@ import logging
 import os
 import socket
 import sys
-import time
 from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Any
 
@@ -167,8 +166,6 @@ class Acceptor:
         self._names: dict[socket.socket, Any] = {}
         # Those of them whose header of the PROXY protocol is read: a connection of the runtime stands for each.
         self._reading_headers: set[asyncio.Task[Any] | None] = set()
-        # Those whose header was read, and when; their clients have begun to speak only then.
-        self._told: dict[object, float] = {}
 
     @property
     def pending(self) -> int:
@@ -348,7 +345,6 @@ class Acceptor:
                 self._reading_headers.discard(task)
             if endpoints is None:
                 return
-            self._told[task] = time.monotonic()
             arguments = (endpoints,)
         options: dict[str, Any] = {}
         if self.tls is not None:
@@ -366,8 +362,6 @@ class Acceptor:
 
     def _connected(self, done: Opening | asyncio.Task[None]) -> None:
         self._connecting.discard(done)
-        if self._told:
-            self._told.pop(done, None)
         if self._watching:
             self._room()
 
@@ -517,14 +511,15 @@ class Acceptor:
         if self._light is not None:
             self._light.close()
 
-    def give_up(self, seconds: float) -> None:
-        """Give up handshakes, but for those that began less than so many seconds ago, behind a header."""
-        before = time.monotonic() - seconds
-        for each in self._connecting - self._reading_headers:
-            if self._told.get(each, 0.0) <= before:
-                each.cancel()
+    @property
+    def handshakes(self) -> Collection[Opening | asyncio.Task[None]]:
+        """The connections that are being made, for a turn of the loop or a TLS handshake: `cancel()` gives one up.
+
+        Not those whose header of the PROXY protocol is read: connections of the runtime stand for them.
+        """
+        return self._connecting - self._reading_headers
 
     def abort(self) -> None:
-        """Give up the handshakes that are under way; where a header is read its connection is asked."""
-        for each in self._connecting - self._reading_headers:
+        """Give up the handshakes that are under way."""
+        for each in self.handshakes:
             each.cancel()

@@ -26,6 +26,7 @@ from uvicorn_worker.core.log import OwnLog, count
 from uvicorn_worker.core.runtime import Connection, CycleView, Runtime
 from uvicorn_worker.logs.in_flight import census, describe_cycles, named_cycles
 from uvicorn_worker.server.acceptor import Acceptor
+from uvicorn_worker.server.opening import Opening
 
 __all__ = ["Drain", "Schedule"]
 
@@ -115,6 +116,8 @@ class Drain:
         # How long idle connections are served; and since when each has been idle.
         self._patience = min(runtime.config.timeout_drain_idle, max(schedule.tell - self._begun, 0.0))
         self._idle: dict[Connection, float] = {}
+        # And since when each handshake has been under way.
+        self._handshakes: dict[Opening | asyncio.Task[None], float] = {}
         self._spread = _spread(runtime.config)
         # The most long polls that there were at once.
         self._polls = 0
@@ -259,9 +262,13 @@ class Drain:
             if time.monotonic() - now >= _ROUND_SECONDS:
                 # The rest have their turn in the next round.
                 break
-        if now - self._begun >= max(patience, _HANDSHAKE_SECONDS):
-            # A handshake that has not come to its end by now is as idle as a connection without a request.
-            self._acceptor.give_up(_HANDSHAKE_SECONDS)
+        # A handshake that has not ended in its time is as idle as a connection without a request. One may have begun
+        # only now: behind a header of the PROXY protocol, or where connections are still accepted.
+        handshakes = self._handshakes
+        self._handshakes = {each: handshakes.get(each, now) for each in self._acceptor.handshakes}
+        for each, since in self._handshakes.items():
+            if now - since >= max(patience, _HANDSHAKE_SECONDS):
+                each.cancel()
 
     # The end -----------------------------------------------------------------------------------------
 
