@@ -11,6 +11,7 @@ import socket
 import subprocess
 import tempfile
 import time
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from types import TracebackType
@@ -87,6 +88,15 @@ class RunningServer:
         """It is its turn."""
         if self.server.spins:
             self._signal(signal.SIGCONT)
+
+    @contextlib.contextmanager
+    def awake(self) -> Iterator[None]:
+        """Its turn, of one that is halted while others have theirs."""
+        self.go_on()
+        try:
+            yield
+        finally:
+            self.halt()
 
     def _signal(self, number: int) -> None:
         with contextlib.suppress(ProcessLookupError):

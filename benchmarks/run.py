@@ -127,15 +127,13 @@ def _run_scenario(rows: list[Row], running: dict[str, RunningServer], plan: Plan
     """Interleave the servers, so that what disturbs the machine for a while disturbs all of them."""
     for row in rows:
         if not row.invalid:
-            running[row.server].go_on()
-            plan.prepare(row, running[row.server])
-            running[row.server].halt()
+            with running[row.server].awake():
+                plan.prepare(row, running[row.server])
     for number in range(1, plan.rounds + 1):
         for row in rows:
             if not row.invalid:
-                running[row.server].go_on()
-                plan.measure(row, running[row.server])
-                running[row.server].halt()
+                with running[row.server].awake():
+                    plan.measure(row, running[row.server])
             if row.invalid:
                 say(f"{row.scenario.name} {number}/{plan.rounds} {row.server}: invalid: {row.invalid}")
             else:
