@@ -361,6 +361,24 @@ def test_threads_write_whole_pieces_each_in_its_order(ends: Ends) -> None:
         assert own == [b"%d %d %b" % (name, number, b"x" * 500) for number in range(200)]
 
 
+def test_a_thread_that_goes_when_the_next_one_comes_writes_nothing_twice(ends: Ends) -> None:
+    reading, writing = ends
+    backlog = made(writing)
+    numbers = iter(range(10000))
+    for _ in range(8):
+        sent = b""
+        # Until a thread has something to write; it goes as soon as that is read.
+        while not (sent and backlog.waits):
+            piece = b"%4094d\n" % next(numbers)
+            sent += piece
+            backlog.write([piece])
+        # Longer than one looks whether it may go.
+        time.sleep(0.15)
+        seen = read_all(reading, sent[-4095:])
+        until(lambda: not backlog.waits)
+        assert bytes(seen) == sent
+
+
 def test_a_signal_in_the_middle_of_a_write(piped: Ends, monkeypatch: pytest.MonkeyPatch) -> None:
     reading, writing = piped
     backlog = made(writing)

@@ -161,11 +161,13 @@ MORE = r"(1000000, b'\x81\x05hello\x88\x02\x03\xe8')"
 
 @pytest.mark.parametrize("system", [WINDOWS, BSD], ids=["Windows", "BSD"])
 def test_it_serves(system: str) -> None:
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "error"}
+    # What it prints itself comes when it ends, behind all access lines.
+    own = {"PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "error", "PYTHONUNBUFFERED": ""}
+    environment = {**os.environ, **own}
     command = [sys.executable, "-X", "dev", "-c", SCRIPT.format(system=system)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
     *access, a, b, c, d, e = done.stdout.splitlines() or [""] * 5
     assert [a, b, c, d, e] == [HI, MORE, HI, MORE, HI], done.stderr
     assert done.returncode == 0, done.stderr
     assert "Traceback" not in done.stderr
-    assert len([line for line in access if line.endswith('"GET / HTTP/1.1" 200 OK')]) == 12
+    assert len([line for line in access if line.endswith('"GET / HTTP/1.1" 200 OK')]) == 12, access

@@ -198,7 +198,9 @@ class Backlog:
     # The thread --------------------------------------------------------------------------------------
 
     def _run(self) -> None:
-        while self._thread is not None:
+        is_over = False
+        # Not by who is the thread: there may be the next one, as soon as this one has said that it goes.
+        while not is_over:
             lines: list[str] = []
             with self._lock:
                 self._keep()
@@ -207,12 +209,13 @@ class Backlog:
                     is_told = self._failed or self._losses.end(lines.append)
                     if is_told and not lines:
                         self._thread = None
+                        is_over = True
             # Without the lock, since these lines come back to it where the error log is the same file.
             for line in lines:
                 OwnLog().warning("%s", line)
             if piece is not None:
                 self._write_kept(piece)
-            elif not lines:
+            elif not lines and not is_over:
                 time.sleep(_LONG_PAUSE)
         self.write([])
 
