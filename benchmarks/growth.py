@@ -107,19 +107,22 @@ def connections(
             for point in points:
                 for server, process in running.items():
                     crowd = _Crowd(process, holders[server], point, seconds, cores[1])
-                    _try(growth, server, point, crowd.measure)
-            for holder in holders.values():
-                with contextlib.suppress(LoadError):
-                    holder.ask("close")
-            # Servers that see thousands of connections end have something to do.
-            time.sleep(2)
+                    with process.awake():
+                        _try(growth, server, point, crowd.measure)
+            with contextlib.ExitStack() as awake:
+                for server, holder in holders.items():
+                    awake.enter_context(running[server].awake())
+                    with contextlib.suppress(LoadError):
+                        holder.ask("close")
+                # Servers that see thousands of connections end have something to do.
+                time.sleep(2)
     return growth
 
 
 def workers(
     servers: Iterable[Server], environments: dict[str, Environment], rounds: int, seconds: int, load_core: int
 ) -> Growth:
-    """One to four workers each, all of which run all the time; those that have no load take next to no CPU."""
+    """One to four workers each, which run all the time, or are halted: those that have no load take next to no CPU."""
     growth = Growth("workers", "CPU for a request, 64 connections", "Workers", WORKERS, 1)
     with contextlib.ExitStack() as stack:
         running = {
@@ -135,7 +138,8 @@ def workers(
             for number in WORKERS:
                 for (server, its), process in running.items():
                     if its == number:
-                        _try(growth, server, number, partial(_measure, process, _SHARED, seconds, load_core))
+                        with process.awake():
+                            _try(growth, server, number, partial(_measure, process, _SHARED, seconds, load_core))
     return growth
 
 
@@ -165,6 +169,7 @@ def _wait_ready(growth: Growth, running: dict[Server, RunningServer]) -> None:
             _GET.check(process.port)
         except (StartError, WrongAnswer) as error:
             growth.invalid[server] = f"did not start: {error}"
+        process.halt()
 
 
 def _measure(process: RunningServer, clients: int, seconds: int, core: int) -> float:

@@ -17,7 +17,7 @@ from tests.programs import need
 
 
 def curl(*arguments: str) -> str:
-    done = run(need("curl"), "--silent", "--show-error", *arguments, timeout=3 * PATIENCE)
+    done = run(need("curl"), "--silent", "--show-error", *arguments, timeout=2 * PATIENCE)
     assert done.returncode == 0, done.stderr
     return done.stdout
 

@@ -87,7 +87,7 @@ def run_beside(
     replaced: Replaced, *command: str, env: dict[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
     with replaced.during():
-        return subprocess.run(command, capture_output=True, text=True, timeout=3 * PATIENCE, check=False, env=env)
+        return subprocess.run(command, capture_output=True, text=True, timeout=2 * PATIENCE, check=False, env=env)
 
 
 def test_httpx(replaced: Replaced) -> None:
@@ -109,7 +109,7 @@ def test_grpcio(replaced: Replaced) -> None:
     with grpc.insecure_channel(f"127.0.0.1:{replaced.server.port}", options=options) as channel:
         with replaced.during():
             held = channel.unary_unary("/echo.Echo/Held")
-            calls = [held.future(b"%d" % number, timeout=3 * PATIENCE) for number in range(COUNT)]
+            calls = [held.future(b"%d" % number, timeout=2 * PATIENCE) for number in range(COUNT)]
             assert [call.result() for call in calls] == [b"%d" % number for number in range(COUNT)]
         assert channel.unary_unary("/echo.Echo/Unary")(b"next", timeout=PATIENCE) == b"next"
 

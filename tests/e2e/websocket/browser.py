@@ -45,8 +45,8 @@ def find_chromium() -> str | None:
     return next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
 
-# A page of two hundred images takes its time on a loaded machine.
-PAGE_PATIENCE = 3 * PATIENCE
+# A page of two hundred images takes its time on a loaded machine. Less than what ends a whole process of tests.
+PAGE_PATIENCE = 2 * PATIENCE
 # A question that meets the change from one page to the next may get no answer at all: then it is asked again.
 ANSWER_PATIENCE = PATIENCE / 4
 

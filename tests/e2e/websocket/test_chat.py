@@ -113,10 +113,12 @@ def test_in_a_browser_through_nginx(serve: Serve, worker: str) -> None:
 
         # A restart: the page is told, and comes back by itself.
         (before,) = server.workers()
+        page.run("window.before = socket; null")
         server.signal(signal.SIGHUP)
         # Well within its graceful_timeout, since nothing holds it.
         until(lambda: not alive(before), "the end of the worker")
-        page.wait(CONNECTED)
+        # It may not have heard of the end of the connection that it had.
+        page.wait(f"socket !== window.before && {CONNECTED}")
         page.run(says("back"))
         page.wait(shown("hello", "grüß dich 𝄞", "<b>bold</b>", "back"))
     assert "Traceback" not in server.log
