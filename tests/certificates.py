@@ -6,9 +6,12 @@ import os
 import ssl
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import trustme
+import pytest
+
+if TYPE_CHECKING:
+    import trustme
 
 __all__ = ["CLIENT_NAME", "Site", "authority", "client_context", "new_authority"]
 
@@ -17,8 +20,9 @@ CLIENT_NAME = "CN=Jane,OU=Ops\\, EU,O=Example"
 
 
 def new_authority() -> trustme.CA:
-    """An authority that nobody else knows."""
-    return trustme.CA()
+    """An authority that nobody else knows. Where there is no trustme (PyPy: cryptography has no wheel), tests skip."""
+    made: trustme.CA = pytest.importorskip("trustme").CA()
+    return made
 
 
 @cache

@@ -6,6 +6,7 @@ import asyncio
 import compileall
 import gc
 import importlib
+import importlib.util
 import logging
 import os
 import shutil
@@ -44,9 +45,22 @@ def pytest_configure(config: pytest.Config) -> None:
 MOST_UNSTEADY = 3
 
 
+# What has no wheel for some Pythons (PyPy), and what the worker does without there.
+LEFT_OUT = [name for name in ("httptools", "uvloop") if importlib.util.find_spec(name) is None]
+
+
+def _missing_for(item: pytest.Item) -> str:
+    """The name of the parser or the event loop that a test is to run with, where it is not installed."""
+    callspec = getattr(item, "callspec", None)
+    values = [value for value in callspec.params.values() if isinstance(value, str)] if callspec else []
+    return next((name for name in LEFT_OUT if name in values), "")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Those that start processes come first: side by side with others, what is long must not be begun last."""
     for item in items:
+        if missing := _missing_for(item):
+            item.add_marker(pytest.mark.skip(reason=f"{missing} is not installed"))
         if item.path.is_relative_to(HERE / "e2e") or item.get_closest_marker("long") is not None:
             item.add_marker(pytest.mark.flaky(reruns=1, reruns_delay=1))
     items.sort(key=lambda item: not (item.path.is_relative_to(HERE / "e2e") or item.path.name == "test_rooms.py"))

@@ -9,6 +9,7 @@ of an event loop that never sleeps; `Client` is one connection to it, and reads 
 from __future__ import annotations
 
 import asyncio
+import importlib.util
 import socket
 import time
 from collections.abc import Callable, Iterable
@@ -20,7 +21,20 @@ from uvicorn_worker.core.clock import TICK
 from uvicorn_worker.core.config import Config
 from uvicorn_worker.core.runtime import Runtime
 
-__all__ = ["Client", "Harness", "Response", "ScriptedTransport", "get", "parse_responses", "post", "ticks_of"]
+__all__ = [
+    "PARSERS",
+    "Client",
+    "Harness",
+    "Response",
+    "ScriptedTransport",
+    "get",
+    "parse_responses",
+    "post",
+    "ticks_of",
+]
+
+# Those that are installed; the first one is what servers take of themselves.
+PARSERS = [name for name in ("httptools", "h11") if importlib.util.find_spec(name)]
 
 # As asyncio: the most that one read gives, and how much may wait to be sent before the protocol is told to pause.
 READ_SIZE = 262144
@@ -397,7 +411,7 @@ class Harness:
         self,
         app: ASGIApp,
         *,
-        parser: str = "httptools",
+        parser: str = PARSERS[0],
         loop: asyncio.AbstractEventLoop | None = None,
         **options: Any,
     ) -> None:

@@ -13,7 +13,6 @@ import subprocess
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from cryptography.hazmat.primitives import serialization
 from websockets.asyncio.client import connect
 
 from tests.certificates import CLIENT_NAME, Site, authority, client_context
@@ -156,6 +155,7 @@ def test_oldest_version(serve: Serve, site: Site, version: str, old_is_refused: 
 
 @pytest.mark.parametrize("where", ["code", "environment"])
 def test_password_of_the_key(serve: Serve, site: Site, where: str) -> None:
+    serialization = pytest.importorskip("cryptography.hazmat.primitives.serialization")
     key = serialization.load_pem_private_key(site.key.read_bytes(), None)
     encryption = serialization.BestAvailableEncryption(b"open sesame")
     site.key.write_bytes(key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, encryption))

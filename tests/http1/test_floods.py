@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-import tracemalloc
 from collections.abc import Callable
 
 import pytest
 
 from tests.http1.apps import Gate, Recorder, echo, hello, read_body
 from tests.http1.conftest import Connect, Serve
+from tests.memory import tracer
 from tests.scripted import Client, get, post
 from uvicorn_worker.core.asgi import Receive, Scope, Send
 from uvicorn_worker.logs import spell
@@ -238,6 +238,7 @@ class TestMemory:
         ids=["line", "fields", "trailers", "body", "pipelined", "pipelined one by one", "pipelined with bodies"],
     )
     def test_an_application_that_does_not_read_bounds_it(self, connect: Connect, start: bytes, piece: bytes) -> None:
+        tracemalloc = tracer()
         client = connect(Gate()).send(start)
         tracemalloc.start()
         try:

@@ -68,6 +68,8 @@ class TestReading:
         assert not client.transport.reading
         (cycle,) = client.harness.runtime.cycles
         chunks = cycle.chunks  # type: ignore[attr-defined]
+        if sys.implementation.name == "pypy":
+            pytest.skip("it does not say how large an object is")
         assert sum(map(sys.getsizeof, chunks)) < LIMIT + 32_768
         assert len(chunks) < 64
         client.send(b"0\r\n\r\n")

@@ -15,6 +15,7 @@ import pytest
 from tests.http1.apps import Recorder, answer, body, hello, start
 from tests.http1.conftest import Connect, Run
 from tests.http1.real import Site, serving, until
+from tests.memory import counts_references
 from tests.scripted import get, post
 from uvicorn_worker.core.asgi import Receive, Scope, Send
 from uvicorn_worker.http1 import Http1Protocol
@@ -97,6 +98,7 @@ CASES = {
 }
 
 
+@counts_references
 @pytest.mark.parametrize("case", CASES)
 def test_nothing_holds_the_protocol(run: Run, parser: str, case: str) -> None:
     app, data = CASES[case]
@@ -125,6 +127,7 @@ def test_nothing_holds_the_protocol(run: Run, parser: str, case: str) -> None:
         run(main())
 
 
+@counts_references
 @pytest.mark.parametrize(("run", "parser"), [("asyncio", "h11"), ("uvloop", "httptools")], indirect=True)
 def test_a_thousand_aborted_streams_leave_nothing(run: Run, parser: str) -> None:
     async def main() -> None:

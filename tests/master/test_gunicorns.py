@@ -6,6 +6,7 @@ import logging
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -126,7 +127,9 @@ def child() -> Iterator[Callable[[Callable[[], None]], int]]:
             does()
             os._exit(0)
         made.append(pid)
-        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+        deadline = time.monotonic() + 10
+        while _status_of(pid) is None and time.monotonic() < deadline:
+            time.sleep(0.01)
         return pid
 
     yield fork
@@ -138,6 +141,16 @@ def child() -> Iterator[Callable[[Callable[[], None]], int]]:
 
 
 class TestEnds:
+    @pytest.fixture(autouse=True, params=[True, False], ids=["waitid", "none"])
+    def _has_waitid(self, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+        """PyPy has none, and Linux tells it in another way."""
+        if request.param and not hasattr(os, "waitid"):
+            pytest.skip("this Python has no waitid")
+        if not request.param:
+            if not Path("/proc/self/stat").exists():
+                pytest.skip("needs /proc")
+            monkeypatch.delattr(os, "waitid", raising=False)
+
     def test_of_processes(self, child: Callable[..., int]) -> None:
         pid = child(lambda: os._exit(7))
         assert _status_of(pid) == 7
@@ -145,6 +158,8 @@ class TestEnds:
         assert _status_of(pid) == 7
         assert _status_of(child(lambda: os.kill(os.getpid(), signal.SIGKILL))) == -signal.SIGKILL
         assert _status_of(os.getppid()) is None
+        # There is none with this number (proc(5), pid_max).
+        assert _status_of(2**22 + 1) is None
 
     def test_of_one_that_lives(self) -> None:
         reading, writing = os.pipe()

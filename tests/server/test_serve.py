@@ -6,6 +6,7 @@ import asyncio
 import contextvars
 import gc
 import logging
+import socket
 import ssl
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from tests.sockets import Peer, Run, listen
 from uvicorn_worker import Config, Server
 from uvicorn_worker.core.asgi import ASGIApp, Receive, Scope, Send
 from uvicorn_worker.core.errors import AppLoadError, ConfigError, LifespanError
+from uvicorn_worker.server.binding import url_of
 
 variable: contextvars.ContextVar[str] = contextvars.ContextVar("variable", default="unset")
 
@@ -78,6 +80,25 @@ class TestSockets:
 
         run(main())
         assert path.exists()
+
+    def test_one_that_was_taken_for_a_unix_socket(self, run: Run) -> None:
+        """As Gunicorn and uvicorn take those that systemd has passed on; the kernel knows better."""
+        app = Recorder()
+
+        async def main() -> None:
+            sock = listen()
+            taken = socket.fromfd(sock.fileno(), socket.AF_UNIX, socket.SOCK_STREAM)
+            async with serving(http_only(app), taken) as server:
+                peer = await Peer.connect(sock)
+                assert (await peer.ask(get())).status == 200
+                assert app.scope["server"] == sock.getsockname()
+                assert app.scope["client"] == peer.writer.get_extra_info("sockname")
+                assert {listener.family for listener in server.acceptor.listeners} == {socket.AF_INET}
+                [listening] = server.servers
+                assert url_of(listening.sockets[0], secure=False) == "http://{}:{}".format(*sock.getsockname())
+            sock.close()
+
+        run(main())
 
     def test_several(self, run: Run, tmp_path: Path) -> None:
         async def main() -> None:

@@ -16,7 +16,7 @@ from tests.asgi_types import conforms
 from tests.http1.apps import Recorder, answer, read_body
 from tests.http2.conftest import ENGINES, Talk
 from tests.http2.wire import Client as Wire
-from tests.scripted import Harness, post
+from tests.scripted import PARSERS, Harness, post
 from tests.websocket.wire import binary, close, handshake, text
 from uvicorn_worker.core.asgi import Receive, Scope, Send
 
@@ -55,13 +55,13 @@ def begin() -> Iterator[Begin]:
 @pytest.mark.parametrize(
     ("version", "options"),
     [
-        *(pytest.param(version, {"http": parser}) for version in ("1.0", "1.1") for parser in ("httptools", "h11")),
+        *(pytest.param(version, {"http": parser}) for version in ("1.0", "1.1") for parser in PARSERS),
         *(pytest.param("2", {"http2_engine": engine}) for engine in ENGINES),
     ],
     ids=str,
 )
 def test_http(begin: Begin, version: str, options: dict[str, str]) -> None:
-    parser = options.get("http", "httptools")
+    parser = options.get("http", PARSERS[0])
     seen, harness = begin(parser=parser, **{name: value for name, value in options.items() if name != "http"})
     client = harness.connect()
     if version == "2":

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import tracemalloc
 from collections.abc import Callable
 
 import pytest
@@ -11,6 +10,7 @@ import pytest
 from tests.http1.apps import hello
 from tests.http2.harness import Http2Harness
 from tests.http2.wire import Client as Http2Wire
+from tests.memory import tracer
 from tests.scripted import Client, Harness, get
 from uvicorn_worker.core.asgi import Receive, Scope, Send
 
@@ -71,6 +71,7 @@ def http2(harness: Harness) -> Client:
     [(keep_alive, hello, 1200, Harness), (websocket, echo, 8500, Harness), (http2, hello, 3000, Http2Harness)],
 )
 def test_bytes(open_one: Callable[[Harness], Client], app: object, most: int, kind: type[Harness]) -> None:
+    tracemalloc = tracer()
     harness = kind(app)  # type: ignore[arg-type]
     kept = [open_one(harness) for _ in range(5)]
     harness.tick(2)

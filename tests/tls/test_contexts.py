@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import trustme
 from cryptography.hazmat.primitives import serialization
 
 from tests.certificates import Site, authority, client_context, new_authority
@@ -590,7 +589,7 @@ class TestSharedContexts:
         """A context would go on showing the certificate of the first kind, too."""
         contexts = TlsContexts(config(site))
         before = contexts.context
-        issued = authority().issue_cert("localhost", key_type=trustme.KeyType.RSA)
+        issued = authority().issue_cert("localhost", key_type=pytest.importorskip("trustme").KeyType.RSA)
         site.cert.write_bytes(b"".join(pem.bytes() for pem in issued.cert_chain_pems))
         site.key.write_bytes(issued.private_key_pem.bytes())
         for _ in range(2):

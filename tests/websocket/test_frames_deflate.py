@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import random
-import tracemalloc
 
 import pytest
 
+from tests.memory import tracer
 from tests.websocket.conftest import Engine, Receive, deflate
 from tests.websocket.wire import (
     BINARY,
@@ -251,6 +251,7 @@ class TestBombs:
 
     @staticmethod
     def peak(engine: Engine, data: bytes, *, limit: int) -> tuple[list[str | bytes | Closed], int]:
+        tracemalloc = tracer()
         connection = engine([deflate()], limit)
         tracemalloc.start()
         try:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import tracemalloc
 
 import pytest
 
-from tests.memory import SLACK, held_after
+from tests.memory import SLACK, held_after, tracer
 from tests.websocket.conftest import Open, deflate
 from tests.websocket.scripted_socket import Socket, echo, hold
 from tests.websocket.wire import BINARY, PONG, Deflater, binary, close, cont, ping, text
@@ -81,6 +80,7 @@ class TestReading:
         assert socket.carrier.reading
 
     def test_what_one_read_becomes_is_bounded(self, connect: Open) -> None:
+        tracemalloc = tracer()
         # A kilobyte each on the wire. Messages that nobody has room for are not decompressed yet.
         deflater = Deflater()
         count, size = 50, 1_000_000

@@ -12,6 +12,8 @@ from typing import Any
 
 __all__ = [
     "bare_socket_of",
+    "duplicate_of",
+    "has_its_family",
     "is_alive",
     "is_known_loop",
     "is_uvloop",
@@ -79,6 +81,23 @@ def bare_socket_of(descriptor: int, family: int) -> Any:
     if _LETS_BLOCK:
         return socket_of(descriptor, family, socket.SOCK_STREAM, 0)
     return socket.SocketType(family, socket.SOCK_STREAM, 0, descriptor)
+
+
+def has_its_family(sock: socket.socket) -> bool:
+    """Whether it has the family that the kernel says; True where the kernel won't say.
+
+    One that was made of a descriptor (`socket.fromfd`) has what its maker has said: for Gunicorn and uvicorn, all that
+    systemd or a process before has passed on are unix sockets at first. PyPy reads addresses by it.
+    """
+    try:
+        return sock.getsockopt(socket.SOL_SOCKET, socket.SO_DOMAIN) == sock.family
+    except (AttributeError, OSError):
+        return True
+
+
+def duplicate_of(sock: socket.socket) -> socket.socket:
+    """A duplicate of the family that the kernel says."""
+    return sock.dup() if has_its_family(sock) else socket.socket(fileno=os.dup(sock.fileno()))
 
 
 def send_end(transport: asyncio.WriteTransport, loop: asyncio.AbstractEventLoop) -> None:

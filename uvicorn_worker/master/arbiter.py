@@ -165,12 +165,25 @@ def _status_of(pid: int) -> int | None:
     """The exit code of a process that has ended, or the negative number of a signal; it is left to be reaped."""
     try:
         found = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-    except (AttributeError, ChildProcessError):
-        # macOS has waitid from Python 3.13 on.
+    except AttributeError:
+        # macOS has waitid from Python 3.13 on, PyPy has none.
+        return _status_in_proc(pid)
+    except ChildProcessError:
         return None
     if found is None:
         return None
     return found.si_status if found.si_code == os.CLD_EXITED else -found.si_status
+
+
+def _status_in_proc(pid: int) -> int | None:
+    """The same as Linux tells it (proc(5)), where Python can't ask."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            # Behind the name, which may have anything in it; the last field is as waitpid gives it.
+            state, parent, *_, status = file.read().rpartition(b") ")[2].split()
+    except (OSError, ValueError):
+        return None
+    return os.waitstatus_to_exitcode(int(status)) if (state, int(parent)) == (b"Z", os.getpid()) else None
 
 
 def _boots(slot: Slot | None) -> bool:

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 
 from uvicorn_worker.core.address import Endpoints
 from uvicorn_worker.core.explained import explained
-from uvicorn_worker.core.kernel import is_known_loop, is_uvloop
+from uvicorn_worker.core.kernel import duplicate_of, is_known_loop, is_uvloop
 from uvicorn_worker.core.log import OwnLog
 from uvicorn_worker.core.runtime import Runtime
 from uvicorn_worker.logs.spell import Spell
@@ -179,7 +179,9 @@ class Acceptor:
 
     def listen(self, sock: socket.socket, *, own: bool = False) -> None:
         """Accept from a duplicate of `sock`, so that closing it leaves the caller's open."""
-        listener = accepting(sock.dup()) if is_uvloop(self._loop) or self._light is not None else sock.dup()
+        listener = duplicate_of(sock)
+        if is_uvloop(self._loop) or self._light is not None:
+            listener = accepting(listener)
         listener.setblocking(False)
         try:
             # Again where it listens already: with the backlog of the configuration.

@@ -14,6 +14,7 @@ import stat
 from collections.abc import Iterator, Sequence
 
 from uvicorn_worker.core.errors import BindError
+from uvicorn_worker.core.kernel import duplicate_of, has_its_family
 
 __all__ = ["Bound", "bind", "bind_path", "url_of"]
 
@@ -185,7 +186,11 @@ def _inode(path: str | None) -> tuple[int, int] | None:
 
 def url_of(sock: socket.socket, *, secure: bool) -> str:
     """Where a client finds this socket."""
-    name = sock.getsockname()
+    if has_its_family(sock):
+        name = sock.getsockname()
+    else:
+        with duplicate_of(sock) as known:
+            name = known.getsockname()
     if not isinstance(name, tuple):
         return f"unix socket {name}"
     return f"{'https' if secure else 'http'}://{_shown(name[0])}:{name[1]}"

@@ -169,6 +169,7 @@ class UvicornWorker(BaseWorker):
     def load_wsgi(self) -> None:
         """Load the application as Gunicorn does; it was loaded before the fork if preload_app is set."""
         self.notify()
+        failed: BaseException | None = None
         try:
             # Anew: the application, too, is imported as it is now, not as it was when the master started.
             load_env_file(self.config.env_file)
@@ -186,7 +187,11 @@ class UvicornWorker(BaseWorker):
             if isinstance(exc, (AppImportError, AppLoadError, ConfigError)):
                 # Its message says it all.
                 self._boot_failed(f"The application can't be loaded: {exc}", Arbiter.APP_LOAD_ERROR)
-            self._boot_failed(f"The application can't be loaded: {exc}", Arbiter.WORKER_BOOT_ERROR, from_users(exc))
+            failed = exc
+        if failed is not None:
+            # Not while it is handled: until then PyPy gives it its whole traceback back.
+            message = f"The application can't be loaded: {failed}"
+            self._boot_failed(message, Arbiter.WORKER_BOOT_ERROR, from_users(failed))
         self.notify()
 
     def _show_failure(self, message: str, exc: BaseException) -> None:

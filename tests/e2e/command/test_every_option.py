@@ -13,7 +13,6 @@ from typing import Any
 
 import httpx
 import pytest
-import trustme
 
 from tests.e2e.command.harness import Command
 from tests.e2e.command.probe import FILES, shows
@@ -296,6 +295,7 @@ def test_limits_that_end_the_server() -> None:
 @shows("--ssl-keyfile", "--ssl-certfile", "--ssl-keyfile-password", "--ssl-ca-certs", "--ssl-cert-reqs")
 @shows("--ssl-version", "--http2-early-hints")
 def test_tls() -> None:
+    trustme = pytest.importorskip("trustme")
     from cryptography.hazmat.primitives.serialization import (
         BestAvailableEncryption,
         Encoding,

@@ -11,7 +11,6 @@ from typing import NamedTuple
 
 import httpx
 import pytest
-import trustme
 
 from tests.e2e.command.harness import Command
 from tests.e2e.harness import PATIENCE, until
@@ -173,7 +172,7 @@ def test_what_is_in_the_environment() -> None:
 
 
 def test_a_certificate_and_a_unix_socket() -> None:
-    certificate = trustme.CA().issue_cert("localhost")
+    certificate = pytest.importorskip("trustme").CA().issue_cert("localhost")
     pems = {
         "key.pem": certificate.private_key_pem.bytes().decode(),
         "cert.pem": certificate.cert_chain_pems[0].bytes().decode(),

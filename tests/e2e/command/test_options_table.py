@@ -76,11 +76,9 @@ def test_it_has_the_value_that_was_given(folder: Path, monkeypatch: pytest.Monke
 
 
 def test_ciphers_of_tls_1_2(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import trustme
-
     from uvicorn_worker.tls.contexts import make_context
 
-    trustme.CA().issue_cert("localhost").private_key_and_cert_chain_pem.write_to_path("both.pem")
+    pytest.importorskip("trustme").CA().issue_cert("localhost").private_key_and_cert_chain_pem.write_to_path("both.pem")
     line = ["--ssl-certfile", "both.pem", "--ssl-ciphers", "ECDHE-RSA-AES128-GCM-SHA256"]
     config = config_of(monkeypatch, "probe:app", *line)
     check_tls(config)

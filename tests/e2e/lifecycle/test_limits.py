@@ -76,12 +76,12 @@ def test_running_out_of_file_descriptors(serve: Serve) -> None:
 
 
 def test_limit_max_memory(serve: Serve) -> None:
-    server = serve("lifecycle_app:app", worker=HTTPTOOLS, env={"UVICORN_LIMIT_MAX_MEMORY": "200"})
+    server = serve("lifecycle_app:app", worker=HTTPTOOLS, env={"UVICORN_LIMIT_MAX_MEMORY": "300"})
     first = server.get().headers["x-pid"]
     with server.connect() as connection:
-        connection.request("/hold?mb=250")
+        connection.request("/hold?mb=300")
         assert connection.response().status == 200
-    server.wait_log("MiB of memory, more than limit_max_memory = 200, serving on until a replacement has started.")
+    server.wait_log("MiB of memory, more than limit_max_memory = 300, serving on until a replacement has started.")
     server.wait_events("shutdown", 1)
     assert server.get().headers["x-pid"] != first
     assert "exited with code" not in server.log
