@@ -38,6 +38,8 @@ from uvicorn_worker.server.light import (
 from uvicorn_worker.server.opening import whole
 
 pytestmark = pytest.mark.skipif(not hasattr(select, "epoll"), reason="there is no epoll")
+# Where connections may be light at all.
+cpython = pytest.mark.skipif(sys.implementation.name != "cpython", reason="none are light on this Python")
 
 CLOSE = "Connection: close"
 LARGE = b"x" * 3_000_000
@@ -173,6 +175,7 @@ def undated(data: bytes) -> bytes:
     return b"\r\n".join(line for line in data.split(b"\r\n") if not line.startswith(b"date:"))
 
 
+@cpython
 @pytest.mark.parametrize(
     ("app", "talk"),
     [
@@ -246,6 +249,7 @@ ASKS = {
 }
 
 
+@cpython
 def test_what_a_connection_asks_of_the_kernel(run: Run) -> None:
     """An accept, a read, a write and a close; what a turn of the loop asks once is shared by many."""
     many = 32
@@ -281,6 +285,7 @@ def test_what_a_connection_asks_of_the_kernel(run: Run) -> None:
     assert asked.total() <= 4.5 * many, asked
 
 
+@cpython
 def test_a_request_that_is_there_already_is_read_with_the_accept(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """Epoll learns of none of them that is answered at once, and of those that are not."""
     watched: list[LightTransport] = []
@@ -328,6 +333,7 @@ def test_a_request_that_is_there_already_is_read_with_the_accept(run: Run, monke
     run(main())
 
 
+@cpython
 def test_clients_that_keep_their_connections_get_transports_soon(run: Run) -> None:
     async def main() -> None:
         async with Running(hello, lifespan="off") as running:
@@ -876,6 +882,7 @@ def test_the_address_of_one_that_listens_everywhere(run: Run) -> None:
     run(main())
 
 
+@cpython
 def test_only_where_loop_and_python_are_known(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     async def main() -> None:
         loop = asyncio.get_running_loop()

@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from tests.memory import counts_references
 from tests.server.running import App, Running
 from tests.sockets import Run
 from uvicorn_worker.core.errors import ConfigError
@@ -42,9 +43,10 @@ def size(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 def test_the_memory_of_this_process() -> None:
     before = memory.resident_memory()
     # Of the kernel, since the heap may have as much that was freed by another test.
+    piece = b"x" * 1048576
     with mmap.mmap(-1, 50 * 1048576) as held:
         for _ in range(50):
-            held.write(b"x" * 1048576)
+            held.write(piece)
         assert 40 <= memory.resident_memory() - before <= 60
     assert before > 5
 
@@ -202,6 +204,7 @@ class TestGivingBack:
         assert memory._find_trim() is None
 
     @pytest.mark.skipif(not GLIBC, reason="it is glibc that keeps it")
+    @counts_references
     def test_for_real(self) -> None:
         code = """
 import logging
@@ -224,6 +227,7 @@ print(full, freed, resident_memory())
         assert trimmed < full - 150
 
 
+@counts_references
 @pytest.mark.skipif(not GLIBC, reason="it is glibc that gives it back at once")
 def test_what_is_freed_is_kept_for_what_comes_next() -> None:
     """By the page faults of what sixteen uploads in each turn of the loop take."""

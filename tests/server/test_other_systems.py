@@ -161,6 +161,7 @@ MORE = r"(1000000, b'\x81\x05hello\x88\x02\x03\xe8')"
 
 @pytest.mark.parametrize("system", [WINDOWS, BSD], ids=["Windows", "BSD"])
 def test_it_serves(system: str) -> None:
+    pytest.importorskip("httptools")
     # What it prints itself comes when it ends, behind all access lines.
     own = {"PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "error", "PYTHONUNBUFFERED": ""}
     environment = {**os.environ, **own}

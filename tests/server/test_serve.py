@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from tests.http1.apps import Recorder, answer, echo, hello, read_body
-from tests.scripted import get, post
+from tests.scripted import PARSERS, get, post
 from tests.server.conftest import serving
 from tests.sockets import Peer, Run, listen
 from uvicorn_worker import Config, Server
@@ -345,7 +345,7 @@ class TestStart:
 
     def test_the_parser_is_chosen(self, run: Run) -> None:
         async def main() -> None:
-            for parser in ("auto", "h11", "httptools"):
+            for parser in ("auto", *PARSERS):
                 sock = listen()
                 async with serving(no_lifespan, sock, http=parser):
                     assert (await (await Peer.connect(sock)).ask(get())).status == 200

@@ -96,8 +96,8 @@ def has_its_family(sock: socket.socket) -> bool:
 
 
 def duplicate_of(sock: socket.socket) -> socket.socket:
-    """A duplicate of the family that the kernel says."""
-    return sock.dup() if has_its_family(sock) else socket.socket(fileno=os.dup(sock.fileno()))
+    """A duplicate, of the family that the kernel says, of a listening socket that does not block."""
+    return sock.dup() if has_its_family(sock) else socket_of(os.dup(sock.fileno()))
 
 
 def send_end(transport: asyncio.WriteTransport, loop: asyncio.AbstractEventLoop) -> None:
