@@ -216,6 +216,8 @@ class TestSmallPieces:
         (cycle,) = connection.harness.runtime.cycles
         assert isinstance(cycle, StreamCycle)
         assert b"".join(cycle.chunks) == b"ab" * 30_000
+        if sys.implementation.name == "pypy":
+            pytest.skip("it does not say how large an object is")
         assert sum(map(sys.getsizeof, cycle.chunks)) < 65_000
         connection.send(wire.data(1, b"", end=True))
         gate.open()

@@ -15,6 +15,7 @@ from wsgiref.validate import validator
 import pytest
 
 from tests.interfaces.asgi_side import PATIENCE, Client, ask, http_scope, run, until
+from tests.memory import counts_references
 from uvicorn_worker.core.errors import ApplicationError, ClientDisconnected
 from uvicorn_worker.interfaces import WsgiAdapter
 from uvicorn_worker.interfaces.streams import FileWrapper
@@ -286,6 +287,7 @@ class TestThreads:
 
         assert [run(main()), run(main())] == [200, 200]
 
+    @counts_references
     def test_nothing_of_a_request_is_kept(self) -> None:
         async def main() -> Any:
             kept: list[Any] = []

@@ -37,7 +37,8 @@ def test_the_chain_goes_down_to_what_is_waited_for() -> None:
         return await chain_of(event, outer(event))
 
     lines = asyncio.run(main())
-    assert names(lines) == ["outer", "inner", "Event.wait"]
+    # PyPy has frames for futures, too.
+    assert names(lines)[:3] == ["outer", "inner", "Event.wait"]
     assert lines[0].partition(":")[0].endswith("test_await_chain.py")
 
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from tests.memory import counts_references
 from tests.records import Records, records
 from uvicorn_worker.logs.line_forms import LineForm, gunicorn_forms
 from uvicorn_worker.logs.line_writer import LineWriter, close_lines, close_logs, flush_lines, plain_handler
@@ -107,6 +108,7 @@ def test_where_the_loop_does_not_turn_any_more(logger: logging.Logger, tmp_path:
     assert asyncio.run(main()) == "the last\n"
 
 
+@counts_references
 def test_a_pipe_gets_whole_lines(logger: logging.Logger, monkeypatch: pytest.MonkeyPatch) -> None:
     reading, writing = os.pipe()
     sizes: list[int] = []
@@ -190,6 +192,7 @@ def test_a_stream_that_writes_to_more_than_its_file(logger: logging.Logger, tmp_
     assert tee.copy == (tmp_path / "log").read_text() == "a\nb\n"
 
 
+@counts_references
 def test_a_pipe_is_closed_by_who_has_opened_it(logger: logging.Logger) -> None:
     reading, writing = os.pipe()
     with open(writing, "w", encoding="utf-8") as stream:

@@ -117,7 +117,7 @@ def test_none_leaves_everything_as_it_is() -> None:
     ("name", "text", "message"),
     [
         ("none.json", None, "No such file"),
-        ("bad.json", "{", "Expecting"),
+        ("bad.json", "{", "line 1 column 2 (char 1)"),
         ("list.json", "[]", "a logging configuration is a table, not list"),
         ("bad.yaml", "a: [", "while parsing"),
         ("bad.ini", "x", "no section headers"),

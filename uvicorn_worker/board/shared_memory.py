@@ -13,6 +13,7 @@ import contextlib
 import mmap
 import os
 import stat
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -31,11 +32,23 @@ def make_shared(name: str, size: int) -> mmap.mmap:
         os.ftruncate(descriptor, size)
         # The map keeps a duplicate of the descriptor, which is what others find.
         memory = mmap.mmap(descriptor, size)
+        if sys.implementation.name == "pypy":
+            _keep_from_programs(descriptor)
         os.close(descriptor)
     except (AttributeError, OSError):
         # Also on Windows, whose files belong to no numbers.
         return mmap.mmap(-1, size)
     return memory
+
+
+def _keep_from_programs(descriptor: int) -> None:
+    """PyPy's duplicate would be inherited by programs that are started."""
+    info = os.fstat(descriptor)
+    for name in os.listdir("/proc/self/fd") if _PROC.is_dir() else ():
+        # That of the listing itself is closed by now.
+        with contextlib.suppress(OSError):
+            if os.path.samestat(os.fstat(int(name)), info):
+                os.set_inheritable(int(name), False)
 
 
 def open_shared(path: Path, size: int) -> mmap.mmap | None:
@@ -45,7 +58,12 @@ def open_shared(path: Path, size: int) -> mmap.mmap | None:
     except OSError:
         return None
     try:
-        return mmap.mmap(descriptor, size, access=mmap.ACCESS_READ) if os.fstat(descriptor).st_size == size else None
+        if os.fstat(descriptor).st_size != size:
+            return None
+        memory = mmap.mmap(descriptor, size, access=mmap.ACCESS_READ)
+        if sys.implementation.name == "pypy":
+            _keep_from_programs(descriptor)
+        return memory
     except (OSError, ValueError):
         return None
     finally:

@@ -78,6 +78,9 @@ def _parse_v1(data: bytes) -> tuple[Endpoints | None, int] | None:
     family = socket.AF_INET if kind == b"TCP4" else socket.AF_INET6
     try:
         source, destination = words[0].decode("ascii"), words[1].decode("ascii")
+        if "\0" in source + destination:
+            # PyPy's inet_pton reads as far as that.
+            raise ValueError
         socket.inet_pton(family, source)
         socket.inet_pton(family, destination)
     except (OSError, ValueError):

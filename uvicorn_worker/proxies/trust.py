@@ -72,6 +72,9 @@ def _network_number(text: str) -> tuple[int, int]:
 
 def address_number(host: str) -> int | None:
     """An IP address as the number of its IPv6 form; None for what is no address."""
+    if "\0" in host:
+        # PyPy's inet_pton reads as far as that.
+        return None
     try:
         if ":" not in host:
             return _MAPPED | int.from_bytes(socket.inet_pton(socket.AF_INET, host), "big")
