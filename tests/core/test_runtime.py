@@ -205,3 +205,20 @@ def test_what_ends_the_loop_is_raised_by_it(loop: asyncio.AbstractEventLoop) -> 
 
 def test_without_a_server_nothing_happens_at_the_limit(loop: asyncio.AbstractEventLoop) -> None:
     Runtime(Config(app=app), app, loop, limit_requests=1).on_limit()
+
+
+class TestEndOfATurn:
+    def test_an_error_is_no_concern_of_the_others(self, loop: asyncio.AbstractEventLoop) -> None:
+        runtime = Runtime(Config(app=app), app, loop)
+        faults: list[Any] = []
+        loop.set_exception_handler(lambda loop, context: faults.append(context["exception"]))
+        error = ValueError("x")
+        ended: list[int] = []
+        connections = [Mock(end_turn=lambda number=number: ended.append(number)) for number in range(4)]
+        connections[1].end_turn = Mock(side_effect=error)
+        for connection in connections:
+            runtime.write_at_end_of_turn(connection)
+        for _ in range(3):
+            loop.call_soon(loop.stop)
+            loop.run_forever()
+        assert (ended, faults) == ([0, 2, 3], [error])

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 
 from tests.http1.apps import answer, body, hello, respond, start, stream
-from tests.http1.conftest import Connect
-from tests.scripted import get, post
+from tests.http1.conftest import Connect, Serve
+from tests.scripted import Client, Harness, get, post
 from uvicorn_worker.core.asgi import Receive, Scope, Send
 
 
@@ -26,6 +28,108 @@ def test_it_is_written_at_once(connect: Connect) -> None:
     client.push(get())
     client.harness.turn()
     assert client.response().status == 200
+
+
+class TestManyAnswersInATurn:
+    """Clients of one turn of the loop are woken by one burst, when all applications have done what they can."""
+
+    @staticmethod
+    def ask(clients: list[Client], harness: Harness) -> None:
+        def push() -> None:
+            for client in clients:
+                client.transport.deliver(get())
+
+        harness.inside(push)
+        harness.settle()
+
+    def ask_often(self, clients: list[Client], harness: Harness) -> None:
+        """Until it is seen that there are many."""
+        for _ in range(4):
+            self.ask(clients, harness)
+
+    @staticmethod
+    def told(serve: Serve) -> tuple[Harness, list[str]]:
+        """What happens, in its order: applications that answer, and what is written."""
+        happened: list[str] = []
+
+        async def app(scope: Scope, receive: Receive, send: Send) -> None:
+            happened.append("asked")
+            await answer(send)
+
+        return serve(app), happened
+
+    @staticmethod
+    def clients(harness: Harness, number: int, happened: list[str]) -> list[Client]:
+        clients = [harness.connect() for _ in range(number)]
+        for client in clients:
+            client.transport.write = noted(client.transport.write, happened)  # type: ignore[method-assign]
+        return clients
+
+    def test_they_leave_one_after_the_other(self, serve: Serve) -> None:
+        harness, happened = self.told(serve)
+        clients = self.clients(harness, 20, happened)
+        self.ask_often(clients, harness)
+        happened.clear()
+        self.ask(clients, harness)
+        assert happened == ["asked"] * 20 + ["written"] * 20
+        assert all(len(client.responses()) == 5 for client in clients)
+
+    def test_a_few_leave_at_once_each(self, serve: Serve) -> None:
+        harness, happened = self.told(serve)
+        clients = self.clients(harness, 20, happened)
+        self.ask_often(clients, harness)
+        # They wait twice before it is believed.
+        for _ in range(2):
+            self.ask(clients[:2], harness)
+        happened.clear()
+        for _ in range(8):
+            self.ask(clients[:2], harness)
+        assert happened == ["asked", "written"] * 16
+
+    def test_one_that_closes_does_not_wait(self, serve: Serve) -> None:
+        harness, happened = self.told(serve)
+        clients = self.clients(harness, 20, happened)
+        self.ask_often(clients, harness)
+        happened.clear()
+
+        def push() -> None:
+            for client in clients:
+                client.transport.deliver(get("/", "Connection: close"))
+
+        harness.inside(push)
+        harness.settle()
+        assert happened == ["asked", "written"] * 20
+        assert all(client.closed for client in clients)
+
+    def test_a_client_that_leaves_meanwhile_is_no_concern_of_the_others(self, serve: Serve) -> None:
+        clients: list[Client] = []
+
+        async def app(scope: Scope, receive: Receive, send: Send) -> None:
+            await answer(send)
+            if scope["path"] == "/leave":
+                clients[0].transport.abort()
+
+        harness = serve(app)
+        clients += [harness.connect() for _ in range(20)]
+        self.ask_often(clients, harness)
+        for client in clients:
+            client.take()
+
+        def push() -> None:
+            for number, client in enumerate(clients):
+                client.transport.deliver(get("/leave" if number == 10 else "/"))
+
+        harness.inside(push)
+        harness.settle()
+        assert all(client.response().status == 200 for client in clients[1:])
+
+
+def noted(write: Callable[[Any], None], happened: list[str]) -> Callable[[Any], None]:
+    def write_and_note(data: Any) -> None:
+        happened.append("written")
+        write(data)
+
+    return write_and_note
 
 
 def test_the_head_waits_for_the_body(connect: Connect) -> None:

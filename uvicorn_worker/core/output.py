@@ -120,7 +120,11 @@ class Output(asyncio.Protocol):
         if gathered is None:
             self.gathered = [data]
             self.gathered_size = len(data)
-            self.runtime.loop.call_soon(self._flush_turn)
+            # As `write_at_end_of_turn`, without the call.
+            runtime = self.runtime
+            if not runtime.writing:
+                runtime.loop.call_soon(runtime.end_turn)
+            runtime.writing.append(self)
         else:
             gathered.append(data)
             self.gathered_size += len(data)
@@ -129,13 +133,14 @@ class Output(asyncio.Protocol):
             if self.gather_limit < QUICK_GATHER_LIMIT and not self.transport.get_write_buffer_size():
                 self.gather_limit *= 2
 
-    def _flush_turn(self) -> None:
+    def end_turn(self) -> None:
+        """The turn of the loop in which something was gathered is over."""
         if self.gathered is None:
             return
         if self.rerun_flush:
             # A pipelined request was started in this turn and may answer in the next: one write for both.
             self.rerun_flush = False
-            self.runtime.loop.call_soon(self._flush_turn)
+            self.runtime.write_at_end_of_turn(self)
             return
         self.flush()
 

@@ -27,6 +27,11 @@ from uvicorn_worker.core.watched import watched
 
 __all__ = ["AccessHook", "Connection", "CycleView", "Runtime", "end_loop"]
 
+# From so many connections that write in one turn of the loop on, responses wait for its end. After so many responses
+# that did not, those of two turns do, to see whether they should.
+CROWD = 6
+LONE = 32
+
 
 class Connection(Protocol):
     """What the server asks of a connection, whatever protocol it speaks."""
@@ -60,6 +65,13 @@ class Connection(Protocol):
 
     def abort(self) -> None:
         """Cut the connection at once."""
+
+
+class Writing(Protocol):
+    """What may have something to write at the end of a turn of the loop."""
+
+    def end_turn(self) -> None:
+        """The turn is over."""
 
 
 class CycleView(Protocol):
@@ -124,6 +136,7 @@ class Runtime:
         "defaults",
         "draining",
         "drops_rest",
+        "few_before",
         "first_byte_ticks",
         "held",
         "keep_alive_ticks",
@@ -131,6 +144,7 @@ class Runtime:
         "limit_cycles",
         "limit_requests",
         "log",
+        "lone",
         "loop",
         "make_task",
         "now",
@@ -146,6 +160,7 @@ class Runtime:
         "tick",
         "times_requests",
         "write_ticks",
+        "writing",
     )
 
     def __init__(
@@ -185,6 +200,12 @@ class Runtime:
         self.draining = False
         # Responses of which the head was sent in this turn of the loop, and may be alone.
         self.held: list[CycleView] = []
+        # Connections that write at the end of this turn of the loop, one after the other.
+        self.writing: list[Writing] = []
+        # How many whole responses are written at once, each by itself, before some wait, to see how many a turn has.
+        self.lone = LONE
+        # Whether few have waited for the end of the last turn.
+        self.few_before = False
         self.requests = 0
         self.tally = Tally()
         self.limit_requests = sys.maxsize if limit_requests is None else limit_requests
@@ -216,6 +237,37 @@ class Runtime:
     def body_limit(self, target: bytes) -> int:
         """The longest body that a request may have; `limit_body` is the lowest of all such limits."""
         return self.limit_body if self.paths is None else self.paths.body_limit(target)
+
+    def write_at_end_of_turn(self, connection: Writing) -> None:
+        """Call its `end_turn` when this turn of the loop ends."""
+        if not self.writing:
+            self.loop.call_soon(self.end_turn)
+        self.writing.append(connection)
+
+    def end_turn(self) -> None:
+        """Let all connections write that wanted to in this turn of the loop.
+
+        Where many requests are answered in a turn, their clients are woken by one burst: an answer alone wakes a
+        client that has slept for as long as the application took, which costs both sides more than the write. Where
+        there are few, a response that waits for the end of its turn is only later, by the price of a turn.
+        """
+        writing, self.writing = self.writing, []
+        if len(writing) >= CROWD:
+            self.few_before = False
+        elif self.few_before:
+            self.few_before, self.lone = False, LONE
+        else:
+            # It may have been the rest of a turn, of which others have not waited.
+            self.few_before = True
+        left = iter(writing)
+        try:
+            for connection in left:
+                connection.end_turn()
+        except BaseException:
+            # That of a signal, say. It is no concern of the others.
+            for connection in left:
+                self.write_at_end_of_turn(connection)
+            raise
 
     def count_tick(self) -> None:
         """Half a second has passed."""

@@ -226,11 +226,18 @@ class Http1Protocol(Output):
     def response_complete(self, cycle: RequestCycle, last: bytes = b"") -> None:
         """Write the last bytes of a response; the next request is started, or the client's turn comes."""
         if last:
-            if self.gathered is None and not self.waiting:
-                self.transport.write(last)
-                self.runtime.tally.bytes_out += len(last)
-            else:
+            runtime = self.runtime
+            if (
+                self.gathered is not None
+                or self.waiting
+                or ((runtime.writing or not runtime.lone) and cycle.keep_alive)
+            ):
                 self.gather(last)
+            else:
+                if runtime.lone:
+                    runtime.lone -= 1
+                self.transport.write(last)
+                runtime.tally.bytes_out += len(last)
         cycle.finish()
         if cycle.chunks:
             self._drop_body(cycle)
