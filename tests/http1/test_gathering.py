@@ -62,7 +62,7 @@ class TestManyAnswersInATurn:
     def clients(harness: Harness, number: int, happened: list[str]) -> list[Client]:
         clients = [harness.connect() for _ in range(number)]
         for client in clients:
-            client.transport.write = noted(client.transport.write, happened)  # type: ignore[method-assign]
+            client.transport.write = noted(client.transport.write, happened)  # type: ignore[assignment,method-assign]
         return clients
 
     def test_they_leave_one_after_the_other(self, serve: Serve) -> None:

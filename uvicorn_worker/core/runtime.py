@@ -123,7 +123,7 @@ class Runtime:
     """
 
     # What other rooms may assign; everything else is what the constructor made of it. tests/test_house.py holds it.
-    STATES = frozenset({"draining", "read_buffer"})
+    STATES = frozenset({"draining", "lone", "read_buffer"})
 
     __slots__ = (
         "access",
