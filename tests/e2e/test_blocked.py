@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 import pytest
@@ -95,3 +98,24 @@ def test_a_path_that_does_so_again_is_refused(serve: Serve) -> None:
         assert server.get("/").status_code == 200
     assert len(server.events("blocks")) == 2
     assert "/block is refused" in server.log
+
+
+@pytest.mark.parametrize("target", ["/block", "/c"])
+def test_who_was_answered_in_the_same_turn_of_the_loop_has_the_answer(serve: Serve, target: str) -> None:
+    server = serve("blocking_app:app", *OPTIONS, worker=HTTPTOOLS)
+    (worker,) = until(server.workers, "a worker")
+    with ExitStack() as stack:
+        clients = [stack.enter_context(server.connect()) for _ in range(10)]
+
+        def ask_together(*targets: str) -> None:
+            # What they have sent meanwhile is read in one turn.
+            os.kill(worker, signal.SIGSTOP)
+            for client, each in zip(clients, targets, strict=True):
+                client.request(each)
+            os.kill(worker, signal.SIGCONT)
+
+        for _ in range(8):
+            ask_together(*["/"] * 10)
+            assert [client.response().status for client in clients] == [200] * 10
+        ask_together(*["/"] * 9, target)
+        assert [client.response().status for client in clients] == [200] * 9 + [503]

@@ -41,11 +41,14 @@ class Case:
         self.theirs.setblocking(False)
         self.logged: list[int] = []
         self.later: list[Any] = []
+        self.turns: list[int] = []
         self.loop = SimpleNamespace(call_soon_threadsafe=self.later.append)
         config = Config(app=app, **options)
         self.runtime = SimpleNamespace(
             config=config,
             cycles=set(),
+            writing=[],
+            end_turn=lambda: self.turns.append(1),
             loop=self.loop,
             now=0.0,
             keep_alive_ticks=1,
@@ -167,6 +170,17 @@ class TestPastTheLoop:
         answer_past_the_loop(case.server)
         assert case.logged == [503]
 
+    def test_what_others_were_answered_in_this_turn(self, case: Case) -> None:
+        others = [Case(), Case()]
+        for other in others:
+            other.conn.take_gathered = lambda: b"HTTP/1.1 200 OK\r\n\r\n"
+            case.runtime.writing.append(other.conn)
+        others[1].conn.tls_overhead = 21
+        answer_past_the_loop(case.server)
+        assert [other.got() for other in others] == [b"HTTP/1.1 200 OK\r\n\r\n", b""]
+        for other in others:
+            other.close()
+
     def test_head(self) -> None:
         case = Case("HEAD")
         # The application's: a middleware may have written what it likes.
@@ -218,6 +232,11 @@ class TestPastTheLoop:
 
 
 class TestOnTheLoop:
+    def test_what_others_were_answered_in_this_turn(self, case: Case) -> None:
+        case.runtime.cycles.clear()
+        answer_holder(case.server, None)
+        assert case.turns == [1]
+
     def test_as_any_answer_of_the_server(self, case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
         answered: list[Any] = []
         monkeypatch.setattr(RequestCycle, "answer", lambda self, *args: answered.append((self.keep_alive, args[0])))

@@ -67,6 +67,9 @@ def answer_holder(server: Server, frame: FrameType | None) -> None:
     if server.started:
         # The turns of the loop in which the tasks end would accept connections, only to cut them.
         server.acceptor.close()
+        # What others were answered in this turn of the loop, which does not end.
+        with contextlib.suppress(Exception):
+            server.runtime.end_turn()
     cycle = holder_of_loop(server, frame)
     if cycle is None:
         return
@@ -87,6 +90,9 @@ def answer_holder(server: Server, frame: FrameType | None) -> None:
 def answer_past_the_loop(server: Server) -> None:
     """The same, from another thread while the main one, which has the loop, is stuck."""
     # Without the GIL the thread may go on while it is looked at, and CPython lets nobody read its variables then.
+    if server.started:
+        for conn in list(server.runtime.writing):
+            _write_raw(conn)
     looks = getattr(sys, "_is_gil_enabled", lambda: True)()
     frame = sys._current_frames().get(threading.main_thread().ident or 0) if looks else None
     cycle = holder_of_loop(server, frame)
@@ -104,12 +110,34 @@ def _count(server: Server, cycle: Any) -> None:
         Offenders.of_master().add_once(cycle, seconds)
 
 
+def _is_plain(conn: Any) -> bool:
+    """Whether what is written past its transport comes behind all that was written before."""
+    return not conn.tls_overhead and not conn.transport.get_write_buffer_size()
+
+
+def _send(transport: Any, data: bytes) -> socket.socket:
+    """Send what the kernel takes at once, since the rest can't be waited for; gives a duplicate of the socket."""
+    sock = socket_of(os.dup(transport.get_extra_info("socket").fileno()))
+    try:
+        sock.send(data, socket.MSG_DONTWAIT)
+    except OSError:
+        sock.close()
+        raise
+    return sock
+
+
+def _write_raw(conn: Any) -> None:
+    """Write what was to leave when the turn of the loop ends."""
+    with contextlib.suppress(AttributeError, OSError, ValueError):
+        if _is_plain(conn):
+            _send(conn.transport, conn.take_gathered()).close()
+
+
 def _answer_raw(cycle: RequestCycle) -> None:
     conn: Any = cycle.conn
     transport, runtime = conn.transport, cycle.runtime
-    is_plain = not conn.tls_overhead and not conn.gathered and not transport.get_write_buffer_size()
     # That of an open WebSocket has none.
-    if not is_plain or getattr(conn, "cycle", None) is not cycle:
+    if not _is_plain(conn) or conn.gathered or getattr(conn, "cycle", None) is not cycle:
         return
     # From here on the application's send() raises. It may have been in between.
     cycle.lost = True
@@ -120,9 +148,7 @@ def _answer_raw(cycle: RequestCycle) -> None:
     body = b"" if cycle.head_only else _TEXT
     data = b"".join([*lines, b"\r\n", body])
     try:
-        with socket_of(os.dup(transport.get_extra_info("socket").fileno())) as sock:
-            # What the kernel does not take at once can't be waited for.
-            sock.send(data, socket.MSG_DONTWAIT)
+        with _send(transport, data) as sock:
             sock.shutdown(socket.SHUT_WR)
     except (AttributeError, OSError, ValueError):
         return
