@@ -93,7 +93,7 @@ WEBSOCKET: dict[str, Callable[[int], bytes]] = {
 def test_websocket(name: str, each: int | None) -> None:
     costs = []
     for size in SIZES:
-        connection, data = FrameConnection([], 1_000_000), WEBSOCKET[name](size)
+        connection, data = FrameConnection(None, 1_000_000), WEBSOCKET[name](size)
         costs.append(calls_of(partial(receive, connection, data, each or len(data))))
         assert connection.open
     assert costs[1] <= costs[0] * MOST
@@ -109,7 +109,7 @@ def test_websocket_deflate() -> None:
     for size in SIZES:
         deflater = Deflater()
         data = b"".join(deflater.message(b"x" * 10) for _ in range(size))
-        connection = FrameConnection([deflate()], 1_000_000)
+        connection = FrameConnection(deflate(), 1_000_000)
         costs.append(calls_of(partial(receive, connection, data, 100)))
         assert connection.open
     assert costs[1] <= costs[0] * MOST
@@ -135,7 +135,7 @@ def test_handshakes(name: str) -> None:
         head = handshake("/", f"{field}: {piece * (size // 8)}x").partition(b"\r\n")[2]
         lines = (line.partition(b": ") for line in head.split(b"\r\n") if line)
         headers = [(name.lower(), value) for name, _, value in lines]
-        costs.append(calls_of(partial(negotiate, Config(app), "/", headers)))
+        costs.append(calls_of(partial(negotiate, Config(app), headers)))
     assert costs[1] <= costs[0] * MOST
 
 

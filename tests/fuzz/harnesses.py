@@ -126,7 +126,7 @@ def websocket(data: bytes) -> None:
     """Frames, compressed where they say so."""
     if not data:
         return
-    connection = FrameConnection([deflate()], 65536)
+    connection = FrameConnection(deflate(), 65536)
     for piece in _cut(data):
         for event in connection.receive_data(piece):
             if isinstance(event, Closed):

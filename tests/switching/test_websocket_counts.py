@@ -23,7 +23,8 @@ MESSAGE = b"x" * 64
 MOST_CALLS = 17
 MOST_CALLS_MORE = 6
 MOST_CALLS_LARGE = 21
-MOST_CALLS_COMPRESSED = 30
+# Packing and unpacking are among them, where they were calls of a library that were not counted.
+MOST_CALLS_COMPRESSED = 31
 
 PACKAGE = str(Path(uvicorn_worker.__file__).parent)
 

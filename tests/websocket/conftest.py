@@ -7,13 +7,12 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import pytest
-from websockets.extensions import Extension
-from websockets.extensions.permessage_deflate import PerMessageDeflate
 
 from tests.websocket.reference import ReferenceConnection
 from tests.websocket.scripted_socket import Socket
 from tests.websocket.wire import CLOSE, Frame, parse_frames, text
 from uvicorn_worker.core.asgi import ASGIApp
+from uvicorn_worker.websocket.deflate import PerMessageDeflate
 from uvicorn_worker.websocket.frames import Closed, FrameConnection
 
 __all__ = ["LIMIT", "Connection", "Engine", "Log", "Open", "Outcome", "Receive", "StraightConnection", "deflate"]
@@ -25,8 +24,6 @@ LIMIT = 1_000_000
 class Connection(Protocol):
     """What both engines have."""
 
-    pong: bytes | None
-
     def receive_data(self, data: bytes) -> list[str | bytes | Closed]: ...
     def text(self, message: str) -> bytes: ...
     def binary(self, payload: bytes) -> bytes: ...
@@ -34,13 +31,15 @@ class Connection(Protocol):
     def close(self, code: int, reason: str) -> None: ...
     def fail(self, code: int, reason: str) -> None: ...
     @property
+    def pong(self) -> bytes | None: ...
+    @property
     def open(self) -> bool: ...
     @property
     def finished(self) -> bool: ...
     def data_to_send(self) -> bytes: ...
 
 
-Engine = Callable[[list[Extension], int], Connection]
+Engine = Callable[["PerMessageDeflate | None", int], Connection]
 
 
 @dataclass
@@ -82,7 +81,9 @@ def deflate(
     bits: int = 12, *, client_no_context_takeover: bool = False, server_no_context_takeover: bool = False
 ) -> PerMessageDeflate:
     """The extension as it was agreed on."""
-    return PerMessageDeflate(client_no_context_takeover, server_no_context_takeover, bits, bits, {"memLevel": 5})
+    return PerMessageDeflate(
+        bits, bits, client_forgets=client_no_context_takeover, server_forgets=server_no_context_takeover
+    )
 
 
 class StraightConnection(FrameConnection):
@@ -137,10 +138,15 @@ class Receive:
         self._cut = cut
 
     def __call__(
-        self, data: bytes, *, max_size: int = LIMIT, extension: Extension | None = None, close: int | None = None
+        self,
+        data: bytes,
+        *,
+        max_size: int = LIMIT,
+        extension: PerMessageDeflate | None = None,
+        close: int | None = None,
     ) -> Outcome:
         """`data` ends at the end of a message, where it does not fail; `close`: we have sent such a close frame."""
-        connection = self._engine([extension] if extension is not None else [], max_size)
+        connection = self._engine(extension, max_size)
         if close is not None:
             connection.close(close, "")
             connection.data_to_send()

@@ -16,16 +16,16 @@ Where the two are meant to differ:
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from websockets.exceptions import PayloadTooBig, ProtocolError
+from websockets.extensions.permessage_deflate import PerMessageDeflate as TheirDeflate
 from websockets.frames import CloseCode, Frame, Opcode
 from websockets.protocol import OPEN, SERVER, Protocol
 
-from uvicorn_worker.websocket.frames import Closed
-
-if TYPE_CHECKING:
-    from websockets.extensions import Extension
+from uvicorn_worker.websocket.control import Closed
+from uvicorn_worker.websocket.deflate import PerMessageDeflate
+from uvicorn_worker.websocket.errors import ProtocolError as OurProtocolError
 
 __all__ = ["ReferenceConnection"]
 
@@ -43,9 +43,18 @@ CODES: list[tuple[type[Exception], CloseCode]] = [
 class ReferenceConnection:
     """As `FrameConnection`, and slower."""
 
-    def __init__(self, extensions: list[Extension], max_size: int) -> None:
+    def __init__(self, deflate: PerMessageDeflate | None, max_size: int) -> None:
         self._core = Protocol(SERVER, state=OPEN, max_size=max_size, logger=_silent)
-        self._core.extensions = extensions
+        if deflate is not None:
+            self._core.extensions = [
+                TheirDeflate(
+                    deflate.client_forgets,
+                    deflate.server_forgets,
+                    deflate.client_bits,
+                    deflate.server_bits,
+                    {"memLevel": 5},
+                )
+            ]
         self._opcode: Opcode | None = None
         self._parts: list[bytes] = []
         self._over = False
@@ -102,7 +111,10 @@ class ReferenceConnection:
 
     def close(self, code: int, reason: str) -> None:
         if self.open:
-            self._core.send_close(code, reason)
+            try:
+                self._core.send_close(code, reason)
+            except ProtocolError as exc:
+                raise OurProtocolError(str(exc)) from exc
 
     def fail(self, code: int, reason: str) -> None:
         if not self.finished:

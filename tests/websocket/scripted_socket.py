@@ -19,7 +19,7 @@ from uvicorn_worker.websocket.carrier import Carrier, Headers
 from uvicorn_worker.websocket.handshake import Agreement
 
 if TYPE_CHECKING:
-    from websockets.extensions import Extension
+    from uvicorn_worker.websocket.deflate import PerMessageDeflate
 
 __all__ = ["ScriptedCarrier", "ScriptedHandshake", "Socket", "echo", "hold", "ponder"]
 
@@ -115,7 +115,7 @@ class Socket:
         app: ASGIApp,
         *,
         headers: list[tuple[bytes, bytes]] | None = None,
-        extensions: list[Extension] | None = None,
+        compression: PerMessageDeflate | None = None,
         early: bytes = b"",
         error: Exception | None = None,
         scope: dict[str, Any] | None = None,
@@ -144,7 +144,7 @@ class Socket:
             "headers": headers or [],
             **(scope or {}),
         }
-        agreed = Agreement([(b"upgrade", b"websocket"), (b"sec-websocket-accept", b"...")], extensions or [])
+        agreed = Agreement([(b"upgrade", b"websocket"), (b"sec-websocket-accept", b"...")], compression)
         runtime = self.harness.runtime
         self.session = WebSocketSession(runtime, http, self.handshake, agreed)
         self.task = runtime.make_task(self.session.run(), name="websocket", context=runtime.context.copy())

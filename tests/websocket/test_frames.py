@@ -28,7 +28,7 @@ from tests.websocket.wire import (
 from uvicorn_worker.websocket.frames import Closed, FrameConnection
 
 if TYPE_CHECKING:
-    from websockets.extensions.permessage_deflate import PerMessageDeflate
+    from uvicorn_worker.websocket.deflate import PerMessageDeflate
 
 SIZES = [0, 1, 2, 3, 4, 5, 124, 125, 126, 127, 128, 255, 256, 65535, 65536, 65537]
 
@@ -165,7 +165,7 @@ class TestFragments:
         assert outcome.messages == ["1", "23", "4"]
 
     def test_no_message_before_the_last(self, engine: Engine) -> None:
-        connection = engine([], 1000)
+        connection = engine(None, 1000)
         assert connection.receive_data(text("a", fin=False) + cont("b", fin=False)) == []
         assert connection.receive_data(cont("", fin=False)) == []
         assert connection.receive_data(cont("c")) == ["abc"]
@@ -213,7 +213,7 @@ class TestControl:
         assert outcome.messages == ["abc"]
 
     def test_a_ping_between_fragments_is_answered_before_the_message_is_complete(self, engine: Engine) -> None:
-        connection = engine([], 1000)
+        connection = engine(None, 1000)
         connection.receive_data(text("a", fin=False) + ping(b"1"))
         assert parse_frames(connection.data_to_send()) == [Frame(PONG, b"1")]
 
@@ -351,7 +351,7 @@ class TestFailure:
         assert len(outcome.sent) == 1
 
     def test_nor_later(self, engine: Engine) -> None:
-        connection = engine([], 1000)
+        connection = engine(None, 1000)
         connection.receive_data(frame(3))
         connection.data_to_send()
         assert connection.receive_data(text("a") + close(1000)) == []
@@ -403,7 +403,7 @@ class TestSize:
 
     @pytest.mark.parametrize("form", [7, 16, 64])
     def test_it_is_seen_in_the_head(self, engine: Engine, form: int) -> None:
-        connection = engine([], 10)
+        connection = engine(None, 10)
         (event,) = connection.receive_data(frame(BINARY, length=100, form=form))
         assert isinstance(event, Closed)
         assert event.code == 1009
@@ -414,7 +414,7 @@ class TestParts:
     """`receive_part`: the end waits behind messages of the same read, so that they can be answered."""
 
     def test_a_close_behind_a_message(self) -> None:
-        connection = FrameConnection([], 1000)
+        connection = FrameConnection(None, 1000)
         assert connection.receive_part(text("a") + close(1000)) == ["a"]
         assert connection.deferred
         assert connection.open
@@ -428,7 +428,7 @@ class TestParts:
         ("data", "code"), [(frame(3), 1002), (frame(PING, fin=False), 1002), (frame(BINARY, length=2000), 1009)]
     )
     def test_an_error_behind_a_message(self, data: bytes, code: int) -> None:
-        connection = FrameConnection([], 1000)
+        connection = FrameConnection(None, 1000)
         assert connection.receive_part(text("a") + data) == ["a"]
         assert connection.deferred
         (event,) = connection.receive_part(b"")
@@ -437,20 +437,20 @@ class TestParts:
         assert not connection.deferred
 
     def test_nothing_before_it(self) -> None:
-        connection = FrameConnection([], 1000)
+        connection = FrameConnection(None, 1000)
         (event,) = connection.receive_part(ping() + close(1000))
         assert isinstance(event, Closed)
         assert not connection.deferred
 
     def test_more_bytes_behind_it_are_not_read(self) -> None:
-        connection = FrameConnection([], 1000)
+        connection = FrameConnection(None, 1000)
         connection.receive_part(text("a") + close(1000))
         (event,) = connection.receive_part(text("b"))
         assert isinstance(event, Closed)
         assert connection.receive_part(text("c")) == []
 
     def test_a_failure_of_ours_ends_the_wait(self) -> None:
-        connection = FrameConnection([], 1000)
+        connection = FrameConnection(None, 1000)
         connection.receive_part(text("a") + close(1000))
         connection.fail(1011, "keepalive ping timeout")
         assert connection.receive_part(b"") == []
@@ -475,21 +475,21 @@ class TestEarly:
         ],
     )
     def test_two_bytes_are_enough(self, head: bytes) -> None:
-        connection = FrameConnection([], 1000)
+        connection = FrameConnection(None, 1000)
         (event,) = connection.receive_data(head)
         assert isinstance(event, Closed)
         assert event.code == 1002
         assert parse_frames(connection.data_to_send())[0].code == 1002
 
     def test_a_message_within_a_message(self) -> None:
-        connection = FrameConnection([], 1000)
+        connection = FrameConnection(None, 1000)
         connection.receive_data(text("a", fin=False))
         (event,) = connection.receive_data(b"\x81\x85")
         assert isinstance(event, Closed)
         assert event.code == 1002
 
     def test_fragments_above_the_largest_size(self) -> None:
-        connection = FrameConnection([], 1000)
+        connection = FrameConnection(None, 1000)
         connection.receive_data(binary(b"x" * 999, fin=False))
         (event,) = connection.receive_data(frame(CONT, b"", length=2))
         assert isinstance(event, Closed)
@@ -504,7 +504,7 @@ class TestMemory:
     @pytest.mark.parametrize("piece", [b"x", b"ab", "é".encode(), "€".encode(), "𝄞".encode()], ids=ascii)
     @pytest.mark.parametrize("opcode", [TEXT, BINARY])
     def test_tiny_fragments(self, opcode: int, piece: bytes) -> None:
-        connection = FrameConnection([], LIMIT)
+        connection = FrameConnection(None, LIMIT)
         connection.receive_data(frame(opcode, b"", fin=False))
         data = frame(CONT, piece, fin=False) * self.COUNT
         assert held_after(lambda: connection.receive_data(data)) < 6 * len(piece) * self.COUNT + 65536
@@ -512,27 +512,27 @@ class TestMemory:
     @pytest.mark.parametrize("piece", [b"ab", "é".encode()], ids=ascii)
     @pytest.mark.parametrize("opcode", [TEXT, BINARY])
     def test_tiny_reads(self, opcode: int, piece: bytes) -> None:
-        connection = FrameConnection([], LIMIT)
+        connection = FrameConnection(None, LIMIT)
         data = frame(opcode, piece * 2 * self.COUNT)
         pieces = [data[at : at + len(piece)] for at in range(0, len(piece) * self.COUNT, len(piece))]
         assert held_after(lambda: feed(connection, pieces)) < 6 * len(piece) * self.COUNT + 65536
 
     def test_tiny_reads_of_a_compressed_frame(self) -> None:
-        connection = FrameConnection([deflate()], LIMIT)
+        connection = FrameConnection(deflate(), LIMIT)
         data = frame(BINARY, bytes(4 * self.COUNT), rsv=4)
         pieces = [data[at : at + 2] for at in range(0, 2 * self.COUNT, 2)]
         assert held_after(lambda: feed(connection, pieces)) < 12 * self.COUNT + 65536
 
     @pytest.mark.parametrize("extension", [None, deflate()], ids=["plain", "compressed"])
     def test_empty_fragments(self, extension: PerMessageDeflate | None) -> None:
-        connection = FrameConnection([extension] if extension is not None else [], LIMIT)
+        connection = FrameConnection(extension, LIMIT)
         connection.receive_data(frame(TEXT, b"", fin=False, rsv=0 if extension is None else 4))
         # More: each may hold no more than a few bits.
         data = frame(CONT, b"", fin=False) * 20_000
         assert held_after(lambda: connection.receive_data(data)) < 2 * 65536
 
     def test_pongs_are_not_kept(self) -> None:
-        connection = FrameConnection([], LIMIT)
+        connection = FrameConnection(None, LIMIT)
         data = pong(b"x" * 125) * 1000
         assert held_after(lambda: connection.receive_data(data)) < 65536
 

@@ -71,7 +71,7 @@ class TestMessages:
     def test_messages_after_a_final_block(self) -> None:
         # 7.2.3.4: a client may end each message so. What comes after it must not be lost in silence.
         final = frame(TEXT, bytes.fromhex("f348cdc9c9070000"), rsv=4)
-        connection = FrameConnection([deflate()], 1000)
+        connection = FrameConnection(deflate(), 1000)
         first, *others = connection.receive_data(final * 3)
         assert first == "Hello"
         assert others == ["Hello", "Hello"] or (isinstance(others[0], Closed) and others[0].code != 1000)
@@ -238,7 +238,7 @@ class TestSize:
         assert outcome.message == NOISE[:50]
 
     def test_a_frame_above_it_is_seen_in_its_head(self, engine: Engine) -> None:
-        connection = engine([deflate()], 100)
+        connection = engine(deflate(), 100)
         (event,) = connection.receive_data(frame(BINARY, b"", rsv=4, length=1000))
         assert isinstance(event, Closed)
         assert event.code == 1009
@@ -252,7 +252,7 @@ class TestBombs:
     @staticmethod
     def peak(engine: Engine, data: bytes, *, limit: int) -> tuple[list[str | bytes | Closed], int]:
         tracemalloc = tracer()
-        connection = engine([deflate()], limit)
+        connection = engine(deflate(), limit)
         tracemalloc.start()
         try:
             events = connection.receive_data(data)

@@ -109,7 +109,7 @@ Result = tuple[list["str | bytes"], list[Frame], "int | None", "bytes | None"]
 
 
 def run(engine: Engine, reads: list[bytes], *, compressed: bool) -> Result:
-    connection: Connection = engine([deflate()] if compressed else [], LIMIT)
+    connection: Connection = engine(deflate() if compressed else None, LIMIT)
     messages: list[str | bytes] = []
     code: int | None = None
     sent: list[Frame] = []

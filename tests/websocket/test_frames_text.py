@@ -164,7 +164,7 @@ class TestFailFast:
     @pytest.mark.parametrize(("data", "enough"), SEEN)
     @pytest.mark.parametrize("before", ["", "Hello-µ@ß"])
     def test_within_a_frame(self, data: bytes, enough: int, before: str) -> None:
-        connection = FrameConnection([], 1000)
+        connection = FrameConnection(None, 1000)
         rest = b"x" * 500
         head = text(before.encode() + data + rest)[: -len(rest) - len(data)]
         whole = text(before.encode() + data + rest)
@@ -179,13 +179,13 @@ class TestFailFast:
         assert connection.finished
 
     def test_in_a_fragment_that_is_not_the_last(self) -> None:
-        connection = FrameConnection([], 1000)
+        connection = FrameConnection(None, 1000)
         (event,) = connection.receive_data(text(b"\xff", fin=False))
         assert isinstance(event, Closed)
         assert event.code == 1007
 
     def test_across_fragments(self) -> None:
-        connection = FrameConnection([], 1000)
+        connection = FrameConnection(None, 1000)
         assert connection.receive_data(text(b"\xf4", fin=False)) == []
         (event,) = connection.receive_data(frame(0, b"\x90", fin=False))
         assert isinstance(event, Closed)

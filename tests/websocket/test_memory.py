@@ -35,7 +35,7 @@ def test_small_messages(connect: Open, frame: bytes, read: int) -> None:
 
 @pytest.mark.parametrize("read", [100, 65536, 262144])
 def test_small_messages_that_are_compressed(connect: Open, read: int) -> None:
-    socket = connect(hold, ws_max_size=SIZE, extensions=[deflate()])
+    socket = connect(hold, ws_max_size=SIZE, compression=deflate())
     deflater = Deflater()
     data = b"".join([deflater.message(b"xy") for _ in range(read // 8)])
     assert held_after(lambda: fill(socket, data)) <= max(read, 65536) + SLACK

@@ -281,7 +281,7 @@ class TestMessages:
 
     def test_compressed(self, connect: Open) -> None:
         deflater = Deflater()
-        socket = connect(echo, extensions=[deflate()])
+        socket = connect(echo, compression=deflate())
         socket.send(*[deflater.message(b"Hello, Hello, Hello") for _ in range(3)])
         assert socket.inflated() == [b"Hello, Hello, Hello"] * 3
 
@@ -298,7 +298,7 @@ class TestMessages:
         assert socket.carrier.allowed >= 5_000_000 - 100
 
     def test_above_it_when_decompressed(self, connect: Open) -> None:
-        socket = connect(hold, ws_max_size=1000, extensions=[deflate()])
+        socket = connect(hold, ws_max_size=1000, compression=deflate())
         socket.send(Deflater().message(bytes(100_000)))
         assert socket.closes[0][0] == 1009
 

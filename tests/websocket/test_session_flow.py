@@ -73,7 +73,7 @@ class TestReading:
         assert socket.carrier.reading
 
     def test_those_that_were_small_on_the_wire_too(self, connect: Open) -> None:
-        socket = connect(hold, extensions=[deflate()])
+        socket = connect(hold, compression=deflate())
         socket.send(Deflater().message(bytes(2_000_000)))
         assert not socket.carrier.reading
         assert len(taken(socket)) == 2_000_000
@@ -86,7 +86,7 @@ class TestReading:
         count, size = 50, 1_000_000
         data = b"".join(deflater.message(bytes(size), opcode=BINARY) for _ in range(count))
         assert len(data) < 65536
-        socket = connect(hold, extensions=[deflate()])
+        socket = connect(hold, compression=deflate())
         tracemalloc.start()
         try:
             socket.send(data)
@@ -102,7 +102,7 @@ class TestReading:
     def test_a_close_behind_all_that(self, connect: Open) -> None:
         deflater = Deflater()
         data = b"".join(deflater.message(bytes(1_000_000)) for _ in range(10)) + close(4000)
-        socket = connect(hold, extensions=[deflate()]).send(data)
+        socket = connect(hold, compression=deflate()).send(data)
         assert [len(taken(socket)) for _ in range(10)] == [1_000_000] * 10
         assert socket.take() == {"type": "websocket.disconnect", "code": 4000, "reason": ""}
         assert socket.ended == "close_gently"
@@ -192,7 +192,7 @@ class TestSending:
 
     @pytest.mark.parametrize("compressed", [False, True])
     def test_large_messages(self, connect: Open, compressed: bool) -> None:
-        socket = connect(hold, extensions=[deflate()] if compressed else [])
+        socket = connect(hold, compression=deflate() if compressed else None)
         assert socket.tell("send", bytes=bytes(100_000)) is None
         assert socket.tell("send", text="é" * 100_000) is None
         sent = socket.inflated() if compressed else [item.payload for item in socket.frames]

@@ -7,14 +7,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from websockets.utils import accept_key
-
 from uvicorn_worker.core.asgi import Event
 from uvicorn_worker.core.cycle import BODY, DONE
 from uvicorn_worker.core.figures import Tally
 from uvicorn_worker.core.output import GATHER_LIMIT
 from uvicorn_worker.http2 import ErrorCode, StreamCycle
-from uvicorn_worker.websocket import Refusal, WebSocketSession, negotiate
+from uvicorn_worker.websocket import Refusal, WebSocketSession, accept_key, negotiate
 
 if TYPE_CHECKING:
     from uvicorn_worker.websocket.carrier import Carrier, Headers
@@ -64,14 +62,12 @@ class HandshakeStream(StreamCycle):
     async def run(self) -> None:
         """Check the handshake, then call the application."""
         scope = self.scope
-        # To the application it is the request that it is on HTTP/1.1; the access log says CONNECT.
-        target = self.target.decode("ascii")
         try:
             headers = [field for field in scope["headers"] if field[0] != b"sec-websocket-key"]
             if len(headers) < len(scope["headers"]):
                 self.key = next(value for name, value in scope["headers"] if name == b"sec-websocket-key")
             headers += _HANDSHAKE_FIELDS
-            agreement = negotiate(self.runtime.config, target, headers)
+            agreement = negotiate(self.runtime.config, headers)
             if isinstance(agreement, Refusal):
                 self.runtime.log.warning("Invalid WebSocket handshake from %s: %s", self.peer, agreement.reason)
                 fields = [field for field in agreement.headers if field[0] not in _NOT_SENT]
@@ -109,7 +105,7 @@ class HandshakeStream(StreamCycle):
         runtime, conn = self.runtime, self.conn
         fields = [field for field in headers if field[0] not in _NOT_SENT]
         if self.key is not None:
-            fields.append((b"sec-websocket-accept", accept_key(self.key.decode("latin-1")).encode("ascii")))
+            fields.append((b"sec-websocket-accept", accept_key(self.key)))
         self.hold_head(200, fields)
         conn.send_head(self, self.fields)
         self.stage = BODY

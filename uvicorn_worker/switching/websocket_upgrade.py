@@ -54,8 +54,7 @@ class HandshakeCycle(RequestCycle):
         """Check the handshake, then call the application."""
         scope = self.scope
         try:
-            target = scope["raw_path"].decode("ascii")
-            agreement = negotiate(self.runtime.config, target, scope["headers"])
+            agreement = negotiate(self.runtime.config, scope["headers"])
             if isinstance(agreement, Refusal):
                 self.runtime.log.warning("Invalid WebSocket handshake from %s: %s", self.peer, agreement.reason)
                 self.reject(agreement.status, agreement.reason.encode("ascii", "replace"), agreement.headers)

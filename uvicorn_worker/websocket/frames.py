@@ -1,9 +1,9 @@
 """Frames of RFC 6455, section 5, read and written.
 
 Data frames are read here as their bytes come, since this is where the time of a WebSocket goes: payloads are
-unmasked and text is checked piece by piece, messages of one frame in one read take the shortest way. Control
-frames, and the state of the closing handshake, are given to the sans-IO core of the websockets library; so is
-compression.
+unmasked and text is checked piece by piece, messages of one frame in one read take the shortest way. What control
+frames say, and the closing handshake, is for control.py; compression is for deflate.py. Of the websockets library it
+takes the function in C that unmasks, and loads nothing else for it.
 
     HEADER ─► PAYLOAD ─► HEADER ...        `_left` bytes of the frame's payload are still to come
 """
@@ -11,27 +11,21 @@ compression.
 from __future__ import annotations
 
 import codecs
-import logging
 import struct
-import zlib
-from typing import TYPE_CHECKING, Any
-from uuid import UUID
+from typing import Any
 
-from websockets.exceptions import PayloadTooBig, ProtocolError
-from websockets.frames import Close, CloseCode, Frame, Opcode
-from websockets.protocol import OPEN, SERVER, Protocol
+from uvicorn_worker.websocket.control import CLOSE, INVALID_DATA, PROTOCOL_ERROR, Closed, ControlFrames
+from uvicorn_worker.websocket.deflate import PerMessageDeflate
+from uvicorn_worker.websocket.errors import MessageTooBig, ProtocolError
 
 try:
     from websockets.speedups import apply_mask
 except ImportError:  # pragma: no cover - where websockets was installed without its C extension, as on PyPy
     from websockets.utils import apply_mask
 
-if TYPE_CHECKING:
-    from websockets.extensions import Extension
-
 __all__ = ["BINARY", "TEXT", "Closed", "FrameConnection"]
 
-TEXT, BINARY = Opcode.TEXT, Opcode.BINARY
+TEXT, BINARY = 1, 2
 
 _FIN, _RSV1, _RSV, _MASKED = 0x80, 0x40, 0x70, 0x80
 _PLAIN_TEXT, _PLAIN_BINARY = _FIN | TEXT, _FIN | BINARY
@@ -57,18 +51,8 @@ _SMALL_PIECES = 256
 
 _new_decoder = codecs.getincrementaldecoder("utf-8")
 
-_silent = logging.getLogger("uvicorn_worker.websockets")
-_NO_ID = UUID(int=0)
-
-
-class Closed:
-    """The client's close frame was received, or reading failed: no message comes any more."""
-
-    __slots__ = ("code", "reason")
-
-    def __init__(self, code: int, reason: str) -> None:
-        self.code = code
-        self.reason = reason
+# 7.4.1
+_MESSAGE_TOO_BIG = 1009
 
 
 class FrameConnection:
@@ -77,7 +61,7 @@ class FrameConnection:
     __slots__ = (
         "_at",
         "_compressed_payload",
-        "_core",
+        "_control",
         "_decoder",
         "_deflate",
         "_inflated",
@@ -97,16 +81,11 @@ class FrameConnection:
         "crowded",
         "deferred",
         "excess",
-        "pong",
     )
 
-    def __init__(self, extensions: list[Extension], max_size: int) -> None:
-        # Sizes are checked here; the core sees control frames only.
-        self._core = Protocol(SERVER, state=OPEN, max_size=None, logger=_silent)
-        self._core.extensions = extensions
-        # Its id is for logs of its own, and one each is 340 bytes.
-        self._core.id = _NO_ID
-        self._deflate: Any = extensions[0] if extensions else None
+    def __init__(self, deflate: PerMessageDeflate | None, max_size: int) -> None:
+        self._control = ControlFrames()
+        self._deflate = deflate
         self._max_size = max_size
         # What can't be compressed grows a little; what comes of it is checked again.
         self._max_compressed = max_size + max_size // 256 + 64
@@ -128,7 +107,7 @@ class FrameConnection:
         self._decoder: codecs.IncrementalDecoder | None = None
         # Where in the data the frame begins whose head is being read; -1 while it is a payload.
         self._at = -1
-        # Whether the last data had control frames, or made the connection fail: the core may have something to send.
+        # Whether the last data had control frames, or made the connection fail: there may be something to send.
         self.answered = False
         # Whether the end (a close frame, an error) waits in `_pending` behind messages that were given already.
         self.deferred = False
@@ -136,8 +115,6 @@ class FrameConnection:
         self.crowded = False
         # The length of a frame that was too large to be read.
         self.excess = 0
-        # The payload of the last pong.
-        self.pong: bytes | None = None
 
     # Receiving ---------------------------------------------------------------------------------------
 
@@ -159,7 +136,7 @@ class FrameConnection:
         events: list[str | bytes | Closed] = []
         self.deferred = self.crowded = self.answered = False
         self._unpacked = 0
-        if self._core.state is not OPEN and self._core.eof_sent:
+        if self._control.finished:
             return events
         if self._pending:
             data = self._pending + data
@@ -168,12 +145,12 @@ class FrameConnection:
             self._read(data, events)
         except ProtocolError as exc:
             if not self._defer(data, events):
-                self._fail(CloseCode.PROTOCOL_ERROR, str(exc), events)
+                self._fail(PROTOCOL_ERROR, str(exc), events)
         except UnicodeDecodeError as exc:
-            self._fail(CloseCode.INVALID_DATA, f"{exc.reason} at position {exc.start}", events)
-        except PayloadTooBig:
+            self._fail(INVALID_DATA, f"{exc.reason} at position {exc.start}", events)
+        except MessageTooBig:
             if not self._defer(data, events):
-                self._fail(CloseCode.MESSAGE_TOO_BIG, f"message is larger than {self._max_size} bytes", events)
+                self._fail(_MESSAGE_TOO_BIG, f"message is larger than {self._max_size} bytes", events)
         return events
 
     def whole_message(self, data: bytes | memoryview) -> str | bytes | None:
@@ -214,9 +191,9 @@ class FrameConnection:
         self.deferred = True
         return True
 
-    def _fail(self, code: CloseCode, reason: str, events: list[Any]) -> None:
+    def _fail(self, code: int, reason: str, events: list[Any]) -> None:
         # What failed is told to the client with the close frame, whose reason must stay within 123 bytes.
-        self._core.fail(code, reason[:120])
+        self._control.fail(code, reason[:120])
         self.answered = True
         self._compressed_payload = bytearray()
         self._message, self._small = [], []
@@ -260,11 +237,11 @@ class FrameConnection:
                 frame_end = self._control_end(data, at)
                 if frame_end > end:
                     break
-                if start & 0x0F == Opcode.CLOSE and self._defer(data, events):
+                if start & 0x0F == CLOSE and self._defer(data, events):
                     return
                 self._read_control(data[at:frame_end], events)
                 at = frame_end
-                if self._core.state is not OPEN and self._core.eof_sent:
+                if self._control.finished:
                     return
                 continue
             payload_at_or_none = self._begin_frame(data, at, end)
@@ -301,18 +278,11 @@ class FrameConnection:
         return at + 6 + (length & 0x7F)
 
     def _read_control(self, frame: bytes, events: list[Any]) -> None:
-        """Leave a whole control frame to the core, which answers pings and knows the closing handshake."""
-        core = self._core
+        """Answer a whole control frame."""
         self.answered = True
-        core.receive_data(frame)
-        for event in core.events_received():
-            if isinstance(event, Frame) and event.opcode is Opcode.PONG:
-                self.pong = bytes(event.data)
-        if core.close_rcvd is not None:
-            events.append(Closed(core.close_rcvd.code, core.close_rcvd.reason))
-        elif core.parser_exc is not None:
-            sent = core.close_sent or Close(CloseCode.PROTOCOL_ERROR, str(core.parser_exc))
-            events.append(Closed(sent.code, sent.reason))
+        closed = self._control.receive(frame[0] & 0x0F, apply_mask(frame[6:], frame[2:6]))
+        if closed is not None:
+            events.append(closed)
 
     def _begin_frame(self, data: bytes, at: int, end: int) -> int | None:
         """Read the head of a data frame; give where its payload begins, None when the head is not complete."""
@@ -344,7 +314,7 @@ class FrameConnection:
         compressed = self._rsv1 if not opcode else start & _RSV1
         if length > self._max_compressed if compressed else length + self._size > self._max_size:
             self.excess = length
-            raise PayloadTooBig(length, self._max_size)
+            raise MessageTooBig
         self._mask = data[at : at + 4]
         self._left = length
         self._start = start
@@ -393,8 +363,8 @@ class FrameConnection:
     def _end_frame(self, events: list[Any]) -> None:
         final = bool(self._start & _FIN)
         opcode = self._opcode
-        if self._rsv1:
-            self._inflate(final)
+        if self._rsv1 and self._deflate is not None:
+            self._inflate(self._deflate, final)
         if not final:
             return
         message = self._small
@@ -415,21 +385,16 @@ class FrameConnection:
         self._decoder = None
         self._rsv1 = False
 
-    def _inflate(self, final: bool) -> None:
+    def _inflate(self, deflate: PerMessageDeflate, final: bool) -> None:
         """Decompress a frame (RFC 7692); no more than the largest message is made of it."""
         data, self._compressed_payload = self._compressed_payload, bytearray()
-        first = bool(self._start & _RSV1)
-        frame = Frame(Opcode(self._opcode) if first else Opcode.CONT, data, final, first)
         # A limit of 0 would be none at all to zlib.
         room = self._max_size - self._inflated or 1
-        piece = bytes(self._deflate.decode(frame, max_size=room).data)
+        piece = deflate.unpack(data, room, final=final)
         self._inflated += len(piece)
         self._unpacked += len(piece)
-        if final and getattr(getattr(self._deflate, "decoder", None), "eof", False):
-            # RFC 7692, 7.2.3.4: a block that says to be the last one, but is the last one of the message only.
-            self._deflate.decoder = zlib.decompressobj(-self._deflate.remote_max_window_bits, zdict=piece)
         if self._inflated > self._max_size:
-            raise PayloadTooBig(len(piece), self._max_size)
+            raise MessageTooBig
         self._append(self._decoder.decode(piece) if self._decoder is not None else piece)
 
     # Sending -----------------------------------------------------------------------------------------
@@ -438,60 +403,59 @@ class FrameConnection:
         """The frame of a text message."""
         payload = message.encode()
         if self._deflate is not None:
-            return self._compressed(TEXT, payload)
+            return _compressed(self._deflate, TEXT, payload)
         length = len(payload)
         return _TEXT_HEADS[length] + payload if length < 126 else _head(_PLAIN_TEXT, length) + payload
 
     def binary(self, payload: bytes) -> bytes:
         """The frame of a binary message."""
         if self._deflate is not None:
-            return self._compressed(BINARY, payload)
+            return _compressed(self._deflate, BINARY, payload)
         length = len(payload)
         return _BINARY_HEADS[length] + payload if length < 126 else _head(_PLAIN_BINARY, length) + payload
 
-    def _compressed(self, opcode: Opcode, payload: bytes) -> bytes:
-        data: bytes = self._deflate.encode(Frame(opcode, payload)).data
-        return _head(_FIN | _RSV1 | opcode, len(data)) + data
-
-    def large(self, opcode: Opcode, payload: bytes) -> tuple[bytes, ...]:
+    def large(self, opcode: int, payload: bytes) -> tuple[bytes, ...]:
         """The frame of a large message in pieces, so that the payload need not be copied behind its head."""
         if self._deflate is not None:
-            return (self._compressed(opcode, payload),)
+            return (_compressed(self._deflate, opcode, payload),)
         return _head(_FIN | opcode, len(payload)), payload
 
     def ping(self, payload: bytes) -> None:
         """Send a ping; a pong with the same payload ends up in `pong`."""
-        if self._core.state is OPEN:
-            self._core.send_ping(payload)
+        self._control.ping(payload)
 
     def close(self, code: int, reason: str) -> None:
         """Begin the closing handshake, unless it has begun; raises ProtocolError for a code that can't be sent."""
-        if self._core.state is OPEN:
-            self._core.send_close(code, reason)
+        self._control.close(code, reason)
 
     def fail(self, code: int, reason: str) -> None:
         """Send a close frame, if none was sent, and read no more."""
-        if not self._core.eof_sent:
-            self._core.fail(code, reason)
+        self._control.fail(code, reason)
+
+    @property
+    def pong(self) -> bytes | None:
+        """The payload of the last pong."""
+        return self._control.pong
 
     @property
     def open(self) -> bool:
         """Whether messages can be sent."""
-        return self._core.state is OPEN
+        return self._control.open
 
     @property
     def finished(self) -> bool:
         """Whether the closing handshake is over, and the server is to close its side."""
-        return self._core.eof_sent
-
-    def end(self) -> None:
-        """The connection is gone: the core lets go of itself, which its parser holds."""
-        self._core.parser.close()
+        return self._control.finished
 
     def data_to_send(self) -> bytes:
-        """What the core wants to have sent: pings, pongs and close frames."""
-        writes = self._core.data_to_send()
-        return b"".join(writes)
+        """What is to be sent beside messages: pings, pongs and close frames."""
+        return self._control.data_to_send()
+
+
+def _compressed(deflate: PerMessageDeflate, opcode: int, payload: bytes) -> bytes:
+    """The frame of a compressed message."""
+    data = deflate.pack(payload)
+    return _head(_FIN | _RSV1 | opcode, len(data)) + data
 
 
 def _head(start: int, length: int) -> bytes:

@@ -1,50 +1,47 @@
-"""The opening handshake (RFC 6455, 4.2), checked and negotiated by the websockets library.
+"""The opening handshake (RFC 6455, 4.2), checked and answered.
 
-The library is given the request as the HTTP room has parsed it; no bytes are made again.
+It is given the request as the HTTP room has parsed it; no bytes are made again. Time is linear in what was sent.
 """
 
 from __future__ import annotations
 
-import logging
+import base64
+import binascii
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
-
-from websockets.datastructures import Headers
-from websockets.exceptions import InvalidHeaderValue
-from websockets.extensions.permessage_deflate import ServerPerMessageDeflateFactory
-from websockets.headers import parse_subprotocol
-from websockets.http11 import Request
-from websockets.server import ServerProtocol
 
 from uvicorn_worker.core.config import Config
+from uvicorn_worker.websocket.deflate import NAME, PerMessageDeflate, agree
+from uvicorn_worker.websocket.field_lists import InvalidField, extensions, protocols, tokens
 
-if TYPE_CHECKING:
-    from websockets.extensions import Extension
+try:
+    # Without it, hashlib loads OpenSSL: that is a millisecond at the start, for some bytes of a handshake.
+    from _sha1 import sha1  # type: ignore[import-not-found,unused-ignore]  # as the random module does
+except ImportError:  # pragma: no cover - where Python was built without it
+    from hashlib import sha1
 
-__all__ = ["Agreement", "Refusal", "is_websocket_request", "negotiate"]
+__all__ = ["Agreement", "Refusal", "accept_key", "is_websocket_request", "negotiate"]
 
-# Windows of 4 KiB both ways and a small hash table: some 30 KiB for a connection that compresses, where
-# zlib's defaults take 300. Messages of a chat or of JSON compress nearly as well.
-_deflate = ServerPerMessageDeflateFactory(
-    server_max_window_bits=12,
-    client_max_window_bits=12,
-    compress_settings={"memLevel": 5},
-)
+# 1.3
+_GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+_VERSION = "13"
 
-# The library logs each handshake for itself; ours is in the access log.
-_silent = logging.getLogger("uvicorn_worker.websockets")
-_silent.propagate = False
-_silent.setLevel(logging.CRITICAL)
+_CONNECTION, _UPGRADE, _ORIGIN = "Connection", "Upgrade", "Origin"
+_KEY, _VERSION_FIELD = "Sec-WebSocket-Key", "Sec-WebSocket-Version"
+_PROTOCOL, _EXTENSIONS = "Sec-WebSocket-Protocol", "Sec-WebSocket-Extensions"
+_NAMES = {
+    name.lower().encode(): name
+    for name in (_CONNECTION, _UPGRADE, _ORIGIN, _KEY, _VERSION_FIELD, _PROTOCOL, _EXTENSIONS)
+}
 
 
 class Agreement:
-    """What client and server have agreed on: the fields of the 101, and the extensions."""
+    """What client and server have agreed on: the fields of the 101, and compression, if it is used."""
 
-    __slots__ = ("extensions", "headers")
+    __slots__ = ("deflate", "headers")
 
-    def __init__(self, headers: list[tuple[bytes, bytes]], extensions: list[Extension]) -> None:
+    def __init__(self, headers: list[tuple[bytes, bytes]], deflate: PerMessageDeflate | None) -> None:
         self.headers = headers
-        self.extensions = extensions
+        self.deflate = deflate
 
 
 class Refusal:
@@ -66,30 +63,77 @@ def is_websocket_request(method: str, headers: list[tuple[bytes, bytes]]) -> boo
 def offered_subprotocols(headers: list[tuple[bytes, bytes]]) -> list[str]:
     """The subprotocols of all Sec-WebSocket-Protocol fields, in their order."""
     values = [value.decode("latin-1") for name, value in headers if name == b"sec-websocket-protocol"]
-    return [str(subprotocol) for value in values for subprotocol in parse_subprotocol(value)]
+    return tokens(_PROTOCOL, values) if values else []
 
 
-def negotiate(config: Config, target: str, headers: list[tuple[bytes, bytes]]) -> Agreement | Refusal:
-    """Check a handshake request; agree on extensions."""
-    fields = Headers()
+def accept_key(key: bytes) -> bytes:
+    """Sec-WebSocket-Accept for a Sec-WebSocket-Key (4.2.2)."""
+    # It proves that the server has read the handshake; no secret rests on it.
+    return base64.b64encode(sha1(key + _GUID).digest())  # noqa: S324  # the RFC names it
+
+
+def negotiate(config: Config, headers: list[tuple[bytes, bytes]]) -> Agreement | Refusal:
+    """Check the fields of a handshake; agree on extensions."""
+    fields: dict[str, list[str]] = {name: [] for name in _NAMES.values()}
     for name, value in headers:
-        fields[name.decode("latin-1")] = value.decode("latin-1")
-    engine = ServerProtocol(extensions=[_deflate] if config.ws_per_message_deflate else None, logger=_silent)
-    response = engine.accept(Request(target, fields))
-    if response.status_code != 101:
-        return _refusal(engine, response.status_code)
-    kept = [
-        (name.lower().encode("latin-1"), value.encode("latin-1"))
-        for name, value in response.headers.raw_items()
-        if name.lower() in ("upgrade", "connection", "sec-websocket-accept", "sec-websocket-extensions")
-    ]
-    return Agreement(kept, list(engine.extensions))
+        known = _NAMES.get(name)
+        if known is not None:
+            fields[known].append(value.decode("latin-1"))
+    try:
+        _check_upgrade(fields)
+        key = _check_key(fields)
+        version = _only(fields, _VERSION_FIELD)
+        if version != _VERSION:
+            # 4.4: say which version is spoken here; RFC 9110, 15.5.22: and what to upgrade to.
+            known_version = [(b"upgrade", b"websocket"), (b"sec-websocket-version", b"13")]
+            return Refusal(426, str(InvalidField(_VERSION_FIELD, version)), known_version)
+        if len(fields[_ORIGIN]) > 1:
+            raise InvalidField(_ORIGIN, "multiple values")
+        extension = _agree_on_extension(fields[_EXTENSIONS] if config.ws_per_message_deflate else [])
+        # What can't be read is refused here; which one it is to be, the application says.
+        tokens(_PROTOCOL, fields[_PROTOCOL])
+    except InvalidField as exc:
+        return Refusal(400, str(exc))
+    answer = [(b"upgrade", b"websocket"), (b"connection", b"Upgrade"), (b"sec-websocket-accept", accept_key(key))]
+    if extension is None:
+        return Agreement(answer, None)
+    said, deflate = extension
+    return Agreement([*answer, (b"sec-websocket-extensions", said.encode())], deflate)
 
 
-def _refusal(engine: ServerProtocol, status: int) -> Refusal:
-    exc = engine.handshake_exc
-    reason = str(exc) or "not a WebSocket handshake"
-    if isinstance(exc, InvalidHeaderValue) and exc.name == "Sec-WebSocket-Version":
-        # RFC 6455, 4.4: say which version is spoken here; RFC 9110, 15.5.22: and what to upgrade to.
-        return Refusal(426, reason, [(b"upgrade", b"websocket"), (b"sec-websocket-version", b"13")])
-    return Refusal(400 if status == 426 else status, reason)
+def _check_upgrade(fields: dict[str, list[str]]) -> None:
+    """Both fields have to say so (4.2.1, 3 and 4)."""
+    options = tokens(_CONNECTION, fields[_CONNECTION])
+    if not any(option.lower() == "upgrade" for option in options):
+        raise InvalidField(_CONNECTION, ", ".join(options) if options else None)
+    asked_for = protocols(_UPGRADE, fields[_UPGRADE])
+    if [name.lower() for name in asked_for] != ["websocket"]:
+        raise InvalidField(_UPGRADE, ", ".join(asked_for) if asked_for else None)
+
+
+def _check_key(fields: dict[str, list[str]]) -> bytes:
+    """16 bytes in base64 (4.2.1, 5)."""
+    key = _only(fields, _KEY)
+    try:
+        right = len(base64.b64decode(key.encode(), validate=True)) == 16
+    except binascii.Error:
+        right = False
+    if not right:
+        raise InvalidField(_KEY, key)
+    return key.encode()
+
+
+def _only(fields: dict[str, list[str]], name: str) -> str:
+    values = fields[name]
+    if len(values) != 1:
+        raise InvalidField(name, "multiple values" if values else None)
+    return values[0]
+
+
+def _agree_on_extension(values: list[str]) -> tuple[str, PerMessageDeflate] | None:
+    """The first offer of the client's that we can take (9.1); the others are declined."""
+    found = None
+    for name, parameters in extensions(_EXTENSIONS, values):
+        if name == NAME and found is None:
+            found = agree(parameters)
+    return found

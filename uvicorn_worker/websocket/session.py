@@ -16,13 +16,13 @@ import sys
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
-from websockets.exceptions import ProtocolError
-
 from uvicorn_worker.core.asgi import Event
 from uvicorn_worker.core.clock import ticks
 from uvicorn_worker.core.errors import ApplicationError, ClientDisconnected, comes_from_disconnect
 from uvicorn_worker.core.runtime import Runtime
-from uvicorn_worker.websocket.frames import BINARY, TEXT, Closed, FrameConnection
+from uvicorn_worker.websocket.control import Closed
+from uvicorn_worker.websocket.errors import ProtocolError
+from uvicorn_worker.websocket.frames import BINARY, TEXT, FrameConnection
 from uvicorn_worker.websocket.handshake import Agreement, offered_subprotocols
 from uvicorn_worker.websocket.waiter import make_waiter
 
@@ -303,7 +303,7 @@ class WebSocketSession:
         headers += [(name, value) for name, value in message.get("headers") or () if name.lower() not in own]
         # Raises for a header that must not reach the wire; then nothing was answered yet.
         self._carrier, early = self._handshake.accept(self, headers)
-        self._frames = FrameConnection(self._agreement.extensions, self._runtime.config.ws_max_size)
+        self._frames = FrameConnection(self._agreement.deflate, self._runtime.config.ws_max_size)
         # It is not asked for again.
         del self._agreement
         self._stage = OPEN
@@ -356,7 +356,7 @@ class WebSocketSession:
             if self._pong_deadline and frames.pong == self._ping_payload:
                 self._pong_deadline = 0
                 self._schedule_ping()
-            if self._flush_core() and carrier.write_paused:
+            if self._flush_control() and carrier.write_paused:
                 # A client that pings and does not read is not read from either: each ping would leave a pong.
                 self._pause_reading()
         return bool(events)
@@ -391,8 +391,8 @@ class WebSocketSession:
             self._read_paused = True
             self._carrier.pause_reading()
 
-    def _flush_core(self) -> bool:
-        """Send what the frames' core has to say, if anything; close when the closing handshake is over."""
+    def _flush_control(self) -> bool:
+        """Send what the frames have to say beside messages, if anything; close when the closing handshake is over."""
         frames, carrier = self._frames, self._carrier
         if frames is None or carrier is None:
             return False
@@ -419,9 +419,7 @@ class WebSocketSession:
         self.end(ABNORMAL, "")
         # As the handshake.
         self._carrier = None
-        frames, self._frames = self._frames, None
-        if frames is not None:
-            frames.end()
+        self._frames = None
 
     def disconnect(self) -> None:
         """The client won't send any more; or the server stops, and won't wait much longer."""
@@ -460,7 +458,7 @@ class WebSocketSession:
             self._carrier.resume_reading()
         self._messages = None
         self._bytes = 0
-        self._flush_core()
+        self._flush_control()
         if frames.deferred:
             # The reply may be there already.
             self._go_on_soon()
@@ -492,12 +490,12 @@ class WebSocketSession:
             self._pong_deadline = 0
             self._frames.fail(INTERNAL_ERROR, "keepalive ping timeout")
             self.end(INTERNAL_ERROR, "keepalive ping timeout")
-            self._flush_core()
+            self._flush_control()
         elif 0 < self._ping_tick <= tick:
             self._ping_tick = 0
             self._ping_payload = os.urandom(4)
             self._frames.ping(self._ping_payload)
-            self._flush_core()
+            self._flush_control()
             timeout = self._runtime.config.ws_ping_timeout
             if timeout:
                 self._pong_deadline = tick + ticks(timeout)
