@@ -140,7 +140,7 @@ class Output(asyncio.Protocol):
         if self.rerun_flush:
             # A pipelined request was started in this turn and may answer in the next: one write for both.
             self.rerun_flush = False
-            self.runtime.write_at_end_of_turn(self)
+            self.runtime.loop.call_soon(self.end_turn)
             return
         self.flush()
 
