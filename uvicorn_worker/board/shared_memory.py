@@ -31,13 +31,19 @@ def make_shared(name: str, size: int) -> mmap.mmap:
         descriptor = os.memfd_create(name, os.MFD_CLOEXEC) if hasattr(os, "memfd_create") else _make_file(name)
         os.ftruncate(descriptor, size)
         # The map keeps a duplicate of the descriptor, which is what others find.
-        memory = mmap.mmap(descriptor, size)
-        if sys.implementation.name == "pypy":
-            _keep_from_programs(descriptor)
+        memory = _map(descriptor, size)
         os.close(descriptor)
     except (AttributeError, OSError):
         # Also on Windows, whose files belong to no numbers.
         return mmap.mmap(-1, size)
+    return memory
+
+
+def _map(descriptor: int, size: int, **options: int) -> mmap.mmap:
+    """The map, which no program that is started inherits."""
+    memory = mmap.mmap(descriptor, size, **options)
+    if sys.implementation.name == "pypy":
+        _keep_from_programs(descriptor)
     return memory
 
 
@@ -58,12 +64,7 @@ def open_shared(path: Path, size: int) -> mmap.mmap | None:
     except OSError:
         return None
     try:
-        if os.fstat(descriptor).st_size != size:
-            return None
-        memory = mmap.mmap(descriptor, size, access=mmap.ACCESS_READ)
-        if sys.implementation.name == "pypy":
-            _keep_from_programs(descriptor)
-        return memory
+        return _map(descriptor, size, access=mmap.ACCESS_READ) if os.fstat(descriptor).st_size == size else None
     except (OSError, ValueError):
         return None
     finally:

@@ -27,6 +27,8 @@ _TOKEN = rf"[{TCHAR}]+"
 _PROTOCOL = rf"{_TOKEN}(?:/{_TOKEN})?"
 # RFC 9110, 5.6.1.2: empty items are let by.
 _COMMAS = r"(?:,[\t ]*)*"
+# Narrower than that of core/grammar.py, as the websockets library has it: the words of a refusal are the same. What is
+# left out here would be no token without its quotes, so either refuses it.
 _QUOTED = r'"(?:[\t \x21\x23-\x5b\x5d-\x7e]|\\[\t\x20-\x7e\x80-\xff])*"'
 
 

@@ -7,6 +7,8 @@ after the other. So it is answered 503, and is in the access log:
 - by the thread that watches, where the loop is stuck in C code that lets other threads run, and is to be killed: with
   bytes written past the transport. So this is for HTTP/1.1 on a plain socket alone, and only where nothing was sent.
 
+Either sends before what others were answered in the turn of the loop that does not end.
+
 Neither runs while C code keeps the GIL to itself.
 """
 
@@ -89,10 +91,10 @@ def answer_holder(server: Server, frame: FrameType | None) -> None:
 
 def answer_past_the_loop(server: Server) -> None:
     """The same, from another thread while the main one, which has the loop, is stuck."""
-    # Without the GIL the thread may go on while it is looked at, and CPython lets nobody read its variables then.
     if server.started:
         for conn in list(server.runtime.writing):
             _write_raw(conn)
+    # Without the GIL the thread may go on while it is looked at, and CPython lets nobody read its variables then.
     looks = getattr(sys, "_is_gil_enabled", lambda: True)()
     frame = sys._current_frames().get(threading.main_thread().ident or 0) if looks else None
     cycle = holder_of_loop(server, frame)
