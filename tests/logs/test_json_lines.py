@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import logging
 import logging.config
+import random
 import sys
+from datetime import datetime, timezone
 from typing import Any
 
 import pytest
 
-from uvicorn_worker.logs.json_lines import JSON_CONFIG, JsonFormatter
+from uvicorn_worker.logs.json_lines import JSON_CONFIG, JsonFormatter, JsonTime
 
 ACCESS = '%s - "%s %s HTTP/%s" %d'
 
@@ -34,6 +36,19 @@ def test_what_each_line_has() -> None:
         "pid": 7,
         "message": "one of 2",
     }
+
+
+@pytest.mark.parametrize("start", [1_000_000_000.0, 1_795_946_000.9985, 0.0])
+def test_the_text_that_is_kept_for_a_millisecond_is_that_of_each_time_within(start: float) -> None:
+    """Times that follow each other closely, clocks that are set back, and those next to where the text changes."""
+    chance, json_time, created = random.Random(5), JsonTime(), start
+    for _ in range(20_000):
+        created = max(0.0, created + chance.choice([1e-7, 5e-7, 1e-6, 3e-5, 4e-4, 1e-3, 0.4, -2e-6, -1e-3]))
+        if chance.random() < 0.3:
+            created = round(created, 3) + chance.choice([-1e-6, -5e-7, -1e-7, 0.0, 5e-7, 1e-6])
+            created = max(0.0, created)
+        expected = datetime.fromtimestamp(created, timezone.utc).isoformat(timespec="milliseconds")
+        assert json_time(created) == expected.replace("+00:00", "Z"), created
 
 
 def test_the_parts_of_an_access_line() -> None:

@@ -21,12 +21,16 @@ _USUAL = frozenset(vars(logging.LogRecord("", 0, "", 0, "", None, None))) | {
 class JsonTime:
     """RFC 3339 in UTC with milliseconds, of seconds since the epoch; the text of a second is made once."""
 
-    __slots__ = ("_second", "_text")
+    __slots__ = ("_from", "_now", "_second", "_text", "_until")
 
     def __init__(self) -> None:
         self._second, self._text = -1, ""
+        # The text of the last millisecond, and within what all times have it.
+        self._now, self._from, self._until = "", 0.0, 0.0
 
     def __call__(self, created: float) -> str:
+        if self._from < created < self._until:
+            return self._now
         # As datetime does it: microseconds are rounded, to even where it is a half, and milliseconds are cut off.
         second = int(created)
         micros = round((created - second) * 1_000_000)
@@ -35,7 +39,11 @@ class JsonTime:
         if second != self._second:
             self._text = datetime.fromtimestamp(second, timezone.utc).strftime("%Y-%m-%dT%H:%M:%S")
             self._second = second
-        return f"{self._text}.{micros // 1000:03d}Z"
+        millis = micros // 1000
+        self._now = now = f"{self._text}.{millis:03d}Z"
+        # A microsecond less at both ends, within which it may be rounded.
+        self._from, self._until = second + (millis * 1000 + 1) / 1_000_000, second + (millis * 1000 + 998) / 1_000_000
+        return now
 
 
 class JsonFormatter(logging.Formatter):
