@@ -2,36 +2,54 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import ssl
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-import pytest
+from tests import openssl
+
+try:
+    MAKER: Any = importlib.import_module("trustme").CA
+except ImportError:
+    # It needs cryptography, which has no wheel for some Pythons (PyPy).
+    MAKER = openssl.Authority
 
 if TYPE_CHECKING:
     import trustme
 
-__all__ = ["CLIENT_NAME", "Site", "authority", "client_context", "new_authority"]
+    Authority: TypeAlias = trustme.CA | openssl.Authority
+    Identity: TypeAlias = trustme.LeafCert | openssl.Identity
+
+__all__ = ["CLIENT_NAME", "Site", "authority", "client_context", "issue_rsa", "new_authority"]
 
 CLIENT_NAME = "CN=Jane,OU=Ops\\, EU,O=Example"
 """The subject of the client's certificate (RFC 4514)."""
 
 
-def new_authority() -> trustme.CA:
-    """An authority that nobody else knows. Where there is no trustme (PyPy: cryptography has no wheel), tests skip."""
-    made: trustme.CA = pytest.importorskip("trustme").CA()
+def new_authority() -> Authority:
+    """An authority that nobody else knows."""
+    made: Authority = MAKER()
     return made
 
 
 @cache
-def authority() -> trustme.CA:
+def authority() -> Authority:
     """The authority that the clients trust."""
     return new_authority()
 
 
-def client_context(identity: trustme.LeafCert | None = None, **attributes: Any) -> ssl.SSLContext:
+def issue_rsa(*names: str) -> Identity:
+    """A certificate of `authority()` with an RSA key; others have one of an elliptic curve."""
+    own = authority()
+    if isinstance(own, openssl.Authority):
+        return own.issue_cert(*names, key_type="RSA")
+    return own.issue_cert(*names, key_type=importlib.import_module("trustme").KeyType.RSA)
+
+
+def client_context(identity: Identity | None = None, **attributes: Any) -> ssl.SSLContext:
     """A client's context that trusts `authority()`; it shows `identity`, and has `attributes` set."""
     context = ssl.create_default_context()
     authority().configure_trust(context)
@@ -64,7 +82,7 @@ class Site:
         self.certificate = ssl.PEM_cert_to_DER_cert(issued.cert_chain_pems[0].bytes().decode())
         return self.certificate
 
-    def trust(self, issuer: trustme.CA) -> None:
+    def trust(self, issuer: Authority) -> None:
         """Take client certificates of `issuer`, and of no other."""
         replace(self.ca, issuer.cert_pem.bytes())
 

@@ -18,6 +18,7 @@ from websockets.asyncio.client import connect
 from tests.certificates import CLIENT_NAME, Site, authority, client_context
 from tests.e2e.harness import HTTPTOOLS, PATIENCE, Gunicorn, until
 from tests.e2e.raw import Connection
+from tests.openssl import encrypted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -155,10 +156,7 @@ def test_oldest_version(serve: Serve, site: Site, version: str, old_is_refused: 
 
 @pytest.mark.parametrize("where", ["code", "environment"])
 def test_password_of_the_key(serve: Serve, site: Site, where: str) -> None:
-    serialization = pytest.importorskip("cryptography.hazmat.primitives.serialization")
-    key = serialization.load_pem_private_key(site.key.read_bytes(), None)
-    encryption = serialization.BestAvailableEncryption(b"open sesame")
-    site.key.write_bytes(key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, encryption))
+    site.key.write_bytes(encrypted(site.key.read_bytes(), "open sesame"))
     code = "from uvicorn_worker import UvicornWorker as W\nworker_class = W"
     if where == "code":
         code += ".configure(ssl_keyfile_password='open sesame')"

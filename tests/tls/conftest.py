@@ -4,6 +4,4 @@ from __future__ import annotations
 
 import importlib.util
 
-collect_ignore = (
-    ["test_contexts.py", "test_distinguished_name.py"] if importlib.util.find_spec("cryptography") is None else []
-)
+collect_ignore = ["test_distinguished_name.py"] if importlib.util.find_spec("cryptography") is None else []

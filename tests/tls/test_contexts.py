@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cryptography.hazmat.primitives import serialization
 
-from tests.certificates import Site, authority, client_context, new_authority
+from tests.certificates import Site, authority, client_context, issue_rsa, new_authority
 from tests.http1.apps import hello
+from tests.openssl import encrypted
 from uvicorn_worker.core.config import Config
 from uvicorn_worker.core.errors import ConfigError
 from uvicorn_worker.tls import contexts as contexts_module
@@ -99,11 +99,7 @@ class TestIsOn:
 
 
 def encrypt(path: Path, password: str) -> None:
-    key = serialization.load_pem_private_key(path.read_bytes(), None)
-    encryption = serialization.BestAvailableEncryption(password.encode())
-    path.write_bytes(
-        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, encryption),
-    )
+    path.write_bytes(encrypted(path.read_bytes(), password))
 
 
 class TestMistakes:
@@ -589,7 +585,7 @@ class TestSharedContexts:
         """A context would go on showing the certificate of the first kind, too."""
         contexts = TlsContexts(config(site))
         before = contexts.context
-        issued = authority().issue_cert("localhost", key_type=pytest.importorskip("trustme").KeyType.RSA)
+        issued = issue_rsa("localhost")
         site.cert.write_bytes(b"".join(pem.bytes() for pem in issued.cert_chain_pems))
         site.key.write_bytes(issued.private_key_pem.bytes())
         for _ in range(2):

@@ -14,10 +14,12 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.certificates import new_authority
 from tests.e2e.command.harness import Command
 from tests.e2e.command.probe import FILES, shows
 from tests.e2e.harness import PATIENCE, until
 from tests.e2e.raw import Connection, Response
+from tests.openssl import encrypted
 
 
 def words(line: str) -> list[str]:
@@ -295,20 +297,10 @@ def test_limits_that_end_the_server() -> None:
 @shows("--ssl-keyfile", "--ssl-certfile", "--ssl-keyfile-password", "--ssl-ca-certs", "--ssl-cert-reqs")
 @shows("--ssl-version", "--http2-early-hints")
 def test_tls() -> None:
-    trustme = pytest.importorskip("trustme")
-    from cryptography.hazmat.primitives.serialization import (
-        BestAvailableEncryption,
-        Encoding,
-        PrivateFormat,
-        load_pem_private_key,
-    )
-
-    authority = trustme.CA()
+    authority = new_authority()
     certificate = authority.issue_cert("localhost", "127.0.0.1")
-    key = load_pem_private_key(certificate.private_key_pem.bytes(), None)
-    secret = key.private_bytes(Encoding.PEM, PrivateFormat.TraditionalOpenSSL, BestAvailableEncryption(b"open"))
     files = {
-        "key.pem": secret.decode(),
+        "key.pem": encrypted(certificate.private_key_pem.bytes(), "open").decode(),
         "cert.pem": certificate.cert_chain_pems[0].bytes().decode(),
         "ca.pem": authority.cert_pem.bytes().decode(),
     }

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import httpx
 import pytest
 
+from tests.certificates import new_authority
 from tests.e2e.command.harness import Command
 from tests.e2e.harness import PATIENCE, until
 
@@ -172,7 +173,7 @@ def test_what_is_in_the_environment() -> None:
 
 
 def test_a_certificate_and_a_unix_socket() -> None:
-    certificate = pytest.importorskip("trustme").CA().issue_cert("localhost")
+    certificate = new_authority().issue_cert("localhost")
     pems = {
         "key.pem": certificate.private_key_pem.bytes().decode(),
         "cert.pem": certificate.cert_chain_pems[0].bytes().decode(),

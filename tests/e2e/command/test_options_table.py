@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tests.certificates import new_authority
 from tests.e2e.command.probe import FILES, SHOWN
 from uvicorn_worker.cli import command as command_module
 from uvicorn_worker.cli.command import command
@@ -78,7 +79,7 @@ def test_it_has_the_value_that_was_given(folder: Path, monkeypatch: pytest.Monke
 def test_ciphers_of_tls_1_2(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from uvicorn_worker.tls.contexts import make_context
 
-    pytest.importorskip("trustme").CA().issue_cert("localhost").private_key_and_cert_chain_pem.write_to_path("both.pem")
+    new_authority().issue_cert("localhost").private_key_and_cert_chain_pem.write_to_path("both.pem")
     line = ["--ssl-certfile", "both.pem", "--ssl-ciphers", "ECDHE-RSA-AES128-GCM-SHA256"]
     config = config_of(monkeypatch, "probe:app", *line)
     check_tls(config)
