@@ -26,7 +26,6 @@ from uvicorn_worker.core.log import Losses, OwnLog
 from uvicorn_worker.core.output import Output
 
 HERE = Path(__file__).parent
-_LEFT: list[Peer] = []
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -116,6 +115,15 @@ def loggers_as_before() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(autouse=True)
+def no_peer_is_left() -> Iterator[None]:
+    """A client goes before its loop does: one that is left says so when Python ends, where nobody knows whose it is."""
+    yield
+    left = list(Peer.live)
+    Peer.live.clear()
+    assert left == [], "clients of a test are closed in their loop, as by the fixture `run`, or by `run_alone`"
+
+
 @pytest.fixture
 def log(caplog: pytest.LogCaptureFixture) -> Callable[..., list[str]]:
     """The lines of the error log: `log()`, or `log(level)` for that level and above."""
@@ -163,9 +171,6 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(params=["asyncio", "uvloop"])
 def run(request: pytest.FixtureRequest) -> Iterator[Run]:
     """Run a coroutine to its end on each kind of event loop."""
-    # Those of a test without this fixture went with its loop; they are kept, since their end would need it.
-    _LEFT.extend(Peer.live)
-    Peer.live.clear()
     if request.param == "uvloop":
         pytest.importorskip("uvloop")
         loop = importlib.import_module("uvloop").new_event_loop()
@@ -179,8 +184,7 @@ def run(request: pytest.FixtureRequest) -> Iterator[Run]:
         try:
             return await asyncio.wait_for(coroutine, PATIENCE)
         finally:
-            while Peer.live:
-                await Peer.live.pop().close()
+            await Peer.close_all()
             left = asyncio.all_tasks() - {asyncio.current_task()}
             for task in left:
                 task.cancel()

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 
 from tests.scripted import Response, parse_responses
 
-__all__ = ["PATIENCE", "Peer", "Run", "listen"]
+__all__ = ["PATIENCE", "Peer", "Run", "listen", "run_alone"]
 
 Run = Callable[[Coroutine[Any, Any, Any]], Any]
 
@@ -82,3 +82,21 @@ class Peer:
         self.writer.close()
         with contextlib.suppress(OSError):
             await self.writer.wait_closed()
+
+    @classmethod
+    async def close_all(cls) -> None:
+        """Close those that live: their loop is about to end, and they can't be closed without it."""
+        while cls.live:
+            await cls.live.pop().close()
+
+
+def run_alone(coroutine: Coroutine[Any, Any, Any]) -> Any:
+    """Run a coroutine to its end, in a loop that is asyncio's alone; its clients are closed with it."""
+
+    async def with_clean_up() -> Any:
+        try:
+            return await coroutine
+        finally:
+            await Peer.close_all()
+
+    return asyncio.run(with_clean_up())

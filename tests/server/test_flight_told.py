@@ -9,7 +9,7 @@ from typing import Any, cast
 
 from tests.http1.apps import hello
 from tests.server.running import Running
-from tests.sockets import Peer
+from tests.sockets import Peer, run_alone
 from uvicorn_worker.core.asgi import Receive, Scope, Send
 from uvicorn_worker.server import in_flight as module
 from uvicorn_worker.server.in_flight import describe_flight
@@ -57,7 +57,7 @@ def test_many_requests_and_threads(monkeypatch: Any) -> None:
                 await peer.response()
         return said
 
-    lines = asyncio.run(main()).splitlines()
+    lines = run_alone(main()).splitlines()
     assert "3 requests, 0 WebSockets" in lines[0]
     assert lines[1].startswith("  GET /0 for ")
     assert lines[2].endswith("app")

@@ -15,7 +15,7 @@ from tests.http1.apps import hello
 from tests.records import records_of
 from tests.scripted import get
 from tests.server.running import Running, until
-from tests.sockets import Peer
+from tests.sockets import Peer, run_alone
 from uvicorn_worker import Config, Server
 from uvicorn_worker.board.board import find_boards
 from uvicorn_worker.board.reading import read_board
@@ -60,7 +60,7 @@ class TestFlight:
                     await peer.close()
             return text
 
-        text = asyncio.run(main())
+        text = run_alone(main())
         first, *lines = text.splitlines()
         assert first.startswith(f"In flight in process {os.getpid()}: {count} request")
         named = [line for line in lines if line.startswith("  GET /")]
@@ -88,7 +88,7 @@ class TestFlight:
                 thread.join()
             return text
 
-        lines = asyncio.run(main()).splitlines()
+        lines = run_alone(main()).splitlines()
         at = lines.index("  Threads at work:")
         assert "    thread own" in lines[at:]
         assert any(line.endswith(" in at_work") for line in lines[at:])
@@ -124,7 +124,7 @@ class TestAlone:
                 await server.shutdown()
                 sock.close()
 
-        asyncio.run(main())
+        run_alone(main())
 
     def test_its_threads_are_paused_where_it_forks(self, monkeypatch: pytest.MonkeyPatch) -> None:
         hooks: list[object] = []

@@ -12,7 +12,7 @@ import pytest
 from tests.http1.apps import hello
 from tests.records import records_of
 from tests.server.running import Running
-from tests.sockets import Peer
+from tests.sockets import Peer, run_alone
 from uvicorn_worker.board.board import ENDED, SERVING, TOLD, Board, Slot
 from uvicorn_worker.board.reading import read_board
 from uvicorn_worker.core.asgi import Receive, Scope, Send
@@ -42,7 +42,7 @@ def test_who_holds_the_loop_is_said_while_it_blocks_and_afterwards_for_how_long(
                 await asyncio.sleep(0.005)
             watch.stop()
 
-        asyncio.run(main())
+        run_alone(main())
     first, second = records.lines[:2]
     assert "stands still" in first
     assert "test_loop_watch.py" in first.splitlines()[-1]
@@ -59,7 +59,7 @@ def test_it_tells_of_silence_and_ends() -> None:
         watch.stop()
         assert not [each for each in threading.enumerate() if each.name == "uvicorn-worker-watch"]
 
-    asyncio.run(main())
+    run_alone(main())
 
 
 @pytest.fixture
@@ -107,7 +107,7 @@ def test_a_server_says_what_it_is_at_and_how_it_ends(slot: Slot) -> None:
         assert slot.figures["http11_2xx"] == 2
         assert slot.figures["connections"] == 0
 
-    asyncio.run(main())
+    run_alone(main())
 
 
 def test_one_that_stops_by_itself_has_ended(slot: Slot) -> None:
@@ -150,7 +150,7 @@ def test_where_the_loop_stands_still_its_requests_are_written_by_another_thread(
             peer.send(b"GET /block HTTP/1.1\r\nHost: a\r\n\r\n")
             await peer.response()
 
-    asyncio.run(main())
+    run_alone(main())
     oldest, requests, answered, (path, counters) = seen[-1]
     # The first answer is counted, too, before there was a tick.
     assert (oldest, requests, answered, path, counters[1]) == ("GET /block", 1, 1, "/block", 1)

@@ -10,7 +10,7 @@ import pytest
 from tests.http1.apps import hello
 from tests.records import records_of
 from tests.server.running import Running
-from tests.sockets import Peer
+from tests.sockets import Peer, run_alone
 from uvicorn_worker.core.asgi import Receive, Scope, Send
 from uvicorn_worker.server.slow_requests import watch_slow_requests
 
@@ -40,7 +40,7 @@ class App:
 
 def run(lines_of: Any) -> list[str]:
     with records_of("uvicorn.error", "uvicorn.access") as records:
-        asyncio.run(lines_of())
+        run_alone(lines_of())
     return records.lines
 
 
