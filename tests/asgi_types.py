@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 import collections.abc
+import sys
 import types
 import typing
 from typing import Any
+
+if sys.version_info >= (3, 11):
+    from typing import get_type_hints
+else:
+    # asgiref takes NotRequired from there, which Python 3.10 does not know.
+    from typing_extensions import get_type_hints
 
 __all__ = ["conforms"]
 
@@ -15,7 +22,7 @@ def conforms(value: Any, kind: Any, where: str) -> None:
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if typing.is_typeddict(kind):
         assert type(value) is dict, where
-        known = typing.get_type_hints(kind)
+        known = get_type_hints(kind)
         # Only `state` may be left out, where a server does not know it.
         assert set(value) == set(known), f"{where}: {set(value) ^ set(known)}"
         for name, inner in known.items():

@@ -106,13 +106,13 @@ class TestMain:
     @pytest.fixture
     def ran(
         self, matrix: Any, machine: Machine, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-    ) -> list[tuple[str, str]]:
-        """The corners that were run, as their folders and Gunicorns; those of Gunicorn 23 on Python 3.15 fail."""
+    ) -> list[tuple[str, str, str]]:
+        """The corners that were run: their folders, Gunicorns and tests. Those of Gunicorn 23 on Python 3.15 fail."""
         machine(**{"own": "cpython 3 14 10", "python3.15": "cpython 3 15 2"})
-        corners: list[tuple[str, str]] = []
+        corners: list[tuple[str, str, str]] = []
 
-        def run_corner(python: str, gunicorn: str, wheel: Path, folder: Path) -> bool:
-            corners.append((folder.name, gunicorn))
+        def run_corner(python: str, gunicorn: str, wheel: Path, folder: Path, tests: str) -> bool:
+            corners.append((folder.name, gunicorn, tests))
             return folder.name != "python3.15-gunicorn23.0.0"
 
         monkeypatch.setattr(matrix, "WORK", tmp_path / "work")
@@ -120,15 +120,19 @@ class TestMain:
         monkeypatch.setattr(matrix, "run_corner", run_corner)
         return corners
 
-    def test_all_pass(self, matrix: Any, ran: list[tuple[str, str]], monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_all_pass(self, matrix: Any, ran: list[tuple[str, str, str]], monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(sys, "argv", ["matrix.py", "extreme"])
         assert matrix.main() == 0
-        assert ran == [("python3.14-gunicorn23.0.0", OLDEST), ("python3.15-gunicorn27", NEWEST)]
+        # The oldest runs all tests, the others those with real servers.
+        assert ran == [
+            ("python3.14-gunicorn23.0.0", OLDEST, "tests"),
+            ("python3.15-gunicorn27", NEWEST, "tests/e2e"),
+        ]
 
-    def test_one_fails(self, matrix: Any, ran: list[tuple[str, str]], monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_one_fails(self, matrix: Any, ran: list[tuple[str, str, str]], monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(sys, "argv", ["matrix.py"])
         assert matrix.main() == 1
-        assert len(ran) == 4
+        assert [tests for _, _, tests in ran] == ["tests", "tests/e2e", "tests/e2e", "tests/e2e"]
 
     def test_no_python(
         self, matrix: Any, machine: Machine, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

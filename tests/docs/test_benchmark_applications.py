@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from gunicorn.config import Config as GunicornConfig
 
 pytest.importorskip("benchmarks.run", reason="benchmarks/ is not here")
 
@@ -34,6 +35,8 @@ def test_the_application_answers_as_its_scenario_expects(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip(FRAMEWORKS[name])
+    if "control_socket_disable" not in GunicornConfig().settings:
+        pytest.skip("this Gunicorn has no --no-control-socket, with which the benchmarks start it")
     scenario: Scenario = SCENARIO[name]
     monkeypatch.setattr(processes, "REPOSITORY", tmp_path)
     monkeypatch.setattr(processes, "BENCH", tmp_path)

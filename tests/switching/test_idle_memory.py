@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import sys
 from collections.abc import Callable
 
 import pytest
@@ -65,7 +66,10 @@ def http2(harness: Harness) -> Client:
 
 
 # On CPython 3.11: 860, 6,010 and 2,350, where a connection held 1,430 before, a WebSocket 9,000 and HTTP/2 4,430. Other
-# versions differ by some hundreds.
+# versions differ by some hundreds. On Python 3.10 an object's attributes are a dictionary: 7,780 for a WebSocket.
+MORE = 500 if sys.version_info < (3, 11) else 0
+
+
 @pytest.mark.parametrize(
     ("open_one", "app", "most", "kind"),
     [(keep_alive, hello, 1200, Harness), (websocket, echo, 7500, Harness), (http2, hello, 3000, Http2Harness)],
@@ -87,6 +91,6 @@ def test_bytes(open_one: Callable[[Harness], Client], app: object, most: int, ki
     finally:
         tracemalloc.stop()
     held = sum(trace.size for trace in snapshot.traces) / MANY
-    assert held <= most
+    assert held <= most + MORE
     assert len(kept) == MANY + 5
     harness.close()

@@ -82,6 +82,8 @@ class ScriptedHandshake:
         self.responses: list[Event] = []
         self.refused: int | None = None
         self.gave_up = False
+        # Whether the server has cancelled the task, which Python 3.10 does not tell.
+        self.cancelled = False
 
     def accept(self, session: WebSocketSession, headers: list[tuple[bytes, bytes]]) -> tuple[Carrier, bytes]:
         if self.error is not None:
@@ -99,9 +101,7 @@ class ScriptedHandshake:
         self.refused = status
 
     def is_ended_by(self, exc: BaseException) -> bool:
-        # Tasks of Python 3.10 don't say whether they were cancelled.
-        cancelling = getattr(asyncio.current_task(), "cancelling", lambda: 0)
-        return isinstance(exc, asyncio.CancelledError) and bool(cancelling())
+        return isinstance(exc, asyncio.CancelledError) and self.cancelled
 
     def give_up(self) -> None:
         self.gave_up = True
@@ -212,6 +212,13 @@ class Socket:
                 self.session.on_tick(runtime.tick)
             self.harness.settle()
         return self
+
+    def cancel(self) -> Socket:
+        """The application's task is cancelled."""
+        assert self.task is not None
+        self.handshake.cancelled = True
+        self.task.cancel()
+        return self.settle()
 
     def settle(self) -> Socket:
         self.harness.settle()

@@ -327,10 +327,8 @@ class TestAbandon:
 
     @pytest.mark.parametrize("app", [ponder, hold])
     def test_a_task_that_is_cancelled(self, connect: Open, app: Any, log: Log) -> None:
-        socket = connect(app)
+        socket = connect(app).cancel()
         assert socket.task is not None
-        socket.task.cancel()
-        socket.settle()
         assert socket.task.cancelled()
         assert socket.handshake.refused == (503 if app is ponder else None)
         assert socket.closes == ([] if app is ponder else [(1012, "")])
@@ -347,10 +345,7 @@ class TestAbandon:
             except asyncio.CancelledError:
                 await send({"type": "websocket.send", "text": "so late"})
 
-        socket = connect(app)
-        assert socket.task is not None
-        socket.task.cancel()
-        socket.settle()
+        socket = connect(app).cancel()
         assert socket.texts == ["so late"]
         assert socket.closes == [(1000, "")]
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import gunicorn
 import pytest
 from gunicorn.config import AccessLogFormat
 
@@ -104,6 +105,8 @@ class TestRows:
         if row.setting not in settings().settings:
             pytest.skip("this Gunicorn has no such setting")
         for value, expected in VALUES[row.setting]:
+            if row.setting.endswith("allow_ips") and "/" in value and gunicorn.version_info < (24,):
+                pytest.skip("this Gunicorn takes addresses, and no networks")
             assert getattr(config(**{row.setting: value}), row.option) == expected
 
     def test_gunicorns_default_is_taken(self, row: Any) -> None:
