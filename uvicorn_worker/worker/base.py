@@ -23,6 +23,7 @@ from uvicorn_worker.tls.asked import tls_is_on
 from uvicorn_worker.worker.config import WorkerConfig, differences
 from uvicorn_worker.worker.config_kwargs import AUTO, options_in_code
 from uvicorn_worker.worker.failure_token import FailureToken
+from uvicorn_worker.worker.given_sockets import read_families
 from uvicorn_worker.worker.installed import mixture
 from uvicorn_worker.worker.kept_listener import keep_listening
 from uvicorn_worker.worker.loggers import adopt_loggers
@@ -173,6 +174,7 @@ class BaseWorker(Worker):
         # Where Gunicorn opens sockets for each worker (reuse_port), it puts them in the place of these after the fork.
         worker._shared = named["sockets"]
         keep_listening(worker._shared, cfg, named["log"])
+        read_families(worker._shared, cfg, named["log"])
         adopt_loggers(named["log"], cfg)
         worker._share_tls(cfg, config)
         Offenders.of_master()
