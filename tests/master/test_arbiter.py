@@ -29,6 +29,7 @@ class Master(Arbiter):
         self._reloading = self._forked = False
         self._old_age = 0
         self._told = set()
+        self._reaping, self._reaps_due = False, []
         self._surge = surge
         self._board = board
         self.WORKERS: dict[int, Any] = {}
@@ -201,6 +202,41 @@ def test_reload_forks_nobody_by_itself(master: Master, monkeypatch: pytest.Monke
     master.reload()
     assert steps == [None]
     assert sorted(master.WORKERS) == [100, 200, 300, 400]
+
+
+def test_workers_that_end_while_one_is_reaped(master: Master, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As Gunicorn 23 has it: each end is a signal, whose handler comes in between and reaps."""
+    ended, asked, told = {100}, 0, 0
+
+    def status_of(pid: int) -> int | None:
+        nonlocal asked
+        asked += 1
+        if asked == 1:
+            ended.add(200)
+            master.reap_workers()
+        return 0 if pid in ended else None
+
+    def reap(self: Any) -> None:
+        for pid in sorted(ended & set(self.WORKERS)):
+            del self.WORKERS[pid]
+            # And once more, behind the last look.
+            master.reap_workers()
+
+    def tell(log: Any, timeout: float, status_of: Any) -> None:
+        nonlocal told
+        told += 1
+        # What is known of one that has gone is known when it is told.
+        assert told > 1 or [status_of(100), status_of(200)] == [0, 0]
+
+    monkeypatch.setattr("uvicorn_worker.master.arbiter._status_of", status_of)
+    monkeypatch.setattr("uvicorn_worker.master.arbiter.tell_deaths", tell)
+    monkeypatch.setattr(GunicornArbiter, "reap_workers", reap)
+    master.log, master.cfg = None, type("Cfg", (), {"timeout": 30})()
+    master.reap_workers()
+    assert master.WORKERS == {}
+    assert told == 2
+    assert not master._reaping
+    assert master._reaps_due == []
 
 
 def test_settings_that_can_not_be_loaded_change_nothing(master: Master, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -42,6 +42,9 @@ class Arbiter(GunicornArbiter):
         self._old_age = 0
         # Those that were told to.
         self._told: set[int] = set()
+        # Whether workers are being reaped, and how often that was asked for meanwhile.
+        self._reaping = False
+        self._reaps_due: list[None] = []
         self._surge: int | None = None
         super().__init__(app)
         self._board = Board.of_master()
@@ -106,6 +109,17 @@ class Arbiter(GunicornArbiter):
         """Take note of workers that have ended."""
         if self._reloading and self._forked:
             raise _Forked
+        # Gunicorn 23 calls this in the handler of a signal, which comes while workers are reaped, too.
+        self._reaps_due.append(None)
+        while self._reaps_due and not self._reaping:
+            self._reaping = True
+            try:
+                self._reaps_due.clear()
+                self._reap()
+            finally:
+                self._reaping = False
+
+    def _reap(self) -> None:
         statuses = {pid: status for pid in self.WORKERS if (status := _status_of(pid)) is not None}
         super().reap_workers()
         tell_deaths(self.log, self.cfg.timeout, statuses.get)
