@@ -23,16 +23,20 @@ try:
 except ImportError:  # pragma: no cover - where websockets was installed without its C extension, as on PyPy
     from websockets.utils import apply_mask
 
-__all__ = ["BINARY", "TEXT", "Closed", "FrameConnection"]
+__all__ = ["BINARY", "BINARY_HEADS", "TEXT", "TEXT_HEADS", "Closed", "FrameConnection"]
 
 TEXT, BINARY = 1, 2
 
 _FIN, _RSV1, _RSV, _MASKED = 0x80, 0x40, 0x70, 0x80
 _PLAIN_TEXT, _PLAIN_BINARY = _FIN | TEXT, _FIN | BINARY
 
+# Mask and payload of a small frame, by its second byte: one call where two slices take twice as long.
+_unpack_small = {_MASKED + length: struct.Struct(f"2x4s{length}s").unpack_from for length in range(126)}
+_SMALL_HEAD = 6
+
 # First bytes of the frames of small messages.
-_TEXT_HEADS = [bytes((_PLAIN_TEXT, length)) for length in range(126)]
-_BINARY_HEADS = [bytes((_PLAIN_BINARY, length)) for length in range(126)]
+TEXT_HEADS = [bytes((_PLAIN_TEXT, length)) for length in range(126)]
+BINARY_HEADS = [bytes((_PLAIN_BINARY, length)) for length in range(126)]
 
 # Heads of the frames of larger messages.
 _pack_medium = struct.Struct(">BBH").pack
@@ -70,6 +74,7 @@ class FrameConnection:
         "_max_compressed",
         "_max_size",
         "_message",
+        "_most_small",
         "_opcode",
         "_pending",
         "_rsv1",
@@ -81,12 +86,16 @@ class FrameConnection:
         "crowded",
         "deferred",
         "excess",
+        "plain",
     )
 
     def __init__(self, deflate: PerMessageDeflate | None, max_size: int) -> None:
         self._control = ControlFrames()
         self._deflate = deflate
+        # Whether messages are sent as they are.
+        self.plain = deflate is None
         self._max_size = max_size
+        self._most_small = _MASKED + min(125, max_size)
         # What can't be compressed grows a little; what comes of it is checked again.
         self._max_compressed = max_size + max_size // 256 + 64
         # Bytes of a frame's head (or of a control frame) that is not complete.
@@ -167,7 +176,8 @@ class FrameConnection:
         if length <= 125:
             if end != length + 6 or length > self._max_size or not isinstance(data, bytes):
                 return None
-            payload = apply_mask(data[6:], data[2:6])
+            mask, payload = _unpack_small[_MASKED + length](data)
+            payload = apply_mask(payload, mask)
         else:
             size = 8 if length == 126 else 14
             head = bytes(data[:size])
@@ -212,21 +222,13 @@ class FrameConnection:
             self._at = at
             start, length = data[at], data[at + 1]
             if _PLAIN_TEXT <= start <= _PLAIN_BINARY and length >= _MASKED and not self._opcode:
-                # The shortest way: a whole small message in one frame, all of it here.
-                length -= _MASKED
-                payload_at = at + 6
-                if length <= 125 and length <= self._max_size:
-                    frame_end = payload_at + length
-                    if frame_end > end:
-                        if self._begin_frame(data, at, end) is None:
-                            break
-                        at = self._read_payload(data, payload_at, end, events)
+                # The shortest way: a whole message in one frame, all of it here.
+                if length <= _MASKED + 125:
+                    small_end = self._read_small(data, at, end, events)
+                    if small_end > at:
+                        at = small_end
                         continue
-                    payload = apply_mask(data[payload_at:frame_end], data[at + 2 : payload_at])
-                    events.append(payload.decode() if start == _PLAIN_TEXT else payload)
-                    at = frame_end
-                    continue
-                if length >= 126 and (whole := self._whole_large_frame(data, at, end)) is not None:
+                elif (whole := self._whole_large_frame(data, at, end)) is not None:
                     payload = apply_mask(
                         memoryview(data)[whole.start : whole.stop], data[whole.start - 4 : whole.start]
                     )
@@ -250,6 +252,28 @@ class FrameConnection:
             at = self._read_payload(data, payload_at_or_none, end, events)
         if at < end:
             self._pending = data[at:]
+
+    def _read_small(self, data: bytes, at: int, end: int, events: list[Any]) -> int:
+        """Take small messages of one frame each for as long as they follow each other; give where that ends."""
+        append, most, last = events.append, self._most_small, end - _SMALL_HEAD
+        if end > _MUCH:
+            # Each has six bytes and more, so that not too many are taken (MOST_MESSAGES).
+            last = min(last, max(_MUCH, at + _SMALL_HEAD * (MOST_MESSAGES - len(events) - 1)))
+        while at <= last:
+            start, length = data[at], data[at + 1]
+            frame_end = at + length - (_MASKED - _SMALL_HEAD)
+            if not _MASKED <= length <= most or frame_end > end:
+                break
+            if start == _PLAIN_TEXT:
+                mask, payload = _unpack_small[length](data, at)
+                append(apply_mask(payload, mask).decode())
+            elif start == _PLAIN_BINARY:
+                mask, payload = _unpack_small[length](data, at)
+                append(apply_mask(payload, mask))
+            else:
+                break
+            at = frame_end
+        return at
 
     def _whole_large_frame(self, data: bytes, at: int, end: int) -> range | None:
         """Where the payload of a large frame is, if all of it is here and it is not too large."""
@@ -405,14 +429,14 @@ class FrameConnection:
         if self._deflate is not None:
             return _compressed(self._deflate, TEXT, payload)
         length = len(payload)
-        return _TEXT_HEADS[length] + payload if length < 126 else _head(_PLAIN_TEXT, length) + payload
+        return TEXT_HEADS[length] + payload if length < 126 else _head(_PLAIN_TEXT, length) + payload
 
     def binary(self, payload: bytes) -> bytes:
         """The frame of a binary message."""
         if self._deflate is not None:
             return _compressed(self._deflate, BINARY, payload)
         length = len(payload)
-        return _BINARY_HEADS[length] + payload if length < 126 else _head(_PLAIN_BINARY, length) + payload
+        return BINARY_HEADS[length] + payload if length < 126 else _head(_PLAIN_BINARY, length) + payload
 
     def large(self, opcode: int, payload: bytes) -> tuple[bytes, ...]:
         """The frame of a large message in pieces, so that the payload need not be copied behind its head."""

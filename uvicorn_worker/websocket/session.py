@@ -22,7 +22,7 @@ from uvicorn_worker.core.errors import ApplicationError, ClientDisconnected, com
 from uvicorn_worker.core.runtime import Runtime
 from uvicorn_worker.websocket.control import Closed
 from uvicorn_worker.websocket.errors import ProtocolError
-from uvicorn_worker.websocket.frames import BINARY, TEXT, FrameConnection
+from uvicorn_worker.websocket.frames import BINARY, BINARY_HEADS, TEXT, TEXT_HEADS, FrameConnection
 from uvicorn_worker.websocket.handshake import Agreement, offered_subprotocols
 from uvicorn_worker.websocket.waiter import make_waiter
 
@@ -41,6 +41,12 @@ EXPECTED = {
 # Reading pauses while messages of more bytes than this wait for the application, however few they are.
 QUEUE_BYTES = 1048576
 
+# The heads of the frames of smaller messages are made already.
+SMALL = len(TEXT_HEADS)
+
+# So many frames of small messages are put together before they are sent.
+MOST_OUT = 500
+
 # A message above this size is not copied behind the head of its frame.
 COPY_LIMIT = 16384
 
@@ -53,6 +59,7 @@ class WebSocketSession:
     __slots__ = (
         "__weakref__",
         "_agreement",
+        "_batch",
         "_bytes",
         "_carrier",
         "_close_deadline",
@@ -62,6 +69,7 @@ class WebSocketSession:
         "_goes_on",
         "_handshake",
         "_messages",
+        "_out",
         "_ping_payload",
         "_ping_tick",
         "_pong_deadline",
@@ -84,6 +92,10 @@ class WebSocketSession:
         # There is none while nothing waits: an empty one is 700 bytes.
         self._messages: deque[str | bytes] | None = None
         self._bytes = 0
+        # While the application answers the messages of a read: those of them that it has not taken, the next one last,
+        # and the frames of what it has sent, where that is not compressed and the client takes it.
+        self._batch: list[str | bytes] | None = None
+        self._out: list[bytes] | None = None
         self._read_paused = False
         # Whether what the frames have deferred is read in the next turn of the loop.
         self._goes_on = False
@@ -153,12 +165,16 @@ class WebSocketSession:
     # receive() ---------------------------------------------------------------------------------------
 
     async def _receive(self) -> Event:
-        if not self._connected:
+        message: str | bytes | None = None
+        if batch := self._batch:
+            message = batch.pop()
+        elif not self._connected:
             self._connected = True
             return {"type": "websocket.connect"}
-        message: str | bytes | None = None
         while message is None:
-            if self._messages:
+            if self._batch:
+                message = self._batch.pop()
+            elif self._messages:
                 message = self._take_message(self._messages)
             elif self._disconnect is not None:
                 closed = self._disconnect
@@ -237,7 +253,28 @@ class WebSocketSession:
 
     # send() ------------------------------------------------------------------------------------------
 
-    async def _send(self, message: Event) -> None:
+    async def _send(self, message: Event) -> None:  # noqa: C901 - a call more costs more than a branch
+        out = self._out
+        if out is not None:
+            if message["type"] == "websocket.send":
+                # As below: all that is asked there for each message is known here, until one is large.
+                text = message.get("text")
+                if isinstance(text, str):
+                    payload = text.encode()
+                    size = len(payload)
+                    if size < SMALL:
+                        out.append(TEXT_HEADS[size] + payload)
+                        if len(out) == MOST_OUT:
+                            self._gather_out()
+                        return
+                elif text is None and isinstance(data := message.get("bytes"), bytes):
+                    size = len(data)
+                    if size < SMALL:
+                        out.append(BINARY_HEADS[size] + data)
+                        if len(out) == MOST_OUT:
+                            self._gather_out()
+                        return
+            self._gather_out()
         carrier, frames = self._carrier, self._frames
         if message["type"] != "websocket.send" or self._stage != OPEN or carrier is None or frames is None:
             await self._send_other(message)
@@ -311,9 +348,7 @@ class WebSocketSession:
         self._runtime.log.debug("WebSocket %s from %s is open", self.scope["path"], self._handshake.peer)
         if early:
             # Frames that the client has sent without waiting for the answer.
-            if self._take_frames(early):
-                self.wake()
-            self._look_after_reading()
+            self.receive_data(early)
         if self._runtime.draining:
             self.drain()
 
@@ -331,47 +366,80 @@ class WebSocketSession:
 
         The memory of a memoryview may be written over afterwards.
         """
-        waiter = self._waiter
-        if self._stage == OPEN and self._frames is not None and waiter.wakeup is not None:
-            message = self._frames.whole_message(data)
-            if message is not None and waiter.hand_over(message):
-                # The common case: nothing is kept, and there is nothing to be looked at afterwards.
+        waiter, frames = self._waiter, self._frames
+        if frames is None:
+            return
+        events: list[Any] | None = None
+        if waiter.wakeup is not None and self._stage == OPEN:
+            # The common cases: nothing is kept, and there is nothing to be looked at afterwards.
+            message = frames.whole_message(data)
+            if message is None:
+                events = frames.receive_part(bytes(data))
+                if not (frames.answered or frames.deferred) and self._hand_over_batch(events):
+                    return
+            elif waiter.hand_over(message):
                 return
+        if events is None:
+            events = frames.receive_part(bytes(data))
         # One that waits goes on now. If others wait too, they look again.
-        if self._take_frames(bytes(data)) and (not waiter.hand_over(None) or self._waiters):
+        if self._take_events(events, frames) and (not waiter.hand_over(None) or self._waiters):
             self.wake()
         self._look_after_reading()
 
-    def _take_frames(self, data: bytes) -> bool:
-        """Queue the messages, answer control frames; give whether there is anything new for the application."""
-        frames, carrier = self._frames, self._carrier
-        if frames is None or carrier is None:
-            return False
-        events = frames.receive_part(data)
-        self._take_events(events, frames, carrier)
+    def _hand_over_batch(self, messages: list[Any]) -> bool:
+        """Let the task that waits go on with the messages of a read; False where it has left some, which are in there.
+
+        What it sends meanwhile is put together, since it leaves in one write anyway.
+        """
+        if len(messages) <= 1:
+            return not messages or self._waiter.hand_over(messages[0])
+        messages.reverse()
+        self._batch = messages
+        if self._carrier is not None and not self._carrier.write_paused and self._frames is not None:
+            self._out = [] if self._frames.plain else None
+        try:
+            self._waiter.hand_over(None)
+        finally:
+            self._batch = None
+            self._gather_out()
+            messages.reverse()
+        return not messages
+
+    def _gather_out(self) -> None:
+        """Send what was put together: from then on each frame is sent by itself."""
+        out, self._out = self._out, None
+        if out and self._carrier is not None:
+            self._carrier.gather(b"".join(out))
+
+    def _take_events(self, events: list[Any], frames: FrameConnection) -> bool:
+        """Queue messages, answer control frames; give whether there is anything new for the application."""
+        anything = bool(events)
+        self._queue(events, frames)
         while frames.deferred and self._stage != OPEN:
             # Nobody wants the messages any more.
-            self._take_events(frames.receive_part(b""), frames, carrier)
+            self._queue(frames.receive_part(b""), frames)
         if frames.answered:
             if self._pong_deadline and frames.pong == self._ping_payload:
                 self._pong_deadline = 0
                 self._schedule_ping()
-            if self._flush_control() and carrier.write_paused:
+            if self._flush_control() and self._carrier is not None and self._carrier.write_paused:
                 # A client that pings and does not read is not read from either: each ping would leave a pong.
                 self._pause_reading()
-        return bool(events)
+        return anything
 
-    def _take_events(self, events: list[str | bytes | Closed], frames: FrameConnection, carrier: Carrier) -> None:
-        for event in events:
-            if isinstance(event, Closed):
-                self._stage = CLOSED if self._stage == CLOSED else CLOSING
-                carrier.allow_dropping(frames.excess)
-                self.end(event.code, event.reason)
-            elif self._stage == OPEN:
-                if self._messages is None:
-                    self._messages = deque()
-                self._messages.append(event)
-                self._bytes += len(event)
+    def _queue(self, events: list[Any], frames: FrameConnection) -> None:
+        closed: Closed | None = events.pop() if events and isinstance(events[-1], Closed) else None
+        if events and self._stage == OPEN:
+            if self._messages is None:
+                self._messages = deque(events)
+            else:
+                self._messages += events
+            self._bytes += sum(map(len, events))
+        if closed is not None:
+            self._stage = CLOSED if self._stage == CLOSED else CLOSING
+            if self._carrier is not None:
+                self._carrier.allow_dropping(frames.excess)
+            self.end(closed.code, closed.reason)
 
     def _look_after_reading(self) -> None:
         """Pause if more waits than should; go on with what was deferred if there is room."""
@@ -398,6 +466,7 @@ class WebSocketSession:
             return False
         data = frames.data_to_send()
         if data:
+            self._gather_out()
             carrier.gather(data)
         if frames.finished and self._stage != CLOSED:
             self._stage = CLOSED
@@ -456,7 +525,7 @@ class WebSocketSession:
             # The reply is behind the messages that nobody wants any more.
             self._read_paused = False
             self._carrier.resume_reading()
-        self._messages = None
+        self._messages = self._batch = None
         self._bytes = 0
         self._flush_control()
         if frames.deferred:

@@ -24,6 +24,28 @@ from uvicorn_worker.core.runtime import end_loop
 
 __all__ = ["PlainWaiter", "Waiter", "is_understood", "make_waiter"]
 
+
+class _NoLoop:
+    """What a future asks of its loop that is never waited for."""
+
+    def get_debug(self) -> bool:
+        return False
+
+
+class _Done(threading.local):
+    """A future that is done, for each thread: tasks are told that it is what they have waited for.
+
+    They ask a future of asyncio's own in C what came of it, and any other one by a call.
+    """
+
+    def __init__(self) -> None:
+        no_loop: Any = _NoLoop()
+        self.future: asyncio.Future[None] = asyncio.Future(loop=no_loop)
+        self.future.set_result(None)
+
+
+_done = _Done()
+
 # The trial takes three turns of a loop. Where a task does not go on at all, it is not waited for longer.
 TRIAL_SECONDS = 5
 
@@ -31,15 +53,16 @@ TRIAL_SECONDS = 5
 class Waiter:
     """Future-like, as `asyncio.isfuture()` has it, for one task at a time and any number of times."""
 
-    __slots__ = ("_asyncio_future_blocking", "_cancelled", "_context", "_loop", "_message", "busy", "wakeup")
+    __slots__ = ("_asyncio_future_blocking", "_cancelled", "_context", "_done", "_loop", "_message", "busy", "wakeup")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         # Looked up by asyncio's tasks, as `_asyncio_future_blocking` is: they only wait for what is of their own loop.
         self._loop = loop
         self._asyncio_future_blocking = False
         # How the waiting task is made to go on; None unless it is armed.
-        self.wakeup: Callable[[Waiter], object] | None = None
+        self.wakeup: Callable[[Any], object] | None = None
         self._context: Context
+        self._done = _done.future
         self._cancelled: asyncio.CancelledError | None = None
         self._message: str | bytes | None = None
         # Whether a task is waiting, or was let go on and has not had its turn yet.
@@ -58,7 +81,7 @@ class Waiter:
         message, self._message = self._message, None
         return message
 
-    def add_done_callback(self, wakeup: Callable[[Waiter], object], *, context: Context) -> None:
+    def add_done_callback(self, wakeup: Callable[[Any], object], *, context: Context) -> None:
         """The task says how it is made to go on."""
         self.wakeup = wakeup
         self._context = context
@@ -96,7 +119,7 @@ class Waiter:
         self.wakeup = None
         self._message = message
         try:
-            self._context.run(wakeup, self)
+            self._context.run(wakeup, self._done)
         except RuntimeError:
             # Raised before the task goes on; what the application raises is kept by the task.
             self.wakeup = wakeup
