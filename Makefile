@@ -89,7 +89,7 @@ fuzz: $(VENV)/.installed-test ## ten minutes of fuzzing over all that reads clie
 	@$(PIP_INSTALL) --only-binary atheris --editable '.[fuzz]' || echo "atheris has no wheel here: mutations at random" >&2
 	$(BIN)/python -m tests.fuzz $(FUZZ)
 
-test-matrix: $(BIN)/python ## end-to-end tests over oldest and newest Python and Gunicorn; CORNERS=all or extreme
+test-matrix: $(BIN)/python ## end-to-end tests over oldest and newest Python and Gunicorn, all tests over the oldest; CORNERS=all or extreme
 	$(BIN)/python .ci/matrix.py $(CORNERS)
 
 test-newest: $(BIN)/python ## the tests on the newest Pythons of Debian, in a folder (needs root and debootstrap); options in NEWEST

@@ -1,9 +1,11 @@
-"""Run the end-to-end tests over the oldest and the newest Python and Gunicorn.
+"""Run the end-to-end tests over the oldest and the newest Python and Gunicorn, and all tests over the oldest.
 
 Usage: python .ci/matrix.py [all | extreme]
 
 ``all`` runs the four corners that this machine's Pythons give, ``extreme`` runs the two that differ most: the oldest
 Python with the oldest Gunicorn, the newest Python with the newest Gunicorn.
+
+The oldest Python with the oldest Gunicorn runs the other tests, too: `make test` runs them on one Python only.
 
 Each corner has an environment of its own under ``.matrix/``, which is kept for the next run. The package is built once
 as a wheel and installed from it, and the tests run in a copy of their own, so what is tested is what users install.
@@ -25,8 +27,11 @@ PYTHONS = tuple((3, minor) for minor in range(10, 16))
 OLDEST_GUNICORN = "gunicorn==23.0.0"
 NEWEST_GUNICORN = "gunicorn==27.*"
 
-# What the end-to-end tests read, besides the installed package.
+# What the tests read, besides the installed package.
 NEEDED_BY_TESTS = ("pyproject.toml", "tests", "examples", "docs")
+
+# What starts processes comes first (tests/conftest.py).
+SIDE_BY_SIDE = ("--numprocesses", "3", "--dist", "loadfile", "--no-loadscope-reorder")
 
 # One without the GIL is another Python, of which not all wheels are there.
 PROBE = """
@@ -67,6 +72,11 @@ def corners(which: str, versions: list[tuple[int, int]]) -> list[tuple[tuple[int
     return list(dict.fromkeys([*extreme, (oldest, NEWEST_GUNICORN), (newest, OLDEST_GUNICORN)]))
 
 
+def tests_of(version: tuple[int, int], gunicorn: str, oldest: tuple[int, int]) -> str:
+    """The tests that a corner runs; `make test` runs all of them on a newer Python."""
+    return "tests" if (version, gunicorn) == (oldest, OLDEST_GUNICORN) else "tests/e2e"
+
+
 def pip(python: Path, *arguments: str) -> None:
     command = [str(python), "-m", "pip", "--quiet", "--disable-pip-version-check", *arguments]
     subprocess.run(command, cwd=ROOT, check=True)
@@ -83,7 +93,7 @@ def build_wheel(base_python: str) -> Path:
     return wheel
 
 
-def run_corner(base_python: str, gunicorn: str, wheel: Path, folder: Path) -> bool:
+def run_corner(base_python: str, gunicorn: str, wheel: Path, folder: Path, tests: str) -> bool:
     python = folder / "env" / "bin" / "python"
     if not python.exists():
         subprocess.run([base_python, "-m", "venv", str(folder / "env")], check=True)
@@ -104,7 +114,7 @@ def run_corner(base_python: str, gunicorn: str, wheel: Path, folder: Path) -> bo
     environment = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "VIRTUAL_ENV")}
     environment["PATH"] = f"{python.parent}{os.pathsep}{environment.get('PATH', os.defpath)}"
     finished = subprocess.run(
-        [str(python), "-m", "pytest", "tests/e2e", "-m", "not long", "--numprocesses", "3", "--dist", "loadfile"],
+        [str(python), "-m", "pytest", tests, "-m", "not long", *SIDE_BY_SIDE],
         cwd=checkout,
         env=environment,
         check=False,
@@ -131,7 +141,7 @@ def main() -> int:
         folder = WORK / "python{}.{}-{}".format(*version, gunicorn.replace("==", "").replace(".*", ""))
         print(f"matrix: {name}", flush=True)
         started = time.monotonic()
-        passed = run_corner(pythons[version], gunicorn, wheel, folder)
+        passed = run_corner(pythons[version], gunicorn, wheel, folder, tests_of(version, gunicorn, min(pythons)))
         results.append(passed)
         print(f"matrix: {name}: {'passed' if passed else 'FAILED'} in {time.monotonic() - started:.0f} s", flush=True)
     return 0 if all(results) else 1
