@@ -33,7 +33,7 @@ def taken_for_a_unix_socket(address: tuple[str, int], cfg: Any, log: Any) -> Any
 
 
 @pytest.mark.parametrize(("host", "kind"), [("127.0.0.1", sock.TCPSocket), ("::1", sock.TCP6Socket)])
-def test_a_tcp_socket(cfg: Any, log: Any, host: str, kind: Any) -> None:
+def test_a_tcp_socket(cfg: Any, log: Any, host: str, kind: type) -> None:
     if ":" in host and not socket.has_ipv6:
         pytest.skip("there is no IPv6")
     given = taken_for_a_unix_socket((host, 0), cfg, log)
@@ -42,9 +42,8 @@ def test_a_tcp_socket(cfg: Any, log: Any, host: str, kind: Any) -> None:
     with records_of("gunicorn.error") as records:
         read_families(listeners, cfg, log)
         read_families(listeners, cfg, log)
-    known: Any = listeners[0]
-    assert len(listeners) == 1
-    assert type(known) is kind
+    (known,) = listeners
+    assert [type(each) for each in listeners] == [kind]
     assert known.cfg_addr == known.getsockname()
     assert known.cfg_addr[0] == host
     assert known.sock.get_inheritable()
