@@ -14,7 +14,7 @@ from tests.server.conftest import serving
 from tests.sockets import Peer, Run, listen
 from tests.websocket.scripted_socket import echo
 from tests.websocket.wire import Frame, binary, handshake, parse_frames, ping, text
-from uvicorn_worker.switching.large_reads import PATIENCE
+from uvicorn_worker.core.large_reads import PATIENCE
 
 # One frame of these is a large read.
 PAYLOAD = bytes(range(256)) * 256

@@ -10,7 +10,7 @@ from tests.http1.apps import Recorder
 from tests.scripted import Client, Harness
 from tests.websocket.scripted_socket import echo, hold
 from tests.websocket.wire import CLOSE, binary, cont, frame, handshake, parse_frames, ping, text
-from uvicorn_worker.switching.large_reads import LARGE_READ, PATIENCE, LargeReads
+from uvicorn_worker.core.large_reads import LARGE_READ, PATIENCE, LargeReads
 
 # One frame of these is a large read.
 PAYLOAD = bytes(range(256)) * 256

@@ -123,7 +123,7 @@ class Runtime:
     """
 
     # What other rooms may assign; everything else is what the constructor made of it. tests/test_house.py holds it.
-    STATES = frozenset({"draining", "lone", "read_buffer"})
+    STATES = frozenset({"draining", "lone"})
 
     __slots__ = (
         "access",
@@ -210,7 +210,7 @@ class Runtime:
         self.tally = Tally()
         self.limit_requests = sys.maxsize if limit_requests is None else limit_requests
         self.on_limit = on_limit or _nothing
-        # What large reads go into, once there are any (switching/large_reads.py).
+        # What large reads go into, once there are any (core/large_reads.py).
         self.read_buffer: memoryview | None = None
 
         # 0: no limit.

@@ -24,6 +24,7 @@ from uvicorn_worker.core.address import Address, Endpoints, client_address, peer
 from uvicorn_worker.core.clock import ticks
 from uvicorn_worker.core.cycle import BEGUN, DONE
 from uvicorn_worker.core.kernel import unread_in_kernel
+from uvicorn_worker.core.large_reads import LARGE_READ, LargeReads
 from uvicorn_worker.core.log import escaped
 from uvicorn_worker.core.runtime import Runtime
 from uvicorn_worker.http2.abandoned import Abandoned
@@ -186,7 +187,7 @@ class Http2Protocol(Sending):
 
     # Reading -----------------------------------------------------------------------------------------
 
-    def data_received(self, data: bytes) -> None:
+    def data_received(self, data: bytes | memoryview) -> None:
         """Bytes of the client: the engine's events are dealt with in their order, then requests are begun."""
         self.rest_until = 0
         if self.closing:
@@ -194,6 +195,8 @@ class Http2Protocol(Sending):
             return
         runtime = self.runtime
         runtime.tally.bytes_in += len(data)
+        if len(data) >= LARGE_READ and type(data) is bytes:
+            self.transport.set_protocol(LargeReads(self))
         self.heard = runtime.tick
         begun: list[StreamCycle] = []
         for event in self.engine.receive_data(data):
@@ -247,8 +250,7 @@ class Http2Protocol(Sending):
         return cycle
 
     def _data_received(self, event: DataReceived) -> None:
-        cycle = self.streams.get(event.stream_id)
-        size = len(event.data)
+        cycle, size = self.streams.get(event.stream_id), len(event.data)
         if cycle is None:
             self.engine.acknowledge(event.stream_id, size)
         elif cycle.stage == DONE or cycle.gone:

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 from uvicorn_worker.core.asgi import Event
 from uvicorn_worker.core.cycle import DONE
 from uvicorn_worker.core.figures import Tally
+from uvicorn_worker.core.large_reads import LARGE_READ, LargeReads
 from uvicorn_worker.core.output import Output
 from uvicorn_worker.core.runtime import Runtime
 from uvicorn_worker.http1.cycle import RequestCycle
 from uvicorn_worker.http1.response_head import encode_fields, status_line
-from uvicorn_worker.switching.large_reads import LARGE_READ, LargeReads
 from uvicorn_worker.websocket import Refusal, WebSocketSession, is_websocket_request, negotiate
 
 if TYPE_CHECKING:

@@ -259,7 +259,7 @@ FAULTS: dict[str, tuple[Callable[[Client], bytes], ErrorCode]] = {
     "PRIORITY_UPDATE for no stream": (lambda c: frame(0x10, 0, 0, bytes(4)), ErrorCode.PROTOCOL_ERROR),
     "PRIORITY_UPDATE of a wrong length": (lambda c: frame(0x10, 0, 0, bytes(3)), ErrorCode.FRAME_SIZE_ERROR),
     "more than the window of the stream": (
-        lambda c: b"".join(c.data(3, bytes(16384)) for _ in range(5)),
+        lambda c: b"".join(c.data(3, bytes(16384)) for _ in range(9)),
         ErrorCode.FLOW_CONTROL_ERROR,
     ),
 }

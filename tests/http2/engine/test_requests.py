@@ -46,6 +46,11 @@ def described(events: list[Any]) -> list[tuple[Any, ...]]:
     return found
 
 
+def bodies_of(events: list[Any]) -> list[tuple[int, bytes, bool]]:
+    """What they have of bodies: stream, data and whether it is the end."""
+    return [(event.stream_id, event.data, event.end_stream) for event in events if isinstance(event, DataReceived)]
+
+
 class TestPreface:
     def test_the_server_begins_with_its_settings(self, pair: Connect) -> None:
         side = pair(
@@ -67,7 +72,7 @@ class TestPreface:
         assert Setting.ENABLE_CONNECT_PROTOCOL not in pair(connect_protocol=False).client.frames[0].settings
 
     def test_the_connection_gets_a_window_of_its_own(self, pair: Connect) -> None:
-        (update,) = pair(initial_window_size=65535).client.of(FrameType.WINDOW_UPDATE)
+        (update,) = pair().client.of(FrameType.WINDOW_UPDATE)
         assert (update.stream_id, update.number) == (0, Limits().connection_window - 65535)
 
     def test_the_client_settings_are_acknowledged(self, pair: Connect) -> None:
@@ -260,6 +265,62 @@ class TestBody:
         assert isinstance(data, DataReceived)
         assert (data.stream_id, data.data, data.end_stream) == (1, b"body", True)
         assert type(data.data) is bytes
+
+    def test_what_one_read_has_of_it_is_one_event(self, pair: Connect) -> None:
+        side = pair()
+        wire = side.client
+        first, second = (wire.request(b"/", method=b"POST", end=False) for _ in range(2))
+        mixed = [
+            *(first, wire.data(1, b"a"), second, wire.data(3, b"1", padding=5), wire.ping(), wire.data(1, b"b")),
+            *(wire.data(3, b"2"), wire.data(1, b"c", end=True), wire.data(3, b"3")),
+        ]
+        events = side.deliver(*mixed)
+        assert bodies_of(events) == [(1, b"abc", True), (3, b"123", False)]
+        assert [type(event).__name__ for event in events[:2]] == ["RequestReceived", "DataReceived"]
+        assert bodies_of(side.deliver(wire.data(3, b"4"), wire.data(3, end=True))) == [(3, b"4", True)]
+
+    @pytest.mark.parametrize("end", ["trailers", "reset", "too long", "a fault"])
+    def test_what_came_before_its_end_is_told_before(self, pair: Connect, end: str) -> None:
+        side = pair()
+        wire = side.client
+        head = wire.request(b"/", (b"content-length", b"2"), method=b"POST", end=False)
+        ends = {
+            "trailers": (wire.headers(1, [(b"x", b"y")]), "TrailersReceived"),
+            "reset": (wire.reset(1), "StreamReset"),
+            "too long": (wire.data(1, b"c"), "StreamReset"),
+            "a fault": (wire.data(9, b"c"), "ConnectionFailed"),
+        }
+        _, body, last = side.deliver(head, wire.data(1, b"a"), wire.data(1, b"b"), ends[end][0])
+        assert bodies_of([body]) == [(1, b"ab", False)]
+        assert type(last).__name__ == ends[end][1]
+
+    @pytest.mark.parametrize("size", [10, 37, 1000, 16393, 70_000])
+    def test_nothing_is_kept_of_a_buffer_that_is_read_into_again(self, pair: Connect, size: int) -> None:
+        side = pair(max_frame_size=2**20, initial_window_size=2**20)
+        wire = side.client
+        data = bytes(range(256)) * 400
+        stream = b"".join(
+            wire.post(data, b"/%d" % number, (b"x-number", b"%d" % number)) for number in range(3)
+        ) + wire.headers(7, wire.request_fields(b"/last")[:2], end_headers=False)
+        rest = wire.block(wire.request_fields(b"/last")[2:])
+        stream += frame(FrameType.CONTINUATION, END_HEADERS, 7, rest)
+        buffer = bytearray(70_000)
+        events = []
+        for at in range(0, len(stream), size):
+            piece = stream[at : at + size]
+            buffer[: len(piece)] = piece
+            events += side.engine.receive_data(memoryview(buffer)[: len(piece)])
+            buffer[:] = bytes(len(buffer))
+        heads = [event.head for event in events if isinstance(event, RequestReceived)]
+        assert [(head.target, dict(head.headers).get(b"x-number")) for head in heads] == [
+            *((b"/%d" % number, b"%d" % number) for number in range(3)),
+            (b"/last", None),
+        ]
+        for number in (1, 3, 5):
+            pieces = [event for event in events if isinstance(event, DataReceived) and event.stream_id == number]
+            assert all(type(event.data) is bytes for event in pieces)
+            assert b"".join(event.data for event in pieces) == data
+            assert [event.end_stream for event in pieces] == [False] * (len(pieces) - 1) + [True]
 
     def test_an_end_without_data(self, pair: Connect) -> None:
         side = pair()

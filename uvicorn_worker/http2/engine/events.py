@@ -79,10 +79,10 @@ class RequestReceived:
 
 
 class DataReceived:
-    """A piece of a request's body, without its padding; `data` may be empty only together with `end_stream`.
+    """What one read has of a request's body, without padding; `data` may be empty only together with `end_stream`.
 
-    The protocol gives credit for `len(data)` back by `acknowledge()`, as the application takes it; the engine
-    gives back what padding took.
+    It stands where the first DATA of its stream was. The protocol gives credit for `len(data)` back by
+    `acknowledge()`, as the application takes it; the engine gives back what padding took.
     """
 
     __slots__ = ("data", "end_stream", "stream_id")

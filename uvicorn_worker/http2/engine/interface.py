@@ -90,10 +90,11 @@ class Engine(Protocol):
 
     # Receive -----------------------------------------------------------------------------------------
 
-    def receive_data(self, data: bytes) -> list[Event]:
+    def receive_data(self, data: bytes | memoryview) -> list[Event]:
         """Take bytes of the client, the preface first; give what they mean, in their order.
 
-        The frames that this makes necessary are queued. After `ConnectionFailed` nothing is read.
+        A memoryview is one of a buffer that others read into as well: nothing of it is kept. The frames that this
+        makes necessary are queued. After `ConnectionFailed` nothing is read.
         """
 
     def acknowledge(self, stream_id: int, size: int) -> None:

@@ -46,6 +46,7 @@ from uvicorn_worker.http2.engine.h2.frames import (
     block_of,
     check_settings,
     fragment_of,
+    joined_bodies,
     make_frame,
     reset_frame,
     whole_block,
@@ -137,13 +138,12 @@ class H2Engine(AbuseLimits):
 
     # Receive -----------------------------------------------------------------------------------------
 
-    def receive_data(self, data: bytes) -> list[Event]:
+    def receive_data(self, data: bytes | memoryview) -> list[Event]:
         """See `Engine`."""
         events: list[Event] = []
         if self._failed:
             return events
-        if self._buffer:
-            data = self._buffer + data
+        data = b"".join([self._buffer, data]) if self._buffer else bytes(data)
         try:
             at, end = 0, len(data)
             if self._preface:
@@ -163,7 +163,7 @@ class H2Engine(AbuseLimits):
             self._buffer = data[at:]
         except Http2ConnectionError as exc:
             self._fail(exc.code, str(exc), events)
-        return events
+        return joined_bodies(events)
 
     def _read_preface(self, data: bytes) -> int:
         """Check what there is of the preface; give where it ends."""

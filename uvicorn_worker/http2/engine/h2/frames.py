@@ -12,8 +12,9 @@ from uvicorn_worker.http2.engine.codes import (
     Setting,
 )
 from uvicorn_worker.http2.engine.errors import Http2ConnectionError
+from uvicorn_worker.http2.engine.events import DataReceived, Event
 
-__all__ = ["block_of", "check_settings", "fragment_of", "make_frame", "reset_frame", "whole_block"]
+__all__ = ["block_of", "check_settings", "fragment_of", "joined_bodies", "make_frame", "reset_frame", "whole_block"]
 
 
 def make_frame(kind: int, flags: int, stream_id: int, payload: bytes) -> bytes:
@@ -57,3 +58,22 @@ def block_of(frames: list[bytes]) -> bytes:
 def whole_block(frames: list[bytes], stream_id: int) -> bytes:
     """The same as one frame, without padding and priority."""
     return make_frame(FrameType.HEADERS, END_HEADERS | frames[0][4] & END_STREAM, stream_id, block_of(frames))
+
+
+def joined_bodies(events: list[Event]) -> list[Event]:
+    """The events of one read, with what they have of the body of each stream in the first that has something of it."""
+    first: dict[int, DataReceived] = {}
+    pieces: dict[int, list[bytes]] = {}
+    joined: list[Event] = []
+    for event in events:
+        if isinstance(event, DataReceived) and event.stream_id in first:
+            first[event.stream_id].end_stream = event.end_stream
+            pieces[event.stream_id].append(event.data)
+            continue
+        if isinstance(event, DataReceived):
+            first[event.stream_id] = event
+            pieces[event.stream_id] = [event.data]
+        joined.append(event)
+    for stream_id, event in first.items():
+        event.data = b"".join(pieces[stream_id])
+    return joined

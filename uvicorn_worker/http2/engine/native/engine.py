@@ -12,6 +12,7 @@ remembered, takes the shortest way: one call, one look-up, one event.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from uvicorn_worker.http2.engine.codes import (
     ACK,
@@ -55,6 +56,10 @@ _DATA, _HEADERS, _CONTINUATION = int(FrameType.DATA), int(FrameType.HEADERS), in
 _SETTINGS = int(FrameType.SETTINGS)
 
 
+# Of a read without DATA; nothing is ever put into it.
+_NO_BODIES: dict[int, list[Any]] = {}
+
+
 class NativeEngine(NativeControl):
     """One connection; see interface.py for the contract."""
 
@@ -64,6 +69,7 @@ class NativeEngine(NativeControl):
         "_block_ends",
         "_block_size",
         "_block_stream",
+        "_bodies",
         "_decoder",
         "_heads",
         "_is_particular",
@@ -82,6 +88,8 @@ class NativeEngine(NativeControl):
         # What was read of a frame, or of the preface, that is not whole yet, and the size that it will have.
         self._rest = bytearray()
         self._awaited = 0
+        # While a read is looked at: by stream, the event that its body has, and the pieces that it will have.
+        self._bodies = _NO_BODIES
         self._preface = PREFACE
         # Whether only a certain frame may come: SETTINGS first of all, CONTINUATION within a header block.
         self._is_particular = True
@@ -108,53 +116,70 @@ class NativeEngine(NativeControl):
 
     # Frames ------------------------------------------------------------------------------------------
 
-    def receive_data(self, data: bytes) -> list[Event]:
+    def receive_data(self, data: bytes | memoryview) -> list[Event]:
         """See `Engine`."""
         events: list[Event] = []
         if self._failed:
             return events
-        if self._rest:
-            self._rest += data
-            if len(self._rest) < self._awaited:
-                return events
-            data = bytes(self._rest)
-            self._rest.clear()
-        at, end = 0, len(data)
-        awaited = HEADER_SIZE
+        rest, at = self._rest, 0
         try:
-            if self._preface:
-                at = self._read_preface(data)
-            while end - at >= HEADER_SIZE:
-                high, low, kind, flags, stream_id = cut_header(data, at)
-                start = at + HEADER_SIZE
-                stop = start + (high << 8 | low)
-                if stop - start > self._max_frame_size:
-                    raise Http2ConnectionError(ErrorCode.FRAME_SIZE_ERROR, f"a frame of {stop - start} bytes")
-                if stop > end:
-                    awaited = stop - at
-                    break
-                at = stop
-                stream_id &= MAX_STREAM_ID
-                if self._is_particular:
-                    self._check_order(kind, flags, stream_id)
-                if kind == _HEADERS:
-                    self._read_headers(data, start, stop, flags, stream_id, events)
-                elif kind == _DATA:
-                    self._read_data(data, start, stop, flags, stream_id, events)
-                elif kind == _CONTINUATION:
-                    self._read_continuation(data[start:stop], flags, events)
-                else:
-                    self.read_control(kind, data[start:stop], flags, stream_id, events)
+            if rest:
+                awaited = self._awaited
+                at = awaited - len(rest)
+                if at > len(data):
+                    rest += data
+                    return events
+                if awaited == HEADER_SIZE:
+                    # Whose frame it is, or how long, is not known yet.
+                    at = len(data)
+                # Only the frame that was not whole is put together: what comes behind it is read where it lies.
+                rest += data[:at] if at < len(data) else data
+                self._rest = bytearray()
+                self._read_frames(memoryview(rest), 0, events)
+            if at < len(data):
+                self._read_frames(data, at, events)
         except Http2ConnectionError as exc:
             self._block.clear()
             self._fail(exc.code, str(exc), events)
-        else:
-            if at < end:
-                self._rest += data[at:]
-                self._awaited = awaited
+        if self._bodies:
+            # What one read has of the body of a stream is one piece, and is copied once.
+            bodies, self._bodies = self._bodies, _NO_BODIES
+            for event, *pieces in bodies.values():
+                event.data = b"".join(pieces)
         return events
 
-    def _read_preface(self, data: bytes) -> int:
+    def _read_frames(self, data: bytes | memoryview, at: int, events: list[Event]) -> None:
+        """Deal with the frames from `at` on, and keep what there is of one that is not whole."""
+        end = len(data)
+        awaited = HEADER_SIZE
+        if self._preface:
+            at = self._read_preface(data)
+        while end - at >= HEADER_SIZE:
+            high, low, kind, flags, stream_id = cut_header(data, at)
+            start = at + HEADER_SIZE
+            stop = start + (high << 8 | low)
+            if stop - start > self._max_frame_size:
+                raise Http2ConnectionError(ErrorCode.FRAME_SIZE_ERROR, f"a frame of {stop - start} bytes")
+            if stop > end:
+                awaited = stop - at
+                break
+            at = stop
+            stream_id &= MAX_STREAM_ID
+            if self._is_particular:
+                self._check_order(kind, flags, stream_id)
+            if kind == _HEADERS:
+                self._read_headers(data, start, stop, flags, stream_id, events)
+            elif kind == _DATA:
+                self._read_data(data, start, stop, flags, stream_id, events)
+            elif kind == _CONTINUATION:
+                self._read_continuation(bytes(data[start:stop]), flags, events)
+            else:
+                self.read_control(kind, bytes(data[start:stop]), flags, stream_id, events)
+        if at < end:
+            self._rest += data[at:]
+            self._awaited = awaited
+
+    def _read_preface(self, data: bytes | memoryview) -> int:
         """Check what there is of the preface (3.4); give where it ends."""
         size = min(len(data), len(self._preface))
         if data[:size] != self._preface[:size]:
@@ -174,20 +199,23 @@ class NativeEngine(NativeControl):
 
     # Header blocks -----------------------------------------------------------------------------------
 
-    def _read_headers(self, data: bytes, at: int, stop: int, flags: int, stream_id: int, events: list[Event]) -> None:
+    def _read_headers(
+        self, data: bytes | memoryview, at: int, stop: int, flags: int, stream_id: int, events: list[Event]
+    ) -> None:
         if flags & (PADDED | PRIORITY):
             at, stop = strip_headers(data, at, stop, flags)
         if not stream_id & 1:
             raise Http2ConnectionError(ErrorCode.PROTOCOL_ERROR, f"HEADERS on stream {stream_id}")
+        block = bytes(data[at:stop])
         if not flags & END_HEADERS:
             self._is_particular = True
-            self._block = [data[at:stop]]
+            self._block = [block]
             self._block_size = stop - at + HEADER_SIZE
             self._block_stream, self._block_ends = stream_id, bool(flags & END_STREAM)
         elif stream_id > self.last_stream_id:
-            self._begin_request(stream_id, data[at:stop], bool(flags & END_STREAM), events)
+            self._begin_request(stream_id, block, bool(flags & END_STREAM), events)
         else:
-            _ON_HEADERS[self._state(stream_id)](self, stream_id, data[at:stop], bool(flags & END_STREAM), events)
+            _ON_HEADERS[self._state(stream_id)](self, stream_id, block, bool(flags & END_STREAM), events)
 
     def _read_continuation(self, payload: bytes, flags: int, events: list[Event]) -> None:
         stream_id = self._block_stream
@@ -271,7 +299,9 @@ class NativeEngine(NativeControl):
 
     # Bodies ------------------------------------------------------------------------------------------
 
-    def _read_data(self, data: bytes, at: int, stop: int, flags: int, stream_id: int, events: list[Event]) -> None:
+    def _read_data(
+        self, data: bytes | memoryview, at: int, stop: int, flags: int, stream_id: int, events: list[Event]
+    ) -> None:
         # 6.9.1: padding counts too.
         size = stop - at
         if flags & PADDED:
@@ -279,9 +309,14 @@ class NativeEngine(NativeControl):
         end_stream = bool(flags & END_STREAM)
         stream = self._streams.get(stream_id)
         state = self._state(stream_id) if stream is None else stream.state
-        _ON_DATA[state](self, stream_id, data[at:stop], size, end_stream, events)
+        # The end of a body of which this read had nothing else is all that the event will have.
+        alone = end_stream and stream_id not in self._bodies
+        piece = bytes(data[at:stop]) if alone else memoryview(data)[at:stop]
+        _ON_DATA[state](self, stream_id, piece, size, end_stream, events)
 
-    def _take_data(self, stream_id: int, data: bytes, size: int, end_stream: bool, events: list[Event]) -> None:
+    def _take_data(
+        self, stream_id: int, data: bytes | memoryview, size: int, end_stream: bool, events: list[Event]
+    ) -> None:
         stream = self._streams[stream_id]
         useful = len(data)
         if stream.left is not None:
@@ -303,24 +338,42 @@ class NativeEngine(NativeControl):
                 credit = stream.credit = Credit(self._stream_credit)
             credit.window -= size
         if useful or end_stream:
-            events.append(DataReceived(stream_id, data, end_stream))
+            body = self._bodies.get(stream_id)
+            if body is None:
+                event = DataReceived(stream_id, data, end_stream)  # type: ignore[arg-type]  # or will be bytes
+                events.append(event)
+                if not end_stream:
+                    if not self._bodies:
+                        self._bodies = {}
+                    self._bodies[stream_id] = [event, data]
+            else:
+                body.append(data)
+                body[0].end_stream = end_stream
             if end_stream:
                 self._remote_ended(stream_id, stream)
         if size > useful:
             self._give_credit(stream_id, self._streams.get(stream_id), size - useful)
 
-    def _refuse_late_data(self, stream_id: int, data: bytes, size: int, end_stream: bool, events: list[Event]) -> None:
+    def _refuse_late_data(
+        self, stream_id: int, data: bytes | memoryview, size: int, end_stream: bool, events: list[Event]
+    ) -> None:
         self._give_back(size)
         self._fail_stream(stream_id, ErrorCode.STREAM_CLOSED, "DATA behind the end of the stream", events)
 
-    def _fail_on_data(self, stream_id: int, data: bytes, size: int, end_stream: bool, events: list[Event]) -> None:
+    def _fail_on_data(
+        self, stream_id: int, data: bytes | memoryview, size: int, end_stream: bool, events: list[Event]
+    ) -> None:
         raise Http2ConnectionError(ErrorCode.PROTOCOL_ERROR, f"DATA on stream {stream_id}, which is idle")
 
-    def _ignore_data(self, stream_id: int, data: bytes, size: int, end_stream: bool, events: list[Event]) -> None:
+    def _ignore_data(
+        self, stream_id: int, data: bytes | memoryview, size: int, end_stream: bool, events: list[Event]
+    ) -> None:
         self._count_control()
         self._give_back(size)
 
-    def _refuse_data(self, stream_id: int, data: bytes, size: int, end_stream: bool, events: list[Event]) -> None:
+    def _refuse_data(
+        self, stream_id: int, data: bytes | memoryview, size: int, end_stream: bool, events: list[Event]
+    ) -> None:
         self._ignore_data(stream_id, data, size, end_stream, events)
         self._send_reset(stream_id, ErrorCode.STREAM_CLOSED)
         self._count_answer()
@@ -348,7 +401,7 @@ _ON_HEADERS: tuple[Callable[[NativeEngine, int, bytes, bool, list[Event]], None]
     NativeEngine._ignore_headers,
     NativeEngine._fail_on_headers,
 )
-_ON_DATA: tuple[Callable[[NativeEngine, int, bytes, int, bool, list[Event]], None], ...] = (
+_ON_DATA: tuple[Callable[[NativeEngine, int, bytes | memoryview, int, bool, list[Event]], None], ...] = (
     NativeEngine._take_data,
     NativeEngine._take_data,
     NativeEngine._refuse_late_data,

@@ -36,14 +36,14 @@ def make_frame(kind: int, flags: int, stream_id: int, payload: bytes = b"") -> b
     return pack_header(len(payload) << 8 | kind, flags, stream_id & MAX_STREAM_ID) + payload
 
 
-def strip_data(data: bytes, at: int, stop: int) -> tuple[int, int]:
+def strip_data(data: bytes | memoryview, at: int, stop: int) -> tuple[int, int]:
     """Where the data of a DATA frame with padding, whose payload is `data[at:stop]`, begins and ends (6.1)."""
     if at == stop or data[at] >= stop - at:
         raise Http2ConnectionError(ErrorCode.PROTOCOL_ERROR, "padding longer than the frame")
     return at + 1, stop - data[at]
 
 
-def strip_headers(data: bytes, at: int, stop: int, flags: int) -> tuple[int, int]:
+def strip_headers(data: bytes | memoryview, at: int, stop: int, flags: int) -> tuple[int, int]:
     """Where the header block in a HEADERS frame begins and ends (6.2); what the frame says of priority is ignored."""
     if flags & PADDED:
         at, stop = strip_data(data, at, stop)
