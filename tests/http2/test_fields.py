@@ -162,6 +162,6 @@ def test_the_names_of_codes() -> None:
 
 
 def test_the_window_of_a_connection_has_room_for_many_streams() -> None:
-    assert Limits().connection_window == 16 * 65535
+    assert Limits().connection_window == 8 * 131072 == 2**20
     assert Limits(initial_window_size=1).connection_window == 65535
     assert Limits(initial_window_size=2**31 - 1).connection_window == 2**31 - 1

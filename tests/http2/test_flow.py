@@ -128,7 +128,7 @@ class TestUpload:
             await send(start())
             await send(body(b"%d" % len(data)))
 
-        connection = talk(app)
+        connection = talk(app, http2_initial_window_size=65535)
         wire = connection.wire
         connection.send(wire.request(method=b"POST", end=False))
         connection.send(*[wire.data(1, bytes(16383)) for _ in range(4)])

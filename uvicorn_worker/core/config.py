@@ -155,7 +155,7 @@ class Config:
         100, POSITIVE, "How many requests a client may have under way on one HTTP/2 connection.", "streams"
     )
     http2_initial_window_size: int = http_2(
-        65535,
+        131072,
         int_between(1, 2**31 - 1),
         "How much of a body a client may send on an HTTP/2 stream before the application has taken some.",
         "bytes",

@@ -124,7 +124,12 @@ ROWS = (
     Row("http_protocols", "http2", lambda protocols: "on" if "h2" in protocols else "off", "on where h2 is named"),
     Row("http2_cleartext", "http2_cleartext"),
     Row("http2_max_concurrent_streams", "http2_max_concurrent_streams"),
-    Row("http2_initial_window_size", "http2_initial_window_size"),
+    Row(
+        "http2_initial_window_size",
+        "http2_initial_window_size",
+        note="where it was set by hand: its default of 65535 is one byte less than the many bodies of 64 KiB",
+        by_hand=True,
+    ),
     Row("http2_max_frame_size", "http2_max_frame_size"),
     Row("http2_max_header_list_size", "http2_max_header_list_size", lambda size: size or _LARGEST_HEAD, "0: 16 MiB"),
     Row("loglevel", "log_level", log_level, "`trace` is known here, and `info` to Gunicorn itself"),

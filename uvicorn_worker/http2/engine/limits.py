@@ -74,7 +74,7 @@ CONTINUATION_LIMIT = 16
 HEADER_LIST_SLACK = 2
 
 # The window of a connection, in windows of a stream: streams whose application does not read must not stop others.
-WINDOW_STREAMS = 16
+WINDOW_STREAMS = 8
 
 
 def note_gap(gaps: list[range], last: int, stream_id: int) -> None:
@@ -89,7 +89,7 @@ class Limits:
     """What the server announces in its SETTINGS, and holds the client to."""
 
     max_concurrent_streams: int = 100
-    initial_window_size: int = 65535
+    initial_window_size: int = 131072
     max_frame_size: int = 16384
     max_header_list_size: int = 65536
     # Whether extended CONNECT (RFC 8441) is announced.
