@@ -13,7 +13,7 @@ import pytest
 
 from tests.counts.counting import Counts, count
 from tests.http1.apps import stream
-from tests.scripted import get
+from tests.scripted import get, post
 from uvicorn_worker.core.asgi import ASGIApp, Receive, Scope, Send
 
 BROWSER = (
@@ -98,6 +98,16 @@ CASES: dict[str, tuple[ASGIApp, list[bytes], dict[str, Gate]]] = {
         echo,
         [request(number, body=b"x" * 1024) for number in range(8)],
         {"httptools": Gate(26, 65), "h11": Gate(26, 65)},
+    ),
+    "the same post again, of another length": (
+        echo,
+        [post(b"x" * size, "Accept: */*") for size in (1024, 1025, 1024, 1024, 1024, 1025)],
+        {"httptools": Gate(21, 43), "h11": Gate(21, 43)},
+    ),
+    "a post of 64 KiB": (
+        echo,
+        [post(b"x" * 65536)] * 6,
+        {"httptools": Gate(31, 53), "h11": Gate(31, 53)},
     ),
     "ten chunks": (TEN_CHUNKS, [get()] * 4, {"httptools": Gate(53, 83, 2), "h11": Gate(53, 83, 2)}),
     "sixteen pipelined gets": (hello, [get() * 16] * 4, {"httptools": Gate(430, 600, 2), "h11": Gate(2150, 1460, 2)}),

@@ -8,10 +8,23 @@ from tests.http1.apps import Gate
 from tests.http1.conftest import Connect
 from tests.memory import SLACK, held_after
 from tests.scripted import Client, get, post
-from uvicorn_worker.http1.reader import BODY_HIGH_WATER
+from uvicorn_worker.http1.limits import BODY_HIGH_WATER
 
 CHUNKED = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
 MOST = 4 << 20
+
+
+@pytest.fixture
+def connect(connect: Connect) -> Connect:
+    """Connections of a server that has had a large read: what such reads go into belongs to all of them."""
+
+    def begin(app: Gate) -> Client:
+        client = connect(app)
+        client.harness.connect().send(bytes(262144)).leave()
+        assert client.harness.runtime.read_buffer is not None
+        return client
+
+    return begin
 
 
 def fill(client: Client, piece: bytes, read: int) -> None:

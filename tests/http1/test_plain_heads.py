@@ -16,7 +16,7 @@ from tests.http1.conftest import Serve
 from tests.scripted import Harness, get, post
 from uvicorn_worker.core import scope as scope_module
 from uvicorn_worker.http1 import shared as shared_module
-from uvicorn_worker.http1.known_heads import LARGEST_UPLOAD, LONGEST_LINE, KnownHeads
+from uvicorn_worker.http1.known_heads import LONGEST_LENGTH, LONGEST_LINE, KnownHeads
 from uvicorn_worker.http1.parsers import UnmadeParser
 
 FIELDS = ("Accept: */*", "User-Agent: test", "Cookie: a=b", "X-Forwarded-For: 203.0.113.7", "Connection: keep-alive")
@@ -60,10 +60,16 @@ PLAIN = {
     "http10, close": get("/1", "Accept: */*", "Connection: close", version="1.0"),
     "http10, head": get("/1", "Connection: close", version="1.0", method="HEAD"),
     "http10 with a body": post(b"a body", "Connection: close").replace(b"HTTP/1.1", b"HTTP/1.0"),
+    "a body that is not whole": get("/1", "Content-Length: 9", method="POST") + b"12345",
+    "a body that comes later": get("/1", *FIELDS, "Content-Length: 9", method="POST"),
+    "the last one, and not whole": get("/1", "Connection: close", "Content-Length: 9", method="POST") + b"12345",
+    "a large length": get("/1", "Content-Length: " + "9" * (LONGEST_LENGTH - 1), method="POST") + b"12345",
 }
 LARGE = {
     "large post": post(b"a body" * 2000, *FIELDS),
-    "as large as may be": post(b"x" * (LARGEST_UPLOAD - len(post(b"x" * LARGEST_UPLOAD)) + LARGEST_UPLOAD)),
+    "64 KiB": post(b"x" * 65536),
+    "larger": post(b"x" * 200_000),
+    "large and not whole": post(b"a body" * 2000)[:-1],
 }
 NOT_PLAIN = {
     "unknown name": get("/1", "New: x"),
@@ -108,7 +114,8 @@ NOT_PLAIN = {
     "leading zero": get("/1", "Content-Length: 05", method="POST") + b"12345",
     "plus": get("/1", "Content-Length: +5", method="POST") + b"12345",
     "two lengths": get("/1", "Content-Length: 5", "Content-Length: 5", method="POST") + b"12345",
-    "too short": get("/1", "Content-Length: 9", method="POST") + b"12345",
+    "a length that is too long": get("/1", "Content-Length: " + "9" * LONGEST_LENGTH, method="POST") + b"12345",
+    "no length": get("/1", "Content-Length: ", method="POST"),
     "too long": get("/1", "Content-Length: 2", method="POST") + b"12GET",
     "pipelined": get("/1", *FIELDS) * 2,
     "chunked": get("/1", "Transfer-Encoding: chunked", method="POST") + b"1\r\nx\r\n0\r\n\r\n",
@@ -118,8 +125,6 @@ NOT_PLAIN = {
     "the beginning": get("/1", *FIELDS)[:-2],
 }
 LARGE_NOT_PLAIN = {
-    "larger": post(b"x" * LARGEST_UPLOAD),
-    "too short": post(b"a body" * 2000)[:-1],
     "too long": post(b"a body" * 2000) + b"x",
     "pipelined": post(b"a body" * 2000) + get("/1", *FIELDS),
     "many pipelined": get("/1", *FIELDS) * 100,
@@ -137,8 +142,8 @@ def taken(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
     seen: list[bool] = []
     take_plain = KnownHeads.take_plain
 
-    def spy(self: KnownHeads, data: bytes) -> bool:
-        seen.append(take_plain(self, data))
+    def spy(self: KnownHeads, start: bytes, data: bytes | memoryview) -> bool:
+        seen.append(take_plain(self, start, data))
         return seen[-1]
 
     monkeypatch.setattr(KnownHeads, "take_plain", spy)
@@ -162,7 +167,7 @@ def compare(serve: Serve, monkeypatch: pytest.MonkeyPatch, *requests: bytes, **o
     for parser_only in (False, True):
         with monkeypatch.context() as patched:
             if parser_only:
-                patched.setattr(KnownHeads, "take_plain", lambda self, data: False)
+                patched.setattr(KnownHeads, "take_plain", lambda self, start, data: False)
             recorder = Recorder(echo)
             harness = serve(recorder, date_header=False, **options)
             outcome(harness, recorder, *BEFORE, *BEFORE, **transport)

@@ -6,10 +6,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.http1.apps import Recorder
-from tests.scripted import Client, Harness
+from tests.http1.apps import Recorder, hello
+from tests.scripted import Client, Harness, post
 from tests.websocket.scripted_socket import echo, hold
 from tests.websocket.wire import CLOSE, binary, cont, frame, handshake, parse_frames, ping, text
+from uvicorn_worker.core.asgi import Receive, Scope, Send
 from uvicorn_worker.core.large_reads import LARGE_READ, PATIENCE, LargeReads
 
 # One frame of these is a large read.
@@ -27,6 +28,11 @@ def client() -> Iterator[Client]:
     yield client
     client.leave()
     harness.close()
+
+
+async def echo_or_answer(scope: Scope, receive: Receive, send: Send) -> None:
+    """A WebSocket that echoes, and an answer to whatever else is asked."""
+    await (echo if scope["type"] == "websocket" else hello)(scope, receive, send)
 
 
 def reads_large(client: Client) -> bool:
@@ -82,6 +88,21 @@ class TestSwitching:
             client.send(LARGE)
             other.send(LARGE)
         assert echoes(client) == echoes(other) == [PAYLOAD] * 3
+
+    def test_behind_a_large_request(self) -> None:
+        """The buffer is the HTTP connection's first; the WebSocket begins without, and gets it again."""
+        harness = Harness(echo_or_answer)
+        client = harness.connect().send(post(PAYLOAD))
+        assert reads_large(client)
+        client.take()
+        client.send(handshake())
+        assert not reads_large(client)
+        client.take()
+        client.send(SMALL, LARGE, LARGE)
+        assert reads_large(client)
+        assert echoes(client) == [b"small", PAYLOAD, PAYLOAD]
+        client.leave()
+        harness.close()
 
 
 class TestFrames:

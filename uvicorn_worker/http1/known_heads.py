@@ -1,14 +1,17 @@
 """Heads that need no parser, since a parser has read their parts before.
 
-Clients say the same again and again. Where a small request comes whole in one read there are two ways past the parser,
-which both give what it would give, or leave the request to it:
+Clients say the same again and again. Where a small head comes whole in one read there are three ways past the parser,
+which all give what it would give, or leave the request to it:
 
     repeated    the read ends with exactly the bytes of the fields of an earlier request on this connection
+    as before   the same of a request with a body, whose length may be another one
     plain       each line is one that was read before, or is a field of a known name that can mean nothing to a parser
+
+A body of known length may come with its head, in part or whole, or later: it is cut off by known_length.py.
 
 Names are known when a parser has read them. A line is left to the parser wherever the two could differ: a byte that is
 no visible ASCII, white space anywhere but behind the colon and within the value, a field that says something about the
-message or the connection. `tests/http1/test_repeated_heads.py` and `test_plain_heads.py` hold both ways against a
+message or the connection. `tests/http1/test_repeated_heads.py` and `test_plain_heads.py` hold these ways against a
 connection that goes without.
 """
 
@@ -23,8 +26,10 @@ from uvicorn_worker.core.scope import Field, Origin, RequestLine, is_plain_targe
 from uvicorn_worker.core.target import METHODS
 from uvicorn_worker.http1.cycle import RequestCycle
 from uvicorn_worker.http1.framing import OWN_FIELDS
+from uvicorn_worker.http1.limits import BODY_HIGH_WATER
 from uvicorn_worker.http1.parsers import SPENT, UnmadeParser
 from uvicorn_worker.http1.shared import MOST_LINES, Shared
+from uvicorn_worker.http1.states import BODY, Reading
 
 if TYPE_CHECKING:
     from uvicorn_worker.http1.row import Row
@@ -47,8 +52,8 @@ _ZERO = ord("0")
 LONGEST_LINE = 128
 # Secrets are not, and mostly are others each time.
 _SECRETS = frozenset([b"authorization", b"cookie", b"proxy-authorization"])
-# How large a read with a body may be: more than that is not to wait for the application without a pause in reading.
-LARGEST_UPLOAD = 65536
+# How long the length of a body may be, in digits.
+LONGEST_LENGTH = 18
 NO_FIELDS: list[Field] = []
 # How often the fields of a request are remembered on a connection where they turn out to be others each time.
 REPEATS = 3
@@ -62,6 +67,7 @@ class KnownHeads:
         "body_declared",
         "conn",
         "forwarded",
+        "incoming",
         "noted",
         "origin",
         "parser",
@@ -72,12 +78,20 @@ class KnownHeads:
         "repeats",
         "runtime",
         "shared",
+        "spare",
+        "state",
+        "upload",
     )
 
     conn: Row
     runtime: Runtime
     shared: Shared
+    state: Reading
+    # Of BODY: its request.
+    incoming: RequestCycle | None
+    # While a body is cut by hand, `spare` is the parser of what comes behind it; None: there is none yet.
     parser: Any
+    spare: Any
     # The fields to be noted: our own, and those of proxies where the peer is one that is believed.
     noted: frozenset[bytes]
     forwarded: list[Field] | None
@@ -92,6 +106,9 @@ class KnownHeads:
     repeated_origin: Origin | None
     repeated_size: int
     repeats: int
+    # Of an earlier request with a body: the bytes of its fields before and behind the length, its fields, where among
+    # them the length is, and where the request comes from.
+    upload: tuple[bytes, bytes, list[Field], int, Origin | None] | None
 
     def accept(self, cycle: RequestCycle, method: str, url: bytes, headers: list[Field], origin: Origin | None) -> None:
         """Fill the scope of a request whose head is good, and put it in the row."""
@@ -158,6 +175,36 @@ class KnownHeads:
         self.fill(cycle, line, self.repeated_fields.copy(), self.repeated_origin)
         return True
 
+    def take_repeated_upload(self, start: bytes, data: bytes | memoryview) -> bool:
+        """The same of a request with a body: the fields around its length are those of an earlier one."""
+        before, behind, fields, place, origin = self.upload  # type: ignore[misc]  # asked for where there is one
+        end = start.find(b"\r\n")
+        if not start.startswith(before, end):
+            return False
+        line = self.runtime.scopes.request_lines.get(start[:end])
+        if line is None:
+            if start[end - 9 : end] != b" HTTP/1.1":
+                return False
+            line = self.read_request_line(start[:end])
+            if line is None:
+                return False
+        at = end + len(before)
+        end = start.find(b"\r", at, at + LONGEST_LENGTH)
+        value = start[at:end]
+        if not start.startswith(behind, end) or not value.isdigit() or value[0] == _ZERO:
+            return False
+        length, at = int(value), end + len(behind)
+        if len(data) - at > length or length > self.runtime.limit_body:
+            return False
+        conn = self.conn
+        cycle = new(RequestCycle)
+        cycle.set_up(conn, self.runtime, conn.scope_base.copy(), True)
+        headers = fields.copy()
+        headers[place] = (headers[place][0], value)
+        self._begin_body(cycle, data, at, length)
+        self.fill(cycle, line, headers, origin)
+        return True
+
     def read_request_line(self, line: bytes) -> RequestLine | None:
         """What a plain request line of HTTP/1.1 or 1.0 means; None: it is for the parser."""
         method, _, rest = line.partition(b" ")
@@ -202,21 +249,38 @@ class KnownHeads:
             self.repeated_fields = cycle.scope["headers"].copy()
             self.repeated_origin = self.origin
 
+    def _remember_upload(self, lines: list[bytes], fields: list[Field]) -> None:
+        """Keep the fields of a request with a body, unless they are others each time; `lines` are theirs."""
+        if not self.repeats:
+            self.upload = None
+            return
+        self.repeats -= 1
+        if self.repeats >= REPEATS:
+            return
+        at = next(at for at, (name, _) in enumerate(fields) if name == b"content-length")
+        before = b"\r\n".join([b"", *lines[:at], lines[at].partition(b": ")[0] + b": "])
+        self.upload = before, b"\r\n".join([b"", *lines[at + 1 :], b"", b""]), fields.copy(), at, self.origin
+
     def forget(self) -> None:
         """An idle connection holds no more than it must."""
         self.parser = UnmadeParser(self)
-        self.repeats += self.repeated is not None
-        self.repeated, self.repeated_fields = None, NO_FIELDS
+        self.repeats += self.repeated is not None or self.upload is not None
+        self.repeated, self.repeated_fields, self.upload = None, NO_FIELDS, None
 
     # Plain -------------------------------------------------------------------------------------------
 
-    def take_plain(self, data: bytes) -> bool:  # noqa: C901 - a call more would cost more than a branch
-        """Take a request that is nothing but known lines and plain fields; False: it is for the parser."""
-        head, separator, body = data.partition(b"\r\n\r\n")
-        if not separator:
+    def take_plain(self, start: bytes, data: bytes | memoryview) -> bool:  # noqa: C901 - a call is dearer
+        """Take a request whose head is nothing but known lines and plain fields; False: it is for the parser.
+
+        `start` is all of the read `data`, or as much of it as a head may have.
+        """
+        if self.upload is not None and self.take_repeated_upload(start, data):
+            return True
+        end = start.find(b"\r\n\r\n")
+        if end < 0:
             return False
         runtime, shared = self.runtime, self.shared
-        lines = head.split(b"\r\n")
+        lines = start[:end].split(b"\r\n")
         first = lines.pop(0)
         request_line = runtime.scopes.request_lines.get(first) or self.read_request_line(first)
         if request_line is None:
@@ -227,7 +291,9 @@ class KnownHeads:
         known_hosts, plain_names, crowded = shared.host_lines, shared.plain_names, shared.crowded
         # Most lines were read before, and are found without a step of Python for each.
         found: list[Any] = [*map(shared.lines.get, lines)]
-        hosts = declared = 0
+        end += 4
+        size = len(data) - end
+        hosts = declared = length = 0
         for at, field in enumerate(found):
             if field is not None:
                 continue
@@ -245,18 +311,19 @@ class KnownHeads:
                 if len(line) <= LONGEST_LINE and name not in _SECRETS and crowded.get(name) != runtime.tick:
                     shared.remember_field(line, read)
             else:
-                found[at] = other = self._read_line(line, raw_name, value, len(body))
+                found[at] = other = self._read_line(line, raw_name, value)
                 if other is None:
                     return self._leave_to_parser()
-                declared += other[0] == b"content-length"
+                if other[0] == b"content-length":
+                    declared, length = declared + 1, int(value)
                 persistent = persistent and other != _CLOSE
         headers: list[Field] = found
-        size = len(body)
-        framed = declared == 1 or (not declared and not size)
         if (
             hosts != 1
-            or not framed
-            or size > runtime.limit_body
+            # What comes behind the body is the parser's.
+            or size > length
+            or declared > 1
+            or length > runtime.limit_body
             or len(headers) > shared.limit_fields
             or (http10 and _asks_to_persist(headers))
         ):
@@ -272,23 +339,39 @@ class KnownHeads:
         cycle.set_up(conn, runtime, conn.scope_base.copy(), persistent)
         if not persistent:
             self._make_last(cycle, http10)
+        if length:
+            self._begin_body(cycle, data, end, length)
+            if persistent and (self.repeats or self.upload is not None):
+                self._remember_upload(lines, headers)
+            self.fill(cycle, request_line, headers, self.origin)
+            return True
         cycle.complete = True
-        self.body_declared = self.body_bytes = size
-        if size:
-            cycle.chunks.append(body)
-            conn.buffered += size
+        self.body_declared = self.body_bytes = 0
         self.fill(cycle, request_line, headers, self.origin)
-        if self.repeats and not size and persistent:
-            self.remember(data)
+        if self.repeats and persistent:
+            self.remember(start)
         return True
 
-    def take_plain_upload(self, data: bytes) -> bool:
-        """As `take_plain`, of a read that is larger than a head may be: its body came whole with it."""
-        return (
-            len(data) <= LARGEST_UPLOAD
-            and data.find(b"\r\n\r\n", 0, self.shared.fast_size) >= 0
-            and self.take_plain(data)
-        )
+    def take_upload(self, data: bytes | memoryview) -> bool:
+        """As `take_plain`, of a read that is larger than a head may be: most of it is the body."""
+        return self.take_plain(bytes(data[: self.shared.fast_size]), data)
+
+    def _begin_body(self, cycle: RequestCycle, data: bytes | memoryview, at: int, length: int) -> None:
+        """What of the body of a plain request has come with it is behind `at`; the rest needs no parser either."""
+        self.body_declared = length
+        self.body_bytes = size = len(data) - at
+        if size:
+            conn = self.conn
+            cycle.chunks.append(bytes(data[at:]))
+            conn.buffered += size
+            if conn.buffered > BODY_HIGH_WATER:
+                conn.pause_reading()
+        if size == length:
+            cycle.complete = True
+            return
+        self.incoming, self.state = cycle, BODY
+        if self.parser is not SPENT:
+            self.spare, self.parser = self.parser, SPENT
 
     def _make_last(self, cycle: RequestCycle, http10: bool) -> None:
         """Nothing behind this request is looked at (RFC 9112, 9.6)."""
@@ -303,7 +386,7 @@ class KnownHeads:
             self.forwarded.clear()
         return False
 
-    def _read_line(self, line: bytes, raw_name: bytes, value: bytes, size: int) -> Field | None:
+    def _read_line(self, line: bytes, raw_name: bytes, value: bytes) -> Field | None:
         """A field whose name is not yet known to be a plain one; None: it is the parser's."""
         shared = self.shared
         # h11 tells them in lower case.
@@ -319,8 +402,9 @@ class KnownHeads:
                 return field
             elif field == _CLOSE:
                 return field
-            # The length by the letters, so that there is nothing to be said about any other number.
-            return field if name == b"content-length" and value == b"%d" % size else None
+            # A length that is written as numbers are: there is something to be said about any other.
+            plain = name == b"content-length" and value.isdigit() and (value[0] != _ZERO or value == b"0")
+            return field if plain and len(value) < LONGEST_LENGTH else None
         if name not in shared.noted:
             if len(shared.plain_names) >= MOST_LINES:
                 shared.plain_names.clear()

@@ -10,7 +10,10 @@ from uvicorn_worker.core.config import Config
 from uvicorn_worker.core.errors import RequestRefused
 from uvicorn_worker.http1.unreadable import RTSP
 
-__all__ = ["PartialHead", "PartialLines", "body_too_long", "check_head", "too_many_fields"]
+__all__ = ["BODY_HIGH_WATER", "PartialHead", "PartialLines", "body_too_long", "check_head", "too_many_fields"]
+
+# Reading from the client pauses while more than this of bodies waits for the application.
+BODY_HIGH_WATER = 65536
 
 # What the request line has besides method and target: two spaces and "HTTP/1.1".
 _LINE_REST = 10

@@ -17,12 +17,14 @@ from uvicorn_worker.core.cycle import AWAIT_START, BODY, DONE, PLAIN_TEXT, WAITI
 from uvicorn_worker.core.errors import RequestRefused
 from uvicorn_worker.core.figures import Tally
 from uvicorn_worker.core.kernel import unread_in_kernel
+from uvicorn_worker.core.large_reads import LARGE_READ, LargeReads
 from uvicorn_worker.core.output import ALLOWED_BYTES, ANSWERED, Output
 from uvicorn_worker.core.runtime import Runtime
 from uvicorn_worker.http1.cycle import RequestCycle
 from uvicorn_worker.http1.extended import UNTIL_CLOSE
+from uvicorn_worker.http1.limits import BODY_HIGH_WATER
 from uvicorn_worker.http1.parsers import UnmadeParser
-from uvicorn_worker.http1.reader import AT_REST, BODY_HIGH_WATER, HEAD, HELD, START, STOPPED, MessageReader
+from uvicorn_worker.http1.reader import AT_REST, HEAD, HELD, START, STOPPED, MessageReader
 from uvicorn_worker.http1.refused import describe_refused
 from uvicorn_worker.http1.response_head import encode_field, status_line
 from uvicorn_worker.http1.shared import Shared
@@ -110,17 +112,19 @@ class Http1Protocol(Output):
         self.reader.end()
         self.refusal = self.refused = None
 
-    def data_received(self, data: bytes) -> None:
+    def data_received(self, data: bytes | memoryview) -> None:
         reader, size = self.reader, len(data)
         self.rest_until = 0
         self.runtime.tally.bytes_in += size
+        if size >= LARGE_READ and type(data) is bytes:
+            self.transport.set_protocol(LargeReads(self))
         if reader.state is not START or self.waiting:
             if reader is not AT_REST:
                 self.feed_slowly(data)
                 return
             reader = self.wake_reader()
-        if size > self.shared.fast_size:
-            if not reader.take_plain_upload(data):
+        if type(data) is not bytes or size > self.shared.fast_size:
+            if not reader.take_upload(data):
                 self.feed_slowly(data)
                 return
         else:
@@ -129,7 +133,7 @@ class Http1Protocol(Output):
                 repeated is None
                 or not data.endswith(repeated)
                 or not reader.take_repeated(data, size - reader.repeated_size)
-            ) and not reader.take_plain(data):
+            ) and not reader.take_plain(data, data):
                 rest = reader.read(data)
                 if rest:
                     self.feed_slowly(rest)
@@ -151,7 +155,7 @@ class Http1Protocol(Output):
                 reader.trust_peer()
         return reader
 
-    def feed_slowly(self, data: bytes) -> None:
+    def feed_slowly(self, data: bytes | memoryview) -> None:
         """Any read but that of one whole small request."""
         if self.closing:
             self.drop(data)

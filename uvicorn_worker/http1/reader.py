@@ -1,6 +1,7 @@
 """Reads the messages of an HTTP/1.1 connection: bytes become requests.
 
     START ── first byte ──► HEAD ── its end ──► BODY ── its end ──► START
+      ├───────────── a plain head ───────────────┘
       │                      │
       └──────── hold ────────┴──► HELD ── take_held ──► back to where it was
 
@@ -34,6 +35,7 @@ from uvicorn_worker.http1.framing import OWN_FIELDS, effective_version, read_fra
 from uvicorn_worker.http1.known_heads import NO_FIELDS, REPEATS, KnownHeads, new
 from uvicorn_worker.http1.known_length import cut_body
 from uvicorn_worker.http1.limits import (
+    BODY_HIGH_WATER,
     PartialHead,
     body_too_long,
     check_head,
@@ -59,8 +61,6 @@ if TYPE_CHECKING:
 __all__ = ["AT_REST", "BODY", "HEAD", "HELD", "START", "STOPPED", "TRANSITIONS", "MessageReader", "Reading"]
 
 
-# Reading from the client pauses while more than this waits for the application.
-BODY_HIGH_WATER = 65536
 # A read is fed to the parser in pieces of this size while heads are expected in it, so that a read full of tiny
 # pipelined requests does not become thousands of scopes: parsing stops when one is waiting. As 150 of the smallest take
 # 220 KB, the pieces of a large read are smaller.
@@ -113,13 +113,11 @@ class MessageReader(KnownHeads):
         "head_tail",
         "headers",
         "held",
-        "incoming",
         "interrupted",
         "names",
         "overhead",
         "own",
         "partial",
-        "state",
         "underscored",
         "url",
     )
@@ -130,6 +128,7 @@ class MessageReader(KnownHeads):
         self.shared = shared
         # Many connections are made for a single request, which needs none where such requests have come before.
         self.parser = UnmadeParser(self)
+        self.spare = None
         self.names = shared.names
         self.noted = OWN_FIELDS
         self.forwarded = None
@@ -151,13 +150,13 @@ class MessageReader(KnownHeads):
         self.head_done = False
 
         # Of BODY: its request, and the size that was told, has come, and may come where none was told.
-        self.incoming: RequestCycle | None = None
+        self.incoming = None
         self.body_declared = None
         self.body_bytes = self.body_allowed = self.overhead = 0
 
         self.repeated = None
         self.repeated_fields = NO_FIELDS
-        self.repeated_origin = None
+        self.repeated_origin = self.upload = None
         self.repeats = REPEATS + 1  # Nothing of the first: many connections are opened for a single request.
 
     def trust_peer(self) -> None:
@@ -192,7 +191,7 @@ class MessageReader(KnownHeads):
     def end(self) -> None:
         """The connection is over: let go of what knows it, which only the garbage collector would end."""
         self.stop()
-        self.parser = None
+        self.parser = self.spare = None
         del self.conn
 
     # Feeding -----------------------------------------------------------------------------------------
@@ -218,9 +217,14 @@ class MessageReader(KnownHeads):
             self.remember(data)
         return rest
 
-    def feed(self, data: bytes) -> None:
+    def feed(self, data: bytes | memoryview) -> None:
         """Parse any other read, in pieces; stop when requests wait, and hold what is left."""
         parser = self.parser
+        if type(data) is not bytes:
+            if parser is SPENT and self.state is BODY and len(data) <= (self.body_declared or 0) - self.body_bytes:
+                cut_body(self, data, 0)
+                return
+            data = bytes(data)
         if type(parser) is ChunkReader and self.state is BODY:
             content = parser.plain_chunk(data)
             if content is not None:

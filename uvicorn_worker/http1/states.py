@@ -21,7 +21,7 @@ START, HEAD, BODY, HELD, STOPPED = Reading
 
 # The table of the picture above; a test holds the fuzzer's conversations against it.
 TRANSITIONS = {
-    START: frozenset([HEAD, HELD, STOPPED]),
+    START: frozenset([HEAD, BODY, HELD, STOPPED]),
     HEAD: frozenset([BODY, HELD, STOPPED]),
     BODY: frozenset([START, STOPPED]),
     HELD: frozenset([START, HEAD, STOPPED]),
