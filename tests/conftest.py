@@ -12,6 +12,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,9 @@ def pytest_configure(config: pytest.Config) -> None:
     # What a shell starts in the background ignores it, and so would all that the tests start.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    if sys.version_info < (3, 11):
+        # It takes a TLS connection that the client has reset for one that nobody has closed.
+        config.addinivalue_line("filterwarnings", "ignore:unclosed transport <asyncio.sslproto:ResourceWarning")
     if not hasattr(config, "workerinput"):
         for folder in (Path(uvicorn_worker.__file__).parent, HERE / "e2e"):
             if os.access(folder, os.W_OK):
