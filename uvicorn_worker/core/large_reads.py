@@ -13,7 +13,7 @@ from typing import Protocol
 
 from uvicorn_worker.core.runtime import Runtime
 
-__all__ = ["LARGE_READ", "LargeReads"]
+__all__ = ["BUFFER_SIZE", "LARGE_READ", "LargeReads"]
 
 # A read is large from this size on.
 LARGE_READ = 32768

@@ -56,6 +56,8 @@ class Connection(Protocol):
     deadline: int
     # Whether the client does not read as fast as the application sends.
     write_paused: bool
+    # Whether more of a body has most likely come than was read.
+    more_waits: bool
     # The ends of the connection as its proxies tell them, and whether its peer is one that is believed.
     client: Address | None
     endpoints: Endpoints | None
@@ -95,6 +97,9 @@ class Connection(Protocol):
 
     def body_taken(self, cycle: RequestCycle, size: int) -> None:
         """The application has taken `size` bytes of a body."""
+
+    def read_on(self, cycle: RequestCycle) -> bool:
+        """Take at once what has come of a body where `more_waits`; gives whether there was something."""
 
     def can_discard_body(self, cycle: RequestCycle) -> bool:
         """Whether what remains of the request's body is little enough to be read and dropped."""
@@ -173,6 +178,8 @@ class RequestCycle(ExtendedCycle):
     async def wait_for_body(self) -> None:
         """Wait for more of the body, for as long as timeout_request_body lets the client take."""
         conn, runtime = self.conn, self.runtime
+        if conn.more_waits and conn.read_on(self):
+            return
         ticks = runtime.request_body_ticks if runtime.paths is None else runtime.paths.body_ticks(self.target)
         if ticks:
             conn.deadline = runtime.tick + ticks

@@ -17,14 +17,15 @@ from uvicorn_worker.core.cycle import AWAIT_START, BODY, DONE, PLAIN_TEXT, WAITI
 from uvicorn_worker.core.errors import RequestRefused
 from uvicorn_worker.core.figures import Tally
 from uvicorn_worker.core.kernel import unread_in_kernel
-from uvicorn_worker.core.large_reads import LARGE_READ, LargeReads
+from uvicorn_worker.core.large_reads import BUFFER_SIZE, LARGE_READ, LargeReads
 from uvicorn_worker.core.output import ALLOWED_BYTES, ANSWERED, Output
 from uvicorn_worker.core.runtime import Runtime
 from uvicorn_worker.http1.cycle import RequestCycle
 from uvicorn_worker.http1.extended import UNTIL_CLOSE
 from uvicorn_worker.http1.limits import BODY_HIGH_WATER
-from uvicorn_worker.http1.parsers import UnmadeParser
+from uvicorn_worker.http1.parsers import SPENT, UnmadeParser
 from uvicorn_worker.http1.reader import AT_REST, HEAD, HELD, START, STOPPED, MessageReader
+from uvicorn_worker.http1.reading_on import read_on
 from uvicorn_worker.http1.refused import describe_refused
 from uvicorn_worker.http1.response_head import encode_field, status_line
 from uvicorn_worker.http1.shared import Shared
@@ -45,6 +46,7 @@ class Http1Protocol(Output):
         "endpoints",
         "field_memo",
         "half_closed",
+        "more_waits",
         "pumping",
         "read_paused",
         "reader",
@@ -74,6 +76,8 @@ class Http1Protocol(Output):
         self.pumping = False
         self.buffered = 0
         self.read_paused = False
+        # Whether the last large read was as large as one can be, so that there is more.
+        self.more_waits = False
         # Whether the client has ended its side; what it had sent before may be held.
         self.half_closed = False
         # The error that nothing more is read for, and which request it was.
@@ -116,8 +120,11 @@ class Http1Protocol(Output):
         reader, size = self.reader, len(data)
         self.rest_until = 0
         self.runtime.tally.bytes_in += size
-        if size >= LARGE_READ and type(data) is bytes:
-            self.transport.set_protocol(LargeReads(self))
+        if size >= LARGE_READ:
+            if type(data) is bytes:
+                self.transport.set_protocol(LargeReads(self))
+            else:
+                self.more_waits = size == BUFFER_SIZE
         if reader.state is not START or self.waiting:
             if reader is not AT_REST:
                 self.feed_slowly(data)
@@ -337,6 +344,20 @@ class Http1Protocol(Output):
         self.buffered -= size
         if self.read_paused and self.buffered <= BODY_HIGH_WATER and not self.reader.held:
             self.resume_reading()
+
+    def read_on(self, cycle: RequestCycle) -> bool:
+        """The application asks for more of a body: take what is there behind a full buffer; gives whether it was."""
+        reader, self.more_waits = self.reader, False
+        if reader.incoming is not cycle or reader.parser is not SPENT or self.tls_overhead or not self.shared.reads_on:
+            return False
+        missing = (reader.body_declared or 0) - reader.body_bytes
+        data = read_on(self.transport, missing) if missing >= LARGE_READ else b""
+        if not data:
+            return False
+        self.rest_until = 0
+        self.runtime.tally.bytes_in += len(data)
+        reader.feed(data)
+        return True
 
     def pause_reading(self) -> None:
         """Let the client wait: what it has sent is enough for now."""

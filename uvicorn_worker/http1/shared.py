@@ -10,6 +10,7 @@ from uvicorn_worker.core.runtime import Runtime
 from uvicorn_worker.http1.cycle import RequestCycle
 from uvicorn_worker.http1.framing import OWN_FIELDS
 from uvicorn_worker.http1.parsers import parser_factory
+from uvicorn_worker.http1.reading_on import can_read_on
 from uvicorn_worker.http1.response_head import FieldMemo
 from uvicorn_worker.logs.spell import Refusals
 from uvicorn_worker.proxies.believed_fields import Proxies
@@ -56,6 +57,7 @@ class Shared:
         "noted",
         "plain_names",
         "proxies",
+        "reads_on",
         "refusals",
         "upgrade",
     )
@@ -67,6 +69,8 @@ class Shared:
         self._full_at = 0
         self.make_parser = parser_factory(config)
         self.proxies = proxies
+        # Whether the rest of a body may be read past the transport.
+        self.reads_on = can_read_on(runtime.loop)
         self.refusals = Refusals(runtime.loop, "HTTP/1.1")
         self.upgrade = upgrade
         # The request fields that are noted as they are read, where the peer is trusted.
