@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import importlib
 import os
 import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from typing import Any, ClassVar
 
 import pytest
 
@@ -21,6 +23,7 @@ from uvicorn_worker.core.kernel import (
     socket_of,
     unread_in_kernel,
     unsent_by_kernel,
+    write_at_once,
     writelines_pauses,
 )
 
@@ -171,3 +174,78 @@ class TestTheEnd:
 
     def test_asyncio_does_it_by_itself(self, loop: asyncio.AbstractEventLoop) -> None:
         send_end(ScriptedTransport(loop), loop)
+
+
+@pytest.mark.skipif(not hasattr(os, "writev"), reason="the system has no writev()")
+class TestWritingAtOnce:
+    """What the socket takes of several pieces, past the transport."""
+
+    PIECES: ClassVar[list[Any]] = [b"head ", memoryview(b"0123456789" * 10_000), b"", b" tail"]
+    WHOLE = b"".join(PIECES)
+
+    @pytest.fixture
+    def ends(self) -> Iterator[tuple[socket.socket, socket.socket]]:
+        ours, theirs = socket.socketpair()
+        ours.setblocking(False)
+        with ours, theirs:
+            yield ours, theirs
+
+    def write(self, loop: asyncio.AbstractEventLoop, sock: Any, pieces: Any, how: str = "", **more: Any) -> bytes:
+        """Gives what is left to the transport."""
+        transport = ScriptedTransport(loop)
+        known = {"socket": sock, **more}
+        transport.get_extra_info = lambda name, default=None: known.get(name, default)  # type: ignore[method-assign]
+        if how == "held":
+            transport.stall()
+            transport.write(b"before")
+        elif how == "closing":
+            transport.close()
+        return b"".join(write_at_once(transport, pieces, sum(map(len, pieces))))
+
+    def test_all_that_fits(self, loop: asyncio.AbstractEventLoop, ends: tuple[socket.socket, socket.socket]) -> None:
+        ours, theirs = ends
+        assert self.write(loop, ours, self.PIECES) == b""
+        assert theirs.recv(1_000_000, socket.MSG_WAITALL | socket.MSG_DONTWAIT) == self.WHOLE
+
+    @pytest.mark.parametrize("size", [1, 3, 100, 40_000])
+    def test_what_does_not_is_left(
+        self, loop: asyncio.AbstractEventLoop, ends: tuple[socket.socket, socket.socket], size: int
+    ) -> None:
+        """Wherever the socket is full: nothing is lost, and nothing comes twice."""
+        ours, theirs = ends
+        whole = os.urandom(1_000_000)
+        pieces = [whole[at : at + size] for at in range(0, min(len(whole), size * 1000), size)]
+        whole = b"".join(pieces)
+        filled = 0
+        with contextlib.suppress(BlockingIOError):
+            while len(whole) < 50_000:
+                filled += ours.send(bytes(512))
+        left = self.write(loop, ours, pieces)
+        theirs.setblocking(False)
+        got = b""
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                got += theirs.recv(1_000_000)
+        assert got[filled:] + left == whole
+
+    @pytest.mark.parametrize("how", ["held", "closing", "tls", "no socket", "gone", "many", "no writev"])
+    def test_where_it_is_the_transports(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        ends: tuple[socket.socket, socket.socket],
+        how: str,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        """Behind what it holds, under TLS, and where there is an error to be met."""
+        ours, theirs = ends
+        pieces: list[Any] = [b"x"] * 5000 if how == "many" else self.PIECES
+        if how == "no writev":
+            monkeypatch.setattr(kernel, "_writev", None)
+        elif how == "gone":
+            theirs.close()
+        more = {"sslcontext": object()} if how == "tls" else {}
+        assert self.write(loop, None if how == "no socket" else ours, pieces, how, **more) == b"".join(pieces)
+        if how != "gone":
+            theirs.setblocking(False)
+            with pytest.raises(BlockingIOError):
+                theirs.recv(1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import socket
 from collections.abc import Callable
@@ -17,6 +18,7 @@ from uvicorn_worker.core.config import Config
 from uvicorn_worker.core.output import (
     ALLOWED_BYTES,
     CLOSING_TICKS,
+    DIRECT_PIECES,
     GATHER_LIMIT,
     LINGER_BYTES,
     LINGER_TICKS,
@@ -166,6 +168,33 @@ class TestWriting:
         line.write_pieces([b"d"])
         assert line.calls == ["writelines", "writelines"]
         assert line.transport.writes == [b"ab", b"cd"]
+
+    @pytest.mark.parametrize("tls", [False, True])
+    def test_many_go_to_the_socket_itself(self, connect: Connect, tls: bool) -> None:
+        """Not under TLS, whose socket they are not for; what it does not take is the transport's."""
+        line = connect(tls=tls)
+        ours, theirs = socket.socketpair()
+        with ours, theirs:
+            ours.setblocking(False)
+            theirs.setblocking(False)
+            line.transport.get_extra_info = {"socket": ours}.get  # type: ignore[assignment,method-assign]
+            pieces = [b"%d" % number * 10_000 for number in range(DIRECT_PIECES)]
+            line.write_pieces(pieces)
+            assert line.calls == (["writelines"] if tls else [])
+            assert line.runtime.tally.bytes_out == 10_000 * DIRECT_PIECES
+            if tls:
+                with pytest.raises(BlockingIOError):
+                    theirs.recv(1)
+                return
+            assert theirs.recv(1_000_000) == b"".join(pieces)
+            line.write_pieces([*pieces, bytes(1 << 23)])
+            assert line.calls == ["writelines"]
+            (left,) = line.transport.writes
+            got = bytearray()
+            with contextlib.suppress(BlockingIOError):
+                while True:
+                    got += theirs.recv(1_000_000)
+            assert got + left == b"".join([*pieces, bytes(1 << 23)])
 
     def test_where_writelines_does_not_pause_they_are(self, connect: Connect) -> None:
         line = connect()

@@ -21,6 +21,7 @@ __all__ = [
     "socket_of",
     "unread_in_kernel",
     "unsent_by_kernel",
+    "write_at_once",
     "writelines_pauses",
 ]
 
@@ -60,6 +61,41 @@ def unsent_by_kernel(transport: asyncio.BaseTransport) -> int:
 def unread_in_kernel(transport: asyncio.BaseTransport) -> int:
     """How many bytes have come on a connection that were not read yet; 0 where the kernel won't say."""
     return _input_size(transport)
+
+
+_writev: Any = getattr(os, "writev", None)
+# So many pieces a writev() takes (limits.h, IOV_MAX): as many as on each system that has it.
+_MOST_PIECES = 1024
+
+
+def write_at_once(transport: asyncio.Transport, pieces: list[bytes], size: int) -> list[bytes]:
+    """Give pieces, of `size` bytes together, to the socket of a plain transport; gives what it has not taken.
+
+    uvloop makes two objects of each piece that is not bytes, and asyncio joins them before Python 3.12. Nothing is
+    taken where the transport has something left to send, where TLS is in between, and where the socket has an error,
+    which is the transport's to meet.
+    """
+    if (
+        _writev is None
+        or len(pieces) > _MOST_PIECES
+        or transport.get_write_buffer_size()
+        or transport.is_closing()
+        or transport.get_extra_info("sslcontext") is not None
+    ):
+        return pieces
+    try:
+        # No turn of the loop passes meanwhile, so the descriptor is the transport's for sure.
+        sent = _writev(transport.get_extra_info("socket").fileno(), pieces)
+    except (AttributeError, OSError):
+        return pieces
+    if sent == size:
+        return []
+    first = 0
+    while sent >= len(pieces[first]):
+        sent -= len(pieces[first])
+        first += 1
+    # A view: what was not sent is not copied.
+    return [memoryview(pieces[first])[sent:], *pieces[first + 1 :]]  # type: ignore[list-item]
 
 
 def socket_of(descriptor: int, family: int = -1, kind: int = -1, protocol: int = -1) -> socket.socket:

@@ -258,7 +258,7 @@ class Sending(Output):
         if len(pieces) == 1:
             self.transport.write(pieces[0])
         elif size > GATHER_LIMIT:
-            self.write_many(pieces)  # type: ignore[arg-type]  # memoryviews are bytes to it
+            self.write_many(pieces, size)  # type: ignore[arg-type]  # memoryviews are bytes to it
         else:
             self.transport.write(b"".join(pieces))
 
