@@ -46,7 +46,16 @@ from uvicorn_worker.http2.engine.native.frames import (
     strip_headers,
 )
 from uvicorn_worker.http2.engine.native.hpack import HeaderDecoder
-from uvicorn_worker.http2.engine.native.streams import LOCAL_DONE, Credit, Stream, WholeRequest
+from uvicorn_worker.http2.engine.native.streams import (
+    CLOSED,
+    IDLE,
+    LOCAL_DONE,
+    REMOTE_DONE,
+    WAS_RESET,
+    Credit,
+    Stream,
+    WholeRequest,
+)
 from uvicorn_worker.http2.engine.request_heads import Malformed, check_trailers, request_head
 
 __all__ = ["NativeEngine"]
@@ -206,7 +215,9 @@ class NativeEngine(NativeControl):
             at, stop = strip_headers(data, at, stop, flags)
         if not stream_id & 1:
             raise Http2ConnectionError(ErrorCode.PROTOCOL_ERROR, f"HEADERS on stream {stream_id}")
-        block = bytes(data[at:stop])
+        block = data[at:stop]
+        if type(block) is not bytes:
+            block = bytes(block)
         if not flags & END_HEADERS:
             self._is_particular = True
             self._block = [block]
@@ -306,19 +317,12 @@ class NativeEngine(NativeControl):
         size = stop - at
         if flags & PADDED:
             at, stop = strip_data(data, at, stop)
-        end_stream = bool(flags & END_STREAM)
+        end_stream = flags & END_STREAM == END_STREAM
         stream = self._streams.get(stream_id)
-        state = self._state(stream_id) if stream is None else stream.state
-        # The end of a body of which this read had nothing else is all that the event will have.
-        alone = end_stream and stream_id not in self._bodies
-        piece = bytes(data[at:stop]) if alone else memoryview(data)[at:stop]
-        _ON_DATA[state](self, stream_id, piece, size, end_stream, events)
-
-    def _take_data(
-        self, stream_id: int, data: bytes | memoryview, size: int, end_stream: bool, events: list[Event]
-    ) -> None:
-        stream = self._streams[stream_id]
-        useful = len(data)
+        if stream is None or stream.state == REMOTE_DONE:
+            _ON_STRAY_DATA[self._state(stream_id)](self, stream_id, size, events)
+            return
+        useful = stop - at
         if stream.left is not None:
             stream.left -= useful
             if stream.left < 0 or (end_stream and stream.left):
@@ -329,52 +333,48 @@ class NativeEngine(NativeControl):
                 return
         if not useful and not end_stream:
             self._count_control()
-        credit = stream.credit
-        if size > (self._stream_credit if credit is None else credit.window) or size > self._credit.window:
+        credit, whole = stream.credit, self._credit
+        if size > (self._stream_credit if credit is None else credit.window) or size > whole.window:
             raise Http2ConnectionError(ErrorCode.FLOW_CONTROL_ERROR, "more DATA than there is room for in the window")
-        self._credit.window -= size
+        whole.window -= size
         if not end_stream:
             if credit is None:
                 credit = stream.credit = Credit(self._stream_credit)
             credit.window -= size
         if useful or end_stream:
-            body = self._bodies.get(stream_id)
-            if body is None:
-                event = DataReceived(stream_id, data, end_stream)  # type: ignore[arg-type]  # or will be bytes
-                events.append(event)
-                if not end_stream:
-                    if not self._bodies:
-                        self._bodies = {}
-                    self._bodies[stream_id] = [event, data]
+            bodies = self._bodies
+            if stream_id in bodies:
+                pieces = bodies[stream_id]
+                pieces.append(memoryview(data)[at:stop])
+                pieces[0].end_stream = end_stream
+            elif end_stream:
+                # It is all that the event will have.
+                body = data[at:stop]
+                events.append(DataReceived(stream_id, body if type(body) is bytes else bytes(body), True))
             else:
-                body.append(data)
-                body[0].end_stream = end_stream
+                event = DataReceived(stream_id, b"", False)
+                events.append(event)
+                if not bodies:
+                    bodies = self._bodies = {}
+                bodies[stream_id] = [event, memoryview(data)[at:stop]]
             if end_stream:
                 self._remote_ended(stream_id, stream)
         if size > useful:
             self._give_credit(stream_id, self._streams.get(stream_id), size - useful)
 
-    def _refuse_late_data(
-        self, stream_id: int, data: bytes | memoryview, size: int, end_stream: bool, events: list[Event]
-    ) -> None:
+    def _refuse_late_data(self, stream_id: int, size: int, events: list[Event]) -> None:
         self._give_back(size)
         self._fail_stream(stream_id, ErrorCode.STREAM_CLOSED, "DATA behind the end of the stream", events)
 
-    def _fail_on_data(
-        self, stream_id: int, data: bytes | memoryview, size: int, end_stream: bool, events: list[Event]
-    ) -> None:
+    def _fail_on_data(self, stream_id: int, size: int, events: list[Event]) -> None:
         raise Http2ConnectionError(ErrorCode.PROTOCOL_ERROR, f"DATA on stream {stream_id}, which is idle")
 
-    def _ignore_data(
-        self, stream_id: int, data: bytes | memoryview, size: int, end_stream: bool, events: list[Event]
-    ) -> None:
+    def _ignore_data(self, stream_id: int, size: int, events: list[Event]) -> None:
         self._count_control()
         self._give_back(size)
 
-    def _refuse_data(
-        self, stream_id: int, data: bytes | memoryview, size: int, end_stream: bool, events: list[Event]
-    ) -> None:
-        self._ignore_data(stream_id, data, size, end_stream, events)
+    def _refuse_data(self, stream_id: int, size: int, events: list[Event]) -> None:
+        self._ignore_data(stream_id, size, events)
         self._send_reset(stream_id, ErrorCode.STREAM_CLOSED)
         self._count_answer()
 
@@ -401,11 +401,10 @@ _ON_HEADERS: tuple[Callable[[NativeEngine, int, bytes, bool, list[Event]], None]
     NativeEngine._ignore_headers,
     NativeEngine._fail_on_headers,
 )
-_ON_DATA: tuple[Callable[[NativeEngine, int, bytes | memoryview, int, bool, list[Event]], None], ...] = (
-    NativeEngine._take_data,
-    NativeEngine._take_data,
-    NativeEngine._refuse_late_data,
-    NativeEngine._fail_on_data,
-    NativeEngine._ignore_data,
-    NativeEngine._refuse_data,
-)
+# Of streams that take no DATA: REMOTE_DONE and those that follow.
+_ON_STRAY_DATA: dict[int, Callable[[NativeEngine, int, int, list[Event]], None]] = {
+    REMOTE_DONE: NativeEngine._refuse_late_data,
+    IDLE: NativeEngine._fail_on_data,
+    WAS_RESET: NativeEngine._ignore_data,
+    CLOSED: NativeEngine._refuse_data,
+}
