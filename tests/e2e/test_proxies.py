@@ -43,6 +43,19 @@ server {{
 }}
 """
 
+HANDBOOK = """
+map $http_upgrade $connection_upgrade {{ default upgrade; '' close; }}
+server {{
+    listen 127.0.0.1:{port};
+    location / {{
+        proxy_pass http://127.0.0.1:BACKEND;
+        proxy_set_header Host $http_host;
+        proxy_set_header Upgrade $http_upgrade;
+        proxy_set_header Connection $connection_upgrade;
+    }}
+}}
+"""
+
 HAPROXY = """
 global
     maxconn 100
@@ -130,6 +143,18 @@ def test_nginx_with_tls_before_a_unix_socket(serve: Serve, worker: str, certific
         assert (seen["root_path"], seen["path"]) == ("/shop", "/shop/a")
         assert seen["headers"]["x-forwarded-for"] == "1.2.3.4, 127.0.0.1"
     assert "[WARNING]" not in server.log
+
+
+def test_nginx_as_in_the_handbook_of_uvicorn(serve: Serve, worker: str) -> None:
+    """It says nothing of versions, so that nginx before 1.29.7 passes on a handshake of HTTP/1.0."""
+    server = serve("origin:app", worker=worker)
+    with listener() as sock:
+        visitor = Visitor(sock.getsockname()[1])
+        with nginx(server.dir, HANDBOOK.replace("BACKEND", str(server.port)), sock):
+            _, seen = visitor.http("/a")
+            assert (seen["scheme"], seen["path"]) == ("http", "/a")
+            _, seen = visitor.websocket("/a")
+            assert (seen["scheme"], seen["path"]) == ("ws", "/a")
 
 
 def through_haproxy(

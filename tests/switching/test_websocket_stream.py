@@ -130,6 +130,11 @@ class TestHandshake:
         assert b"sec-websocket-key" not in dict(scope["headers"])
         assert scope["extensions"]["websocket.http.response"] == {}
 
+    def test_an_empty_subprotocol_is_none(self, start: Start) -> None:
+        socket = start(Echo({"subprotocol": ""})).ask((b"sec-websocket-protocol", b"chat"))
+        assert socket.stream.status == 200
+        assert socket.stream.get(b"sec-websocket-protocol") is None
+
     def test_compression_is_negotiated(self, start: Start) -> None:
         socket = start(Echo()).ask((b"sec-websocket-extensions", b"permessage-deflate; client_max_window_bits"))
         assert b"permessage-deflate" in (socket.stream.get(b"sec-websocket-extensions") or b"")

@@ -179,11 +179,54 @@ class TestHandshake:
         assert response.get("sec-websocket-extensions") == "permessage-deflate; server_max_window_bits=12"
         assert Inflater().message(item) == b"Hello, Hello"
 
+    def test_an_empty_subprotocol_is_none(self, connect: Connect) -> None:
+        headers = [(b"sec-websocket-protocol", b"a")]
+        client = connect(deny({"type": "accept", "subprotocol": ""})).send(handshake("/", "Sec-WebSocket-Protocol: a"))
+        assert upgraded(client)[0].get("sec-websocket-protocol") is None
+        client = connect(deny({"type": "accept", "subprotocol": "", "headers": headers})).send(handshake())
+        assert upgraded(client)[0].get_all("sec-websocket-protocol") == ["a"]
+
     def test_a_unix_socket(self, connect: Connect) -> None:
         app = Recorder(hold)
         upgraded(connect(app, transport={"peername": "", "sockname": "/run/app.sock"}).send(handshake()))
         assert app.scope["client"] is None
         assert app.scope["server"] == ("/run/app.sock", None)
+
+
+class TestHttp10:
+    """As nginx before 1.29.7 passes handshakes on, unless it is told to speak HTTP/1.1."""
+
+    @pytest.mark.parametrize("each", SIZES)
+    @pytest.mark.parametrize("fields", [[], ["Connection: keep-alive"], ["Connection: close"]])
+    def test_it_is_answered_with_101(self, connect: Connect, fields: list[str], each: int | None) -> None:
+        app = Recorder(echo)
+        response, sent = upgraded(connect(app).send(handshake("/", *fields, version="1.0") + text("a"), each=each))
+        assert response.get("upgrade") == "websocket"
+        assert response.get_all("connection") == ["Upgrade"]
+        assert response.get("sec-websocket-accept") == ACCEPT
+        assert sent == [Frame(TEXT, b"a")]
+        # The other version that ASGI knows is "2".
+        assert (app.scope["type"], app.scope["http_version"]) == ("websocket", "1.1")
+
+    def test_a_denial_in_pieces_ends_with_the_connection(self, connect: Connect) -> None:
+        pieces = [{"type": "http.response.body", "body": body, "more_body": body != b""} for body in (b"a", b"b", b"")]
+        client = connect(deny(DENIAL[0], *pieces)).send(handshake(version="1.0"))
+        head, _, body = client.take().partition(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 401 ")
+        assert b"transfer-encoding" not in head.lower()
+        assert body == b"ab"
+        assert client.closed
+
+    @pytest.mark.parametrize(("app", "status"), [(deny(), 403), (deny(*DENIAL), 401)])
+    def test_a_denial(self, connect: Connect, app: ASGIApp, status: int) -> None:
+        client = connect(app).send(handshake(version="1.0"))
+        assert client.response().status == status
+        assert client.closed
+
+    def test_a_refusal(self, connect: Connect) -> None:
+        client = connect(both(hold)).send(handshake(version="1.0", leave_out="Sec-WebSocket-Key"))
+        assert client.response().status == 400
+        assert client.closed
 
 
 class TestRefusal:
@@ -246,7 +289,6 @@ class TestPlainHttp:
         "Connection without upgrade": handshake("/1", "Connection: keep-alive", leave_out="Connection"),
         "no Upgrade": handshake("/1", leave_out="Upgrade"),
         "another protocol": handshake("/1", "Upgrade: h2c", leave_out="Upgrade"),
-        "HTTP/1.0": handshake("/1", "Connection: keep-alive", version="1.0"),
     }
 
     @pytest.mark.parametrize("each", SIZES)

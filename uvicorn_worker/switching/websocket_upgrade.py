@@ -29,9 +29,10 @@ __all__ = ["upgrade_to_websocket"]
 def upgrade_to_websocket(cycle: RequestCycle) -> RequestCycle | None:
     """The cycle that takes the place of a request for WebSocket; None for a request for something else."""
     scope = cycle.scope
-    if cycle.http10 or cycle.conn.body_declared != 0 or not is_websocket_request(scope["method"], scope["headers"]):
-        # RFC 6455, 4.1: a handshake is a GET of HTTP/1.1 or later.
+    if cycle.conn.body_declared != 0 or not is_websocket_request(scope["method"], scope["headers"]):
         return None
+    # One of HTTP/1.0 too, although RFC 6455, 4.1 has it of HTTP/1.1 or later: nginx before 1.29.7 passes a handshake on
+    # so where its configuration says nothing of versions, as that in uvicorn's handbook, and takes the answer.
     return HandshakeCycle(cycle)
 
 
@@ -47,6 +48,7 @@ class HandshakeCycle(RequestCycle):
         super().__init__(cycle.conn, cycle.runtime, cycle.scope, cycle.persistent)
         self.started = cycle.started
         self.target = cycle.target
+        self.http10 = cycle.http10
         self.complete = True
         self.session: WebSocketSession | None = None
 

@@ -331,11 +331,12 @@ class WebSocketSession:
 
     def _accept(self, message: Event) -> None:
         headers = list(self._agreement.headers)
+        # An empty one is none: a client takes an empty field for a fault.
         subprotocol = message.get("subprotocol")
-        if subprotocol is not None:
+        if subprotocol:
             headers.append((b"sec-websocket-protocol", subprotocol.encode("latin-1")))
         own = {b"upgrade", b"connection", b"sec-websocket-accept", b"sec-websocket-extensions"}
-        if subprotocol is not None:
+        if subprotocol:
             own.add(b"sec-websocket-protocol")
         headers += [(name, value) for name, value in message.get("headers") or () if name.lower() not in own]
         # Raises for a header that must not reach the wire; then nothing was answered yet.
@@ -578,6 +579,9 @@ def _websocket_scope(http: dict[str, Any]) -> dict[str, Any]:
     del scope["method"]
     scope["type"] = "websocket"
     scope["asgi"] = {"version": "3.0", "spec_version": "2.5"}
+    if http["http_version"] == "1.0":
+        # ASGI knows "1.1" and "2" here.
+        scope["http_version"] = "1.1"
     scope["scheme"] = "wss" if http["scheme"] == "https" else "ws"
     scope["subprotocols"] = offered_subprotocols(http["headers"])
     # The others are for responses of HTTP.
