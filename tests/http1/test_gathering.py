@@ -86,6 +86,38 @@ class TestManyAnswersInATurn:
             self.ask(clients[:2], harness)
         assert happened == ["asked", "written"] * 16
 
+    @pytest.mark.parametrize("number", [1, 5])
+    def test_a_few_never_wait_for_what_follows_an_answer(self, serve: Serve, number: int) -> None:
+        """A background task that blocks, or that ends the process: the client has its answer by then."""
+        happened: list[str] = []
+
+        async def app(scope: Scope, receive: Receive, send: Send) -> None:
+            await answer(send)
+            happened.append("went on")
+
+        harness = serve(app)
+        clients = self.clients(harness, number, happened)
+        for _ in range(100):
+            self.ask(clients, harness)
+        assert happened == ["written", "went on"] * 100 * number
+
+    def test_what_streams_alone_does_not_hide_that_there_are_many(self, serve: Serve) -> None:
+        async def app(scope: Scope, receive: Receive, send: Send) -> None:
+            happened.append("asked")
+            await (stream(b"a", b"b")(scope, receive, send) if scope["path"] == "/stream" else answer(send))
+
+        happened: list[str] = []
+        harness = serve(app)
+        streaming, clients = harness.connect(), self.clients(harness, 20, happened)
+        for _ in range(5):
+            streaming.send(get("/stream"))
+            self.ask(clients[:6], harness)
+        for _ in range(2):
+            self.ask(clients[:6], harness)
+        happened.clear()
+        self.ask(clients, harness)
+        assert happened == ["asked"] * 20 + ["written"] * 20
+
     def test_one_that_closes_does_not_wait(self, serve: Serve) -> None:
         harness, happened = self.told(serve)
         clients = self.clients(harness, 20, happened)

@@ -27,8 +27,8 @@ from uvicorn_worker.core.watched import watched
 
 __all__ = ["AccessHook", "Connection", "CycleView", "Runtime", "end_loop"]
 
-# From so many connections that write in one turn of the loop on, responses wait for its end. After so many responses
-# that did not, those of two turns do, to see whether they should.
+# From so many connections that write in one turn of the loop on, responses wait for the ends of the next ones. After so
+# many responses that did not, those of two turns are counted, to see whether they should.
 CROWD = 6
 LONE = 32
 
@@ -132,6 +132,7 @@ class Runtime:
         "config",
         "connections",
         "context",
+        "crowded",
         "cycles",
         "defaults",
         "draining",
@@ -202,9 +203,10 @@ class Runtime:
         self.held: list[CycleView] = []
         # Connections that write at the end of this turn of the loop, one after the other.
         self.writing: list[Writing] = []
-        # How many whole responses are written at once, each by itself, before some wait, to see how many a turn has.
+        # Whether whole responses wait for the end of their turn; and how many more don't before they are counted.
+        self.crowded = False
         self.lone = LONE
-        # Whether few have waited for the end of the last turn.
+        # Whether there were few at the end of the last turn.
         self.few_before = False
         self.requests = 0
         self.tally = Tally()
@@ -253,12 +255,12 @@ class Runtime:
         """
         writing, self.writing = self.writing, []
         if len(writing) >= CROWD:
-            self.few_before = False
-        elif self.few_before:
-            self.few_before, self.lone = False, LONE
-        else:
-            # It may have been the rest of a turn, of which others have not waited.
-            self.few_before = True
+            self.crowded, self.few_before = True, False
+        elif self.crowded or not self.lone:
+            # The first time it may have been the rest of a turn, of which others were not counted.
+            if self.few_before:
+                self.crowded, self.lone = False, LONE
+            self.few_before = not self.few_before
         left = iter(writing)
         try:
             for connection in left:

@@ -238,15 +238,14 @@ class Http1Protocol(Output):
         """Write the last bytes of a response; the next request is started, or the client's turn comes."""
         if last:
             runtime = self.runtime
-            if (
-                self.gathered is not None
-                or self.waiting
-                or ((runtime.writing or not runtime.lone) and cycle.keep_alive)
-            ):
+            if self.gathered is not None or self.waiting or (runtime.crowded and cycle.keep_alive):
                 self.gather(last)
             else:
                 if runtime.lone:
                     runtime.lone -= 1
+                elif cycle.keep_alive:
+                    # It is counted, and waits for nothing: what the application goes on to do may take long.
+                    runtime.write_at_end_of_turn(self)
                 self.transport.write(last)
                 runtime.tally.bytes_out += len(last)
         cycle.finish()
