@@ -13,12 +13,12 @@ import pytest
 
 from tests.websocket.conftest import Open, deflate
 from tests.websocket.scripted_socket import Socket, echo, hold
-from tests.websocket.wire import BINARY, CLOSE, PONG, TEXT, Deflater, Frame, binary, close, cont, ping, text
+from tests.websocket.wire import BINARY, CLOSE, PONG, TEXT, Deflater, Frame, binary, close, cont, frame, ping, text
 from uvicorn_worker.core.asgi import ASGIApp, Event, Receive, Scope, Send
 from uvicorn_worker.core.errors import ApplicationError
-from uvicorn_worker.websocket.session import MOST_OUT
+from uvicorn_worker.websocket.session import MOST_OUT, MOST_TOGETHER
 
-MESSAGES = ["", "a", "é" * 60, "x" * 125, "x" * 126, "x" * 20_000]
+MESSAGES = ["", "a", "é" * 60, *("x" * size for size in (125, 126, 600, 1024, 1025, 4096, 4097, 20_000))]
 
 
 def answering(*answers: Event, every: bool = False) -> ASGIApp:
@@ -86,12 +86,20 @@ def test_a_part_of_the_next_one_behind_them(connect: Open) -> None:
     assert socket.texts == ["a", "b", "cd", "e"]
 
 
-@pytest.mark.parametrize("size", [0, 1, 124, 125])
-def test_up_to_a_small_limit(connect: Open, size: int) -> None:
+@pytest.mark.parametrize("size", [1, 124, 125, 126, 127, 4095, 4096, 4097, 5000])
+def test_up_to_the_largest_size(connect: Open, size: int) -> None:
     message = "x" * size
-    socket = connect(echo, ws_max_size=max(size, 1)).send(text(message) * 3 + text("x" * (size + 2)))
+    socket = connect(echo, ws_max_size=size).send(text(message) * 3 + text(message + "x"))
     assert socket.texts == [message] * 3
     assert socket.closes[0][0] == 1009
+
+
+@pytest.mark.parametrize("size", [3, 126, 600])
+def test_one_that_is_not_utf_8_behind_them(connect: Open, size: int) -> None:
+    socket = connect(hold).send(text("a") + text("b") + frame(TEXT, b"\xff" * size))
+    assert socket.closes[0][0] == 1007
+    assert [(socket.take() or {})["text"] for _ in range(2)] == ["a", "b"]
+    assert (socket.take() or {})["code"] == 1007
 
 
 def test_answers_of_all_kinds_keep_their_order(connect: Open) -> None:
@@ -104,11 +112,14 @@ def test_answers_of_all_kinds_keep_their_order(connect: Open) -> None:
         told(text="f" * 20_000),
         told(bytes=b"g" * 126),
         told(text="h"),
+        told(text="i" * 1025),
+        told(text="j"),
     ]
     socket = connect(answering(*answers)).send(text("1") + text("2") + text("3"))
     sent = [(answer.get("text") or bytes(answer.get("bytes", b"")).decode()).encode() for answer in answers]
     assert [item.payload for item in socket.frames] == sent
-    assert [item.opcode for item in socket.frames] == [TEXT, BINARY, BINARY, TEXT, BINARY, TEXT, BINARY, TEXT]
+    kinds = [TEXT if answer.get("text") else BINARY for answer in answers]
+    assert [item.opcode for item in socket.frames] == kinds
 
 
 @pytest.mark.parametrize("wrong", [{}, {"text": None}, {"text": b"a"}, {"bytes": "a"}, {"bytes": 5}])
@@ -232,12 +243,12 @@ def test_one_that_stops_reading_while_much_is_sent(connect: Open) -> None:
     assert socket.texts == [str(number) for number in range(3 * MOST_OUT)]
 
 
-@pytest.mark.parametrize("answer", [told(text="a"), told(bytes=b"a")])
+@pytest.mark.parametrize("answer", [told(text="a"), told(bytes=b"a"), told(text="a" * 1000), told(bytes=b"a" * 1000)])
 def test_many_answers(connect: Open, answer: Event) -> None:
     """What is held before it is sent is bounded."""
     socket = connect(answering(*[answer] * 2500)).send(text("1") + text("2"))
     assert len(socket.frames) == 2500
-    assert max(map(len, socket.carrier.sent)) <= MOST_OUT * 127
+    assert max(map(len, socket.carrier.sent)) <= MOST_OUT * (MOST_TOGETHER + 4)
 
 
 def test_a_drain_behind_them(connect: Open) -> None:

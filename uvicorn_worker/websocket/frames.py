@@ -23,7 +23,7 @@ try:
 except ImportError:  # pragma: no cover - where websockets was installed without its C extension, as on PyPy
     from websockets.utils import apply_mask
 
-__all__ = ["BINARY", "BINARY_HEADS", "TEXT", "TEXT_HEADS", "Closed", "FrameConnection"]
+__all__ = ["BINARY", "BINARY_HEADS", "TEXT", "TEXT_HEADS", "Closed", "FrameConnection", "medium_head"]
 
 TEXT, BINARY = 1, 2
 
@@ -33,6 +33,10 @@ _PLAIN_TEXT, _PLAIN_BINARY = _FIN | TEXT, _FIN | BINARY
 # Mask and payload of a small frame, by its second byte: one call where two slices take twice as long.
 _unpack_small = {_MASKED + length: struct.Struct(f"2x4s{length}s").unpack_from for length in range(126)}
 _SMALL_HEAD = 6
+
+# The second byte where two more say the length; and up to which one a copy of the payload costs less than a view.
+_MEDIUM = _MASKED + 126
+_COPIED = 4096
 
 # First bytes of the frames of small messages.
 TEXT_HEADS = [bytes((_PLAIN_TEXT, length)) for length in range(126)]
@@ -74,6 +78,7 @@ class FrameConnection:
         "_max_compressed",
         "_max_size",
         "_message",
+        "_most_medium",
         "_most_small",
         "_opcode",
         "_pending",
@@ -96,6 +101,7 @@ class FrameConnection:
         self.plain = deflate is None
         self._max_size = max_size
         self._most_small = _MASKED + min(125, max_size)
+        self._most_medium = min(_COPIED, max_size)
         # What can't be compressed grows a little; what comes of it is checked again.
         self._max_compressed = max_size + max_size // 256 + 64
         # Bytes of a frame's head (or of a control frame) that is not complete.
@@ -223,12 +229,11 @@ class FrameConnection:
             start, length = data[at], data[at + 1]
             if _PLAIN_TEXT <= start <= _PLAIN_BINARY and length >= _MASKED and not self._opcode:
                 # The shortest way: a whole message in one frame, all of it here.
-                if length <= _MASKED + 125:
-                    small_end = self._read_small(data, at, end, events)
-                    if small_end > at:
-                        at = small_end
-                        continue
-                elif (whole := self._whole_large_frame(data, at, end)) is not None:
+                small_end = self._read_small(data, at, end, events)
+                if small_end > at:
+                    at = small_end
+                    continue
+                if length >= _MEDIUM and (whole := self._whole_large_frame(data, at, end)) is not None:
                     payload = apply_mask(
                         memoryview(data)[whole.start : whole.stop], data[whole.start - 4 : whole.start]
                     )
@@ -255,21 +260,32 @@ class FrameConnection:
 
     def _read_small(self, data: bytes, at: int, end: int, events: list[Any]) -> int:
         """Take small messages of one frame each for as long as they follow each other; give where that ends."""
-        append, most, last = events.append, self._most_small, end - _SMALL_HEAD
+        append, most, most_medium, last = events.append, self._most_small, self._most_medium, end - _SMALL_HEAD
         if end > _MUCH:
             # Each has six bytes and more, so that not too many are taken (MOST_MESSAGES).
             last = min(last, max(_MUCH, at + _SMALL_HEAD * (MOST_MESSAGES - len(events) - 1)))
         while at <= last:
             start, length = data[at], data[at + 1]
-            frame_end = at + length - (_MASKED - _SMALL_HEAD)
-            if not _MASKED <= length <= most or frame_end > end:
-                break
-            if start == _PLAIN_TEXT:
-                mask, payload = _unpack_small[length](data, at)
-                append(apply_mask(payload, mask).decode())
-            elif start == _PLAIN_BINARY:
-                mask, payload = _unpack_small[length](data, at)
-                append(apply_mask(payload, mask))
+            if _MASKED <= length <= most:
+                frame_end = at + length - (_MASKED - _SMALL_HEAD)
+                if frame_end > end:
+                    break
+                if start == _PLAIN_TEXT:
+                    mask, payload = _unpack_small[length](data, at)
+                    append(apply_mask(payload, mask).decode())
+                elif start == _PLAIN_BINARY:
+                    mask, payload = _unpack_small[length](data, at)
+                    append(apply_mask(payload, mask))
+                else:
+                    break
+            elif length == _MEDIUM and _PLAIN_TEXT <= start <= _PLAIN_BINARY:
+                payload_at = at + 8
+                length = data[at + 2] << 8 | data[at + 3]
+                frame_end = payload_at + length
+                if frame_end > end or length > most_medium:
+                    break
+                payload = apply_mask(data[payload_at:frame_end], data[at + 4 : payload_at])
+                append(payload.decode() if start == _PLAIN_TEXT else payload)
             else:
                 break
             at = frame_end
@@ -480,6 +496,11 @@ def _compressed(deflate: PerMessageDeflate, opcode: int, payload: bytes) -> byte
     """The frame of a compressed message."""
     data = deflate.pack(payload)
     return _head(_FIN | _RSV1 | opcode, len(data)) + data
+
+
+def medium_head(opcode: int, length: int) -> bytes:
+    """The head of the frame of a message of 126 to 65,535 bytes."""
+    return _pack_medium(_FIN | opcode, 126, length)
 
 
 def _head(start: int, length: int) -> bytes:

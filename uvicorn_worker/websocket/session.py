@@ -22,7 +22,7 @@ from uvicorn_worker.core.errors import ApplicationError, ClientDisconnected, com
 from uvicorn_worker.core.runtime import Runtime
 from uvicorn_worker.websocket.control import Closed
 from uvicorn_worker.websocket.errors import ProtocolError
-from uvicorn_worker.websocket.frames import BINARY, BINARY_HEADS, TEXT, TEXT_HEADS, FrameConnection
+from uvicorn_worker.websocket.frames import BINARY, BINARY_HEADS, TEXT, TEXT_HEADS, FrameConnection, medium_head
 from uvicorn_worker.websocket.handshake import Agreement, offered_subprotocols
 from uvicorn_worker.websocket.waiter import make_waiter
 
@@ -44,8 +44,9 @@ QUEUE_BYTES = 1048576
 # The heads of the frames of smaller messages are made already.
 SMALL = len(TEXT_HEADS)
 
-# So many frames of small messages are put together before they are sent.
-MOST_OUT = 500
+# Messages of up to so many bytes are put together, and so many of them, before they are sent.
+MOST_TOGETHER = 1024
+MOST_OUT = 64
 
 # A message above this size is not copied behind the head of its frame.
 COPY_LIMIT = 16384
@@ -262,17 +263,17 @@ class WebSocketSession:
                 if isinstance(text, str):
                     payload = text.encode()
                     size = len(payload)
-                    if size < SMALL:
-                        out.append(TEXT_HEADS[size] + payload)
+                    if size <= MOST_TOGETHER:
+                        out.append((TEXT_HEADS[size] if size < SMALL else medium_head(TEXT, size)) + payload)
                         if len(out) == MOST_OUT:
-                            self._gather_out()
+                            self._gather_out(go_on=True)
                         return
                 elif text is None and isinstance(data := message.get("bytes"), bytes):
                     size = len(data)
-                    if size < SMALL:
-                        out.append(BINARY_HEADS[size] + data)
+                    if size <= MOST_TOGETHER:
+                        out.append((BINARY_HEADS[size] if size < SMALL else medium_head(BINARY, size)) + data)
                         if len(out) == MOST_OUT:
-                            self._gather_out()
+                            self._gather_out(go_on=True)
                         return
             self._gather_out()
         carrier, frames = self._carrier, self._frames
@@ -406,11 +407,14 @@ class WebSocketSession:
             messages.reverse()
         return not messages
 
-    def _gather_out(self) -> None:
-        """Send what was put together: from then on each frame is sent by itself."""
-        out, self._out = self._out, None
-        if out and self._carrier is not None:
-            self._carrier.gather(b"".join(out))
+    def _gather_out(self, *, go_on: bool = False) -> None:
+        """Send what was put together; where it does not `go_on`, each frame is sent by itself from then on."""
+        out, carrier = self._out, self._carrier
+        self._out = None
+        if out and carrier is not None:
+            carrier.gather(b"".join(out))
+            if go_on and not carrier.write_paused:
+                self._out = []
 
     def _take_events(self, events: list[Any], frames: FrameConnection) -> bool:
         """Queue messages, answer control frames; give whether there is anything new for the application."""
