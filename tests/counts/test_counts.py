@@ -7,6 +7,7 @@ machine.
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 
 import pytest
@@ -15,6 +16,8 @@ from tests.counts.counting import Counts, count
 from tests.http1.apps import stream
 from tests.scripted import get, post
 from uvicorn_worker.core.asgi import ASGIApp, Receive, Scope, Send
+
+pytestmark = pytest.mark.skipif(sys.implementation.name == "pypy", reason="what is counted are CPython's calls")
 
 BROWSER = (
     "Connection: keep-alive",
