@@ -27,11 +27,8 @@ _VERSION = "13"
 
 _CONNECTION, _UPGRADE, _ORIGIN = "Connection", "Upgrade", "Origin"
 _KEY, _VERSION_FIELD = "Sec-WebSocket-Key", "Sec-WebSocket-Version"
-_PROTOCOL, _EXTENSIONS = "Sec-WebSocket-Protocol", "Sec-WebSocket-Extensions"
-_NAMES = {
-    name.lower().encode(): name
-    for name in (_CONNECTION, _UPGRADE, _ORIGIN, _KEY, _VERSION_FIELD, _PROTOCOL, _EXTENSIONS)
-}
+_EXTENSIONS = "Sec-WebSocket-Extensions"
+_NAMES = {name.lower().encode(): name for name in (_CONNECTION, _UPGRADE, _ORIGIN, _KEY, _VERSION_FIELD, _EXTENSIONS)}
 
 
 class Agreement:
@@ -61,9 +58,13 @@ def is_websocket_request(method: str, headers: list[tuple[bytes, bytes]]) -> boo
 
 
 def offered_subprotocols(headers: list[tuple[bytes, bytes]]) -> list[str]:
-    """The subprotocols of all Sec-WebSocket-Protocol fields, in their order."""
+    """The subprotocols of all Sec-WebSocket-Protocol fields, in their order.
+
+    They are to be tokens (4.1), but clients other than browsers put into them what they like, as credentials in
+    base64, and applications compare them with what they know: what is between commas is passed on.
+    """
     values = [value.decode("latin-1") for name, value in headers if name == b"sec-websocket-protocol"]
-    return tokens(_PROTOCOL, values) if values else []
+    return [item for value in values for each in value.split(",") if (item := each.strip(" \t"))]
 
 
 def accept_key(key: bytes) -> bytes:
@@ -90,8 +91,6 @@ def negotiate(config: Config, headers: list[tuple[bytes, bytes]]) -> Agreement |
         if len(fields[_ORIGIN]) > 1:
             raise InvalidField(_ORIGIN, "multiple values")
         extension = _agree_on_extension(fields[_EXTENSIONS] if config.ws_per_message_deflate else [])
-        # What can't be read is refused here; which one it is to be, the application says.
-        tokens(_PROTOCOL, fields[_PROTOCOL])
     except InvalidField as exc:
         return Refusal(400, str(exc))
     answer = [(b"upgrade", b"websocket"), (b"connection", b"Upgrade"), (b"sec-websocket-accept", accept_key(key))]
