@@ -51,8 +51,8 @@ def our_answer(headers: list[tuple[bytes, bytes]], *, compress: bool = True) -> 
 def their_answer(headers: list[tuple[bytes, bytes]], *, compress: bool = True) -> Answer:
     fields = Headers()
     for name, value in headers:
-        if name == b"sec-websocket-protocol":
-            # The library refuses what is no token, and we do not.
+        if name == b"sec-websocket-protocol" or (name == b"sec-websocket-extensions" and not value):
+            # The library refuses subprotocols that are no tokens and an empty list of extensions, and we do not.
             continue
         fields[name.decode("latin-1")] = value.decode("latin-1")
     engine = ServerProtocol(extensions=[_DEFLATE] if compress else None, logger=_silent)

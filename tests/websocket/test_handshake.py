@@ -137,6 +137,10 @@ class TestRefusal:
     def test_extensions_that_can_not_be_read(self, value: bytes) -> None:
         assert refuse((b"sec-websocket-extensions", value)).status == 400
 
+    def test_an_empty_list_of_extensions_is_none(self) -> None:
+        agreement = agree((b"sec-websocket-extensions", b""))
+        assert agreement.deflate is None
+
 
 class TestSubprotocols:
     def test_of_all_fields_in_order(self) -> None:

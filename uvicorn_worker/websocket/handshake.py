@@ -132,7 +132,8 @@ def _only(fields: dict[str, list[str]], name: str) -> str:
 def _agree_on_extension(values: list[str]) -> tuple[str, PerMessageDeflate] | None:
     """The first offer of the client's that we can take (9.1); the others are declined."""
     found = None
-    for name, parameters in extensions(_EXTENSIONS, values):
+    # Clients that know no extension may send an empty field, which is no offer.
+    for name, parameters in extensions(_EXTENSIONS, filter(None, values)):
         if name == NAME and found is None:
             found = agree(parameters)
     return found
