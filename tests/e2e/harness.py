@@ -305,7 +305,9 @@ class Gunicorn:
     def events(self, name: str | None = None) -> list[Event]:
         """What apps and hooks reported so far, in order."""
         found = []
-        for line in self.read("events").splitlines():
+        told = self.read("events")
+        # Whoever reads may see a part of a write.
+        for line in told[: told.rfind("\n") + 1].splitlines():
             stamp, pid, kind, detail = line.split(" ", 3)
             if name is None or kind == name:
                 found.append(Event(float(stamp), int(pid), kind, detail))
