@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.scripted import ScriptedTransport
-from uvicorn_worker.core.address import client_address, peer_name, server_address
+from uvicorn_worker.core.address import Endpoints, client_address, peer_name, server_address
 
 
 @pytest.mark.parametrize(
@@ -47,3 +47,11 @@ def test_the_name_of_a_client() -> None:
     assert peer_name(("192.0.2.1", 80)) == "192.0.2.1:80"
     assert peer_name(None) == "a unix socket"
     assert peer_name(None, "") == ""
+
+
+def test_endpoints_are_what_is_in_them() -> None:
+    one, other = (Endpoints(("192.0.2.1", 80), ("192.0.2.2", 443), secure=True) for _ in range(2))
+    assert one == other
+    assert len({one, other}) == 1
+    assert one != Endpoints(("192.0.2.1", 80), ("192.0.2.2", 443))
+    assert one != "192.0.2.1"

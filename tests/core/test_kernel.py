@@ -18,6 +18,8 @@ from tests.scripted import ScriptedTransport
 from uvicorn_worker.core import kernel
 from uvicorn_worker.core.kernel import (
     bare_socket_of,
+    duplicate_of,
+    has_its_family,
     is_uvloop,
     send_end,
     socket_of,
@@ -249,3 +251,22 @@ class TestWritingAtOnce:
             theirs.setblocking(False)
             with pytest.raises(BlockingIOError):
                 theirs.recv(1)
+
+
+@pytest.mark.skipif(not hasattr(socket, "SO_DOMAIN"), reason="this system tells no family")
+def test_a_socket_that_was_said_to_be_of_another_family() -> None:
+    with (
+        socket.create_server(("127.0.0.1", 0)) as known,
+        socket.fromfd(known.fileno(), socket.AF_UNIX, socket.SOCK_STREAM) as misread,
+    ):
+        assert (has_its_family(known), has_its_family(misread)) == (True, False)
+        for sock in (known, misread):
+            with duplicate_of(sock) as duplicate:
+                assert duplicate.family == socket.AF_INET
+                assert duplicate.getsockname() == known.getsockname()
+
+
+def test_a_family_that_nobody_tells_is_believed() -> None:
+    with socket.socket() as closed:
+        pass
+    assert has_its_family(closed)

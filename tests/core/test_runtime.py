@@ -12,7 +12,7 @@ import pytest
 
 from tests.records import records_of
 from uvicorn_worker.core.config import Config
-from uvicorn_worker.core.runtime import Runtime, end_loop
+from uvicorn_worker.core.runtime import CROWD, LONE, Runtime, end_loop
 
 
 async def app(scope: Any, receive: Any, send: Any) -> None:
@@ -222,3 +222,59 @@ class TestEndOfATurn:
             loop.call_soon(loop.stop)
             loop.run_forever()
         assert (ended, faults) == ([0, 2, 3], [error])
+
+
+class TestEndOfTurn:
+    """Who has written in a turn of the loop writes at its end, and whether that were many is known."""
+
+    @pytest.fixture
+    def runtime(self, loop: asyncio.AbstractEventLoop) -> Runtime:
+        return Runtime(Config(app=app), app, loop)
+
+    def end(self, runtime: Runtime, connections: int) -> None:
+        """A turn in which so many have written."""
+        writing = [Mock() for _ in range(connections)]
+        for connection in writing:
+            runtime.write_at_end_of_turn(connection)
+        assert [connection.end_turn.call_count for connection in writing] == [0] * connections
+        runtime.end_turn()
+        assert [connection.end_turn.call_count for connection in writing] == [1] * connections
+        assert runtime.writing == []
+
+    def test_it_is_asked_for_once(self, runtime: Runtime, loop: asyncio.AbstractEventLoop) -> None:
+        first, second = Mock(), Mock()
+        runtime.write_at_end_of_turn(first)
+        runtime.write_at_end_of_turn(second)
+        loop.call_soon(loop.stop)
+        loop.run_forever()
+        assert (first.end_turn.call_count, second.end_turn.call_count) == (1, 1)
+
+    def test_many_are_a_crowd_until_they_were_few_twice(self, runtime: Runtime) -> None:
+        assert not runtime.crowded
+        self.end(runtime, CROWD)
+        assert runtime.crowded
+        self.end(runtime, CROWD - 1)
+        assert runtime.crowded
+        self.end(runtime, CROWD)
+        self.end(runtime, 1)
+        assert runtime.crowded
+        runtime.lone = 0
+        self.end(runtime, 1)
+        assert not runtime.crowded
+        assert runtime.lone == LONE
+
+    def test_few_are_none(self, runtime: Runtime) -> None:
+        for _ in range(3):
+            self.end(runtime, CROWD - 1)
+        assert not runtime.crowded
+
+    def test_one_that_fails_is_no_concern_of_the_others(self, runtime: Runtime) -> None:
+        before, fails, behind = Mock(), Mock(), Mock()
+        fails.end_turn.side_effect = KeyboardInterrupt
+        for connection in (before, fails, behind):
+            runtime.write_at_end_of_turn(connection)
+        with pytest.raises(KeyboardInterrupt):
+            runtime.end_turn()
+        assert runtime.writing == [behind]
+        runtime.end_turn()
+        assert (before.end_turn.call_count, behind.end_turn.call_count) == (1, 1)
