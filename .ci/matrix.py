@@ -40,8 +40,6 @@ OF_THE_CHECKOUT = (
     "tests/docs/test_site.py",
     "tests/docs/test_troubleshooting.py",
 )
-# As the tests of servers have it everywhere (tests/conftest.py): one that fails is run again, and shown as unsteady.
-AGAIN = ("--reruns", "1", "--reruns-delay", "1")
 
 # One without the GIL is another Python, of which not all wheels are there.
 PROBE = """
@@ -86,7 +84,7 @@ def tests_of(version: tuple[int, int], gunicorn: str, oldest: tuple[int, int]) -
     """The tests that a corner runs, as pytest is told; `make test` runs all of them on a newer Python."""
     if (version, gunicorn) != (oldest, OLDEST_GUNICORN):
         return ["tests/e2e"]
-    return ["tests", *AGAIN, *(f"--ignore={path}" for path in OF_THE_CHECKOUT)]
+    return ["tests", *(f"--ignore={path}" for path in OF_THE_CHECKOUT)]
 
 
 def pip(python: Path, *arguments: str) -> None:
