@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import socket
 import ssl
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
 from tests.http1.apps import answer
 from tests.http1.conftest import Run
-from tests.http1.real import Visitor, serving, until
+from tests.http1.real import Site, Visitor, serving, until
 from tests.scripted import get, parse_responses, post
 from uvicorn_worker.core.asgi import Receive, Scope, Send
 from uvicorn_worker.core.kernel import unread_in_kernel
@@ -75,6 +77,15 @@ class App:
             await asyncio.sleep(0.001)
 
 
+@contextlib.asynccontextmanager
+async def visiting(app: App) -> AsyncIterator[tuple[Site, Visitor]]:
+    """A server and a client of it; the application is told of the connection."""
+    async with serving(app) as site:
+        app.connections = site.connections
+        with await site.connect() as visitor:
+            yield site, visitor
+
+
 async def upload(visitor: Visitor, *requests: bytes) -> list[bytes]:
     """The bodies of the answers."""
     bodies = []
@@ -89,14 +100,12 @@ def test_all_of_it_comes_in_its_order(run: Run, reads: list[int]) -> None:
     app = App()
 
     async def main() -> None:
-        async with serving(app) as site:
-            app.connections = site.connections
-            with await site.connect() as visitor:
-                for _ in range(3):
-                    assert await upload(visitor, post(CONTENT)) == [b"%d" % len(CONTENT)]
-                    assert app.body == CONTENT
-                # The connection is as it was.
-                assert await upload(visitor, get(), post(b"small")) == [b"0", b"5"]
+        async with visiting(app) as (_, visitor):
+            for _ in range(3):
+                assert await upload(visitor, post(CONTENT)) == [b"%d" % len(CONTENT)]
+                assert app.body == CONTENT
+            # The connection is as it was.
+            assert await upload(visitor, get(), post(b"small")) == [b"0", b"5"]
 
     run(main())
     assert sum(reads) > 0
@@ -107,12 +116,10 @@ def test_what_is_behind_it_is_not_touched(run: Run, reads: list[int]) -> None:
     app = App()
 
     async def main() -> None:
-        async with serving(app) as site:
-            app.connections = site.connections
-            with await site.connect() as visitor:
-                await upload(visitor, post(CONTENT))
-                await visitor.send((post(CONTENT) + post(b"next")) * 2 + get("/", "Connection: close"))
-                data = await visitor.rest()
+        async with visiting(app) as (_, visitor):
+            await upload(visitor, post(CONTENT))
+            await visitor.send((post(CONTENT) + post(b"next")) * 2 + get("/", "Connection: close"))
+            data = await visitor.rest()
         responses = parse_responses(data, ended=True)
         assert [response.body for response in responses] == [b"%d" % len(CONTENT), b"4"] * 2 + [b"0"]
 
@@ -124,18 +131,16 @@ def test_a_client_that_leaves_within_it(run: Run, reset: bool) -> None:
     app = App()
 
     async def main() -> None:
-        async with serving(app) as site:
-            app.connections = site.connections
-            with await site.connect() as visitor:
-                await upload(visitor, post(CONTENT))
-                sending = asyncio.ensure_future(visitor.send(post(CONTENT)[:-100]))
-                await until(lambda: len(app.told) and sending.done())
-                if reset:
-                    visitor.reset()
-                else:
-                    visitor.sock.shutdown(socket.SHUT_WR)
-                await until(lambda: not site.connections)
-                await until(lambda: not site.runtime.cycles)
+        async with visiting(app) as (site, visitor):
+            await upload(visitor, post(CONTENT))
+            sending = asyncio.ensure_future(visitor.send(post(CONTENT)[:-100]))
+            await until(lambda: len(app.told) and sending.done())
+            if reset:
+                visitor.reset()
+            else:
+                visitor.sock.shutdown(socket.SHUT_WR)
+            await until(lambda: not site.connections)
+            await until(lambda: not site.runtime.cycles)
 
     run(main())
     assert app.told[-1] == "http.disconnect"
