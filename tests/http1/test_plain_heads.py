@@ -244,12 +244,11 @@ def test_what_clients_make_up_does_not_add_up(serve: Serve, monkeypatch: pytest.
     monkeypatch.setattr(shared_module, "MOST_LINES", 20)
     monkeypatch.setattr(scope_module, "MOST_TARGETS", 20)
     harness = serve(Recorder(echo))
-    client = harness.connect()
-    shared = client.protocol.reader.shared  # type: ignore[attr-defined]
+    shared = harness.connect().protocol.reader.shared  # type: ignore[attr-defined]
     sizes = set()
     for tick in range(3):
         for number in range(50):
-            client.send(get(f"/{tick}/{number}", f"Accept: {tick}/{number}"))
+            harness.connect().send(get(f"/{tick}/{number}", f"Accept: {tick}/{number}"))
         sizes |= {len(shared.lines), len(harness.runtime.scopes.targets)}
         harness.tick(0.5)
     assert max(sizes) == 20
@@ -293,11 +292,11 @@ def test_what_comes_behind_a_last_request_is_not_looked_at(serve: Serve, taken: 
 
 def test_a_name_whose_values_are_others_each_time_leaves_the_room_to_others(serve: Serve) -> None:
     harness = serve(Recorder(echo))
-    client = harness.connect()
-    lines = client.protocol.reader.shared.lines  # type: ignore[attr-defined]
+    lines = harness.connect().protocol.reader.shared.lines  # type: ignore[attr-defined]
     for tick in range(3):
         for number in range(shared_module.MOST_LINES * 2):
-            client.send(
+            # On one connection only the first few are looked at line by line.
+            harness.connect().send(
                 get("/", f"X-Request-Id: {tick}-{number}", "User-Agent: test", *(["Accept: */*"] * (number % 200 == 9)))
             )
         # All of what comes again is there, and of the other no more than some.

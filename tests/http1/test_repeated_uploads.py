@@ -13,7 +13,7 @@ import pytest
 from tests.http1.apps import Recorder, echo
 from tests.http1.conftest import Serve
 from tests.scripted import Client, get, post
-from uvicorn_worker.http1.known_heads import REPEATS, KnownHeads
+from uvicorn_worker.http1.known_heads import KnownHeads
 
 FIELDS = ("Accept: */*", "User-Agent: test", "Cookie: a=b", "Content-Type: text/plain")
 
@@ -90,13 +90,13 @@ def served(serve: Serve, requests: Iterable[bytes], **options: Any) -> tuple[Any
 def taken(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
     """Whether each read that was looked at for it was taken by what is remembered."""
     seen: list[bool] = []
-    take = KnownHeads.take_repeated_upload
+    take = KnownHeads.take_pattern
 
     def spy(self: KnownHeads, start: bytes, data: bytes | memoryview) -> bool:
         seen.append(take(self, start, data))
         return seen[-1]
 
-    monkeypatch.setattr(KnownHeads, "take_repeated_upload", spy)
+    monkeypatch.setattr(KnownHeads, "take_pattern", spy)
     return seen
 
 
@@ -145,23 +145,13 @@ def test_what_the_application_changes_does_not_show(serve: Serve) -> None:
         recorder.scopes[-1]["headers"].clear()
 
 
-def test_where_fields_are_others_each_time_it_is_given_up(serve: Serve, taken: list[bool]) -> None:
-    client = serve(Recorder(echo)).connect()
-    for number in range(10):
-        client.send(upload(b"12345", f"Cookie: {number}"))
-    # The parser has taken the first two.
-    assert taken == [False] * (REPEATS - 1)
-    assert client.protocol.reader.upload is None  # type: ignore[attr-defined]
-    assert len(client.responses()) == 10
-
-
 def test_an_idle_connection_forgets_it(serve: Serve) -> None:
     harness = serve(Recorder(echo))
     client = harness.connect().send(*[upload(b"12345")] * 4, get("/", "New: x"))
     reader = client.protocol.reader  # type: ignore[attr-defined]
-    assert reader.upload is not None
+    assert reader.pattern is not None
     client.protocol.on_tick(harness.runtime.tick)  # type: ignore[attr-defined]
-    assert reader.upload is None
+    assert reader.pattern is None
 
 
 def test_what_proxies_say(serve: Serve) -> None:

@@ -4,7 +4,7 @@ Clients say the same again and again. Where a small head comes whole in one read
 which all give what it would give, or leave the request to it:
 
     repeated    the read ends with exactly the bytes of the fields of an earlier request on this connection
-    as before   the same of a request with a body, whose length may be another one
+    pattern     the same, but for the values of a few plain fields that are others each time and the length of a body
     plain       each line is one that was read before, or is a field of a known name that can mean nothing to a parser
 
 A body of known length may come with its head, in part or whole, or later: it is cut off by known_length.py.
@@ -55,8 +55,16 @@ _SECRETS = frozenset([b"authorization", b"cookie", b"proxy-authorization"])
 # How long the length of a body may be, in digits.
 LONGEST_LENGTH = 18
 NO_FIELDS: list[Field] = []
+NOTHING: set[int] = set()
 # How often the fields of a request are remembered on a connection where they turn out to be others each time.
 REPEATS = 3
+# How many values may be others each time for the rest to be known again.
+MOST_VARIED = 8
+
+Pattern = tuple[list[tuple[bytes, int, bytes]], bytes, list[Field], int, "Origin | None"]
+"""Of fields that were read before, for each value that may be another one: the bytes before it (from the end of the
+line before), where among the fields it is, and its name; then the bytes behind the last of them, the fields, where
+among them the length of a body is (-1: there is none), and where the request comes from."""
 
 
 class KnownHeads:
@@ -66,11 +74,13 @@ class KnownHeads:
         "body_bytes",
         "body_declared",
         "conn",
+        "fields_before",
         "forwarded",
         "incoming",
         "noted",
         "origin",
         "parser",
+        "pattern",
         "repeated",
         "repeated_fields",
         "repeated_origin",
@@ -80,7 +90,7 @@ class KnownHeads:
         "shared",
         "spare",
         "state",
-        "upload",
+        "varied",
     )
 
     conn: Row
@@ -106,9 +116,10 @@ class KnownHeads:
     repeated_origin: Origin | None
     repeated_size: int
     repeats: int
-    # Of an earlier request with a body: the bytes of its fields before and behind the length, its fields, where among
-    # them the length is, and where the request comes from.
-    upload: tuple[bytes, bytes, list[Field], int, Origin | None] | None
+    # What is known again though some values are others; the lines it was made of, and where those values are.
+    pattern: Pattern | None
+    fields_before: list[bytes] | None
+    varied: set[int]
 
     def accept(self, cycle: RequestCycle, method: str, url: bytes, headers: list[Field], origin: Origin | None) -> None:
         """Fill the scope of a request whose head is good, and put it in the row."""
@@ -175,11 +186,30 @@ class KnownHeads:
         self.fill(cycle, line, self.repeated_fields.copy(), self.repeated_origin)
         return True
 
-    def take_repeated_upload(self, start: bytes, data: bytes | memoryview) -> bool:
-        """The same of a request with a body: the fields around its length are those of an earlier one."""
-        before, behind, fields, place, origin = self.upload  # type: ignore[misc]  # asked for where there is one
-        end = start.find(b"\r\n")
-        if not start.startswith(before, end):
+    def take_pattern(self, start: bytes, data: bytes | memoryview) -> bool:
+        """The same, where only a few plain values are not those of an earlier one, or the length of the body."""
+        parts, behind, fields, sized, origin = self.pattern  # type: ignore[misc]  # asked for where there is one
+        at = end = start.find(b"\r\n")
+        headers = fields.copy()
+        length = 0
+        for before, place, name in parts:
+            if not start.startswith(before, at):
+                return False
+            at += len(before)
+            behind_value = start.find(b"\r", at)
+            value = start[at:behind_value]
+            if place == sized:
+                if not value.isdigit() or value[0] == _ZERO or len(value) > LONGEST_LENGTH:
+                    return False
+                length = int(value)
+            elif value.translate(_PLAIN).strip() != value:
+                return False
+            headers[place] = (name, value)
+            at = behind_value
+        if not start.startswith(behind, at):
+            return False
+        at += len(behind)
+        if len(data) - at > length or length > self.runtime.limit_body:
             return False
         line = self.runtime.scopes.request_lines.get(start[:end])
         if line is None:
@@ -188,20 +218,14 @@ class KnownHeads:
             line = self.read_request_line(start[:end])
             if line is None:
                 return False
-        at = end + len(before)
-        end = start.find(b"\r", at, at + LONGEST_LENGTH)
-        value = start[at:end]
-        if not start.startswith(behind, end) or not value.isdigit() or value[0] == _ZERO:
-            return False
-        length, at = int(value), end + len(behind)
-        if len(data) - at > length or length > self.runtime.limit_body:
-            return False
         conn = self.conn
         cycle = new(RequestCycle)
         cycle.set_up(conn, self.runtime, conn.scope_base.copy(), True)
-        headers = fields.copy()
-        headers[place] = (headers[place][0], value)
-        self._begin_body(cycle, data, at, length)
+        if length:
+            self._begin_body(cycle, data, at, length)
+        else:
+            cycle.complete = True
+            self.body_declared = self.body_bytes = 0
         self.fill(cycle, line, headers, origin)
         return True
 
@@ -249,23 +273,50 @@ class KnownHeads:
             self.repeated_fields = cycle.scope["headers"].copy()
             self.repeated_origin = self.origin
 
-    def _remember_upload(self, lines: list[bytes], fields: list[Field]) -> None:
-        """Keep the fields of a request with a body, unless they are others each time; `lines` are theirs."""
-        if not self.repeats:
-            self.upload = None
-            return
+    def _learn(self, lines: list[bytes], fields: list[Field]) -> None:
+        """Keep the fields of a request, which are one for each of `lines`, and see which values are others now."""
         self.repeats -= 1
         if self.repeats >= REPEATS:
             return
-        at = next(at for at, (name, _) in enumerate(fields) if name == b"content-length")
-        before = b"\r\n".join([b"", *lines[:at], lines[at].partition(b": ")[0] + b": "])
-        self.upload = before, b"\r\n".join([b"", *lines[at + 1 :], b"", b""]), fields.copy(), at, self.origin
+        lines_before, self.fields_before = self.fields_before, lines if self.repeats else None
+        sized = next((at for at, (name, _) in enumerate(fields) if name == b"content-length"), -1)
+        varied = {at for at, line in enumerate(lines) if at == sized}
+        if lines_before is not None and len(lines_before) == len(lines):
+            varied.update(self.varied, (at for at, line in enumerate(lines) if line != lines_before[at]))
+        self.varied, self.pattern = varied, None
+        if not varied:
+            self.repeated = b"\r\n".join([*lines, b"", b""])
+            self.repeated_size = len(self.repeated)
+            self.repeated_fields, self.repeated_origin = fields.copy(), self.origin
+        elif len(varied) <= MOST_VARIED:
+            self.pattern = self._pattern_of(lines, fields, varied, sized)
+
+    def _pattern_of(self, lines: list[bytes], fields: list[Field], varied: set[int], sized: int) -> Pattern | None:
+        """What is known again where the values at `varied` are others; None: they may mean something to the parser."""
+        plain_names = self.shared.plain_names
+        parts: list[tuple[bytes, int, bytes]] = []
+        before = [b""]
+        for at, line in enumerate(lines):
+            if at not in varied:
+                before.append(line)
+                continue
+            raw_name, colon, _ = line.partition(b": ")
+            name = fields[at][0]
+            if at != sized and plain_names.get(raw_name) != name:
+                return None
+            parts.append((b"\r\n".join([*before, raw_name + colon]), at, name))
+            before = [b""]
+        return parts, b"\r\n".join([*before, b"", b""]), fields.copy(), sized, self.origin
 
     def forget(self) -> None:
         """An idle connection holds no more than it must."""
         self.parser = UnmadeParser(self)
-        self.repeats += self.repeated is not None or self.upload is not None
-        self.repeated, self.repeated_fields, self.upload = None, NO_FIELDS, None
+        if self.repeated is not None or self.pattern is not None:
+            # Of two requests it is seen which values are others.
+            self.repeats = min(self.repeats + 2, REPEATS)
+        self.repeated, self.repeated_fields = None, NO_FIELDS
+        self.pattern = self.fields_before = None
+        self.varied = NOTHING
 
     # Plain -------------------------------------------------------------------------------------------
 
@@ -274,7 +325,7 @@ class KnownHeads:
 
         `start` is all of the read `data`, or as much of it as a head may have.
         """
-        if self.upload is not None and self.take_repeated_upload(start, data):
+        if self.pattern is not None and self.take_pattern(start, data):
             return True
         end = start.find(b"\r\n\r\n")
         if end < 0:
@@ -303,7 +354,7 @@ class KnownHeads:
                 found[at] = known_hosts[line]
                 continue
             raw_name, colon, value = line.partition(b": ")
-            if not colon or value.translate(_PLAIN) != value or value.strip() != value:
+            if not colon or value.translate(_PLAIN).strip() != value:
                 return self._leave_to_parser()
             name = plain_names.get(raw_name)
             if name is not None:
@@ -341,15 +392,12 @@ class KnownHeads:
             self._make_last(cycle, http10)
         if length:
             self._begin_body(cycle, data, end, length)
-            if persistent and (self.repeats or self.upload is not None):
-                self._remember_upload(lines, headers)
-            self.fill(cycle, request_line, headers, self.origin)
-            return True
-        cycle.complete = True
-        self.body_declared = self.body_bytes = 0
+        else:
+            cycle.complete = True
+            self.body_declared = self.body_bytes = 0
         self.fill(cycle, request_line, headers, self.origin)
         if self.repeats and persistent:
-            self.remember(start)
+            self._learn(lines, headers)
         return True
 
     def take_upload(self, data: bytes | memoryview) -> bool:

@@ -32,7 +32,7 @@ from uvicorn_worker.core.target import METHODS, check_target, to_origin_form
 from uvicorn_worker.http1.chunked import ChunkReader
 from uvicorn_worker.http1.cycle import RequestCycle
 from uvicorn_worker.http1.framing import OWN_FIELDS, effective_version, read_framing
-from uvicorn_worker.http1.known_heads import NO_FIELDS, REPEATS, KnownHeads, new
+from uvicorn_worker.http1.known_heads import NO_FIELDS, NOTHING, REPEATS, KnownHeads, new
 from uvicorn_worker.http1.known_length import cut_body
 from uvicorn_worker.http1.limits import (
     BODY_HIGH_WATER,
@@ -156,7 +156,8 @@ class MessageReader(KnownHeads):
 
         self.repeated = None
         self.repeated_fields = NO_FIELDS
-        self.repeated_origin = self.upload = None
+        self.repeated_origin = self.pattern = self.fields_before = None
+        self.varied = NOTHING
         self.repeats = REPEATS + 1  # Nothing of the first: many connections are opened for a single request.
 
     def trust_peer(self) -> None:
