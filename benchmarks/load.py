@@ -157,7 +157,7 @@ def _run_wrk(command: list[str], seconds: int) -> LoadResult:
 class H2load:
     """HTTP/2 with prior knowledge in cleartext, by h2load with one thread.
 
-    `streams` requests are under way on each connection.
+    `streams` requests are under way on each connection. Of `targets` requests, each has another query.
     Windows are h2load's own: 1 GiB, so that they bound nothing.
     """
 
@@ -165,6 +165,7 @@ class H2load:
     expected: bytes
     body: bytes = b""
     streams: int = 16
+    targets: int = 1
 
     def check(self, port: int) -> None:
         with self._arguments() as data:
@@ -177,10 +178,10 @@ class H2load:
             raise WrongAnswer(f"unexpected body of {len(done.stdout)} bytes instead of {len(self.expected)}")
 
     def run(self, port: int, *, connections: int, seconds: int, core: int) -> LoadResult:
-        with self._arguments() as data, tempfile.NamedTemporaryFile("r") as log:
+        with self._arguments() as data, self._targets(port) as targets, tempfile.NamedTemporaryFile("r") as log:
             options = ["-t", "1", "-c", str(connections), "-m", str(self.streams), "-D", str(seconds)]
             options += ["--log-file", log.name, *(["--data", data[0]] if data else [])]
-            done, busy = _run_tool(["taskset", "-c", str(core), "h2load", *options, self._url(port)], seconds)
+            done, busy = _run_tool(["taskset", "-c", str(core), "h2load", *options, *targets], seconds)
             times = sorted(int(line.split("\t")[2]) for line in log)
         return self._result(done.stdout, times, seconds, busy)
 
@@ -205,6 +206,17 @@ class H2load:
 
     def _url(self, port: int) -> str:
         return f"http://127.0.0.1:{port}{self.path}"
+
+    @contextlib.contextmanager
+    def _targets(self, port: int) -> Iterator[list[str]]:
+        """What to ask for: a URL, or the name of a file with many."""
+        if self.targets == 1:
+            yield [self._url(port)]
+            return
+        with tempfile.NamedTemporaryFile("w") as file:
+            file.writelines(f"{self._url(port)}?item={number}\n" for number in range(self.targets))
+            file.flush()
+            yield ["-i", file.name]
 
     @contextlib.contextmanager
     def _arguments(self) -> Iterator[list[str]]:

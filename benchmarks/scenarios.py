@@ -258,6 +258,13 @@ SCENARIOS = (
         connections=8,
     ),
     Scenario(
+        "h2-get-varied",
+        "as h2-get, with another query in each of a thousand requests",
+        HTTP2,
+        H2load("/", HELLO, targets=1000),
+        connections=8,
+    ),
+    Scenario(
         "h2-post-1k",
         "HTTP/2, POST of 1 KB, echoed, 8 connections with 16 streams each",
         HTTP2,

@@ -49,6 +49,8 @@ SECONDS = float(os.environ.get("FUZZ_SECONDS", "0"))
 
 # What the server does beside reading: a name and what it is called with.
 Call = tuple[Any, ...]
+# What is the protocol's own of a head, and what tells how it was read.
+NO_MEANING = frozenset(["derived", "kept", "longest"])
 # A read of bytes, or a call.
 Step = bytes | Call
 
@@ -426,7 +428,7 @@ def described(event: Event) -> tuple[Any, ...]:
     if isinstance(event, StreamReset):
         return "StreamReset", event.stream_id, int(event.code), bool(event.reason)
     if isinstance(event, RequestReceived):
-        head = tuple(getattr(event.head, name) for name in RequestHead.__slots__ if name != "derived")
+        head = tuple(getattr(event.head, name) for name in RequestHead.__slots__ if name not in NO_MEANING)
         return "RequestReceived", event.stream_id, head, event.end_stream
     return type(event).__name__, *(getattr(event, name) for name in sorted(type(event).__slots__))
 

@@ -15,6 +15,7 @@ import pytest
 from tests.http1.harness import Http1Harness
 from tests.scripted import Client, Harness
 from uvicorn_worker.core.asgi import ASGIApp
+from uvicorn_worker.http1.known_heads import KnownHeads
 
 Run = Callable[[Coroutine[Any, Any, Any]], Any]
 Serve = Callable[..., Harness]
@@ -50,6 +51,20 @@ def connect(serve: Serve) -> Connect:
         return serve(app, **options).connect()
 
     return start
+
+
+@pytest.fixture
+def taken(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    """Whether each read that was compared with what is known of its connection's requests was taken by it."""
+    seen: list[bool] = []
+    take = KnownHeads.take_pattern
+
+    def spy(self: KnownHeads, start: bytes, data: bytes | memoryview) -> bool:
+        seen.append(take(self, start, data))
+        return seen[-1]
+
+    monkeypatch.setattr(KnownHeads, "take_pattern", spy)
+    return seen
 
 
 @pytest.fixture(params=["asyncio", "uvloop"])

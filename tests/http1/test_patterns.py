@@ -123,20 +123,6 @@ def compare(serve: Serve, monkeypatch: pytest.MonkeyPatch, *requests: bytes, **o
     assert here == by_the_parser
 
 
-@pytest.fixture
-def taken(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
-    """Whether each read that was looked at for it was taken by the pattern."""
-    seen: list[bool] = []
-    take = KnownHeads.take_pattern
-
-    def spy(self: KnownHeads, start: bytes, data: bytes | memoryview) -> bool:
-        seen.append(take(self, start, data))
-        return seen[-1]
-
-    monkeypatch.setattr(KnownHeads, "take_pattern", spy)
-    return seen
-
-
 @pytest.mark.parametrize("history", HISTORIES)
 @pytest.mark.parametrize("last", LAST.values(), ids=LAST)
 def test_what_came_before_does_not_show(

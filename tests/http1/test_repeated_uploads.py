@@ -13,7 +13,6 @@ import pytest
 from tests.http1.apps import Recorder, echo
 from tests.http1.conftest import Serve
 from tests.scripted import Client, get, post
-from uvicorn_worker.http1.known_heads import KnownHeads
 
 FIELDS = ("Accept: */*", "User-Agent: test", "Cookie: a=b", "Content-Type: text/plain")
 
@@ -84,20 +83,6 @@ def served(serve: Serve, requests: Iterable[bytes], **options: Any) -> tuple[Any
         client.take(),
         client,
     )
-
-
-@pytest.fixture
-def taken(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
-    """Whether each read that was looked at for it was taken by what is remembered."""
-    seen: list[bool] = []
-    take = KnownHeads.take_pattern
-
-    def spy(self: KnownHeads, start: bytes, data: bytes | memoryview) -> bool:
-        seen.append(take(self, start, data))
-        return seen[-1]
-
-    monkeypatch.setattr(KnownHeads, "take_pattern", spy)
-    return seen
 
 
 @pytest.mark.parametrize("cut", ["whole", "head", "body", "line", "length"])

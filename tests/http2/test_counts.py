@@ -51,3 +51,23 @@ def test_a_request(what: str, most: int) -> None:
     ours = {name: number for name, number in counts.python.items() if name.partition(":")[0] in OURS}
     assert counts.writes == 1, counts
     assert sum(ours.values()) / STREAMS <= most, counts
+
+
+def test_a_request_with_another_target() -> None:
+    """It is like the one before: engine and protocol together take as many calls whatever its fields are."""
+    wire = Client()
+    fields = [(b"x-%d" % number, b"y") for number in range(20)]
+
+    def read(first: int) -> bytes:
+        heads = []
+        for number in range(first, first + STREAMS):
+            start = wire.request_fields()[:3]
+            # As many clients do, it says that the target is not for the table.
+            heads.append(wire.headers(wire.next_id, [*start, (b":path", b"/%d" % number, True), *fields]))  # type: ignore[list-item]
+            wire.next_id += 2
+        return b"".join(heads)
+
+    few = count(hello, *[b"".join(wire.request() for _ in range(STREAMS)) for _ in range(3)], wire=wire)
+    wire = Client()
+    counts = count(hello, *[read(number * STREAMS) for number in range(3)], wire=wire)
+    assert counts.python_calls <= few.python_calls + 15 * STREAMS, counts

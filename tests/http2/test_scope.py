@@ -266,3 +266,24 @@ def test_what_it_says_of_asgi_is_its_own(talk: Converse) -> None:
 
     connection = talk(app, asgi_spec_version="2.4")
     assert [connection.get().status for _ in range(3)] == [200] * 3
+
+
+@pytest.mark.parametrize("varied", [True, False])
+def test_what_the_application_changes_does_not_show_in_the_next(talk: Converse, varied: bool) -> None:
+    seen = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        seen.append((scope["path"], scope["query_string"], len(scope["headers"]), sorted(scope["extensions"])))
+        scope["headers"].clear()
+        for name in ("state", "extensions", "asgi"):
+            scope[name].clear()
+            scope[name]["changed"] = True
+        scope["path"] = "/changed"
+        await answer(send, b"")
+
+    client = talk(app)
+    for number in range(8):
+        target = b"/?%d" % number if varied else b"/?"
+        assert client.get(target, (b"accept", b"*/*"), (b"x-id", b"%d" % (number * varied))).status == 200
+    assert [query for _, query, *_ in seen] == [b"%d" % number if varied else b"" for number in range(8)]
+    assert {(path, fields, *extensions) for path, _, fields, extensions in seen} == {("/", 3, *seen[0][3])}

@@ -233,12 +233,12 @@ class Http2Protocol(Sending):
         runtime = self.runtime
         template = head.derived
         if template is None:
-            scope = self.shared.new_scope(self.scope_base, self.client)
-            template = head.derived = make_template(self.shared, scope, head, self.trusted)
-        scope = template.scope.copy()
-        scope["asgi"] = scope["asgi"].copy()
-        scope["headers"] = template.headers.copy()
-        scope["extensions"] = scope["extensions"].copy()
+            template = head.derived = make_template(self.shared, self.scope_base, self.client, head, self.trusted)
+        scope = template.scope.copy() if head.kept else template.scope
+        if head.kept:
+            scope["asgi"] = scope["asgi"].copy()
+            scope["headers"] = template.headers.copy()
+            scope["extensions"] = scope["extensions"].copy()
         scope["state"] = runtime.state.copy()
         self.streams[stream_id] = cycle = new(StreamCycle)
         cycle.set_up(self, runtime, scope, stream_id, head, complete)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from uvicorn_worker.core.address import Address
 from uvicorn_worker.core.config import Config
 from uvicorn_worker.core.errors import RequestRefused
 from uvicorn_worker.core.runtime import Runtime
@@ -24,6 +25,8 @@ _LINE_REST = 10
 
 SLASH = ord("/")
 
+_METHODS = frozenset(METHODS.values())
+
 
 class Template:
     """What the scopes of equal requests on one connection have in common."""
@@ -38,26 +41,33 @@ class Template:
         self.refusal: RequestRefused | None = None
 
 
-def make_template(shared: Shared, scope: dict[str, Any], head: RequestHead, trusted: bool) -> Template:
-    """The template of a head; `scope` is a new one of its connection, which the template keeps.
+def make_template(
+    shared: Shared, scope_base: dict[str, Any], client: Address | None, head: RequestHead, trusted: bool
+) -> Template:
+    """The template of a head of the connection that `scope_base` and `client` are of.
 
-    `trusted` is whether the peer is a proxy that is believed.
+    `trusted` is whether the peer is a proxy that is believed. Of a head that is not kept it has the scope of the
+    request itself, but for the state.
     """
+    scope = shared.new_scope(scope_base, client)
     runtime = shared.runtime
     template = Template(scope, head)
     scope["method"] = head.method
     try:
         check_head(runtime, shared.limits, head)
         headers = head.headers
-        if check_fields(runtime.config, headers) and shared.proxies.screens:
+        longest = runtime.config.limit_request_field_size
+        is_plain = head.longest >= 0 and (not longest or head.longest <= longest)
+        if not is_plain and check_fields(runtime.config, headers) and shared.proxies.screens:
             headers = shared.proxies.screen(headers, trusted)
         origin = read_origin(shared, headers) if trusted else None
     except RequestRefused as exc:
         template.refusal = exc
         # For the access log.
+        scope["headers"] = head.headers
         runtime.scopes.locate(scope, printable_target(head.target), None)
         return template
-    scope["headers"] = headers.copy()
+    scope["headers"] = headers.copy() if head.kept else headers
     runtime.scopes.locate(scope, head.target, origin)
     template.headers = scope["headers"]
     return template
@@ -81,13 +91,14 @@ def check_head(runtime: Runtime, limits: Limits, head: RequestHead) -> None:
         raise RequestRefused(431, f"the head is larger than {limits.max_header_list_size} bytes")
     if method == "CONNECT" and head.protocol is None:
         raise RequestRefused(501, "CONNECT is for proxies")
-    if method.encode() not in METHODS and not config.permit_unconventional_http_method:
+    if method not in _METHODS and not config.permit_unconventional_http_method:
         raise RequestRefused(501, f"the method {method} is not known here")
     if target[0] != SLASH and (target != b"*" or method != "OPTIONS"):
         raise RequestRefused(400, "the request target is not a path")
-    check_target(target)
-    length = head.content_length or 0
-    if length > runtime.limit_body and length > (limit := runtime.body_limit(target)):
+    if head.longest < 0 or b"#" in target:
+        check_target(target)
+    length = head.content_length
+    if length and length > runtime.limit_body and length > (limit := runtime.body_limit(target)):
         raise RequestRefused(413, f"the body is larger than {limit} bytes")
 
 

@@ -60,9 +60,10 @@ class TestHeads:
 
     def test_the_same_block_is_the_same_head(self, side: Pair) -> None:
         """The first request fills the client's table, and the next ones are said in the same few bytes."""
-        heads = [request_event(side.deliver(side.client.headers(number, self.GET))).head for number in (1, 3, 5, 7)]
-        assert heads[1] is heads[2] is heads[3]
-        assert heads[0].headers == heads[1].headers
+        heads = [request_event(side.deliver(side.client.headers(number, self.GET))).head for number in (1, 3, 5, 7, 9)]
+        assert heads[2] is heads[3] is heads[4]
+        assert heads[0].headers == heads[1].headers == heads[2].headers
+        assert [head.kept for head in heads] == [False, False, True, True, True]
 
     def test_the_same_block_behind_a_change_of_the_table(self, side: Pair) -> None:
         """Then it means something else."""

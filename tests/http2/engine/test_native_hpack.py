@@ -167,29 +167,42 @@ class TestRemembered:
         head.size = size
         return head
 
-    def test_until_the_table_changes(self, decoder: HeaderDecoder) -> None:
+    def test_what_comes_again(self, decoder: HeaderDecoder) -> None:
         head = self.head()
         decoder.remember(b"\x82", head)
+        assert (decoder.heads, head.kept) == ({}, False)
+        decoder.remember(b"\x82", head)
+        assert (decoder.heads, head.kept) == ({b"\x82": head}, True)
+
+    def test_until_the_table_changes(self, decoder: HeaderDecoder) -> None:
+        head = self.head()
+        self.remember(decoder, b"\x82", head)
         decoder.decode(b"\x00\x01a\x01b")
         assert decoder.heads == {b"\x82": head}
         decoder.decode(b"\x40\x01a\x01b")
         assert decoder.heads == {}
 
     def test_until_the_size_of_the_table_changes(self, decoder: HeaderDecoder) -> None:
-        decoder.remember(b"\x82", self.head())
+        self.remember(decoder, b"\x82", self.head())
         decoder.decode(b"\x20")
         assert decoder.heads == {}
 
     @pytest.mark.parametrize(("size", "most"), [(50, 64), (4000, 8)])
     def test_no_more_than_so_much(self, decoder: HeaderDecoder, size: int, most: int) -> None:
         for number in range(1000):
-            decoder.remember(b"%03d" % number, self.head(size))
+            self.remember(decoder, b"%03d" % number, self.head(size))
             assert 1 <= len(decoder.heads) <= most
             assert b"%03d" % number in decoder.heads
 
     def test_nothing_large(self, decoder: HeaderDecoder) -> None:
-        decoder.remember(b"\x82", self.head(10_000))
+        self.remember(decoder, b"\x82", self.head(10_000))
         assert decoder.heads == {}
+
+    @staticmethod
+    def remember(decoder: HeaderDecoder, block: bytes, head: RequestHead) -> None:
+        """As for a block that has come twice."""
+        decoder.remember(block, head)
+        decoder.remember(block, head)
 
 
 def test_statuses() -> None:

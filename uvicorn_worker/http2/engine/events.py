@@ -26,9 +26,9 @@ __all__ = [
 class RequestHead:
     """The head of a request, checked by RFC 9113, 8.2 and 8.3, in the form that ASGI wants it in.
 
-    An engine may give the same object again for a later request of the same connection whose header block is the
-    same, so nothing in it is changed once it was made, but for `derived`, which is the protocol's own. `headers`
-    is to be copied before it is given away.
+    Where it is `kept`, an engine may give the same object again for a later request of the same connection whose header
+    block is the same, so nothing in it is changed once it was made, but for `derived`, which is the protocol's own, and
+    `headers` is to be copied before it is given away.
     """
 
     __slots__ = (
@@ -37,6 +37,8 @@ class RequestHead:
         "derived",
         "expects_continue",
         "headers",
+        "kept",
+        "longest",
         "method",
         "priority",
         "protocol",
@@ -63,6 +65,9 @@ class RequestHead:
         self.expects_continue = False
         # As SETTINGS_MAX_HEADER_LIST_SIZE counts (6.5.2): names, values, and 32 for each field.
         self.size = 0
+        # Of the longest field, name and value, where there is none with an underscore or an expectation; -1: not known.
+        self.longest = -1
+        self.kept = False
         # What the protocol has made of this head and would make again.
         self.derived: Any = None
 

@@ -11,11 +11,15 @@ from collections.abc import Iterable
 
 from uvicorn_worker.core.grammar import CONTROLS, TCHAR, is_host, is_token, parse_length
 from uvicorn_worker.http2.engine.events import RequestHead
+from uvicorn_worker.http2.engine.plain_heads import (
+    FIELD_OVERHEAD,
+    plain_head,
+    remember_field,
+    remember_sound,
+    remember_start,
+)
 
-__all__ = ["FIELD_OVERHEAD", "Malformed", "check_trailers", "request_head"]
-
-# 6.5.2: what a field counts for beyond its name and its value.
-FIELD_OVERHEAD = 32
+__all__ = ["Malformed", "check_trailers", "request_head"]
 
 _is_target = re.compile(rb"[^\x00-\x20\x7f]+").fullmatch
 
@@ -27,33 +31,35 @@ is_stripped_value = re.compile(rf"(?:[^\x00-\x20\x7f](?:[^{CONTROLS}]*[^\x00-\x2
 _CONNECTION_FIELDS = frozenset([b"connection", b"proxy-connection", b"keep-alive", b"transfer-encoding", b"upgrade"])
 _PSEUDO_FIELDS = frozenset([b":method", b":scheme", b":path", b":authority", b":protocol"])
 
+Field = tuple[bytes, bytes]
+
 # Fields that mean something to the server itself.
 _OWN_FIELDS = _CONNECTION_FIELDS | {b"te", b"cookie", b"host", b"content-length", b"priority", b"expect"}
 
 
-# Fields that were found valid and mean nothing to the server: a client sends the same ones with each request.
-_sound: set[tuple[bytes, bytes]] = set()
-_SOUND_SIZE = 1024
-_SOUND_LONGEST = 256
+# What TE may say, and asks nothing of the server.
+TE_TRAILERS = (b"te", b"trailers")
 
 
 class Malformed(Exception):
     """A header list that RFC 9113 does not allow; the text is for the log."""
 
 
-def request_head(fields: Iterable[tuple[bytes, bytes]]) -> RequestHead:
+def request_head(fields: list[Field]) -> RequestHead:
     """The head of a request from its decoded header list, in order; raises `Malformed`."""
+    return plain_head(fields) or read_head(fields)
+
+
+def read_head(fields: list[Field]) -> RequestHead:
+    """The same, field by field."""
     pseudo: dict[bytes, bytes] = {}
-    headers: list[tuple[bytes, bytes]] = []
-    own: list[tuple[bytes, bytes]] = []
+    headers: list[Field] = []
+    own: list[Field] = []
     cookie_at = -1
     size = 0
     for field in fields:
         name, value = field
         size += len(name) + len(value) + FIELD_OVERHEAD
-        if field in _sound:
-            headers.append(field)
-            continue
         if name[:1] == b":":
             _add_pseudo_field(pseudo, name, value, bool(headers or own))
             continue
@@ -68,18 +74,21 @@ def request_head(fields: Iterable[tuple[bytes, bytes]]) -> RequestHead:
                     headers[cookie_at] = (name, headers[cookie_at][1] + b"; " + value)
                     continue
                 cookie_at = len(headers)
-        elif len(name) + len(value) <= _SOUND_LONGEST:
-            if len(_sound) >= _SOUND_SIZE:
-                _sound.clear()
-            _sound.add(field)
+            elif field == TE_TRAILERS:
+                remember_sound(field)
+        elif b"_" not in name:
+            remember_field(field)
         headers.append(field)
-    head = _head_of(pseudo, [value for name, value in own if name == b"host"])
+    hosts = [value for name, value in own if name == b"host"]
+    head = _head_of(pseudo, hosts)
     head.size = size
     if head.authority:
         headers.insert(0, (b"host", head.authority))
     head.headers = headers
     if own:
         _read_own_fields(head, own)
+    if head.authority and not hosts and len(pseudo) == 4:
+        remember_start(pseudo[b":method"], pseudo[b":scheme"], head)
     return head
 
 

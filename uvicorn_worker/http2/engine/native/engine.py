@@ -245,11 +245,12 @@ class NativeEngine(NativeControl):
     def _begin_request(self, stream_id: int, block: bytes, end_stream: bool, events: list[Event]) -> None:
         if self._control < 0:
             self._check_control()
-        head = self._heads.get(block)
+        decoder = self._decoder
+        head = self._heads.get(block) or decoder.find(block)
         fields: list[tuple[bytes, bytes]] = []
-        changes = self._decoder.changes
+        changes = decoder.changes
         if head is None:
-            fields = self._decoder.decode(block)
+            fields = decoder.decode(block)
         if stream_id > self.last_stream_id + 2:
             note_gap(self._gaps, self.last_stream_id, stream_id)
         self.last_stream_id = stream_id
@@ -265,8 +266,8 @@ class NativeEngine(NativeControl):
             try:
                 if head is None:
                     head = request_head(fields)
-                    if self._decoder.changes == changes:
-                        self._decoder.remember(block, head)
+                    if decoder.changes == changes:
+                        decoder.remember(block, head)
                 if end_stream and head.content_length:
                     raise Malformed("content-length of a request without a body")
             except Malformed as exc:

@@ -4,8 +4,8 @@ A client that asks again sends the same block again, since everything in it is i
 means depends on the dynamic table, so what is remembered is dropped when the table changes, and a block that changes
 the table is not remembered. What a hit gives is not the header list but the head that was made and checked of it.
 
-    block ─► remembered ───────────────► RequestHead
-       └───► decode() ─► header list ─► request_heads.py ─► remember()
+    block ─► remembered, or like one that is (patterns.py) ─► RequestHead
+       └───► decode() ─► header list ─► request_heads.py ───► remember()
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from uvicorn_worker.http2.engine.encoding import encode_field
 from uvicorn_worker.http2.engine.errors import Http2ConnectionError
 from uvicorn_worker.http2.engine.events import RequestHead
 from uvicorn_worker.http2.engine.native.huffman import HuffmanError, decode_huffman
-from uvicorn_worker.http2.engine.request_heads import FIELD_OVERHEAD
+from uvicorn_worker.http2.engine.native.patterns import MOST_STRINGS, BlockPattern, Literal, place_of
+from uvicorn_worker.http2.engine.plain_heads import FIELD_OVERHEAD
 
 __all__ = ["STATUS", "TABLE_SIZE", "HeaderDecoder"]
 
@@ -31,6 +32,9 @@ TABLE_SIZE = 4096
 # How much is remembered on a connection: so many header lists, and their size together, counted as in 6.5.2.
 _HEADS = 64
 _HEADS_SIZE = 32768
+# How many patterns are, and of how large heads.
+_PATTERNS = 4
+_PATTERN_SIZE = 4096
 
 # Octets of an integer behind its prefix: none of ours needs more than 28 bits, and some senders pad with zeros.
 _INTEGER_OCTETS = 5
@@ -39,6 +43,8 @@ _INTEGER_OCTETS = 5
 _NOTHING: Any = ()
 _STATIC: list[Field] = [_NOTHING, *((bytes(name), bytes(value)) for name, value in HeaderTable.STATIC_TABLE)]
 _STATIC_LAST = 61
+# As an indexed field.
+_LAST_STATIC = 0x80 + _STATIC_LAST
 
 STATUS = [encode_field(b":status", b"%03d" % status) for status in range(1000)]
 """The field :status of a response, by the status."""
@@ -47,7 +53,7 @@ STATUS = [encode_field(b":status", b"%03d" % status) for status in range(1000)]
 class HeaderDecoder:
     """The decoding side of one connection. All faults are of the connection, since the table is lost with them."""
 
-    __slots__ = ("_bound", "_entries", "_most", "_room", "_size", "changes", "heads")
+    __slots__ = ("_bound", "_entries", "_literals", "_most", "_patterns", "_room", "_seen", "_size", "changes", "heads")
 
     def __init__(self, bound: int) -> None:
         # Above this size a header list is refused.
@@ -61,29 +67,66 @@ class HeaderDecoder:
         # What is remembered, by block; and how much more may be.
         self.heads: dict[bytes, RequestHead] = {}
         self._room = _HEADS_SIZE
+        # The hashes of blocks that have come once.
+        self._seen: set[int] = set()
+        # The strings of the block that was decoded last, and what other blocks may be like, the newest first.
+        self._literals: list[Literal] = []
+        self._patterns: list[BlockPattern] = []
 
     # Remembered --------------------------------------------------------------------------------------
 
     def remember(self, block: bytes, head: RequestHead) -> None:
-        """Keep the head that was made of a block; decoding it must not have changed the table."""
+        """Keep the head that was made of a block that comes again; decoding it must not have changed the table."""
+        seen, number = self._seen, hash(block)
+        if number not in seen:
+            # Many come once: another target, or a value that no other request has.
+            if len(seen) >= _HEADS:
+                seen.clear()
+            seen.add(number)
+            if self._literals and head.longest >= 0:
+                self._learn(block, head)
+            return
         size = head.size + len(block)
         if size > _HEADS_SIZE // 4:
             return
+        head.kept = True
         if size > self._room or len(self.heads) >= _HEADS:
             self.heads.clear()
             self._room = _HEADS_SIZE
         self.heads[block] = head
         self._room -= size
 
+    def _learn(self, block: bytes, head: RequestHead) -> None:
+        """Keep what a block whose head is plain is like; of its pseudo-fields the target alone may be another one."""
+        literals, self._literals = self._literals, []
+        if len(literals) <= MOST_STRINGS and head.size <= _PATTERN_SIZE and all(place != 0 for _, _, place in literals):
+            del self._patterns[_PATTERNS - 1 :]
+            self._patterns.insert(0, BlockPattern(block, literals, head, self._bound))
+
+    def find(self, block: bytes) -> RequestHead | None:
+        """The head of a block that is like one before; None: it is to be decoded."""
+        try:
+            for pattern in self._patterns:
+                head = pattern.read(block, _read_string)
+                if head is not None:
+                    self.remember(block, head)
+                    return head
+        except (IndexError, HuffmanError, Http2ConnectionError):
+            # To be told by who decodes it.
+            return None
+        return None
+
     def _changed(self) -> None:
         """Indices mean something else from now on."""
         self.changes += 1
-        if self.heads:
-            self.heads.clear()
-            self._room = _HEADS_SIZE
+        self.forget()
 
     def forget(self) -> None:
         """Remember no heads of before; the table is the client's, too, and stays."""
+        if self._patterns:
+            self._patterns.clear()
+        if self._seen:
+            self._seen.clear()
         if self.heads:
             self.heads.clear()
             self._room = _HEADS_SIZE
@@ -112,6 +155,7 @@ class HeaderDecoder:
 
     def _decode(self, block: bytes) -> list[Field]:
         fields: list[Field] = []
+        self._literals = literals = []
         entries = self._entries
         at, end = 0, len(block)
         while at < end:
@@ -119,10 +163,11 @@ class HeaderDecoder:
             at += 1
             if octet >= 0x80:
                 # 6.1: an indexed field.
-                index = octet & 0x7F
-                if index == 0x7F:
+                if octet != 0xFF:
+                    field = _STATIC[octet - 0x80] if octet <= _LAST_STATIC else entries[_LAST_STATIC - octet]
+                else:
                     index, at = _read_integer(block, at, 0x7F)
-                field = _STATIC[index] if index <= _STATIC_LAST else entries[_STATIC_LAST - index]
+                    field = entries[_STATIC_LAST - index]
                 if not field:
                     raise IndexError
             elif octet >= 0x40:
@@ -133,9 +178,10 @@ class HeaderDecoder:
                 self._add(field)
             elif octet < 0x20:
                 # 6.2.2 and 6.2.3: one that does not.
-                name, at = self._read_name(block, at, octet & 0x0F, 0x0F)
-                value, at = _read_string(block, at)
+                name, begin = self._read_name(block, at, octet & 0x0F, 0x0F)
+                value, at = _read_string(block, begin)
                 field = (name, value)
+                literals.append((begin, at, place_of(name, len(fields))))
             else:
                 # 6.3: the size of the table, before all fields.
                 size, at = (octet & 0x1F, at) if octet != 0x3F else _read_integer(block, at, 0x1F)
