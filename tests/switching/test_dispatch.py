@@ -182,16 +182,12 @@ class TestUpgrade:
         assert scope["headers"] == [(b"host", b"example.org"), (b"accept", b"*/*"), (b"te", b"trailers")]
         assert talk.get(b"/more").whole
 
-    def test_with_a_body(self, serve: Serve, request: pytest.FixtureRequest) -> None:
-        if "h11" in request.node.name:
-            pytest.skip("the h11 parser reads a body as HTTP/1.1's, and the request stays with it")
+    def test_with_a_body(self, serve: Serve) -> None:
         talk = self.upgrade(serve, echo, post(b"body", *UPGRADE, target="/x"))
         assert talk.stream(1).body == b"POST /x body"
         assert talk.get(b"/more").body == b"GET /more "
 
-    def test_with_a_body_that_comes_later(self, serve: Serve, request: pytest.FixtureRequest) -> None:
-        if "h11" in request.node.name:
-            pytest.skip("as above")
+    def test_with_a_body_that_comes_later(self, serve: Serve) -> None:
         talk = Talk(serve(echo), begin=False, **LOCAL)
         asked = post(b"body", *UPGRADE, "Expect: 100-continue")
         talk.connection.send(asked[:-4])
@@ -258,6 +254,8 @@ class TestUpgrade:
             LOCAL,
         ),
         "a large body": (post(bytes(65537), *UPGRADE), {}, LOCAL),
+        "a body of a peer that is not trusted": (post(b"body", *UPGRADE), {}, {"peername": ("192.0.2.7", 50123)}),
+        "a body where it is turned off": (post(b"body", *UPGRADE), {"http2_cleartext": "prior-knowledge"}, LOCAL),
     }
 
     @pytest.mark.parametrize("why", DECLINED)

@@ -37,7 +37,7 @@ _find_lengths = re.compile(rb"\ncontent-length:[ \t]*([^\r]*?)[ \t]*\r", re.IGNO
 
 
 class HttpParserUpgrade(Exception):
-    """Named as in httptools: the request asks for WebSocket; the argument says where in the data its own bytes end."""
+    """As httptools names it: another protocol is asked for; the argument says where in the data the head ends."""
 
 
 class H11Parser:
@@ -138,6 +138,9 @@ class H11Parser:
         self._head = bytearray()
         self._lines = PartialLines(self._limits)
         self._on_request(self._parse(whole))
+        if self._upgrade:
+            # As with llhttp the message ends with such a head: who it is granted to decides who reads the body.
+            self._chunked, self._missing = None, 0
         if self._chunked is not None or self._missing:
             return rest
         return self._end_message(rest)
@@ -242,8 +245,8 @@ class H11Parser:
             self._keep_alive = b"close" not in options
         else:
             self._keep_alive = b"keep-alive" in options
-        # A request with a body is read as any other: a handshake has none, and h2c is no more than an offer.
-        self._upgrade = b"upgrade" in options and not has_body and bool(protocols & {b"websocket", b"h2c"})
+        # A handshake of WebSocket has no body: one that has is read as any other request.
+        self._upgrade = b"upgrade" in options and (b"h2c" in protocols or (b"websocket" in protocols and not has_body))
         callbacks.on_headers_complete()
 
 
