@@ -14,6 +14,7 @@ import pytest
 
 from tests.certificates import Site, client_context
 from tests.e2e.harness import HTTPTOOLS, PATIENCE, Gunicorn, until
+from tests.memory import counts_references
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -109,6 +110,7 @@ def memory(pid: int, name: str) -> int:
     return int(found[1])
 
 
+@counts_references
 @once
 @pytest.mark.parametrize("path", ["static", "litestar", "quart"])
 def test_memory_stays_flat(server: Gunicorn, client: httpx.Client, path: str) -> None:

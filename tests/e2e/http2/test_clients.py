@@ -13,6 +13,7 @@ import pytest
 from tests.certificates import Site, client_context
 from tests.e2e.harness import PATIENCE, Gunicorn, until
 from tests.e2e.http2.conftest import run
+from tests.memory import counts_references
 from tests.programs import need
 
 
@@ -108,6 +109,7 @@ def test_httpx(server: Gunicorn, upload: Path) -> None:
         assert client.get("/").text == "Hello, world!"
 
 
+@counts_references
 def test_a_large_upload_takes_little_memory(server: Gunicorn, tmp_path: Path) -> None:
     path = tmp_path / "large"
     with path.open("wb") as file:

@@ -11,8 +11,6 @@ import pytest
 from tests.e2e.frontends import nginx
 from tests.e2e.harness import PATIENCE, Gunicorn
 
-grpc = pytest.importorskip("grpc")
-
 NGINX = """
 upstream app {{
     server 127.0.0.1:{port};
@@ -29,6 +27,8 @@ server {{
 
 @contextmanager
 def channel(target: str) -> Iterator[Any]:
+    """To a service; the test is skipped where there is no grpcio, and what is beside it can be imported."""
+    grpc = pytest.importorskip("grpc")
     options = [("grpc.enable_http_proxy", 0), ("grpc.default_authority", "localhost")]
     with grpc.insecure_channel(target, options=options) as opened:
         yield opened
@@ -36,6 +36,7 @@ def channel(target: str) -> Iterator[Any]:
 
 def exercise(opened: Any) -> None:
     """Unary and server-streaming calls, large messages, and a call that fails."""
+    grpc = pytest.importorskip("grpc")
     unary, stream = opened.unary_unary("/echo.Echo/Unary"), opened.unary_stream("/echo.Echo/Stream")
     assert unary(b"hello", timeout=PATIENCE) == b"hello"
     assert unary(b"x" * 1_000_000, timeout=PATIENCE) == b"x" * 1_000_000
