@@ -11,7 +11,7 @@ import pytest
 from websockets.exceptions import ConnectionClosedError, InvalidStatus
 from websockets.sync.client import connect
 
-from tests.e2e.harness import H11, Gunicorn, until
+from tests.e2e.harness import H11, PATIENCE, Gunicorn, until
 
 H2C = "uvicorn_worker.UvicornH2CWorker"
 
@@ -63,14 +63,14 @@ def server(request: pytest.FixtureRequest) -> Iterator[Gunicorn]:
 
 
 def pid(server: Gunicorn) -> int:
-    return int(httpx.get(f"{server.url}/at-once/pid").text)
+    return int(httpx.get(f"{server.url}/at-once/pid", timeout=PATIENCE).text)
 
 
 @pytest.mark.parametrize("when", ["at-once", "later"])
 @pytest.mark.parametrize("name", NAMES)
 def test_a_request(server: Gunicorn, when: str, name: str) -> None:
     before = pid(server)
-    with httpx.Client() as client:
+    with httpx.Client(timeout=PATIENCE) as client:
         assert [client.get(f"{server.url}/{when}/{name}").status_code for _ in range(3)] == [500] * 3
     assert pid(server) == before
     assert f"Exception in ASGI application: GET /{when}/{name}" in server.log
@@ -82,7 +82,7 @@ def test_a_stream_of_http2(server: Gunicorn, name: str) -> None:
     if "H11" in " ".join(server.command):
         pytest.skip("HTTP/2 is off")
     before = pid(server)
-    with httpx.Client(http1=False, http2=True) as client:
+    with httpx.Client(http1=False, http2=True, timeout=PATIENCE) as client:
         assert [client.get(f"{server.url}/later/{name}").status_code for _ in range(3)] == [500] * 3
     assert pid(server) == before
 
@@ -95,7 +95,7 @@ def test_a_websocket(server: Gunicorn, name: str) -> None:
         connect(f"{address}/at-once/{name}")
     assert refused.value.response.status_code == 500
     with connect(f"{address}/open/later/{name}") as socket, pytest.raises(ConnectionClosedError) as closed:
-        socket.recv(timeout=20)
+        socket.recv(timeout=PATIENCE)
     assert closed.value.rcvd is not None
     assert closed.value.rcvd.code == 1011
     assert pid(server) == before
@@ -117,7 +117,7 @@ def ends_and_is_replaced(
 
 def test_an_exit_outside_of_a_request_is_that_of_the_worker(serve: Callable[..., Gunicorn], worker: str) -> None:
     def leave(server: Gunicorn, first: int) -> None:
-        httpx.get(f"{server.url}/at-once/background")
+        httpx.get(f"{server.url}/at-once/background", timeout=PATIENCE)
 
     assert "sys.exit(3) outside of a request" in ends_and_is_replaced(serve, worker, leave).log
 

@@ -268,7 +268,7 @@ def test_a_server_without_a_master_has_a_board_too(tmp_path: Any) -> None:
             until(lambda: "Uvicorn running on" in text(), "the server")
             url = re.search(r"http://127\.0\.0\.1:\d+", text())
             assert url is not None
-            assert httpx.get(url[0]).status_code == 204
+            assert httpx.get(url[0], timeout=PATIENCE).status_code == 204
             until(
                 lambda: 'status="2xx"} 1.0' in httpx.get(f"http://127.0.0.1:{port}/metrics", timeout=PATIENCE).text,
                 "the metrics",

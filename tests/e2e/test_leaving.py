@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 import httpx
 import pytest
 
-from tests.e2e.harness import Gunicorn, until
+from tests.e2e.harness import PATIENCE, Gunicorn, until
 
 H2C = "uvicorn_worker.UvicornH2CWorker"
 STREAMS = ["/starlette/stream", "/middleware/stream", "/fastapi/stream", "/django/stream"]
@@ -29,7 +29,10 @@ def server() -> Iterator[Gunicorn]:
 
 def leave(server: Gunicorn, path: str, http2: bool) -> None:
     """Ask for a stream, read the beginning of it, and leave."""
-    with httpx.Client(http1=not http2, http2=http2) as client, client.stream("GET", server.url + path) as response:
+    with (
+        httpx.Client(http1=not http2, http2=http2, timeout=PATIENCE) as client,
+        client.stream("GET", server.url + path) as response,
+    ):
         assert response.status_code == 200
         next(response.iter_raw())
 
@@ -47,7 +50,7 @@ def test_what_it_does_then(server: Gunicorn, path: str, http2: bool) -> None:
     leave(server, path, http2)
     for name in names:
         until(lambda: count(server, name, path) > before[name], f"{name} of {path}")  # noqa: B023 - awaited at once
-    assert httpx.get(server.url + "/none").status_code == 404
+    assert httpx.get(server.url + "/none", timeout=PATIENCE).status_code == 404
     for word in ("Traceback", "[ERROR]", "[WARNING]"):
         assert word not in server.log[log:]
 
@@ -67,7 +70,7 @@ def test_a_stream_that_ends_at_a_stop_is_no_error(serve: Callable[..., Gunicorn]
 def test_a_stream_without_an_event_yet_is_open(server: Gunicorn, http2: bool) -> None:
     """An EventSource waits for the head, and the head does not wait for an event."""
     with (
-        httpx.Client(http1=not http2, http2=http2, timeout=30) as client,
+        httpx.Client(http1=not http2, http2=http2, timeout=PATIENCE) as client,
         client.stream("GET", server.url + "/starlette/silent") as response,
     ):
         assert response.status_code == 200
