@@ -150,6 +150,18 @@ def test_where_nothing_can_be_forked(monkeypatch: pytest.MonkeyPatch) -> None:
     loop.close()
 
 
+def test_processes_of_the_master_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Child:
+        def __init__(self, parent: int) -> None:
+            self._parent_pid = parent
+
+    own = Child(os.getpid())
+    children = {own, Child(os.getppid())}
+    monkeypatch.setattr(multiprocessing.process, "_children", children)
+    module.forget_the_masters()
+    assert children == {own}
+
+
 class TestTheEndOfTheWorker:
     def child(self, daemon: bool) -> Any:
         ended: list[int] = []
@@ -169,6 +181,7 @@ class TestTheEndOfTheWorker:
     def test_without_multiprocessing_there_is_nothing_to_do(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delitem(sys.modules, "multiprocessing.process")
         monkeypatch.delitem(sys.modules, "multiprocessing")
+        module.forget_the_masters()
         module.let_children_go()
         module.end_children()
 

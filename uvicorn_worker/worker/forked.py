@@ -5,7 +5,7 @@
 - The clients' connections: one that the worker closes would stay open in the child, and the client wait for its end.
 - The way back into the event loop, which is the worker's.
 
-And the worker is not held up by its children: see `let_children_go`.
+The worker is not held up by its children (`let_children_go`), and leaves the master's alone (`forget_the_masters`).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from typing import Any
 
 from uvicorn_worker.core.forked import is_forked, leave, mark_forked
 
-__all__ = ["end_children", "keep_from_children", "let_children_go"]
+__all__ = ["end_children", "forget_the_masters", "keep_from_children", "let_children_go"]
 
 _SIGNALS = ("SIGTERM", "SIGQUIT", "SIGUSR1", "SIGUSR2", "SIGABRT", "SIGHUP", "SIGWINCH")
 
@@ -91,17 +91,30 @@ def _came_back() -> None:
     leave(1)
 
 
+def forget_the_masters() -> None:
+    """Called after the fork: a process that a hook has started in the master, by multiprocessing, is not this worker's.
+
+    Python would terminate it at the end of the worker where it is a daemon, and say that it can't be joined.
+    """
+    children = _children()
+    children.difference_update([child for child in children if getattr(child, "_parent_pid", None) != os.getpid()])
+
+
+def _children() -> set[Any]:
+    """Those that multiprocessing has started, if it was; there is no public word for the set itself."""
+    process = sys.modules.get("multiprocessing.process")
+    children: set[Any] = getattr(process, "_children", set())
+    return children
+
+
 def let_children_go() -> None:
     """Called at the end of the worker: Python would wait there for the children that multiprocessing has started.
 
     They run on, as those of os.fork and subprocess do. Daemons are ended with their parent, as is said of them; a
     ProcessPoolExecutor ends its own once the work that it was given is done.
     """
-    process = sys.modules.get("multiprocessing.process")
-    if process is None:
-        return
-    # There is no public word for it. Without, the end comes when the time for it is over.
-    children: set[Any] = getattr(process, "_children", set())
+    # Without, the end comes when the time for it is over.
+    children = _children()
     children.difference_update([child for child in children if not child.daemon])
 
 

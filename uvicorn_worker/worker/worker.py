@@ -44,7 +44,7 @@ from uvicorn_worker.worker.exit import (
     report_unless_exit,
     spare_the_master,
 )
-from uvicorn_worker.worker.forked import keep_from_children, let_children_go
+from uvicorn_worker.worker.forked import forget_the_masters, keep_from_children, let_children_go
 from uvicorn_worker.worker.last_words import answer_past_the_loop
 from uvicorn_worker.worker.loggers import set_up_logging
 from uvicorn_worker.worker.loops import LoopChoice
@@ -117,6 +117,7 @@ class UvicornWorker(BaseWorker):
         """Called after the fork; does not return before the worker is done."""
         # A collection would write to all that is shared since the fork; in the master it would keep what HUP replaces.
         getattr(gc, "freeze", bool)()  # PyPy has none.
+        forget_the_masters()
         search_as_newer_pythons()
         self._signals.keep()
         # Anew: what was changed since the master has started this worker's class, by post_fork too, counts.

@@ -32,6 +32,20 @@ def children() -> Iterator[list[int]]:
             os.kill(pid, signal.SIGKILL)
 
 
+#: A process of the master's, as one that fetches or cleans something for all workers.
+HELPER = """
+import multiprocessing
+import time
+from eventlog import event
+def help_out():
+    event("helper")
+    while True:
+        time.sleep(1)
+def on_starting(server):
+    multiprocessing.get_context("fork").Process(target=help_out, daemon=True).start()
+"""
+
+
 def start(server: Gunicorn, children: list[int], *paths: str) -> None:
     for path in paths:
         children.append(int(server.get(path).text))
@@ -65,6 +79,19 @@ def test_a_reload_does_not_wait_for_them(serve: Serve, children: list[int]) -> N
     assert int(server.get("/").headers["x-pid"]) == server.events("startup")[1].pid
     assert alive(children[0])
     assert "DeprecationWarning" not in server.log
+
+
+def test_a_process_of_the_master_is_not_ended_with_a_worker(serve: Serve, children: list[int], worker: str) -> None:
+    server = serve("lifecycle_app:app", worker=worker, files={"gunicorn.conf.py": HELPER})
+    children.append(server.wait_events("helper")[0].pid)
+    first = server.wait_started()[0].pid
+    server.signal(signal.SIGHUP)
+    until(lambda: not alive(first), "the end of the old worker")
+    server.wait_started(2)
+    assert alive(children[0])
+    assert server.stop_gracefully() == 0
+    until(lambda: not alive(children[0]), "its end with the master")
+    assert "Traceback" not in server.log
 
 
 def test_a_pool_that_is_at_work_has_the_time_that_requests_have(serve: Serve, children: list[int]) -> None:
