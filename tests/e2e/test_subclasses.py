@@ -77,7 +77,16 @@ class TestConfig:
         assert server.get().status_code == 200
 
     @pytest.mark.parametrize(
-        "name", ["AssignsInInit", "AssignsInInitProcess", "Replaces", "ReplacesByUvicorns", "LeavesOurInitOut"]
+        "name",
+        [
+            "AssignsInInit",
+            "AssignsInInitProcess",
+            "Replaces",
+            "ReplacesByUvicorns",
+            "WrapsInLoad",
+            "WrapsInUvicornsLoad",
+            "LeavesOurInitOut",
+        ],
     )
     def test_what_is_assigned_counts(self, serve: Serve, name: str) -> None:
         server = started(serve, name, app="own:app", files={"own.py": APP})

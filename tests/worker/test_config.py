@@ -15,11 +15,12 @@ from tests.http1.apps import hello
 from tests.worker.cycles import settings
 from uvicorn_worker.board import board as module
 from uvicorn_worker.board.board import Board
+from uvicorn_worker.core.config import Config as CoreConfig
 from uvicorn_worker.core.errors import ConfigError
 from uvicorn_worker.server import Config
 from uvicorn_worker.server.surroundings import Surroundings
 from uvicorn_worker.worker.base import BaseWorker
-from uvicorn_worker.worker.config import WorkerConfig, differences
+from uvicorn_worker.worker.config import WorkerConfig, differences, loaded_by
 from uvicorn_worker.worker.kept_listener import keep_listening
 from uvicorn_worker.worker.worker import UvicornWorker
 
@@ -40,6 +41,38 @@ def uvicorns(**given: Any) -> Any:
 
     Config.__module__ = "uvicorn.config"
     return Config(hello, **given)
+
+
+class Wraps(Config):
+    """Puts something around the application."""
+
+    def load(self) -> None:
+        super().load()
+        self.loaded_app = Around(self.loaded_app, self.root_path)
+
+
+class Around:
+    def __init__(self, app: Any, root_path: str) -> None:
+        self.app, self.root_path = app, root_path
+
+
+class TestLoading:
+    def test_of_a_configuration_with_one_of_its_own(self) -> None:
+        made: Any = loaded_by(own := Wraps(None, factory=True, root_path="/a"), hello)
+        assert (made.app, made.root_path) == (hello, "/a")
+        # Each worker that is made of it loads anew.
+        assert (own.app, own.factory, own.loaded) == (None, True, False)
+
+    def test_which_ones_are_kept(self) -> None:
+        config = WorkerConfig(Surroundings())
+        for other, is_kept in (
+            (Wraps(hello), True),
+            (Config(hello), False),
+            (CoreConfig(hello), False),
+            (uvicorns(), False),
+        ):
+            config.replaced_by(other)
+            assert config.replacement is (other if is_kept else None)
 
 
 class TestDifferences:

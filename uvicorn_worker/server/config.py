@@ -21,7 +21,7 @@ from uvicorn_worker.core.rules import FLAG, OPTIONAL_COUNT, OPTIONAL_TEXT, POSIT
 from uvicorn_worker.core.uvicorn_names import ALIASES
 from uvicorn_worker.server.binding import Bound, bind
 from uvicorn_worker.server.loading import load_app, loop_factory
-from uvicorn_worker.server.surroundings import Surroundings
+from uvicorn_worker.server.surroundings import set_up_logging
 
 __all__ = ["PLACES", "Config"]
 
@@ -166,17 +166,19 @@ class Config(core.Config):
         """Whether `load()` was called."""
         return self.loaded_app is not None
 
+    # A server calls these, so that a subclass may write them anew.
+
     def load(self) -> None:
-        """Import the application, as `Server` does it otherwise; raises `AppLoadError` and what the import raises."""
-        self.loaded_app = load_app(self)
+        """Import the application, for `loaded_app`; raises `AppLoadError` and what the import raises."""
+        self.loaded_app = self.load_app()
 
     def load_app(self) -> ASGIApp:
         """Import the application again, and give it; raises as `load()` does."""
         return load_app(self)
 
     def configure_logging(self) -> None:
-        """What a server does at its start: uvicorn's lines, or those of log_config. Raises `ConfigError`."""
-        Surroundings().set_up_logging(self)
+        """Logging at the start of a server: uvicorn's lines, or those of log_config. Raises `ConfigError`."""
+        set_up_logging(self)
 
     def get_loop_factory(self) -> Callable[[], Any]:
         """What makes the event loop; raises `ConfigError`."""

@@ -65,6 +65,9 @@ _LEAST_SECONDS = 0.1
 _CANCEL_SECONDS = 0.5
 # And what it has at most in a quick stop.
 _QUICK_SECONDS = 2.0
+# How often `on_tick()` of a subclass is called, and how far it counts, as uvicorn does: a day.
+_TICK = 0.1
+_TICKS = 864_000
 
 
 def own_threads() -> int:
@@ -192,7 +195,8 @@ class Server:
 
     def run(self, sockets: Sequence[Any] | None = None) -> None:
         """Serve in an event loop of its own, which `Config.loop` names, until the end; see `serve()`."""
-        run_in(loop_factory(self.config), self.serve(sockets))
+        factory = getattr(self.config, "get_loop_factory", None)
+        run_in(loop_factory(self.config) if factory is None else factory(), self.serve(sockets))
 
     async def serve(self, sockets: Sequence[Any] | None = None) -> None:
         """Serve until `should_exit`, on `sockets` or on what the configuration says.
@@ -212,7 +216,7 @@ class Server:
     async def _serve(self, sockets: Sequence[Any] | None) -> None:
         try:
             await self.startup(sockets)
-            await self.wait_for_exit()
+            await self.main_loop()
             await self.shutdown(sockets)
         except asyncio.CancelledError:
             self.cancelled = True
@@ -420,6 +424,20 @@ class Server:
                 await asyncio.wait([startup], timeout=_CANCEL_SECONDS)
 
     # Serve -------------------------------------------------------------------------------------------
+
+    async def main_loop(self) -> None:
+        """What `serve()` does once it accepts; a subclass does something before or beside it."""
+        if getattr(self.on_tick, "__func__", None) is Server.on_tick:
+            await self.wait_for_exit()
+            return
+        counter = 0
+        while not await self.on_tick(counter):
+            counter = (counter + 1) % _TICKS
+            await asyncio.sleep(_TICK)
+
+    async def on_tick(self, counter: int) -> bool:
+        """Whether the server is to stop; where a subclass has one of its own, that is asked ten times a second."""
+        return self.should_exit
 
     async def wait_for_exit(self) -> None:
         """Wait until `should_exit`."""

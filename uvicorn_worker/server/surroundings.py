@@ -17,7 +17,7 @@ from uvicorn_worker.logs.levels import set_levels
 from uvicorn_worker.logs.piped_handlers import unblock_handlers
 from uvicorn_worker.server.loading import load_app
 
-__all__ = ["Handler", "Stoppable", "Surroundings"]
+__all__ = ["Handler", "Stoppable", "Surroundings", "set_up_logging"]
 
 Handler = Callable[[int, "FrameType | None"], Any]
 
@@ -29,6 +29,21 @@ class Stoppable(Protocol):
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """The handler of a signal that stops it."""
+
+
+def set_up_logging(config: Config) -> None:
+    """uvicorn's lines where nobody has said anything, or those of log_config. Raises `ConfigError`."""
+    # Gunicorn's workers have loggers already.
+    from uvicorn_worker.logs.formatters import usual_config
+    from uvicorn_worker.logs.log_config import apply_log_config
+
+    log_config = config.log_config
+    if log_config is None and getattr(config, "log_config_left", False):
+        is_set_up = logging.getLogger("uvicorn.error").hasHandlers()
+        log_config = None if is_set_up else usual_config(config.access_log_format)
+    apply_log_config(log_config, config.use_colors)
+    set_levels(config)
+    unblock_handlers()
 
 
 class Surroundings:
@@ -48,18 +63,12 @@ class Surroundings:
         return list(sockets), []
 
     def set_up_logging(self, config: Config) -> None:
-        """Logging as the configuration has it; uvicorn's where nobody has said anything. Raises `ConfigError`."""
-        # Gunicorn's workers have loggers already.
-        from uvicorn_worker.logs.formatters import usual_config
-        from uvicorn_worker.logs.log_config import apply_log_config
-
-        log_config = config.log_config
-        if log_config is None and getattr(config, "log_config_left", False):
-            is_set_up = logging.getLogger("uvicorn.error").hasHandlers()
-            log_config = None if is_set_up else usual_config(config.access_log_format)
-        apply_log_config(log_config, config.use_colors)
-        set_levels(config)
-        unblock_handlers()
+        """Logging as the configuration has it; raises `ConfigError`."""
+        configure: Callable[[], None] | None = getattr(config, "configure_logging", None)
+        if configure is None:
+            set_up_logging(config)
+        else:
+            configure()
 
     def signal_handlers(self, server: Stoppable) -> dict[signal.Signals, Handler]:
         """What is called at which signal while `serve()` runs."""
@@ -77,8 +86,14 @@ class Surroundings:
 
     def load(self, config: Config) -> ASGIApp:
         """The application, as ASGI 3; raises as `load_app()` does."""
-        loaded: ASGIApp | None = getattr(config, "loaded_app", None)
-        return load_app(config) if loaded is None else loaded
+        load: Callable[[], None] | None = getattr(config, "load", None)
+        if load is None:
+            return load_app(config)
+        its: Any = config
+        if its.loaded_app is None:
+            load()
+        loaded: ASGIApp = its.loaded_app
+        return loaded
 
     def access(self, config: Config) -> AccessHook | None:
         """What is called for each response; asked for when the application has started."""

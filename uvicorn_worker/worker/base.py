@@ -247,6 +247,7 @@ class BaseWorker(Worker):
         except ConfigError as exc:
             self.config.fail(str(exc))
             return
+        self.config.replaced_by(value)
         for name, option in given.items():
             # What uvicorn's worker says itself, and subclasses copy, is no wish.
             is_copied = (name, option) == ("timeout_notify", self.timeout) or getattr(option, "__self__", None) is self

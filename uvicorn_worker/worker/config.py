@@ -10,6 +10,7 @@ service. So a value that can't be used is remembered, and ends the start of the 
 
 from __future__ import annotations
 
+import copy
 import inspect
 import sys
 from collections.abc import Mapping
@@ -17,12 +18,13 @@ from dataclasses import MISSING, Field, fields
 from typing import Any
 
 from uvicorn_worker.core import config as core
+from uvicorn_worker.core.asgi import ASGIApp
 from uvicorn_worker.core.config import RULES
 from uvicorn_worker.core.errors import ConfigError
 from uvicorn_worker.server import Config
 from uvicorn_worker.server.surroundings import Surroundings
 
-__all__ = ["WorkerConfig", "differences"]
+__all__ = ["WorkerConfig", "differences", "loaded_by"]
 
 # What uvicorn's Config makes for its own Server, and ours has no use for.
 _UVICORNS_OWN = frozenset(
@@ -38,9 +40,12 @@ class WorkerConfig(Config):
     surroundings: Surroundings
     error: str | None
     """The first value that could not be used, in one line."""
+    replacement: Any
+    """The Config that took its place, where that loads the application in a way of its own."""
 
     def __init__(self, surroundings: Surroundings) -> None:
         self._set("error", None)
+        self._set("replacement", None)
         self._set("assigned", {})
         self._set("surroundings", surroundings)
         super().__init__()
@@ -79,6 +84,10 @@ class WorkerConfig(Config):
         if self.error is None:
             self._set("error", message)
 
+    def replaced_by(self, config: Any) -> None:
+        """Another Config took the place of this one, which takes its options; what it makes of the app is its own."""
+        self._set("replacement", config if _has_own_loading(config) else None)
+
     def settled(self) -> core.Config:
         """What the server may start with; raises `ConfigError`."""
         if self.error is not None:
@@ -99,6 +108,24 @@ def differences(config: Any) -> dict[str, Any]:
     raise ConfigError(
         f"self.config = {type(config).__name__}(...): must be a Config, of uvicorn_worker or of the uvicorn package"
     )
+
+
+def _has_own_loading(config: Any) -> bool:
+    """Whether a subclass has written `load()` or `load_app()` anew."""
+    kind = type(config)
+    for given in kind.__mro__:
+        if given is Config or given.__module__ == "uvicorn.config":
+            return any(getattr(kind, name, None) is not getattr(given, name, None) for name in ("load", "load_app"))
+    return False
+
+
+def loaded_by(config: Any, app: ASGIApp) -> ASGIApp:
+    """What `load()` of a Config makes of an ASGI 3 application."""
+    own = copy.copy(config)
+    own.app, own.interface, own.factory = app, "asgi3", False
+    own.load()
+    made: ASGIApp = own.loaded_app
+    return made
 
 
 def _default(item: Field[Any]) -> Any:

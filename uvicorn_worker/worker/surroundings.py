@@ -12,6 +12,7 @@ from uvicorn_worker.core.runtime import AccessHook
 from uvicorn_worker.server.loading import adapt
 from uvicorn_worker.server.surroundings import Handler, Stoppable, Surroundings
 from uvicorn_worker.worker.access_hook import access_hook
+from uvicorn_worker.worker.config import loaded_by
 from uvicorn_worker.worker.hooks import with_hooks
 from uvicorn_worker.worker.offenders import Offenders, refusing
 
@@ -78,6 +79,8 @@ class WorkerSurroundings(Surroundings):
         if self._adapted is None:
             # A subclass has loaded it by itself.
             app = self.adapt(app, config)
+        if (replacement := getattr(config, "replacement", None)) is not None:
+            app = loaded_by(replacement, app)
         if (seconds := config.block_repeat_offenders) is not None:
             app = refusing(app, Offenders.of_master(), seconds, worker.log.warning)
         return with_hooks(app, worker)

@@ -71,6 +71,40 @@ class ReplacesByUvicorns(UvicornWorker):
         self.config = uvicorn.Config(app=None, log_config=None, lifespan="off", root_path="/assigned")  # type: ignore[arg-type]
 
 
+class TellsTheRoot:
+    """Around the application, by the `load()` of a Config."""
+
+    def __init__(self, app: Any) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        await self.app({**scope, "root_path": "/assigned"}, receive, send)
+
+
+class Wrapping(Config):
+    def load(self) -> None:
+        super().load()
+        self.loaded_app = TellsTheRoot(self.loaded_app)
+
+
+class UvicornsWrapping(uvicorn.Config):
+    def load(self) -> None:
+        super().load()
+        self.loaded_app = TellsTheRoot(self.loaded_app)
+
+
+class WrapsInLoad(UvicornWorker):
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.config = Wrapping(app=None, log_config=None, lifespan="off")
+
+
+class WrapsInUvicornsLoad(UvicornWorker):
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.config = UvicornsWrapping(app=None, log_config=None, lifespan="off")  # type: ignore[arg-type]
+
+
 class LeavesOurInitOut(UvicornWorker):
     """Word for word what uvicorn's worker does, but for an option."""
 

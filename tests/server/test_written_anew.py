@@ -1,0 +1,104 @@
+"""What subclasses of uvicorn's Config and Server write anew is called where uvicorn calls it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from uvicorn_worker.core.asgi import Receive, Scope, Send
+from uvicorn_worker.server import Config, Server
+
+
+async def app(scope: Scope, receive: Receive, send: Send) -> None:
+    """It is called for the lifespan alone, and has none."""
+    raise NotImplementedError
+
+
+class Told(Config):
+    """What it is asked for, and an application with something around it."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        object.__setattr__(self, "asked", [])
+        super().__init__(*args, port=0, lifespan="on", log_config=None, **kwargs)
+
+    def configure_logging(self) -> None:
+        self.asked.append("logging")
+
+    def get_loop_factory(self) -> Callable[[], Any]:
+        self.asked.append("loop")
+        return super().get_loop_factory()
+
+    def load_app(self) -> Any:
+        self.asked.append("load_app")
+        return super().load_app()
+
+    def load(self) -> None:
+        super().load()
+        asked: list[str] = self.asked
+
+        async def around(scope: Scope, receive: Receive, send: Send) -> None:
+            asked.append("app")
+            for word in ("startup", "shutdown"):
+                await receive()
+                await send({"type": f"lifespan.{word}.complete"})
+
+        self.loaded_app = around
+
+    asked: list[str]
+
+
+class Ends(Server):
+    """It stops once it serves."""
+
+    async def main_loop(self) -> None:
+        self.config.asked.append(f"main_loop, started {self.started}")  # type: ignore[attr-defined]
+        asyncio.get_running_loop().call_soon(setattr, self, "should_exit", True)
+        await super().main_loop()
+
+
+class Counts(Server):
+    """Its third tick is the last."""
+
+    ticks = 0
+
+    async def on_tick(self, counter: int) -> bool:
+        assert counter == self.ticks
+        self.ticks += 1
+        return await super().on_tick(counter) or self.ticks == 3
+
+
+def test_of_a_configuration_and_the_main_loop() -> None:
+    config = Told(app, loop="asyncio")
+    Ends(config).run()
+    assert config.asked == ["loop", "logging", "load_app", "app", "main_loop, started True"]
+
+
+def test_of_an_application_that_was_loaded_before() -> None:
+    config = Told(app, loop="asyncio")
+    config.load()
+    Ends(config).run()
+    assert config.asked.count("load_app") == 1
+
+
+@pytest.mark.parametrize("on_instance", [False, True])
+def test_of_the_tick(on_instance: bool) -> None:
+    server: Server = Counts(Told(app, loop="asyncio"))
+    if on_instance:
+        counting, server = server, Server(server.config)
+        server.on_tick = counting.on_tick  # type: ignore[method-assign]
+    server.run()
+    assert not server.should_exit
+
+
+def test_a_tick_of_its_own_sees_the_end_that_was_asked_for() -> None:
+    class Asked(Counts):
+        async def on_tick(self, counter: int) -> bool:
+            self.should_exit = True
+            return await Server.on_tick(self, counter)
+
+    server = Asked(Told(app, loop="asyncio"))
+    server.run()
+    assert server.ticks == 0
