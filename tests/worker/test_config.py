@@ -48,7 +48,8 @@ class Wraps(Config):
 
     def load(self) -> None:
         super().load()
-        self.loaded_app = Around(self.loaded_app, self.root_path)
+        around: Any = Around(self.loaded_app, self.root_path)
+        self.loaded_app = around
 
 
 class Around:
@@ -58,7 +59,8 @@ class Around:
 
 class TestLoading:
     def test_of_a_configuration_with_one_of_its_own(self) -> None:
-        made: Any = loaded_by(own := Wraps(None, factory=True, root_path="/a"), hello)
+        own: Any = Wraps(None, factory=True, root_path="/a")
+        made: Any = loaded_by(own, hello)
         assert (made.app, made.root_path) == (hello, "/a")
         # Each worker that is made of it loads anew.
         assert (own.app, own.factory, own.loaded) == (None, True, False)
