@@ -130,6 +130,14 @@ class TestEarlyHints:
         """RFC 9110, 15.2: "A server MUST NOT send a 1xx response to an HTTP/1.0 client"."""
         assert connect(respond(self.HINT, start(), body(b"x"))).send(get(version="1.0")).response().status == 200
 
+    def test_they_can_be_off(self, connect: Connect) -> None:
+        """Varnish answers 503 to them, and nginx before 1.29 takes them for the response."""
+        app = Recorder(respond(self.HINT, start(), body(b"x")))
+        response = connect(app, early_hints=False).send(get()).response()
+        assert (response.status, response.body) == (200, b"x")
+        assert "http.response.early_hint" not in app.scopes[0]["extensions"]
+        assert "http.response.trailers" in app.scopes[0]["extensions"]
+
     def test_a_link_is_checked(self, connect: Connect) -> None:
         hint: Event = {"type": "http.response.early_hint", "links": [b"x\r\nset-cookie: a"]}
         response = connect(respond(hint, start(), body())).send(get()).response()

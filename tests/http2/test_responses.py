@@ -236,10 +236,11 @@ class TestEarlyHints:
         assert links == [b"</style.css>; rel=preload", b"</a.js>; rel=preload"]
         assert got.whole
 
-    def test_they_can_be_off(self, talk: Converse) -> None:
+    @pytest.mark.parametrize("options", [{"http2_early_hints": "off"}, {"early_hints": False}])
+    def test_they_can_be_off(self, talk: Converse, options: dict[str, Any]) -> None:
         """nginx's grpc_pass answers 502 to them."""
         app = Recorder(respond({"type": "http.response.early_hint", "links": [b"</a.js>"]}, start(), body(b"x")))
-        got = talk(app, http2_early_hints="off").get()
+        got = talk(app, **options).get()
         assert got.statuses == [200]
         assert "http.response.early_hint" not in app.scopes[0]["extensions"]
 

@@ -172,7 +172,8 @@ class Config:
     http2_early_hints: str = http_2(
         "on",
         one_of("off", "on"),
-        "Whether early hints (status 103) are sent over HTTP/2; nginx's grpc_pass answers 502 to them.",
+        "Whether early hints (status 103) are sent over HTTP/2, where early_hints is on; nginx's grpc_pass answers 502 "
+        "to them.",
     )
     http2_ping_interval: float | None = http_2(
         None,
@@ -214,6 +215,12 @@ class Config:
         True, FLAG, "Let the kernel send the files that an application names (`http.response.pathsend`) where it can."
     )
     date_header: bool = responses(True, FLAG, "Add the date to responses that have no date field.")
+    early_hints: bool = responses(
+        True,
+        FLAG,
+        "Offer early hints (status 103) to applications, and send them; Varnish 7.1 answers 503 to them, nginx "
+        "1.22 takes them for the response.",
+    )
     headers: Iterable[tuple[str | bytes, str | bytes]] = responses(
         [], HEADERS, "Fields added to every response; one of the same name set by the application wins."
     )

@@ -32,7 +32,8 @@ _EXTENSIONS: dict[str, dict[str, Any]] = {
     "http.response.pathsend": {},
     "http.response.zerocopysend": {},
 }
-_NEWER = frozenset(["http.response.trailers", "http.response.early_hint"])
+_EARLY_HINT = "http.response.early_hint"
+_NEWER = frozenset(["http.response.trailers", _EARLY_HINT])
 
 # Leaves a plain target as it is, and changes each byte that none has.
 _PLAIN = bytes(byte if 0x20 < byte < 0x7F and byte not in b'"#' else byte ^ 1 for byte in range(256))
@@ -72,11 +73,23 @@ class Origin:
 class Scopes:
     """Makes the scopes of one server's connections and requests."""
 
-    __slots__ = ("_asgi", "_known", "_raw_root_path", "_root_path", "_tls_extension", "request_lines", "targets")
+    __slots__ = (
+        "_asgi",
+        "_extensions",
+        "_known",
+        "_raw_root_path",
+        "_root_path",
+        "_tls_extension",
+        "request_lines",
+        "targets",
+    )
 
     def __init__(self, config: Config, tls_extension: TlsExtension | None = None) -> None:
         self._root_path = config.root_path
         self._asgi = {"version": "3.0", "spec_version": config.asgi_spec_version}
+        self._extensions = {
+            name: value for name, value in _EXTENSIONS.items() if config.early_hints or name != _EARLY_HINT
+        }
         self._raw_root_path = raw_path_of(config.root_path)
         # None leaves the extension out.
         self._tls_extension = tls_extension
@@ -115,7 +128,7 @@ class Scopes:
                 "client": None,
                 "state": {},
                 # Each request has a copy of its own, as of the state.
-                "extensions": _EXTENSIONS.copy(),
+                "extensions": self._extensions.copy(),
             }
         # A proxy may have ended the TLS that makes the scheme https.
         if self._tls_extension is not None and transport.get_extra_info("sslcontext"):

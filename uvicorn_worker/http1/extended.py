@@ -107,11 +107,11 @@ class ExtendedCycle(Cycle):
         return self.status in BODILESS or self.status < 200 or self.head_only
 
     def _send_hint(self, links: Iterable[Any]) -> None:
-        """Send 103 (RFC 8297), which a client of HTTP/1.0 would take for the response."""
+        """Send 103 (RFC 8297), which a client of HTTP/1.0 and some proxies would take for the response."""
         lines = [b"HTTP/1.1 103 Early Hints\r\n"]
         lines += [encode_field(b"link", link if type(link) is bytes else as_bytes(link)) for link in links]
         lines.append(b"\r\n")
-        if not self.http10:
+        if not self.http10 and self.runtime.config.early_hints:
             self.conn.gather(b"".join(lines))
 
     # Trailers ----------------------------------------------------------------------------------------

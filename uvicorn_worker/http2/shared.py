@@ -68,7 +68,7 @@ class Shared:
         )
         self.refusals = Refusals(runtime.loop, "HTTP/2")
         config = runtime.config
-        self.early_hints = config.http2_early_hints == "on"
+        self.early_hints = config.early_hints and config.http2_early_hints == "on"
         self.ping_ticks = ticks(config.http2_ping_interval) if config.http2_ping_interval else 0
         self.ping_timeout_ticks = ticks(config.http2_ping_timeout)
 
@@ -79,7 +79,7 @@ class Shared:
         scope["client"] = client
         if not self.early_hints:
             scope["extensions"] = scope["extensions"].copy()
-            del scope["extensions"]["http.response.early_hint"]
+            scope["extensions"].pop("http.response.early_hint", None)
         return scope
 
 

@@ -27,6 +27,8 @@ VALUES: dict[str, tuple[list[str], str, Any]] = {
     "--http2-engine": (["h2"], "http2_engine", "h2"),
     "--http2-early-hints": (["off"], "http2_early_hints", "off"),
     "--ws-max-queue": (["7"], "ws_max_queue", 7),
+    "--no-early-hints": ([], "early_hints", False),
+    "--early-hints": ([], "early_hints", True),
     "--no-sendfile": ([], "sendfile", False),
     "--sendfile": ([], "sendfile", True),
     "--timeout-drain-delay": (["2m"], "timeout_drain_delay", 120),
