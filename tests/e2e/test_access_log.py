@@ -123,6 +123,7 @@ def test_logger_class_of_the_user(serve: Serve, worker: str) -> None:
     assert seen["sent"] == 13
     assert seen["response_headers"]["x-out"] == "outgoing"
     assert seen["request_headers"]["x-in"] == "incoming"
+    assert seen["asked"] == ["incoming", "outgoing", "-"]
     assert (seen["method"], seen["target"], seen["path"], seen["query"]) == ("GET", "/view?a=1", "/view", "a=1")
     assert (seen["protocol"], seen["peer"]) == ("HTTP/1.1", "127.0.0.1")
     assert 0 <= seen["seconds"] < 60

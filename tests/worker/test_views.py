@@ -29,6 +29,11 @@ class TestRequest:
         assert [value for name, value in req.headers if name == "X-Y"] == ["z", "2"]
         assert (req.trailers, req.body, req.proxy_protocol_info) == ([], None, None)
 
+    def test_fields_are_asked_for_as_of_a_mapping(self) -> None:
+        headers = request_of(cycle_of(get("/", "X-Y: z", "X-Y: 2"))).headers
+        assert [headers.get(name) for name in ("x-y", "X-Y", "x-z")] == ["z", "z", None]
+        assert headers.get("x-z", "-") == "-"
+
     def test_over_a_unix_socket(self) -> None:
         assert request_of(cycle_of(transport={"peername": "", "sockname": "/s"})).remote_addr == ("", 0)
 
@@ -54,6 +59,7 @@ class TestResponse:
         resp = response_of(cycle_of())
         assert (resp.status, resp.status_code, resp.sent, resp.response_length) == ("200 OK", 200, 13, 13)
         assert ("content-type", "text/plain") in resp.headers
+        assert resp.headers.get("Content-Type") == "text/plain"
         assert (resp.headers_sent, resp.upgrade) == (True, False)
 
     def test_a_status_without_a_phrase(self) -> None:

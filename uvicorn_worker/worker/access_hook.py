@@ -23,7 +23,7 @@ from uvicorn_worker.logs.line_forms import gunicorn_forms
 from uvicorn_worker.logs.piped_handlers import unblock_handlers
 from uvicorn_worker.worker.loggers import adopt_loggers, configured_loggers, follows_gunicorn, handlers_of
 from uvicorn_worker.worker.statsd import metrics_hook, statsd_class
-from uvicorn_worker.worker.views import RequestView, ResponseView
+from uvicorn_worker.worker.views import Fields, RequestView, ResponseView
 
 if TYPE_CHECKING:
     from gunicorn.config import Config as GunicornConfig
@@ -154,9 +154,9 @@ def _calls_with_objects(access: Callable[[Any, Any, Any, timedelta], Any], for_l
         response = ResponseView(cycle.status, cycle.response_headers, cycle.body_sent)
         request, environ = RequestView(scope, target), make_environ(scope, target)
         if for_lines:
-            request.headers = [(name, escaped(value)) for name, value in request.headers]
+            request.headers = Fields((name, escaped(value)) for name, value in request.headers)
             environ = {name: escaped(value) for name, value in environ.items()}
-            response.headers = [(name, escaped(value)) for name, value in response.headers]
+            response.headers = Fields((name, escaped(value)) for name, value in response.headers)
         access(response, request, environ, elapsed)
 
     return log_access

@@ -9,7 +9,16 @@ from typing import Any
 
 from uvicorn_worker.logs.atoms import path_of, query_of
 
-__all__ = ["RequestView", "ResponseView"]
+__all__ = ["Fields", "RequestView", "ResponseView"]
+
+
+class Fields(list[tuple[str, str]]):
+    """Names and values, as Gunicorn's list; some loggers ask it as they would a mapping, which only fails elsewhere."""
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """The first value of that name, in whatever case."""
+        wanted = name.lower()
+        return next((value for each, value in self if each.lower() == wanted), default)
 
 
 class RequestView:
@@ -29,9 +38,10 @@ class RequestView:
         self.trailers: list[tuple[str, str]] = []
 
     @cached_property
-    def headers(self) -> list[tuple[str, str]]:
+    def headers(self) -> Fields:
         """Names in upper case, and values, in the order in which they came."""
-        return [(name.decode("latin-1").upper(), value.decode("latin-1")) for name, value in self._scope["headers"]]
+        fields = self._scope["headers"]
+        return Fields((name.decode("latin-1").upper(), value.decode("latin-1")) for name, value in fields)
 
     @cached_property
     def uri(self) -> str:
@@ -85,6 +95,6 @@ class ResponseView:
             return str(self.status_code)
 
     @cached_property
-    def headers(self) -> list[tuple[str, str]]:
+    def headers(self) -> Fields:
         """The fields that the application has set."""
-        return [(name.decode("latin-1"), value.decode("latin-1")) for name, value in self._headers]
+        return Fields((name.decode("latin-1"), value.decode("latin-1")) for name, value in self._headers)

@@ -20,6 +20,8 @@ class EventLogger(Logger):  # type: ignore[misc] # Gunicorn has no types
             "sent": resp.sent,
             "response_headers": {str(name).lower(): str(value) for name, value in resp.headers},
             "request_headers": {str(name).lower(): str(value) for name, value in req.headers},
+            # As for a mapping: many are written so, and never called under uvicorn's worker.
+            "asked": [req.headers.get("X-In"), resp.headers.get("X-Out"), req.headers.get("X-None", "-")],
             "method": environ["REQUEST_METHOD"],
             "target": environ["RAW_URI"],
             "path": environ["PATH_INFO"],
