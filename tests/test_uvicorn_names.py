@@ -79,6 +79,36 @@ def test_run_takes_every_parameter_of_uvicorns() -> None:
     assert config("main:app", **given).port == 8000
 
 
+@pytest.mark.parametrize("name", ["run", "Config"])
+def test_signatures_name_every_parameter_of_uvicorns(name: str) -> None:
+    """Programs look there for what the installed version takes, and leave the rest out."""
+    theirs = inspect.signature(getattr(importlib.import_module("uvicorn"), name)).parameters
+    package: Any = importlib.import_module("uvicorn_worker")
+    ours = inspect.signature(getattr(package, name)).parameters
+    assert [each for each in theirs if each not in ours] == []
+    # By position where they are so there, and each with a default that may be given.
+    assert {each: item.kind for each, item in ours.items() if each in theirs} == {
+        each: item.kind for each, item in theirs.items()
+    }
+    given = {each: item.default for each, item in ours.items() if each != "app"}
+    plain = package.Config("main:app")
+    assert package.Config("main:app", **{**given, "log_config": plain.log_config}) == plain
+
+
+def test_positions_are_uvicorns() -> None:
+    theirs, ours = (
+        list(inspect.signature(importlib.import_module(name).Config).parameters)
+        for name in ("uvicorn", "uvicorn_worker")
+    )
+    assert ours[: len(theirs)] == theirs
+
+
+def test_of_the_method_too() -> None:
+    config: Any = importlib.import_module("uvicorn_worker").Config
+    assert "timeout_worker_healthcheck" in inspect.signature(config.__init__).parameters
+    assert "http2_max_concurrent_streams" in inspect.signature(config).parameters
+
+
 # The examples of handbooks: a server in a running loop, one in a thread, and one whose lines of the log are changed.
 EXAMPLES = [
     """

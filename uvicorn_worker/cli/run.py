@@ -8,6 +8,7 @@ workers > 1                  Gunicorn with our worker and our master
 from __future__ import annotations
 
 import contextlib
+import inspect
 import logging
 import os
 import signal
@@ -20,13 +21,14 @@ from uvicorn_worker.cli.masters import Master, check_places, needs_master, run_m
 from uvicorn_worker.core.errors import AppLoadError, BindError, ConfigError, LifespanError
 from uvicorn_worker.core.garbage import search_as_newer_pythons
 from uvicorn_worker.http1.parsers import check_parser
-from uvicorn_worker.logs.formatters import usual_config
+from uvicorn_worker.logs.formatters import LOGGING_CONFIG, usual_config
 from uvicorn_worker.logs.levels import set_levels
 from uvicorn_worker.logs.log_config import apply_log_config
 from uvicorn_worker.logs.piped_handlers import unblock_handlers
 from uvicorn_worker.server import Config, Server
 from uvicorn_worker.server.alone import report_alone
 from uvicorn_worker.server.binding import bind
+from uvicorn_worker.server.config import options_as_parameters
 from uvicorn_worker.server.failures import users_traceback
 from uvicorn_worker.server.readiness import ready_of
 from uvicorn_worker.server.surroundings import Surroundings
@@ -51,6 +53,14 @@ def run(app: Any, **options: Any) -> None:
     `FAILURE`. Raises `ConfigError` for an option that can't be used.
     """
     launch(app, options)
+
+
+run.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+    [
+        inspect.Parameter("app", inspect.Parameter.POSITIONAL_OR_KEYWORD),
+        *options_as_parameters(log_config=LOGGING_CONFIG),
+    ]
+)
 
 
 def launch(app: Any, options: dict[str, Any], master: Master | None = None, said: Collection[str] = ()) -> None:

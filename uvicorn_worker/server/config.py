@@ -8,9 +8,10 @@ Where a server listens, and how many processes there are, is no matter of the se
 
 from __future__ import annotations
 
+import inspect
 import socket
 from collections.abc import Callable, Sequence
-from dataclasses import fields
+from dataclasses import MISSING, fields
 from typing import Any
 
 from uvicorn_worker.core import config as core
@@ -23,7 +24,7 @@ from uvicorn_worker.server.binding import Bound, bind
 from uvicorn_worker.server.loading import load_app, loop_factory
 from uvicorn_worker.server.surroundings import set_up_logging
 
-__all__ = ["PLACES", "Config"]
+__all__ = ["PLACES", "Config", "options_as_parameters"]
 
 # The options of uvicorn's Config that are no options of the server core, with their defaults.
 PLACES: dict[str, tuple[Any, Rule]] = {
@@ -195,6 +196,33 @@ class Config(core.Config):
             each.close()
         sock.set_inheritable(True)
         return sock
+
+
+def options_as_parameters(*, positional: bool = False, **others: Any) -> list[inspect.Parameter]:
+    """The options as parameters, those of uvicorn in its order and by position where `positional`, then ours.
+
+    `others` are defaults that are others.
+
+    Programs that serve by several versions of uvicorn look there for what they may give, and leave out the rest.
+    """
+    defaults: dict[str, Any] = {name: default for name, (default, _) in PLACES.items()}
+    for item in fields(core.Config):
+        defaults[item.name] = item.default if item.default_factory is MISSING else item.default_factory()
+    # As nothing was said: WEB_CONCURRENCY counts.
+    defaults.update({"workers": None, **others})
+    of_uvicorn, by_name = list(_ORDER[1:]), inspect.Parameter.KEYWORD_ONLY
+    kinds = dict.fromkeys(of_uvicorn, inspect.Parameter.POSITIONAL_OR_KEYWORD if positional else by_name)
+    names = [*of_uvicorn, *(name for name in [*_UNUSED, *defaults] if name not in _ORDER)]
+    return [inspect.Parameter(name, kinds.get(name, by_name), default=defaults.get(name)) for name in names]
+
+
+Config.__init__.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+    [
+        inspect.Parameter("self", inspect.Parameter.POSITIONAL_ONLY),
+        inspect.Parameter("app", inspect.Parameter.POSITIONAL_OR_KEYWORD, default=None),
+        *options_as_parameters(positional=True),
+    ]
+)
 
 
 async def _no_app(scope: Any, receive: Any, send: Any) -> None:
