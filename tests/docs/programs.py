@@ -13,8 +13,9 @@ from pathlib import Path
 from tests.certificates import authority
 from tests.programs import find, need
 
-__all__ = ["certificate", "check_caddyfile", "check_envoy", "check_haproxy", "check_nginx",
-           "fit_caddyfile", "fit_envoy", "fit_haproxy", "fit_nginx", "free_port"]  # fmt: skip
+__all__ = ["certificate", "check_apache", "check_caddyfile", "check_envoy", "check_haproxy", "check_lighttpd",
+           "check_nghttpx", "check_nginx", "check_vcl", "fit_apache", "fit_caddyfile", "fit_envoy", "fit_haproxy",
+           "fit_lighttpd", "fit_nghttpx", "fit_nginx", "fit_vcl", "free_port"]  # fmt: skip
 
 
 def free_port() -> int:
@@ -114,6 +115,70 @@ def fit_caddyfile(text: str, *, port: int, tcp: str, uds: str) -> str:
     text = text.replace("shop.example {", f"http://127.0.0.1:{port} {{")
     text = re.sub(r"10\.0\.0\.5:8000(?: 10\.0\.0\.6:8000)?", tcp, text).replace("/run/shop/gunicorn.sock", uds)
     return f"{{\n    admin off\n}}\n{text}"
+
+
+_APACHE_MODULES = ("mpm_event", "authz_core", "unixd", "headers", "proxy", "proxy_http", "proxy_http2")
+
+
+def fit_apache(text: str, folder: Path, *, port: int, tcp: str = "127.0.0.1:9", uds: str = "/none.sock") -> str:
+    """A whole httpd.conf of a site: it listens at `port` of the loopback, and passes to `tcp` or to `uds`."""
+    modules = Path("/usr/lib/apache2/modules")
+    lines = [f"ServerRoot {folder}", f"DefaultRuntimeDir {folder}", f"PidFile {folder}/pid", f"ErrorLog {folder}/error"]
+    lines += [f"Mutex file:{folder} default", "ServerName localhost", "User www-data", "Group www-data"]
+    # Some are built in, which ones depends on the package.
+    there = [name for name in _APACHE_MODULES if (modules / f"mod_{name}.so").is_file()]
+    lines += [f"LoadModule {name}_module {modules}/mod_{name}.so" for name in there]
+    text = text.replace("*:80", f"127.0.0.1:{port}").replace("10.0.0.5:8000", tcp)
+    text = text.replace("/run/shop/gunicorn.sock", uds)
+    return "\n".join([*lines, f"Listen 127.0.0.1:{port}", text])
+
+
+def check_apache(text: str, folder: Path) -> None:
+    program = need("apache2")
+    (folder / "httpd.conf").write_text(fit_apache(text, folder, port=9))
+    _run(program, "-t", "-f", str(folder / "httpd.conf"))
+
+
+def fit_vcl(text: str, *, tcp: str = "127.0.0.1:9") -> str:
+    """The VCL with its backend at `tcp`."""
+    host, _, number = tcp.partition(":")
+    return text.replace("10.0.0.5", host).replace('"8000"', f'"{number}"')
+
+
+def check_vcl(text: str, folder: Path) -> None:
+    program = need("varnishd")
+    (folder / "default.vcl").write_text(fit_vcl(text))
+    _run(program, "-j", "none", "-C", "-n", str(folder / "varnish"), "-f", str(folder / "default.vcl"))
+
+
+def fit_nghttpx(text: str, folder: Path, *, port: int, tcp: str = "127.0.0.1:9") -> str:
+    """The configuration with its frontend at `port` of the loopback, and its backend at `tcp`."""
+    text = text.replace("*,443", f"127.0.0.1,{port}").replace("10.0.0.5,8000", tcp.replace(":", ","))
+    text = re.sub(r"(private-key-file|certificate-file)=\S+", rf"\1={certificate(folder)}", text)
+    return f"{text}workers=1\n"
+
+
+def check_nghttpx(text: str, folder: Path) -> None:
+    """It has no option that only reads: each line is an option of the program."""
+    known = _run(need("nghttpx"), "--help")
+    # On the command line these two are arguments.
+    files = {"private-key-file", "certificate-file"}
+    for line in fit_nghttpx(text, folder, port=9).splitlines():
+        name = line.partition("=")[0]
+        assert name in files or f"--{name}" in known, line
+
+
+def fit_lighttpd(text: str, folder: Path, *, port: int = 0, tcp: str = "127.0.0.1:9") -> str:
+    """A whole lighttpd.conf of a part: it listens at `port` of the loopback, and passes to `tcp`."""
+    host, _, number = tcp.partition(":")
+    text = text.replace('"10.0.0.5"', f'"{host}"').replace("8000", number)
+    return f'server.document-root = "{folder}"\nserver.bind = "127.0.0.1"\nserver.port = {port}\n{text}'
+
+
+def check_lighttpd(text: str, folder: Path) -> None:
+    program = need("lighttpd")
+    (folder / "lighttpd.conf").write_text(fit_lighttpd(text, folder))
+    _run(program, "-tt", "-f", str(folder / "lighttpd.conf"))
 
 
 def fit_envoy(text: str, *, port: int, tcp: str) -> str:

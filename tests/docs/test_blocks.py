@@ -23,7 +23,16 @@ import pytest
 from gunicorn.config import Config as GunicornConfig
 
 from tests.docs.blocks import ROOT, Block, blocks, commands
-from tests.docs.programs import check_caddyfile, check_envoy, check_haproxy, check_nginx
+from tests.docs.programs import (
+    check_apache,
+    check_caddyfile,
+    check_envoy,
+    check_haproxy,
+    check_lighttpd,
+    check_nghttpx,
+    check_nginx,
+    check_vcl,
+)
 from tests.programs import find
 
 if sys.version_info >= (3, 11):
@@ -217,6 +226,10 @@ READERS: dict[str, Callable[[Block, Path], None]] = {
     "nginx": lambda block, folder: check_nginx(block.text, folder),
     "haproxy": lambda block, folder: check_haproxy(block.text, folder),
     "caddyfile": lambda block, folder: check_caddyfile(block.text, folder),
+    "apache": lambda block, folder: check_apache(block.text, folder),
+    "vcl": lambda block, folder: check_vcl(block.text, folder),
+    "nghttpx": lambda block, folder: check_nghttpx(block.text, folder),
+    "lighttpd": lambda block, folder: check_lighttpd(block.text, folder),
 }
 
 

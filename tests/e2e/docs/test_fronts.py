@@ -10,12 +10,15 @@ import json
 import os
 import re
 import shutil
+import signal
 import socket
 import ssl
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +29,17 @@ from websockets.sync.client import connect
 
 from tests.certificates import client_context
 from tests.docs.blocks import ROOT, Block, blocks
-from tests.docs.programs import fit_caddyfile, fit_envoy, fit_haproxy, fit_nginx, free_port
+from tests.docs.programs import (
+    fit_apache,
+    fit_caddyfile,
+    fit_envoy,
+    fit_haproxy,
+    fit_lighttpd,
+    fit_nghttpx,
+    fit_nginx,
+    fit_vcl,
+    free_port,
+)
 from tests.e2e.harness import PATIENCE, Gunicorn, until
 from tests.programs import need
 
@@ -258,3 +271,87 @@ def test_envoy(block: Block, server: Gunicorn, folder: Path) -> None:
     # It knows its own machine, and adds the address of that.
     assert seen["client"] not in {"127.0.0.1", ""}
     assert seen["version"] == "2"
+
+
+def reload_behind(front: Front, server: Gunicorn) -> None:
+    """Asks through a front, over four connections, while the worker is replaced."""
+    (old,) = server.workers()
+    with ThreadPoolExecutor() as pool:
+        asking = [pool.submit(ask_until, front, lambda: old not in server.workers()) for _ in range(4)]
+        server.signal(signal.SIGHUP)
+        counts = [one.result(PATIENCE) for one in asking]
+    assert all(set(count) == {200} for count in counts), counts
+
+
+def ask_until(front: Front, done: Callable[[], bool]) -> Counter[int]:
+    """How often requests, one after the other, had which status, until it is done and for a while longer."""
+    seen: Counter[int] = Counter()
+    with front.client() as client:
+        while not done() and sum(seen.values()) < 50_000:
+            seen[client.post("/x", content=b"a").status_code] += 1
+        for _ in range(20):
+            seen[client.post("/x", content=b"a").status_code] += 1
+    return seen
+
+
+@pytest.mark.parametrize("block", blocks("apache"), ids=str)
+def test_apache(block: Block, server: Gunicorn, folder: Path) -> None:
+    program = need("apache2")
+    front, uds = Front(free_port()), server.dir / "g.sock"
+    if os.geteuid() == 0:
+        # It gives up its rights, and refuses to keep them.
+        for path in (server.dir, folder, uds):
+            path.chmod(0o777)
+    tcp = f"127.0.0.1:{server.port}"
+    (folder / "httpd.conf").write_text(fit_apache(block.text, folder, port=front.port, tcp=tcp, uds=str(uds)))
+    http2 = "h2c:" in block.text
+    with run([program, "-D", "FOREGROUND", "-f", str(folder / "httpd.conf")], folder):
+        until(lambda: listens(front.port), "apache2")
+        seen = exercise(front, server, websocket=not http2)
+        if "unix:" not in block.text:
+            reload_behind(front, server)
+    assert seen["client"] == CLIENT
+    assert seen["host"] == f"127.0.0.1:{front.port}"
+    assert seen["version"] == ("2" if http2 else "1.1")
+
+
+@pytest.mark.parametrize("block", blocks("vcl"), ids=str)
+def test_varnish(block: Block, server: Gunicorn, folder: Path) -> None:
+    program = need("varnishd")
+    front = Front(free_port())
+    (folder / "default.vcl").write_text(fit_vcl(block.text, tcp=f"127.0.0.1:{server.port}"))
+    command = [program, "-j", "none", "-F", "-n", str(folder / "varnish"), "-f", str(folder / "default.vcl")]
+    with run([*command, "-a", f"127.0.0.1:{front.port}", "-s", "malloc,16m"], folder):
+        until(lambda: listens(front.port), "varnishd")
+        seen = exercise(front, server)
+        reload_behind(front, server)
+    assert seen["client"] == CLIENT
+    assert seen["version"] == "1.1"
+
+
+@pytest.mark.parametrize("block", blocks("nghttpx"), ids=str)
+def test_nghttpx(block: Block, server: Gunicorn, folder: Path) -> None:
+    program = need("nghttpx")
+    front = Front(free_port(), tls=True)
+    text = fit_nghttpx(block.text, folder, port=front.port, tcp=f"127.0.0.1:{server.port}")
+    (folder / "nghttpx.conf").write_text(text)
+    with run([program, f"--conf={folder}/nghttpx.conf", "--errorlog-file=/dev/stderr"], folder):
+        until(lambda: listens(front.port), "nghttpx")
+        exercise(front, server, websocket=False, http2=True)
+        seen = exercise(front, server)
+        reload_behind(front, server)
+    assert seen["client"] == CLIENT
+    assert seen["version"] == "2"
+
+
+@pytest.mark.parametrize("block", blocks("lighttpd"), ids=str)
+def test_lighttpd(block: Block, server: Gunicorn, folder: Path) -> None:
+    program = need("lighttpd")
+    front = Front(free_port())
+    text = fit_lighttpd(block.text, folder, port=front.port, tcp=f"127.0.0.1:{server.port}")
+    (folder / "lighttpd.conf").write_text(text)
+    with run([program, "-D", "-f", str(folder / "lighttpd.conf")], folder):
+        until(lambda: listens(front.port), "lighttpd")
+        seen = exercise(front, server)
+    assert seen["client"] == CLIENT
+    assert seen["version"] == "1.1"
