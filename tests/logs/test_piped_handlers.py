@@ -367,6 +367,8 @@ def test_an_endless_recursion_is_not_kept_quiet(logger: logging.Logger, pipe: Pi
         logger.error("a line")
 
 
+# Python 3.15 warns of what is tested here: a fork while a thread writes.
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 def test_a_child_writes_its_lines_as_logging_does(logger: logging.Logger, pipe: Pipe) -> None:
     handler = handler_of(pipe.stream)
     assert unblocked(logger, handler)
