@@ -70,6 +70,7 @@ TAKEN = {
     "another value": [*PSEUDO, (b"accept", b"text/html, a"), *BROWSER],
     "no value": [*PSEUDO, (b"accept", b"")],
     "cookie": [*PSEUDO, *BROWSER, (b"cookie", b"a=b")],
+    "authorization": [*PSEUDO, *BROWSER, (b"authorization", b"Bearer x"), (b"authorization", b"Bearer y")],
     "priority": [*PSEUDO, *BROWSER, (b"priority", b"u=1, i")],
     "content-length": [*PSEUDO, *BROWSER, (b"content-length", b"0015")],
     "twice": [*PSEUDO, *BROWSER, *BROWSER],
@@ -157,6 +158,14 @@ def test_no_more_is_remembered_than_so_much() -> None:
         assert len(plain_heads._names) <= 512
         assert len(plain_heads._sound) <= 1024
     assert max(len(name) + len(value) for name, value in plain_heads._sound) <= 256
+
+
+def test_secrets_are_not_remembered() -> None:
+    names = (b"cookie", b"authorization", b"proxy-authorization")
+    for _ in range(3):
+        request_head([*PSEUDO, *BROWSER, *((name, b"secret") for name in names)])
+    assert not {name for name, _ in plain_heads._sound} & {*names}
+    assert not {*plain_heads._names} & {*names}
 
 
 def test_values_that_are_others_each_time_leave_the_room_to_others() -> None:

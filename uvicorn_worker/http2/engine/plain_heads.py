@@ -14,6 +14,7 @@ from uvicorn_worker.http2.engine.events import RequestHead
 __all__ = [
     "FIELD_OVERHEAD",
     "PSEUDO",
+    "SECRETS",
     "TARGET",
     "VALUE",
     "plain_head",
@@ -43,6 +44,9 @@ _LONGEST = 256
 _names: dict[bytes, int] = {}
 _MOST_NAMES = 512
 _REMEMBERED, _OF = 64, 1024
+
+SECRETS = frozenset([b"authorization", b"proxy-authorization"])
+"""Fields that are not remembered, as cookies are not: they mean nothing to the server, but are nobody else's."""
 
 VALUE = bytes(byte if 0x20 <= byte < 0x7F else byte ^ 1 for byte in range(256))
 """`value.translate(VALUE).strip() == value` says that a value is visible ASCII and spaces, with none at its ends."""
@@ -77,6 +81,8 @@ def plain_head(fields: list[Field]) -> RequestHead | None:
                     remember_field(field)
                 else:
                     _names[name] = number + 1
+            elif name in SECRETS:
+                continue
             elif name == b"cookie" and not cookies:
                 cookies = 1
             elif name == b"priority" and not head.priority:

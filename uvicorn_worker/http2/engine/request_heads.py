@@ -13,6 +13,7 @@ from uvicorn_worker.core.grammar import CONTROLS, TCHAR, is_host, is_token, pars
 from uvicorn_worker.http2.engine.events import RequestHead
 from uvicorn_worker.http2.engine.plain_heads import (
     FIELD_OVERHEAD,
+    SECRETS,
     plain_head,
     remember_field,
     remember_sound,
@@ -76,7 +77,7 @@ def read_head(fields: list[Field]) -> RequestHead:
                 cookie_at = len(headers)
             elif field == TE_TRAILERS:
                 remember_sound(field)
-        elif b"_" not in name:
+        elif b"_" not in name and name not in SECRETS:
             remember_field(field)
         headers.append(field)
     hosts = [value for name, value in own if name == b"host"]
