@@ -19,7 +19,7 @@ from typing import Any, NoReturn
 
 from uvicorn_worker.cli.masters import Master, check_places, needs_master, run_master
 from uvicorn_worker.core.errors import AppLoadError, BindError, ConfigError, LifespanError
-from uvicorn_worker.core.garbage import search_as_newer_pythons
+from uvicorn_worker.core.garbage import leave_without_a_search, search_as_newer_pythons
 from uvicorn_worker.http1.parsers import check_parser
 from uvicorn_worker.logs.formatters import LOGGING_CONFIG, usual_config
 from uvicorn_worker.logs.levels import set_levels
@@ -153,6 +153,9 @@ def _serve(config: Config, began: float, uds_mode: int | None) -> None:
     surroundings: Any = _CommandSurroundings(began, uds_mode)
     config.surroundings = surroundings
     search_as_newer_pythons()
+    server: Server | None = None
+    # Before the application is imported: what that registers for the end comes first.
+    leave_without_a_search(lambda: server is not None and bool(server.captured))
     try:
         config.load()
     except (AppLoadError, ConfigError) as exc:

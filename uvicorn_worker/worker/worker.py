@@ -31,7 +31,7 @@ from uvicorn_worker.board import ends
 from uvicorn_worker.core.errors import AppLoadError, BindError, ConfigError, LifespanError, ProcessExit
 from uvicorn_worker.core.explained import explained
 from uvicorn_worker.core.forked import is_forked, leave
-from uvicorn_worker.core.garbage import search_as_newer_pythons
+from uvicorn_worker.core.garbage import leave_without_a_search, search_as_newer_pythons
 from uvicorn_worker.logs.piped_handlers import unblock_handlers
 from uvicorn_worker.server import Server
 from uvicorn_worker.server.failures import failure_app, files_of, from_users
@@ -119,6 +119,7 @@ class UvicornWorker(BaseWorker):
         getattr(gc, "freeze", bool)()  # PyPy has none.
         forget_the_masters()
         search_as_newer_pythons()
+        leave_without_a_search(lambda: bool(self.server.captured))
         self._signals.keep()
         # Anew: what was changed since the master has started this worker's class, by post_fork too, counts.
         self._read_settings()
