@@ -155,7 +155,7 @@ def _serve(config: Config, began: float, uds_mode: int | None) -> None:
     search_as_newer_pythons()
     server: Server | None = None
     # Before the application is imported: what that registers for the end comes first.
-    leave_without_a_search(lambda: server is not None and bool(server.captured))
+    leave_without_a_search(lambda: bool(getattr(server, "captured", None)))
     try:
         config.load()
     except (AppLoadError, ConfigError) as exc:

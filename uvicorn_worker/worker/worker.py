@@ -119,7 +119,7 @@ class UvicornWorker(BaseWorker):
         getattr(gc, "freeze", bool)()  # PyPy has none.
         forget_the_masters()
         search_as_newer_pythons()
-        leave_without_a_search(lambda: bool(self.server.captured))
+        leave_without_a_search(lambda: bool(getattr(self.server, "captured", None)))
         self._signals.keep()
         # Anew: what was changed since the master has started this worker's class, by post_fork too, counts.
         self._read_settings()
