@@ -153,10 +153,22 @@ class TestDrain:
         assert connection.goaways == []
         assert connection.get().whole
         assert connection.goaways == [(MAX_STREAM_ID, 0)]
-        (ping,) = connection.wire.of(FrameType.PING)
-        connection.send(connection.wire.ping(ping.payload, 1))
+        connection.tick(0.5)
+        assert connection.goaways == [(MAX_STREAM_ID, 0)]
+        connection.tick(1)
         assert connection.goaways == [(MAX_STREAM_ID, 0), (5, 0)]
         assert connection.closed
+
+    def test_no_ping_comes_along_with_an_answer(self, serve: Serve) -> None:
+        """Apache's mod_proxy_http2, which has it to answer, goes on with the connection, and answers 502 by itself."""
+        harness = serve(hello)
+        harness.runtime.draining = True
+        connection = Talk(harness)
+        for _ in range(3):
+            assert connection.get().whole
+            connection.tick(0.5)
+        assert connection.goaways == [(MAX_STREAM_ID, 0)]
+        assert connection.wire.of(FrameType.PING) == []
 
     def test_a_client_that_was_there_a_moment_ago(self, talk: Converse) -> None:
         """Chromium fails what it was about to send when GOAWAY comes: as much as is on a page."""

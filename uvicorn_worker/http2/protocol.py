@@ -353,8 +353,8 @@ class Http2Protocol(Sending):
             if self.together > 1:
                 self.alone_tick = later
             if runtime.tick >= min(self.alone_tick, self.leaving_tick):
-                # In the same write as the end of the response: the client knows before it asks again.
-                self._warn()
+                # In one write with the end of the response. With a PING, Apache's mod_proxy_http2 would ask again here.
+                self._warn(asks=False)
             self.together = 0
             self.quiet_tick = later
         if self.leaving >= LEAVING or not runtime.keep_alive_ticks:
@@ -538,13 +538,14 @@ class Http2Protocol(Sending):
         self.alone_tick = self.runtime.tick + QUIET_TICKS
         self.leaving_tick = self.runtime.tick + ticks(PARTING_SECONDS if graceful is None else graceful / 2)
 
-    def _warn(self) -> None:
-        """Ask the client not to send more, while what it has sent already is still served."""
+    def _warn(self, asks: bool = True) -> None:
+        """Tell the client to send no more, while what it has sent already is still served; `asks`: until it answers."""
         self.leaving = WARNED
         self.leaving_tick = self.runtime.tick + ticks(WARNING_SECONDS)
         # PING goes before: to clients around the h2 library any frame behind GOAWAY is a connection error, and what
         # was read with it is lost.
-        self.engine.ping(WARNING_PING)
+        if asks:
+            self.engine.ping(WARNING_PING)
         self.engine.goaway(MAX_STREAM_ID)
         self.flush_soon()
 
