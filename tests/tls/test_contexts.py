@@ -94,6 +94,10 @@ class TestIsOn:
         with pytest.raises(ConfigError, match=r"^option ssl_keyfile_password: has no effect without ssl_certfile"):
             check_tls(config(ssl_keyfile_password="secret"))
 
+    def test_uvicorns_default_asks_for_nothing(self) -> None:
+        """BentoML hands it on, with TLS or without."""
+        assert not tls_is_on(config(ssl_ciphers="TLSv1"))
+
     def test_an_empty_name_is_none(self) -> None:
         assert not tls_is_on(config(ssl_certfile="", ssl_keyfile="", ssl_ca_certs=""))
 

@@ -21,6 +21,8 @@ PARTS = {
     "ssl_ca_certs": None,
     "ssl_ciphers": None,
 }
+# What uvicorn has where nothing was said; programs hand it on.
+_UVICORNS_CIPHERS = "TLSv1"
 
 
 def tls_is_on(config: Config) -> bool:
@@ -29,7 +31,7 @@ def tls_is_on(config: Config) -> bool:
         return True
     for name, unset in PARTS.items():
         value = getattr(config, name)
-        if value not in (unset, ""):
+        if value not in (unset, "") and (name, value) != ("ssl_ciphers", _UVICORNS_CIPHERS):
             raise ConfigError(f"{_said(name, value)}: has no effect without ssl_certfile, which turns TLS on")
     return False
 
