@@ -51,6 +51,14 @@ def _opentelemetry(environment: Environment) -> str:
     return "a span for each request"
 
 
+def _logfire(environment: Environment) -> str:
+    with served(environment, "tool_logfire:app") as server:
+        ask(server, "/hello/grid")
+        until(lambda: '"name": "GET /hello/{name}"' in server.out, "the span")
+        stops(server)
+    return "a span for each request"
+
+
 def _sentry(environment: Environment) -> str:
     with served(environment, "tool_sentry:app") as server:
         ask(server, "/hello/grid", "/error")
@@ -185,6 +193,7 @@ TOOLS = (
         "the instrumentation of the framework, or `OpenTelemetryMiddleware`",
         _opentelemetry,
     ),
+    Tool("Logfire", ("logfire[fastapi]", "fastapi"), "`logfire.instrument_fastapi(app)`", _logfire),
     Tool("Sentry", ("sentry-sdk", "fastapi"), "`sentry_sdk.init()` before the application is made", _sentry),
     Tool(
         "New Relic",
