@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from websockets.datastructures import Headers
 from websockets.exceptions import InvalidHeaderValue
@@ -15,15 +16,32 @@ from websockets.server import ServerProtocol
 from uvicorn_worker.core.config import Config
 from uvicorn_worker.websocket.handshake import Refusal, negotiate
 
+if TYPE_CHECKING:
+    from websockets.extensions.base import Extension
+    from websockets.typing import ExtensionParameter
+
 __all__ = ["Answer", "our_answer", "their_answer"]
 
 _silent = logging.getLogger("tests.websocket.handshake_reference")
 _silent.propagate = False
 _silent.setLevel(logging.CRITICAL)
 
-_DEFLATE = ServerPerMessageDeflateFactory(
-    server_max_window_bits=12, client_max_window_bits=12, compress_settings={"memLevel": 5}
-)
+
+class _SaysWhatIsAsked(ServerPerMessageDeflateFactory):
+    """Of the server's window the library speaks to every client, and we to those that have asked."""
+
+    def process_request_params(
+        self, params: Sequence[ExtensionParameter], accepted_extensions: Sequence[Extension]
+    ) -> tuple[list[ExtensionParameter], PerMessageDeflate]:
+        answer, extension = super().process_request_params(params, accepted_extensions)
+        window = "server_max_window_bits"
+        if window not in dict(params):
+            assert (window, "12") in answer
+            answer = [(name, value) for name, value in answer if name != window]
+        return answer, extension
+
+
+_DEFLATE = _SaysWhatIsAsked(server_max_window_bits=12, client_max_window_bits=12, compress_settings={"memLevel": 5})
 _OF_THE_HANDSHAKE = ("upgrade", "connection", "sec-websocket-accept", "sec-websocket-extensions")
 
 

@@ -52,7 +52,9 @@ def agree(parameters: Sequence[tuple[str, str | None]]) -> tuple[str, PerMessage
         if asked is None or asked == 8:
             return None
         server_bits = min(asked, _BITS)
-    answer.append(f"server_max_window_bits={server_bits}")
+        # Said to those only that have asked. Without, 7.1.2.1 allows it, but there are clients that refuse what they
+        # did not offer; they take a larger window for granted, and that unpacks as well.
+        answer.append(f"server_max_window_bits={server_bits}")
     client_bits = _MOST_BITS
     if "client_max_window_bits" in offer:
         # Without a value it says that the client can do with less.
