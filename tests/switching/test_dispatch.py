@@ -13,7 +13,7 @@ from tests.http2.conftest import Talk
 from tests.http2.wire import settings_payload
 from tests.scripted import Client, Harness, get, post
 from uvicorn_worker.core.config import Config
-from uvicorn_worker.http2.engine.codes import PREFACE
+from uvicorn_worker.http2.engine.codes import PREFACE, FrameType
 from uvicorn_worker.switching.dispatch import alpn_protocols, check_protocols
 
 Serve = Callable[..., Harness]
@@ -216,6 +216,30 @@ class TestUpgrade:
         fields = (*UPGRADE[:2], f"HTTP2-Settings: {small}")
         talk = self.upgrade(serve, app, get("/", *fields))
         assert len(talk.stream(1).body) == 10
+
+    def test_a_client_may_take_its_time_with_the_preface(self, serve: Serve) -> None:
+        """Busy as it is, it has the response and has not read the 101; it would meet a close with its preface."""
+        talk = Talk(serve(hello, timeout_keep_alive=2, timeout_request_head=20), begin=False, **LOCAL)
+        talk.connection.send(get("/", *UPGRADE))
+        for _ in range(8):
+            talk.harness.tick(2)
+        talk.wire.receive(talk.connection.take().partition(b"\r\n\r\n")[2])
+        talk.wire.next_id = 3
+        talk.send(talk.wire.preface())
+        assert talk.stream(1).whole
+        assert talk.get(b"/more").whole
+        for _ in range(3):
+            talk.harness.tick(2)
+        assert talk.connection.closed
+
+    def test_but_not_for_ever(self, serve: Serve) -> None:
+        talk = Talk(serve(hello, timeout_keep_alive=2, timeout_request_head=10), begin=False, **LOCAL)
+        talk.connection.send(get("/", *UPGRADE))
+        for _ in range(8):
+            talk.harness.tick(2)
+        talk.wire.receive(talk.connection.take().partition(b"\r\n\r\n")[2])
+        assert talk.wire.frames[-1].kind == FrameType.GOAWAY
+        assert talk.connection.closed
 
     def test_behind_another_request(self, serve: Serve) -> None:
         harness = serve(hello)

@@ -41,7 +41,7 @@ def upgrade_to_http2(cycle: RequestCycle, shared: Shared) -> RequestCycle | None
         return None
     fields = [(name, value) for name, value in headers if name not in _LEFT_OUT]
     pseudo = [(b":method", scope["method"].encode()), (b":scheme", b"http"), (b":path", cycle.target)]
-    protocol = Http2Protocol(runtime, shared, conn.endpoints)
+    protocol = UpgradedProtocol(runtime, shared, conn.endpoints)
     try:
         protocol.engine.open_upgraded(settings)
         head = request_head(pseudo + fields)
@@ -68,6 +68,25 @@ def _settings_of(headers: list[tuple[bytes, bytes]]) -> bytes | None:
     except binascii.Error:
         pass
     return None
+
+
+class UpgradedProtocol(Http2Protocol):
+    """HTTP/2 of a client that may have its first response before it has read the 101, and sent its preface."""
+
+    __slots__ = ("preface_tick",)
+
+    def begin_upgraded(self, head: RequestHead, body: bytes) -> None:
+        """Begin with the request that has asked for the upgrade; the preface may take as long as a first head."""
+        self.preface_tick = self.runtime.tick + self.runtime.first_byte_ticks
+        super().begin_upgraded(head, body)
+
+    def is_idle_indeed(self) -> bool:
+        """Not while the preface is awaited: a client that meets the close with it may lose the response as well."""
+        runtime = self.runtime
+        if not self.engine.greeted and runtime.tick < self.preface_tick and not runtime.draining:
+            self.deadline = runtime.tick + runtime.keep_alive_ticks
+            return False
+        return super().is_idle_indeed()
 
 
 class UpgradeCycle(RequestCycle):

@@ -90,6 +90,10 @@ class Engine(Protocol):
 
     # Receive -----------------------------------------------------------------------------------------
 
+    @property
+    def greeted(self) -> bool:
+        """Whether all of the client's preface has come."""
+
     def receive_data(self, data: bytes | memoryview) -> list[Event]:
         """Take bytes of the client, the preface first; give what they mean, in their order.
 

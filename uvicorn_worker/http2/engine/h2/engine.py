@@ -138,6 +138,10 @@ class H2Engine(AbuseLimits):
 
     # Receive -----------------------------------------------------------------------------------------
 
+    @property
+    def greeted(self) -> bool:
+        return not self._preface
+
     def receive_data(self, data: bytes | memoryview) -> list[Event]:
         """See `Engine`."""
         events: list[Event] = []

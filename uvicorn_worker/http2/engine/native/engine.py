@@ -125,6 +125,10 @@ class NativeEngine(NativeControl):
 
     # Frames ------------------------------------------------------------------------------------------
 
+    @property
+    def greeted(self) -> bool:
+        return not self._preface
+
     def receive_data(self, data: bytes | memoryview) -> list[Event]:
         """See `Engine`."""
         events: list[Event] = []
