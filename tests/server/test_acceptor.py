@@ -361,6 +361,40 @@ class TestSharing:
         run(main())
         assert not rests
 
+    def test_a_rest_ends_with_the_connections_that_it_was_for(self, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(module, "REST_SECONDS", 1000)
+        sock = listen()
+        sock.listen()
+
+        async def main() -> None:
+            loop = asyncio.get_running_loop()
+            runtime = Runtime(Config(app=App()), App(), loop)
+            clients = [socket.create_connection(sock.getsockname()) for _ in range(5)]
+            board = Board()
+            mine, other = board.add(1), board.add(2)
+            assert mine is not None
+            assert other is not None
+            other.state, other.beat = SERVING, time.monotonic_ns() + 10**12
+            neighbours = Neighbours(board, mine)
+            neighbours.on_tick(0)
+            acceptor = Acceptor(runtime, protocol_factory(runtime), neighbours=neighbours)
+            acceptor.listen(sock)
+            # Its share; the other one does not come.
+            await until(lambda: acceptor._resting is not None)
+            assert len(runtime.connections) == 3
+            for client in clients[:2]:
+                client.close()
+            await until(lambda: runtime.tally.accepted == 5)
+            await until(lambda: len(runtime.connections) == 3)
+            acceptor.close()
+            for connection in list(runtime.connections):
+                connection.abort()
+            for each in (*clients, sock):
+                each.close()
+            await until(lambda: not runtime.connections)
+
+        run(main())
+
     def test_a_queue_that_nobody_else_reads_is_taken_as_it_comes(self, run: Run) -> None:
         assert self.accepting(run, 100, own=True, others=0) == [64, 36]
 

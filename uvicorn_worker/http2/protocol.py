@@ -542,8 +542,7 @@ class Http2Protocol(Sending):
         """Tell the client to send no more, while what it has sent already is still served; `asks`: until it answers."""
         self.leaving = WARNED
         self.leaving_tick = self.runtime.tick + ticks(WARNING_SECONDS)
-        # PING goes before: to clients around the h2 library any frame behind GOAWAY is a connection error, and what
-        # was read with it is lost.
+        # PING goes before: to the h2 library a frame behind GOAWAY is an error, and what was read with it is lost.
         if asks:
             self.engine.ping(WARNING_PING)
         self.engine.goaway(MAX_STREAM_ID)

@@ -59,8 +59,8 @@ FULL_TURNS = 4
 # A worker that has more than its share of a shared queue looks again after a turn of the loop, in which others that are
 # idle come, and requests of its own may end.
 TURNS = 4
-# After so many turns it leaves the queue alone for so long, and again for as long as the others come. Where nobody came
-# it takes some, and each time twice as many.
+# After so many turns it leaves the queue alone for so long, or until it has no more than its share, and again for as long
+# as the others come. Where nobody came it takes some, and each time twice as many.
 REST_SECONDS = 0.002
 FEWEST_PER_TURN = 1
 
@@ -125,7 +125,8 @@ class Acceptor:
         self._own: set[socket.socket] = set()
         self._reading = False
         self._neighbours = neighbours
-        self._resting = False
+        # What ends the time in which the queue is left alone, while that lasts.
+        self._resting: asyncio.TimerHandle | None = None
         # How many connections are accepted whatever others have to do, since they did not come for them; and how many
         # it were the last time.
         self._left_over = self._last_left_over = 0
@@ -248,14 +249,16 @@ class Acceptor:
 
     def _rest(self, neighbours: Neighbours) -> None:
         """Leave what is in the queue to the other workers, if they have time for it."""
-        self._resting = True
         self._turns = 0
         self._load_of_others = neighbours.load_of_others()
         self._pause()
-        self._loop.call_later(REST_SECONDS, self._rested, neighbours)
+        self._resting = self._loop.call_later(REST_SECONDS, self._rested, neighbours)
+        self._watch()
 
     def _rested(self, neighbours: Neighbours) -> None:
-        self._resting = False
+        if self._resting is not None:
+            self._resting.cancel()
+            self._resting = None
         if neighbours.load_of_others() > self._load_of_others:
             self._last_left_over = 0
         else:
@@ -411,8 +414,11 @@ class Acceptor:
             self._runtime.watch_connections(self._room)
 
     def _room(self) -> None:
-        """There may be room for another connection."""
-        if not self._reading and not self._resting and self._listeners and not self.is_full:
+        """There may be room for another connection, or no more than its share, since one has ended."""
+        if self._resting is not None:
+            if self._neighbours is not None and not self._neighbours.should_leave(self.load):
+                self._rested(self._neighbours)
+        elif not self._reading and self._listeners and not self.is_full:
             self._resume()
 
     def _exhaust(self, exc: OSError) -> None:
