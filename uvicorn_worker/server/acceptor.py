@@ -59,8 +59,8 @@ FULL_TURNS = 4
 # A worker that has more than its share of a shared queue looks again after a turn of the loop, in which others that are
 # idle come, and requests of its own may end.
 TURNS = 4
-# After so many turns it leaves the queue alone for so long, or until it has no more than its share, and again for as long
-# as the others come. Where nobody came it takes some, and each time twice as many.
+# After so many turns it leaves the queue alone for so long, or until it has no more than its share, and again for as
+# long as the others come. Where nobody came it takes some, and each time twice as many.
 REST_SECONDS = 0.002
 FEWEST_PER_TURN = 1
 
