@@ -52,6 +52,7 @@ class Output(asyncio.Protocol):
 
     __slots__ = (
         "__weakref__",
+        "awaits_rest",
         "closing",
         "deadline",
         "dropped",
@@ -94,6 +95,8 @@ class Output(asyncio.Protocol):
         # many they were when that was looked at last.
         self.dropped = 0
         self.dropped_before = 0
+        # Whether it is known how much comes after the last answer: all of it has where `dropped` is not below 0.
+        self.awaits_rest = False
         self.linger_end = 0
         # What TLS adds to each write; 0 without it.
         self.tls_overhead = 0
@@ -202,10 +205,14 @@ class Output(asyncio.Protocol):
         self.dropped += len(data)
         if self.dropped > LINGER_BYTES:
             self.transport.abort()
+        elif self.awaits_rest and self.dropped >= 0 and self.tls_overhead and not self.transport.is_closing():
+            # TLS has no half-close: a client that reads to the end of the connection has seen none yet.
+            self.close()
 
-    def allow_dropping(self, size: int) -> None:
-        """The client is known to send `size` more bytes that nobody wants, and is to see why."""
+    def allow_dropping(self, size: int, *, known: bool = False) -> None:
+        """The client may send `size` more bytes that nobody wants, and is to see why; `known`: and it will."""
         self.dropped -= min(size, ALLOWED_BYTES)
+        self.awaits_rest = known and size <= ALLOWED_BYTES
 
     # Time --------------------------------------------------------------------------------------------
 

@@ -144,6 +144,8 @@ class Http1Protocol(Output):
                 rest = reader.read(data)
                 if rest:
                     self.feed_slowly(rest)
+                elif self.closing:
+                    self._drop_behind_head(data)
         cycle = self.cycle
         if cycle is not None and cycle.progress == WAITING:
             if self.write_paused or self.pumping or self.gathered is not None:
@@ -164,9 +166,12 @@ class Http1Protocol(Output):
 
     def feed_slowly(self, data: bytes | memoryview) -> None:
         """Any read but that of one whole small request."""
-        if self.closing:
+        was_closing = self.closing
+        if was_closing:
             self.drop(data)
         self.reader.feed(data)
+        if self.closing and not was_closing:
+            self._drop_behind_head(data)
         cycle = self.cycle
         if cycle is None or cycle.progress == WAITING:
             self.pump()
@@ -290,7 +295,21 @@ class Http1Protocol(Output):
     def _allow_body(self) -> None:
         """Let the client send the rest of the body that comes, up to a bound."""
         declared = self.reader.body_declared
-        self.allow_dropping(ALLOWED_BYTES if declared is None else declared - self.reader.body_bytes)
+        if declared is None:
+            self.allow_dropping(ALLOWED_BYTES)
+        else:
+            self.allow_dropping(declared - self.reader.body_bytes, known=True)
+
+    def _drop_behind_head(self, data: bytes | memoryview) -> None:
+        """Count what has come of a body in the read in which its request was refused for its length.
+
+        There is no other request in that read, or the refusal would have to wait for its answer.
+        """
+        if self.awaits_rest:
+            head, end, body = bytes(data).partition(b"\r\n\r\n")
+            # Behind empty lines the first end is not that of the head.
+            if end and not head.startswith(b"\r\n"):
+                self.drop(body)
 
     def next_request(self) -> None:
         """The running request is done with."""
