@@ -201,9 +201,8 @@ class Config(core.Config):
 def options_as_parameters(*, positional: bool = False, **others: Any) -> list[inspect.Parameter]:
     """The options as parameters, those of uvicorn in its order and by position where `positional`, then ours.
 
-    `others` are defaults that are others.
-
     Programs that serve by several versions of uvicorn look there for what they may give, and leave out the rest.
+    `others` are defaults to be told instead.
     """
     defaults: dict[str, Any] = {name: default for name, (default, _) in PLACES.items()}
     for item in fields(core.Config):
