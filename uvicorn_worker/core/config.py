@@ -219,7 +219,7 @@ class Config:
         True,
         FLAG,
         "Offer early hints (status 103) to applications, and send them; Varnish 7.1 answers 503 to them, nginx "
-        "1.22 takes them for the response.",
+        "1.22 and clients such as Python's requests take them for the response.",
     )
     headers: Iterable[tuple[str | bytes, str | bytes]] = responses(
         [], HEADERS, "Fields added to every response; one of the same name set by the application wins."
