@@ -56,7 +56,8 @@ def test_reload(serve: Serve, engine: dict[str, str], path: bytes) -> None:
 
 
 def test_recycle(serve: Serve, engine: dict[str, str]) -> None:
-    server = start(serve, "--max-requests", "300", env=engine)
+    # A client that is short of the processor needs its half of the time to read that it is left.
+    server = start(serve, "--max-requests", "300", "--graceful-timeout", "8", env=engine)
     steady = Steady(server.port, b"/slow", connections=6)
     asyncio.run(ask_until(steady, lambda: len(steady.answered) >= 5))
     assert steady.lost == []
