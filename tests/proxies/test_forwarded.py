@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from typing import Any
 
 import pytest
@@ -370,3 +371,38 @@ class TestMemory:
         made.read(((b"x-forwarded-for", b"203.0.113.5" + b", 10.0.0.1" * 100), (b"x-forwarded-proto", b"x" * 600)))
         assert not made.origins
         assert not made._others
+
+
+ADDRESSES = [
+    "203.0.113.5", "2001:db8::1", "::ffff:203.0.113.5", "203.0.113.5:80", "[2001:db8::1]:80", "fe80::1%eth0", "unix:",
+    "unknown", "", "203.0.113.5, 10.0.0.1", "10.0.0.1", " 203.0.113.5", "fe80::1%" + "x" * 100, "203.0.113", "\xe9",
+]  # fmt: skip
+OTHERS = [
+    ("x-forwarded-proto", "https"), ("x-forwarded-proto", "http"), ("x-forwarded-host", "example.net"),
+    ("x-forwarded-prefix", "/api"), ("forwarded", "for=198.51.100.7"), ("x-forwarded-port", "8443"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_a_client_that_is_new_behind_a_proxy_that_is_not(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is known of the proxy's other fields gives what reading all of them gives."""
+    chance = random.Random(seed)
+    config = Config("a:b", forwarded_headers="for,proto,host,port,prefix,forwarded")
+    quick, full = (OriginReader(config, Trust("10.0.0.0/8")) for _ in range(2))
+    monkeypatch.setattr(full, "_behind_one_proxy", lambda fields: None)
+    for _ in range(2000):
+        fields = [("x-forwarded-for", chance.choice(ADDRESSES)) for _ in range(chance.choice([1, 1, 1, 0, 2]))]
+        fields += chance.choices(OTHERS, k=chance.randrange(3))
+        chance.shuffle(fields)
+        asked = tuple((name.encode(), value.encode("latin-1")) for name, value in fields)
+        if asked:
+            assert told(quick, asked) == told(full, asked), asked
+
+
+def told(reader: OriginReader, fields: tuple[tuple[bytes, bytes], ...]) -> object:
+    try:
+        origin = reader.origins.get(fields) or reader.read(fields)
+    except RequestRefused as exc:
+        return str(exc)
+    parts = getattr(origin.rewrite, "__self__", None)
+    return origin.changes, parts and [getattr(parts, name) for name in parts.__slots__]

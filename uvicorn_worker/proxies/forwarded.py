@@ -43,6 +43,7 @@ _PREFIX = b"x-forwarded-prefix"
 # What was read is remembered by its bytes, which come from clients: up to this number, then anew, and if it is short.
 _MOST_KNOWN = 1024
 _LONGEST_KNOWN = 512
+_LONGEST_ADDRESS = 64
 
 # reg-name, or an IPv6 address in brackets (RFC 3986, 3.2.2), and a port.
 _HOST_AND_PORT = r"([\w.~!$&'()*+;=%-]+|\[[0-9A-Fa-f:.]+\])(?::(\d{1,5}))?"
@@ -126,6 +127,9 @@ class OriginReader:
 
         Raises `RequestRefused` (400) where fields contradict each other about the scheme.
         """
+        origin = self._behind_one_proxy(fields) if fields else None
+        if origin is not None:
+            return origin
         lines = []
         others = []
         size = 0
@@ -147,6 +151,25 @@ class OriginReader:
             origin = Origin({"client": client, **origin.changes}, origin.rewrite)
         if size <= _LONGEST_KNOWN:
             _remember(self.origins, fields, origin)
+        return origin
+
+    def _behind_one_proxy(self, fields: tuple[Field, ...]) -> Origin | None:
+        """The same of a client that is not known yet, where the one address of X-Forwarded-For comes first or last.
+
+        None: it is to be read in full, as where what the other fields say is not known.
+        """
+        (name, value), others = fields[0], fields[1:]
+        if name != _FOR:
+            (name, value), others = fields[-1], fields[:-1]
+        # No key of these has an X-Forwarded-For in it.
+        known = self._others.get((others, 0))
+        host = value.decode("latin-1")
+        if known is None or name != _FOR or "client" in known.changes:
+            return None
+        if len(host) > _LONGEST_ADDRESS or address_number(host) is None:
+            return None
+        origin = Origin({"client": (host, 0), **known.changes}, known.rewrite)
+        _remember(self.origins, fields, origin)
         return origin
 
     def _read_others(self, fields: list[Field], distance: int) -> Origin:
