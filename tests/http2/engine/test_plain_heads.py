@@ -312,6 +312,21 @@ def test_patterns_go_with_the_table_and_with_idleness() -> None:
     assert not side.decoder._patterns
 
 
+@pytest.mark.parametrize("between", [[(b"x-checksum", b"0")], [*PSEUDO[:3], (b":path", b"/"), (b"x ", b"0")]])
+def test_what_a_block_is_like_is_learned_from_its_own_strings(between: list[Field]) -> None:
+    """Not from those of trailers, or of a malformed request, which were decoded before it."""
+    side = Side()
+    for number in range(4):
+        side.send(request(number, "target"))
+    patterns = side.decoder._patterns.copy()
+    assert patterns
+    block = bytes(side.encoder.encode([literal(*field) for field in between]))
+    assert side.decoder.decode(block) == side.reference.decode(block) == between
+    for number in range(4, 8):
+        side.send(request(number, "target"))
+    assert side.decoder._patterns == patterns
+
+
 def test_no_more_patterns_than_some() -> None:
     side = Side()
     for number in range(30):

@@ -76,29 +76,35 @@ class HeaderDecoder:
     # Remembered --------------------------------------------------------------------------------------
 
     def remember(self, block: bytes, head: RequestHead) -> None:
-        """Keep the head that was made of a block that comes again; decoding it must not have changed the table."""
+        """Keep what was made of the block that was decoded last; that must not have changed the table.
+
+        With the first such block it is kept what others may be like, and with the second one the head itself.
+        """
+        literals, self._literals = self._literals, []
+        if not self._keep(block, head) and literals and head.longest >= 0:
+            self._learn(block, literals, head)
+
+    def _keep(self, block: bytes, head: RequestHead) -> bool:
+        """Keep the head of a block that has come before; gives whether it has."""
         seen, number = self._seen, hash(block)
         if number not in seen:
             # Many come once: another target, or a value that no other request has.
             if len(seen) >= _HEADS:
                 seen.clear()
             seen.add(number)
-            if self._literals and head.longest >= 0:
-                self._learn(block, head)
-            return
+            return False
         size = head.size + len(block)
-        if size > _HEADS_SIZE // 4:
-            return
-        head.kept = True
-        if size > self._room or len(self.heads) >= _HEADS:
-            self.heads.clear()
-            self._room = _HEADS_SIZE
-        self.heads[block] = head
-        self._room -= size
+        if size <= _HEADS_SIZE // 4:
+            head.kept = True
+            if size > self._room or len(self.heads) >= _HEADS:
+                self.heads.clear()
+                self._room = _HEADS_SIZE
+            self.heads[block] = head
+            self._room -= size
+        return True
 
-    def _learn(self, block: bytes, head: RequestHead) -> None:
+    def _learn(self, block: bytes, literals: list[Literal], head: RequestHead) -> None:
         """Keep what a block whose head is plain is like; of its pseudo-fields the target alone may be another one."""
-        literals, self._literals = self._literals, []
         if len(literals) <= MOST_STRINGS and head.size <= _PATTERN_SIZE and all(place != 0 for _, _, place in literals):
             del self._patterns[_PATTERNS - 1 :]
             self._patterns.insert(0, BlockPattern(block, literals, head, self._bound))
@@ -109,7 +115,7 @@ class HeaderDecoder:
             for pattern in self._patterns:
                 head = pattern.read(block, _read_string)
                 if head is not None:
-                    self.remember(block, head)
+                    self._keep(block, head)
                     return head
         except (IndexError, HuffmanError, Http2ConnectionError):
             # To be told by who decodes it.
