@@ -7,6 +7,7 @@ import re
 __all__ = [
     "CONTROLS",
     "LENGTH_DIGITS",
+    "PLAIN_VALUE",
     "QUOTED",
     "TCHAR",
     "find_control",
@@ -26,6 +27,10 @@ QUOTED = rf'"(?:[^{CONTROLS}"\\]|\\[^{CONTROLS}])*"'
 
 LENGTH_DIGITS = 19
 """More digits than any Content-Length has, and fewer than Python takes for a number."""
+
+PLAIN_VALUE = bytes(byte if 0x20 <= byte < 0x7F else byte ^ 1 for byte in range(256))
+"""`value.translate(PLAIN_VALUE).strip() == value` says that a field value is visible ASCII and spaces, with none at its
+ends: as it is, whoever reads it."""
 
 is_token = re.compile(rf"[{TCHAR}]+".encode()).fullmatch
 find_control = re.compile(rf"[{CONTROLS}]".encode()).search

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from uvicorn_worker.core.cycle import request_name
 from uvicorn_worker.core.errors import RequestRefused
+from uvicorn_worker.core.grammar import PLAIN_VALUE
 from uvicorn_worker.core.runtime import Runtime
 from uvicorn_worker.core.scope import Field, Origin, RequestLine, is_plain_target, without_newer
 from uvicorn_worker.core.target import METHODS
@@ -45,8 +46,6 @@ _PLAIN_METHODS = {
 _CLOSE = (b"connection", b"close")
 # Fields that parsers act on, besides OWN_FIELDS.
 _ACTED_ON = OWN_FIELDS | {b"connection", b"proxy-connection", b"upgrade"}
-# Leaves the value of a plain field as it is, and changes each byte that none has.
-_PLAIN = bytes(byte if 0x20 <= byte < 0x7F else byte ^ 1 for byte in range(256))
 _ZERO = ord("0")
 # How long the lines may be that are remembered.
 LONGEST_LINE = 128
@@ -202,7 +201,7 @@ class KnownHeads:
                 if not value.isdigit() or value[0] == _ZERO or len(value) > LONGEST_LENGTH:
                     return False
                 length = int(value)
-            elif value.translate(_PLAIN).strip() != value:
+            elif value.translate(PLAIN_VALUE).strip() != value:
                 return False
             headers[place] = (name, value)
             at = behind_value
@@ -354,7 +353,7 @@ class KnownHeads:
                 found[at] = known_hosts[line]
                 continue
             raw_name, colon, value = line.partition(b": ")
-            if not colon or value.translate(_PLAIN).strip() != value:
+            if not colon or value.translate(PLAIN_VALUE).strip() != value:
                 return self._leave_to_parser()
             name = plain_names.get(raw_name)
             if name is not None:

@@ -8,7 +8,7 @@ are looked at. What is not plain is for request_heads.py, which fills this memor
 
 from __future__ import annotations
 
-from uvicorn_worker.core.grammar import parse_length
+from uvicorn_worker.core.grammar import PLAIN_VALUE, parse_length
 from uvicorn_worker.http2.engine.events import RequestHead
 
 __all__ = [
@@ -16,7 +16,6 @@ __all__ = [
     "PSEUDO",
     "SECRETS",
     "TARGET",
-    "VALUE",
     "plain_head",
     "remember_field",
     "remember_sound",
@@ -48,9 +47,6 @@ _REMEMBERED, _OF = 64, 1024
 SECRETS = frozenset([b"authorization", b"proxy-authorization"])
 """Fields that are not remembered, as cookies are not: they mean nothing to the server, but are nobody else's."""
 
-VALUE = bytes(byte if 0x20 <= byte < 0x7F else byte ^ 1 for byte in range(256))
-"""`value.translate(VALUE).strip() == value` says that a value is visible ASCII and spaces, with none at its ends."""
-
 TARGET = bytes(byte if 0x20 < byte < 0x7F else byte ^ 1 for byte in range(256))
 """`target.translate(TARGET) == target` says that a target is visible ASCII."""
 
@@ -72,7 +68,7 @@ def plain_head(fields: list[Field]) -> RequestHead | None:
             if size is not None:
                 continue
             name, value = field = rest[at]
-            if value.translate(VALUE).strip() != value:
+            if value.translate(PLAIN_VALUE).strip() != value:
                 return None
             number = _names.get(name)
             sizes[at] = len(name) + len(value) + FIELD_OVERHEAD

@@ -14,9 +14,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from uvicorn_worker.core.grammar import parse_length
+from uvicorn_worker.core.grammar import PLAIN_VALUE, parse_length
 from uvicorn_worker.http2.engine.events import RequestHead
-from uvicorn_worker.http2.engine.plain_heads import PSEUDO, TARGET, VALUE
+from uvicorn_worker.http2.engine.plain_heads import PSEUDO, TARGET
 
 __all__ = ["MOST_STRINGS", "BlockPattern", "Literal", "place_of"]
 
@@ -61,12 +61,12 @@ class BlockPattern:
 
     def read(self, block: bytes, read_string: Callable[[bytes, int], tuple[bytes, int]]) -> RequestHead | None:
         """The head of a block like it; None for any other. Raises what `read_string` does."""
+        if len(block) > self._most:
+            return None
         at, known = 0, self._head
         target, size, longest = known.target, self._size, self._longest
         headers = known.headers.copy()
         length, priority = known.content_length, known.priority
-        if len(block) > self._most:
-            return None
         for before, place in self._parts:
             if not block.startswith(before, at):
                 return None
@@ -77,7 +77,7 @@ class BlockPattern:
                     return None
                 target = value
                 continue
-            if value.translate(VALUE).strip() != value:
+            if value.translate(PLAIN_VALUE).strip() != value:
                 return None
             name = headers[place][0]
             headers[place] = (name, value)
