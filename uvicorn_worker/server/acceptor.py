@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import functools
 import logging
 import os
 import socket
@@ -24,6 +25,7 @@ from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Any
 
 from uvicorn_worker.core.address import Endpoints
+from uvicorn_worker.core.clock import TICK
 from uvicorn_worker.core.explained import explained
 from uvicorn_worker.core.kernel import duplicate_of, is_known_loop, is_uvloop
 from uvicorn_worker.core.log import OwnLog
@@ -31,6 +33,7 @@ from uvicorn_worker.core.runtime import Runtime
 from uvicorn_worker.logs.spell import Spell
 from uvicorn_worker.proxies.trust import Trust
 from uvicorn_worker.server.light import (
+    TLS_READS,
     LightConnections,
     LightTransport,
     can_be_light,
@@ -38,7 +41,7 @@ from uvicorn_worker.server.light import (
     name_of_connections,
 )
 from uvicorn_worker.server.neighbours import Neighbours
-from uvicorn_worker.server.opening import Accepting, Opening, accepting
+from uvicorn_worker.server.opening import Accepting, Opening, UnderWay, accepting
 from uvicorn_worker.server.reuse_port import (
     SETTLE_SECONDS,
     kernel_migrates,
@@ -49,6 +52,7 @@ from uvicorn_worker.server.reuse_port import (
 
 if TYPE_CHECKING:
     from uvicorn_worker.tls.contexts import TlsContexts
+    from uvicorn_worker.tls.transport import TlsTransport
 
 __all__ = ["Acceptor"]
 
@@ -63,6 +67,9 @@ TURNS = 4
 # long as the others come. Where nobody came it takes some, and each time twice as many.
 REST_SECONDS = 0.002
 FEWEST_PER_TURN = 1
+
+# How long a TLS handshake may last where no `timeout_request_head` says so: asyncio's 60 s.
+HANDSHAKE_TICKS = int(60 / TICK)
 
 # How soon accepting is tried again after it failed; and how often where it must be done before the sockets close.
 RETRY_SECONDS = 0.5
@@ -104,7 +111,14 @@ class Acceptor:
         config = runtime.config
         self.tls = tls
         self._tls_options: dict[str, Any] = {}
-        if tls is not None:
+        # What makes TLS of a connection, where that is ours; and for how many ticks a handshake may last.
+        self._secure: type[TlsTransport] | None = None
+        self._handshake_ticks = runtime.request_head_ticks or HANDSHAKE_TICKS
+        if tls is not None and is_known_loop(runtime.loop):
+            from uvicorn_worker.tls.transport import TlsTransport
+
+            self._secure = TlsTransport
+        elif tls is not None:
             from uvicorn_worker.tls.contexts import handshake_options
 
             self._tls_options = handshake_options(config, runtime.loop)
@@ -156,7 +170,7 @@ class Acceptor:
         # What accepts, on an event loop that does not say when a socket can be read.
         self._waiting: dict[socket.socket, asyncio.Task[None]] = {}
         # Sockets that are on their way to a connection: for a turn of the loop, or for a TLS handshake.
-        self._connecting: set[Opening | asyncio.Task[None]] = set()
+        self._connecting: set[UnderWay] = set()
         # Whether that is a turn of the loop where there is no TLS, which needs no task: on loops that wait for futures.
         self._at_once = is_known_loop(runtime.loop) and self._proxies is None
         # Those that need no transport, where there may be such; and of the listening sockets that they are accepted
@@ -285,7 +299,7 @@ class Acceptor:
         """Accept one connection; False where there is none, or no room for it."""
         light = self._light
         if light is not None and (
-            self.tls is not None or listener not in self._names or not (light.worth or light.is_sampled())
+            listener not in self._names or not (light.worth or light.is_sampled())
         ):
             light = None
         try:
@@ -307,10 +321,16 @@ class Acceptor:
     def _take(self, conn: socket.socket, address: object) -> None:
         """Make a connection of a socket that was accepted."""
         self._runtime.tally.accepted += 1
-        if not self._at_once or self.tls is not None:
+        if not self._at_once:
             task = self._loop.create_task(self._connect(conn, address))
             self._connecting.add(task)
             task.add_done_callback(self._connected)
+        elif self._secure is not None:
+            secured = self._make_secure(self._secure, address)
+            Opening(
+                self._loop.connect_accepted_socket(lambda: secured, conn),
+                lambda _, exc: None if exc is None else secured.cancel(exc),
+            ).step()
         elif (protocol := self._make_protocol(conn, address)) is not None:
             opening = Opening(self._loop.connect_accepted_socket(lambda: protocol, conn), self._opened)
             self._connecting.add(opening)
@@ -319,19 +339,40 @@ class Acceptor:
     def _take_light(self, light: LightConnections, conn: socket.socket, address: object, name: Any) -> None:
         """The same where no transport is needed yet."""
         self._runtime.tally.accepted += 1
-        if (protocol := self._make_protocol(conn, address)) is not None:
-            LightTransport(light, conn, address, conn.getsockname() if name is None else name).begin(protocol)
+        if name is None:
+            name = conn.getsockname()
+        if self._secure is not None:
+            LightTransport(light, conn, address, name, TLS_READS).begin(self._make_secure(self._secure, address))
+        elif (protocol := self._make_protocol(conn, address)) is not None:
+            LightTransport(light, conn, address, name).begin(protocol)
 
-    def _make_protocol(self, conn: socket.socket, address: object, *arguments: Endpoints) -> asyncio.Protocol | None:
+    def _make_protocol(
+        self, conn: socket.socket | None, address: object, *arguments: Endpoints
+    ) -> asyncio.Protocol | None:
         """The protocol of a connection; None where that can't be made, which ends it."""
         try:
             return self._factory(*arguments)
         except Exception as exc:  # noqa: BLE001 - a protocol's mistake costs this connection, not the server
             self._log.error("The connection of %s could not be made", address, exc_info=exc)
-            conn.close()
+            if conn is not None:
+                conn.close()
             return None
 
-    def _opened(self, opening: Opening, exc: BaseException | None) -> None:
+    def _make_secure(self, secure: type[TlsTransport], address: object, *arguments: Endpoints) -> TlsTransport:
+        """TLS on a connection, whose protocol is made when the handshake is over."""
+        make_protocol = functools.partial(self._make_protocol, None, address, *arguments)
+        secured = secure(self._loop, self.tls, make_protocol, self._opened)  # type: ignore[arg-type]  # there is TLS
+        secured.deadline = self._runtime.tick + self._handshake_ticks
+        self._connecting.add(secured)
+        return secured
+
+    def on_tick(self, tick: int) -> None:
+        """Twice a second: give up the TLS handshakes that last too long."""
+        if self._secure is not None:
+            for each in [each for each in self._connecting if getattr(each, "deadline", tick + 1) <= tick]:
+                each.cancel()
+
+    def _opened(self, opening: UnderWay, exc: BaseException | None) -> None:
         if isinstance(exc, OSError):
             self._log.debug("A connection ended before it was made: %s", exc)
         elif exc is not None:
@@ -352,6 +393,13 @@ class Acceptor:
                 return
             arguments = (endpoints,)
         options: dict[str, Any] = {}
+        if self._secure is not None:
+            secured = self._make_secure(self._secure, address, *arguments)
+            try:
+                await self._loop.connect_accepted_socket(lambda: secured, conn)
+            except OSError as exc:
+                secured.cancel(exc)
+            return
         if self.tls is not None:
             # That of now: it is another one once the certificates were replaced.
             options = {"ssl": self.tls.context, **self._tls_options}
@@ -365,7 +413,7 @@ class Acceptor:
             # Also the errors of a TLS handshake. Port scanners and health checks do this all day.
             self._log.debug("The connection of %s ended before it was made: %s", address, exc)
 
-    def _connected(self, done: Opening | asyncio.Task[None]) -> None:
+    def _connected(self, done: UnderWay) -> None:
         self._connecting.discard(done)
         if self._watching:
             self._room()
@@ -520,7 +568,7 @@ class Acceptor:
             self._light.close()
 
     @property
-    def handshakes(self) -> Collection[Opening | asyncio.Task[None]]:
+    def handshakes(self) -> Collection[UnderWay]:
         """The connections that are being made, for a turn of the loop or a TLS handshake: `cancel()` gives one up.
 
         Not those whose header of the PROXY protocol is read: connections of the runtime stand for them.

@@ -26,7 +26,7 @@ from uvicorn_worker.core.log import OwnLog, count
 from uvicorn_worker.core.runtime import Connection, CycleView, Runtime
 from uvicorn_worker.logs.in_flight import census, describe_cycles, named_cycles
 from uvicorn_worker.server.acceptor import Acceptor
-from uvicorn_worker.server.opening import Opening
+from uvicorn_worker.server.opening import UnderWay
 
 __all__ = ["Drain", "Schedule"]
 
@@ -117,7 +117,7 @@ class Drain:
         self._patience = min(runtime.config.timeout_drain_idle, max(schedule.tell - self._begun, 0.0))
         self._idle: dict[Connection, float] = {}
         # And since when each handshake has been under way.
-        self._handshakes: dict[Opening | asyncio.Task[None], float] = {}
+        self._handshakes: dict[UnderWay, float] = {}
         self._spread = _spread(runtime.config)
         # The most long polls that there were at once.
         self._polls = 0

@@ -22,13 +22,17 @@ from typing import Any, cast
 from uvicorn_worker.core.kernel import is_known_loop
 from uvicorn_worker.server.opening import Opening, whole
 
-__all__ = ["LightConnections", "LightTransport", "can_be_light", "do_not_delay", "name_of_connections"]
+__all__ = ["TLS_READS", "LightConnections", "LightTransport", "can_be_light", "do_not_delay", "name_of_connections"]
 
 EPOLLIN: int = getattr(select, "EPOLLIN", 0)
 DONTWAIT: int = getattr(socket, "MSG_DONTWAIT", 0)
 
 # How much is read at once: a request with all that browsers send; what has more to say gets a transport.
 READ_SIZE = 16384
+# How many reads a request takes that is alone on its connection. With TLS the handshake takes up to two, and the client's
+# close_notify, which is waited for, takes another.
+PLAIN_READS = 1
+TLS_READS = 4
 # How many connections are read from before the loop turns.
 MOST_PER_TURN = 64
 # Connections begin light as long as most of the last ones have ended so, and each of so many to see whether they do
@@ -203,14 +207,16 @@ class LightTransport(asyncio.Transport):
         "_peer",
         "_pending",
         "_protocol",
+        "_reads",
         "_real",
         "_sock",
         "_sockname",
-        "_was_read",
         "descriptor",
     )
 
-    def __init__(self, of: LightConnections, sock: socket.socket, peer: object, sockname: object) -> None:
+    def __init__(
+        self, of: LightConnections, sock: socket.socket, peer: object, sockname: object, reads: int = PLAIN_READS
+    ) -> None:
         self._all = of
         self._sock = sock
         self.descriptor = sock.fileno()
@@ -221,7 +227,9 @@ class LightTransport(asyncio.Transport):
         self._real: asyncio.Transport | None = None
         self._handing = False
         self._pending: list[bytes] | None = None
-        self._was_read = self._paused = self._closing = False
+        self._paused = self._closing = False
+        # How many times it is read from before it is known to be one of those that need a transport.
+        self._reads = reads
         # Whether we have ended our side, the client has ended its own, and the protocol was told to wait with writing.
         self._eof = self._over = self._full = False
         self._limits: tuple[int | None, int | None] | None = None
@@ -254,12 +262,12 @@ class LightTransport(asyncio.Transport):
         if not data:
             self._end_of_input()
             return True
-        again, self._was_read = self._was_read, True
+        self._reads -= 1
         try:
             self._protocol.data_received(data)
         except Exception as exc:  # noqa: BLE001 - the connection's end, as with every transport
             self._fail("data_received", exc)
-        if (again or len(data) == READ_SIZE) and not self._closing:
+        if (self._reads < 0 or len(data) == READ_SIZE) and not self._closing:
             self._hand_over()
         return True
 

@@ -38,6 +38,7 @@ def _needed(config: Config) -> Iterator[str]:
     if tls_is_on(config):
         yield ".tls.contexts"
         yield ".tls.extension"
+        yield ".tls.transport"
     if config.proxy_protocol != "off":
         yield ".proxies.proxy_protocol"
     if config.request_id_header is not None:

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import Any, Protocol
 
-__all__ = ["Accepting", "Opening", "accepting", "whole"]
+__all__ = ["Accepting", "Opening", "UnderWay", "accepting", "whole"]
 
 # What is in C below each socket of Python.
 _BASE: Any = socket.socket.__base__
@@ -68,6 +68,13 @@ def accepting(sock: socket.socket) -> socket.socket:
     if type(sock) is not socket.socket or not hasattr(_BASE, "_accept"):
         return sock
     return Accepting(sock.family, sock.type, sock.proto, fileno=sock.detach())
+
+
+class UnderWay(Protocol):
+    """A connection that is being made: a turn of the loop, a TLS handshake, or a task for both."""
+
+    def cancel(self) -> Any:
+        """Give it up."""
 
 
 class Opening:

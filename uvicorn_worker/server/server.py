@@ -448,6 +448,7 @@ class Server:
         runtime = self.runtime
         now = time.monotonic()
         runtime.on_tick(now)
+        self.acceptor.on_tick(runtime.tick)
         if self._slow is not None:
             self._slow.on_tick(runtime.cycles, now)
         self._heap.on_tick(len(runtime.connections) + len(runtime.cycles))
