@@ -492,14 +492,10 @@ class TestMakingConnections:
 
     @pytest.mark.filterwarnings("ignore:unclosed transport <asyncio.sslproto:ResourceWarning")
     def test_tls(self, run: Run, log: Log, certificate: Path) -> None:
-        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-        context.load_cert_chain(certificate)
         client = ssl.create_default_context(cafile=certificate)
 
         async def main() -> None:
-            async with Running(App()) as running:
-                # Read at the accept: certificates can be exchanged while the server runs.
-                running.server.acceptor.tls = SimpleNamespace(context=context)  # type: ignore[assignment]
+            async with Running(App(), ssl_certfile=str(certificate)) as running:
                 plain = await running.ask()
                 assert not (await plain.rest()).startswith(b"HTTP/1.1 200")
                 peer = await Peer.connect(running.sock, client)
@@ -512,12 +508,8 @@ class TestMakingConnections:
     def test_a_handshake_that_does_not_come_does_not_hold_up_a_stop(
         self, run: Run, log: Log, certificate: Path
     ) -> None:
-        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-        context.load_cert_chain(certificate)
-
         async def main() -> None:
-            async with Running(App(), timeout_graceful_shutdown=60) as running:
-                running.server.acceptor.tls = SimpleNamespace(context=context)  # type: ignore[assignment]
+            async with Running(App(), timeout_graceful_shutdown=60, ssl_certfile=str(certificate)) as running:
                 silent = await running.ask(b"")
                 await until(lambda: running.server.acceptor.pending)
                 assert await running.stop() >= 1

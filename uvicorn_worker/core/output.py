@@ -301,6 +301,9 @@ class Output(asyncio.Protocol):
 
     def close(self) -> None:
         """Close when all that was written has left; nothing more is expected from the client."""
+        if self.tls_overhead and self.gathered is not None and (hold := getattr(self.transport, "hold", None)):
+            # One write for the answer and for close_notify.
+            hold()
         self.flush()
         self.closing, self.rest_until = True, 0
         # TLS is closed when the client has answered close_notify, and one that does not look does not answer.

@@ -243,7 +243,11 @@ class Http1Protocol(Output):
         """Write the last bytes of a response; the next request is started, or the client's turn comes."""
         if last:
             runtime = self.runtime
-            if self.gathered is not None or self.waiting or (runtime.crowded and cycle.keep_alive):
+            if (
+                self.gathered is not None
+                or self.waiting
+                or (runtime.crowded if cycle.keep_alive else self.tls_overhead)
+            ):
                 self.gather(last)
             else:
                 if runtime.lone:

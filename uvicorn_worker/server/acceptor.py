@@ -298,9 +298,7 @@ class Acceptor:
     def _accept(self, listener: socket.socket) -> bool:
         """Accept one connection; False where there is none, or no room for it."""
         light = self._light
-        if light is not None and (
-            listener not in self._names or not (light.worth or light.is_sampled())
-        ):
+        if light is not None and (listener not in self._names or not (light.worth or light.is_sampled())):
             light = None
         try:
             conn, address = listener.accept() if light is None else listener.accept_bare()  # type: ignore[attr-defined]
@@ -361,10 +359,17 @@ class Acceptor:
     def _make_secure(self, secure: type[TlsTransport], address: object, *arguments: Endpoints) -> TlsTransport:
         """TLS on a connection, whose protocol is made when the handshake is over."""
         make_protocol = functools.partial(self._make_protocol, None, address, *arguments)
-        secured = secure(self._loop, self.tls, make_protocol, self._opened)  # type: ignore[arg-type]  # there is TLS
+        secured = secure(self._loop, self.tls, make_protocol, functools.partial(self._secured, address))  # type: ignore[arg-type]
         secured.deadline = self._runtime.tick + self._handshake_ticks
         self._connecting.add(secured)
         return secured
+
+    def _secured(self, address: object, secured: TlsTransport, exc: BaseException | None) -> None:
+        if isinstance(exc, OSError):
+            # Also the errors of a TLS handshake. Port scanners and health checks do this all day.
+            self._log.debug("The connection of %s ended before it was made: %s", address, exc)
+            exc = None
+        self._opened(secured, exc)
 
     def on_tick(self, tick: int) -> None:
         """Twice a second: give up the TLS handshakes that last too long."""
@@ -410,7 +415,6 @@ class Acceptor:
         try:
             await self._loop.connect_accepted_socket(lambda: protocol, conn, **options)
         except OSError as exc:
-            # Also the errors of a TLS handshake. Port scanners and health checks do this all day.
             self._log.debug("The connection of %s ended before it was made: %s", address, exc)
 
     def _connected(self, done: UnderWay) -> None:

@@ -29,8 +29,8 @@ DONTWAIT: int = getattr(socket, "MSG_DONTWAIT", 0)
 
 # How much is read at once: a request with all that browsers send; what has more to say gets a transport.
 READ_SIZE = 16384
-# How many reads a request takes that is alone on its connection. With TLS the handshake takes up to two, and the client's
-# close_notify, which is waited for, takes another.
+# How many reads a request takes that is alone on its connection. With TLS the handshake takes up to two, and the
+# client's close_notify, which is waited for, takes another.
 PLAIN_READS = 1
 TLS_READS = 4
 # How many connections are read from before the loop turns.

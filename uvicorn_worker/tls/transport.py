@@ -32,7 +32,7 @@ PIECE_SIZE = 65536
 _HANDSHAKE, _OPEN, _CLOSING, _CLOSED = range(4)
 
 
-class TlsTransport(asyncio.Transport):
+class TlsTransport(asyncio.Transport, asyncio.Protocol):
     """A connection as its protocol sees it, and the protocol of the transport below.
 
     `make_protocol` is called when the handshake is over; None from it ends the connection. `ended` is called once: when
@@ -46,6 +46,8 @@ class TlsTransport(asyncio.Transport):
         "_encrypt",
         "_ended",
         "_error",
+        "_handshake",
+        "_held",
         "_incoming",
         "_loop",
         "_make_protocol",
@@ -54,6 +56,7 @@ class TlsTransport(asyncio.Transport):
         "_paused",
         "_protocol",
         "_read",
+        "_receive",
         "_state",
         "deadline",
         "transport",
@@ -75,8 +78,12 @@ class TlsTransport(asyncio.Transport):
         # The tick at which the handshake must be over; 0 for none.
         self.deadline = 0
         self._protocol: Any = None
+        # What of it takes data; None where it has a buffer for it.
+        self._receive: Callable[[bytes], None] | None = None
         self._state = _HANDSHAKE
         self._paused = False
+        # Whether what is written leaves with the close that follows at once.
+        self._held = False
         self._error: BaseException | None = None
         # What comes behind all that could be read: the client's close_notify, or what is none of TLS.
         self._after: ssl.SSLError | None = None
@@ -96,18 +103,16 @@ class TlsTransport(asyncio.Transport):
         if self._state is _HANDSHAKE:
             self._give_up(exc or ConnectionAbortedError("the TLS handshake was given up"))
 
-    def _begin(self) -> ssl.SSLObject:
+    def _begin(self) -> None:
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._object = self._contexts.context.wrap_bio(self._incoming, self._outgoing, server_side=True)
         # What is in C below; the methods of the ssl module call these.
         below: Any = getattr(self._object, "_sslobj", self._object)
-        self._read, self._encrypt = below.read, below.write
-        return self._object
+        self._handshake, self._read, self._encrypt = below.do_handshake, below.read, below.write
 
     def _shake_hands(self) -> None:
-        tls = self._object or self._begin()
         try:
-            tls.do_handshake()
+            self._handshake()
         except ssl.SSLWantReadError:
             self._send()
             return
@@ -120,15 +125,19 @@ class TlsTransport(asyncio.Transport):
         if protocol is None:
             self._give_up(None)
             return
-        self._state, self._protocol = _OPEN, protocol
+        self._state = _OPEN
+        self.set_protocol(protocol)
         self._tell_ended(None)
         try:
             protocol.connection_made(self)
         except Exception as exc:  # noqa: BLE001 - the connection's end, as with every transport
             self._fail("connection_made", exc)
         if self._incoming.pending:
+            # A request has come along: its answer may take the session tickets with it.
             self._deliver()
-        self._send()
+            self._loop.call_soon(self._send)
+        else:
+            self._send()
 
     def _give_up(self, exc: BaseException | None) -> None:
         """The handshake has failed: what OpenSSL says of it has been sent."""
@@ -155,12 +164,32 @@ class TlsTransport(asyncio.Transport):
             return
         state = self._state
         if state is _OPEN:
-            self._incoming.write(data)
-            if not self._paused:
+            incoming = self._incoming
+            incoming.write(data)
+            if self._paused:
+                return
+            receive = self._receive
+            if receive is None:
                 self._deliver()
-                if self._outgoing.pending:
-                    # The answer to a change of keys.
-                    self._send()
+            else:
+                # As `_next_data`, without the calls: one record, of a small request.
+                try:
+                    plain = self._read(RECORD_SIZE)
+                except ssl.SSLWantReadError:
+                    pass
+                except ssl.SSLError as exc:
+                    self._break(exc)
+                else:
+                    if not plain or incoming.pending:
+                        self._deliver(self._with_next(plain))
+                    else:
+                        try:
+                            receive(plain)
+                        except Exception as exc:  # noqa: BLE001 - the connection's end, as with every transport
+                            self._fail("data_received", exc)
+            if self._outgoing.pending:
+                # The answer to a change of keys.
+                self._send()
         elif state is _HANDSHAKE:
             if self._object is None:
                 self._begin()
@@ -170,24 +199,27 @@ class TlsTransport(asyncio.Transport):
             self._incoming.write(data)
             self._drop()
 
-    def _deliver(self) -> None:
-        """Give the protocol what the records hold that have come whole."""
+    def _deliver(self, data: bytes | None = None) -> None:
+        """Give the protocol what the records hold that have come whole; `data` is what was read of them."""
         incoming = self._incoming
         more = True
         while more and self._state is _OPEN and not self._paused:
-            protocol = self._protocol
-            if isinstance(protocol, asyncio.BufferedProtocol):
-                more = self._fill(protocol)
+            receive = self._receive
+            if receive is None and not data:
+                more = self._fill(self._protocol)
             else:
-                data = self._next_data()
+                if data is None:
+                    data = self._next_data()
                 more = incoming.pending > 0
                 if data:
                     try:
-                        protocol.data_received(data)
+                        self._protocol.data_received(data)
                     except Exception as exc:  # noqa: BLE001 - the connection's end, as with every transport
                         self._fail("data_received", exc)
+                data = None
             if self._after is not None and not self._paused:
-                self._end_of_input()
+                if self._state is _OPEN:
+                    self._end_of_input()
                 return
         if self._state is _CLOSING:
             # Closed by the protocol: the client's close_notify may have come along.
@@ -195,31 +227,30 @@ class TlsTransport(asyncio.Transport):
 
     def _next_data(self) -> bytes:
         """What the next records hold; nothing where there is no whole one."""
-        incoming, read = self._incoming, self._read
         try:
-            data: bytes = read(RECORD_SIZE)
+            data: bytes = self._read(RECORD_SIZE)
         except ssl.SSLWantReadError:
             return b""
         except ssl.SSLError as exc:
             self._after = exc
             return b""
+        return self._with_next(data)
+
+    def _with_next(self, data: bytes) -> bytes:
+        """A record and those behind it; nothing is the client's close_notify."""
+        incoming, read = self._incoming, self._read
+        pieces = [data]
+        try:
+            while data and incoming.pending:
+                data = read(RECORD_SIZE)
+                pieces.append(data)
+        except ssl.SSLWantReadError:
+            pass
+        except ssl.SSLError as exc:
+            self._after = exc
         if not data:
             self._after = ssl.SSLZeroReturnError()
-        elif incoming.pending:
-            pieces = [data]
-            try:
-                while incoming.pending:
-                    data = read(RECORD_SIZE)
-                    if not data:
-                        self._after = ssl.SSLZeroReturnError()
-                        break
-                    pieces.append(data)
-            except ssl.SSLWantReadError:
-                pass
-            except ssl.SSLError as exc:
-                self._after = exc
-            return b"".join(pieces)
-        return data
+        return b"".join(pieces)
 
     def _fill(self, protocol: asyncio.BufferedProtocol) -> bool:
         """The same into the buffer of a protocol; whether that is full."""
@@ -310,7 +341,12 @@ class TlsTransport(asyncio.Transport):
             except ssl.SSLError as exc:
                 self._break(exc)
                 return
-            self.transport.write(self._outgoing.read())
+            if not self._held:
+                self.transport.write(self._outgoing.read())
+
+    def hold(self) -> None:
+        """What is written from now on leaves with the `close()` that the caller is about to call, in one piece."""
+        self._held = True
 
     def writelines(self, list_of_data: Any) -> None:
         """Write pieces; small ones share a record."""
@@ -428,7 +464,7 @@ class TlsTransport(asyncio.Transport):
     def connection_lost(self, exc: Exception | None) -> None:
         """The connection below is over."""
         self._state, self._make_protocol = _CLOSED, None
-        protocol, self._protocol = self._protocol, None
+        protocol, self._protocol, self._receive = self._protocol, None, None
         self._tell_ended(exc or ConnectionResetError("the connection ended within the TLS handshake"))
         if protocol is not None:
             protocol.connection_lost(self._error or exc)
@@ -451,6 +487,7 @@ class TlsTransport(asyncio.Transport):
     def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
         """Another protocol reads."""
         self._protocol = protocol
+        self._receive = None if isinstance(protocol, asyncio.BufferedProtocol) else protocol.data_received  # type: ignore[attr-defined]
 
     def get_protocol(self) -> asyncio.BaseProtocol:
         """Who reads."""
