@@ -48,6 +48,10 @@ LAST = {
     "version": get(version="1.2"),
     "lower case": get(method="get"),
     "bare LF": b"GET /x HTTP/1.1\nHost: example.org\r\n\r\n",
+    # The line and the fields of one before, with anything but a line end between them.
+    "two bare LFs": get("/1").replace(b"\r\n", b"\n\n", 1),
+    "no line end": get("/1").replace(b"\r\n", b"xx", 1),
+    "half a line end": get("/1").replace(b"\r\n", b" \n", 1),
 }
 
 

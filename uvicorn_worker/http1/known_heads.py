@@ -109,7 +109,8 @@ class KnownHeads:
     # The size of its body, as it was told (None: chunked) and as it has come.
     body_declared: int | None
     body_bytes: int
-    # The bytes of the fields of an earlier request, what they mean, and how often to remember others.
+    # The bytes of the fields of an earlier request, with the line end before them; what they mean; and how often to
+    # remember others.
     repeated: bytes | None
     repeated_fields: list[Field]
     repeated_origin: Origin | None
@@ -170,12 +171,12 @@ class KnownHeads:
     # is a plain request line, the parser would say the same again: the fields are taken from the last time.
 
     def take_repeated(self, data: bytes, end: int) -> bool:
-        """Take a request whose fields, from `end` on, are those of an earlier one; False: it is for the parser."""
-        line = self.runtime.scopes.request_lines.get(data[: end - 2])
+        """Take a request whose fields, behind a line end at `end`, are those of an earlier one; False: the parser's."""
+        line = self.runtime.scopes.request_lines.get(data[:end])
         if line is None:
-            if data[end - 11 : end] != b" HTTP/1.1\r\n":
+            if data[end - 9 : end] != b" HTTP/1.1":
                 return False
-            line = self.read_request_line(data[: end - 2])
+            line = self.read_request_line(data[:end])
             if line is None:
                 return False
         conn = self.conn
@@ -268,7 +269,7 @@ class KnownHeads:
             # The parser is to see each wish for another protocol.
             and all(name != b"upgrade" for name, _ in cycle.scope["headers"])
         ):
-            self.repeated, self.repeated_size = data[start:], end - start
+            self.repeated, self.repeated_size = data[start - 2 :], end - start + 2
             self.repeated_fields = cycle.scope["headers"].copy()
             self.repeated_origin = self.origin
 
@@ -284,7 +285,7 @@ class KnownHeads:
             varied.update(self.varied, (at for at, line in enumerate(lines) if line != lines_before[at]))
         self.varied, self.pattern = varied, None
         if not varied:
-            self.repeated = b"\r\n".join([*lines, b"", b""])
+            self.repeated = b"\r\n".join([b"", *lines, b"", b""])
             self.repeated_size = len(self.repeated)
             self.repeated_fields, self.repeated_origin = fields.copy(), self.origin
         elif len(varied) <= MOST_VARIED:
