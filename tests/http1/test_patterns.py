@@ -15,7 +15,7 @@ import pytest
 from tests.http1.apps import Recorder, echo
 from tests.http1.conftest import Serve
 from tests.scripted import get, post
-from uvicorn_worker.http1.known_heads import MOST_VARIED, KnownHeads
+from uvicorn_worker.http1.known_heads import KNOWN_LENGTHS, MOST_VARIED, KnownHeads
 
 FIELDS = ("Accept: */*", "User-Agent: test", "Connection: keep-alive")
 
@@ -29,10 +29,19 @@ def sent(number: int | str, body: bytes = b"12345", *more: str) -> bytes:
     return post(body, *FIELDS, f"Traceparent: 00-{number}", *more, target=f"/{number}")
 
 
+def same(body: bytes = b"12345", target: str = "/same") -> bytes:
+    return post(body, *FIELDS, target=target)
+
+
 HISTORIES: dict[str, Callable[[int], bytes]] = {
     "get": traced,
     "post": sent,
     "post with one more": lambda number: sent(number, b"12345", f"X: {number}"),
+    "the same post": lambda number: same(),
+    "the same post to other targets": lambda number: same(target=f"/{number}"),
+    "other posts of one length": lambda number: same(b"%05d" % number),
+    "post of one length, then of another": lambda number: same(b"x" * (4 + number // 3)),
+    "large posts of one length": lambda number: same(b"%06d" % number * 2000),
     "post of other lengths": lambda number: sent(number, b"x" * (number + 1)),
     "one behind the other": lambda number: get("/", f"X-A: {number}", f"X-B: {number}", f"X-C: {number}"),
     "the only one": lambda number: get("/", f"X-A: {number}"),
@@ -103,6 +112,36 @@ LAST = {
     "too much": sent(1) + b"x",
     "not all": sent(1)[:-1],
     "a body that looks like it": sent(1, sent(1)),
+    **{
+        f"the same: {name}": request
+        for name, request in {
+            "again": same(),
+            "another body": same(b"54321"),
+            "shorter": same(b"1234"),
+            "longer": same(b"123456"),
+            "large": same(b"12345" * 20_000),
+            "no body": same(b""),
+            "another target": same(target="/a%20b?c=d"),
+            "a strange target": same(target='/"'),
+            "another method": same().replace(b"POST", b"PUT"),
+            "an unknown method": same().replace(b"POST", b"FOO"),
+            "http10": same().replace(b"HTTP/1.1", b"HTTP/1.0"),
+            "http12": same().replace(b"HTTP/1.1", b"HTTP/1.2"),
+            "line feeds": same().replace(b"\r\n", b"\n\n", 1),
+            "no line end": same().replace(b"\r\n", b"xx", 1),
+            "no request line": same().partition(b"\r\n")[2],
+            "an empty request line": b"\r\n" + same().partition(b"\r\n")[2],
+            "an empty line before": b"\r\n" + same(),
+            "its fields alone": same().partition(b"/same HTTP/1.1")[2],
+            "not all": same()[:-1],
+            "no body yet": same()[:-5],
+            "too much": same() + b"x",
+            "pipelined": same() + same(),
+            "a get with a body": same().replace(b"POST", b"GET"),
+            "its head in its body": same(same()),
+            "chunked": same(b"1\r\nx\r\n0\r\n\r\n").replace(b"Content-Length: 11", b"Transfer-Encoding: chunked"),
+        }.items()
+    },
 }
 
 
@@ -168,7 +207,15 @@ def test_requests_that_are_changed_at_random(serve: Serve, monkeypatch: pytest.M
         compare(serve, monkeypatch, *map(history, range(chance.randrange(4, 7))), bytes(request))
 
 
-TAKEN = ["get", "post", "post of other lengths", "one behind the other", "the only one"]
+TAKEN = [
+    "get",
+    "post",
+    "the same post",
+    "large posts of one length",
+    "post of other lengths",
+    "one behind the other",
+    "the only one",
+]
 
 
 @pytest.mark.parametrize("history", TAKEN)
@@ -235,3 +282,31 @@ def test_what_proxies_say_of_a_client_stays_with_its_requests(serve: Serve) -> N
         client.send(traced(number, f"X-Forwarded-For: 203.0.113.{last}"))
     assert "".join(scope["client"][0][-1] for scope in recorder.scopes) == said
     assert [scope["path"] for scope in recorder.scopes] == [f"/{number}" for number in range(len(said))]
+
+
+def test_posts_that_are_the_same_are_compared_whole(serve: Serve) -> None:
+    """Their fields are not read; where the length is another one they are, and of the second such one no more."""
+    harness = serve(Recorder(echo))
+    harness.connect().send(*[same()] * 4)
+    client = harness.connect().send(*[same()] * 5)
+    reader = client.protocol.reader  # type: ignore[attr-defined]
+    fields = same().partition(b"/same HTTP/1.1")[2][:-5]
+    assert reader.again == fields
+    client.send(same(b"other"), same(target="/other"))
+    assert reader.again == fields
+    client.send(same(b"x"))
+    assert reader.again is None
+    client.send(same(b"y"))
+    assert reader.again == fields.replace(b"Length: 5", b"Length: 1")
+    bodies = [b"12345"] * 5 + [b"other", b"12345", b"x", b"y"]
+    assert [response.body.split()[2] for response in client.responses()] == bodies
+
+
+def test_only_small_lengths_are_remembered(serve: Serve) -> None:
+    client = serve(Recorder(echo)).connect()
+    asked = [*range(1, 9), *range(KNOWN_LENGTHS - 2, KNOWN_LENGTHS + 2)]
+    client.send(*(same(b"x" * size) for size in asked))
+    assert [len(response.body.split()[2]) for response in client.responses()] == asked
+    lengths = client.protocol.shared.lengths  # type: ignore[attr-defined]
+    assert lengths
+    assert all(size < KNOWN_LENGTHS and digits == b"%d" % size for digits, size in lengths.items())

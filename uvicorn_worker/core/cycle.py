@@ -356,7 +356,13 @@ class Cycle:
             if not self.delivered:
                 if self.complete:
                     self.delivered = True
-                    return {"type": "http.request", "body": self.take_body(), "more_body": False}
+                    chunks = self.chunks
+                    if len(chunks) != 1:
+                        return {"type": "http.request", "body": self.take_body(), "more_body": False}
+                    # As `take_body`, without the call: a small body comes in one piece.
+                    body = chunks.pop()
+                    self.conn.body_taken(self, len(body))
+                    return {"type": "http.request", "body": body, "more_body": False}
                 if self.gone:
                     break
                 if self.chunks:

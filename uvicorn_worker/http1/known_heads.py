@@ -53,6 +53,8 @@ LONGEST_LINE = 128
 _SECRETS = frozenset([b"authorization", b"cookie", b"proxy-authorization"])
 # How long the length of a body may be, in digits.
 LONGEST_LENGTH = 18
+# Shorter ones are remembered by their digits.
+KNOWN_LENGTHS = 2048
 NO_FIELDS: list[Field] = []
 NOTHING: set[int] = set()
 # How often the fields of a request are remembered on a connection where they turn out to be others each time.
@@ -70,6 +72,8 @@ class KnownHeads:
     """The part of a `MessageReader` that takes requests without asking the parser."""
 
     __slots__ = (
+        "again",
+        "again_size",
         "body_bytes",
         "body_declared",
         "conn",
@@ -118,6 +122,10 @@ class KnownHeads:
     repeats: int
     # What is known again though some values are others; the lines it was made of, and where those values are.
     pattern: Pattern | None
+    # Where only the length of a body may be another one, and in the last two requests was not: the fields, with the
+    # line end before them, and how long they and the body are together. None: it was another one.
+    again: bytes | None
+    again_size: int
     fields_before: list[bytes] | None
     varied: set[int]
 
@@ -186,31 +194,43 @@ class KnownHeads:
         self.fill(cycle, line, self.repeated_fields.copy(), self.repeated_origin)
         return True
 
-    def take_pattern(self, start: bytes, data: bytes | memoryview) -> bool:
+    def take_pattern(self, start: bytes, data: bytes | memoryview) -> bool:  # noqa: C901 - a call is dearer
         """The same, where only a few plain values are not those of an earlier one, or the length of the body."""
         parts, behind, fields, sized, origin = self.pattern  # type: ignore[misc]  # asked for where there is one
-        at = end = start.find(b"\r\n")
         headers = fields.copy()
-        length = 0
-        for before, place, name in parts:
-            if not start.startswith(before, at):
-                return False
-            at += len(before)
-            behind_value = start.find(b"\r", at)
-            value = start[at:behind_value]
-            if place == sized:
-                if not value.isdigit() or value[0] == _ZERO or len(value) > LONGEST_LENGTH:
+        again = self.again
+        if again is not None and (end := len(data) - self.again_size) > 0 and start.startswith(again, end):
+            # Not even the length of the body is another one, and all of it is there.
+            at = end + len(again)
+            size = length = self.again_size - len(again)
+        else:
+            self.again = None
+            at = end = start.find(b"\r\n")
+            length, lengths = 0, self.shared.lengths
+            for before, place, name in parts:
+                if not start.startswith(before, at):
                     return False
-                length = int(value)
-            elif value.translate(PLAIN_VALUE).strip() != value:
+                at += len(before)
+                behind_value = start.find(b"\r", at)
+                value = start[at:behind_value]
+                if place == sized:
+                    length = lengths.get(value, 0)
+                    if not length:
+                        if not value.isdigit() or value[0] == _ZERO or len(value) > LONGEST_LENGTH:
+                            return False
+                        length = int(value)
+                        if length < KNOWN_LENGTHS:
+                            lengths[value] = length
+                elif value.translate(PLAIN_VALUE).strip() != value:
+                    return False
+                headers[place] = (name, value)
+                at = behind_value
+            if not start.startswith(behind, at):
                 return False
-            headers[place] = (name, value)
-            at = behind_value
-        if not start.startswith(behind, at):
-            return False
-        at += len(behind)
-        if len(data) - at > length or length > self.runtime.limit_body:
-            return False
+            at += len(behind)
+            size = len(data) - at
+            if size > length or length > self.runtime.limit_body:
+                return False
         line = self.runtime.scopes.request_lines.get(start[:end])
         if line is None:
             if start[end - 9 : end] != b" HTTP/1.1":
@@ -221,11 +241,22 @@ class KnownHeads:
         conn = self.conn
         cycle = new(RequestCycle)
         cycle.set_up(conn, self.runtime, conn.scope_base.copy(), True)
-        if length:
-            self._begin_body(cycle, data, at, length)
-        else:
+        if not length:
             cycle.complete = True
             self.body_declared = self.body_bytes = 0
+        elif size == length and type(data) is bytes:
+            # As `_begin_body`, without the call.
+            if length == self.body_declared and len(parts) == 1 and self.again is None:
+                fields[sized] = headers[sized]
+                self.again, self.again_size = start[end:at], len(data) - end
+            cycle.complete = True
+            self.body_declared = self.body_bytes = length
+            cycle.chunks.append(data[at:])
+            conn.buffered += length
+            if conn.buffered > BODY_HIGH_WATER:
+                conn.pause_reading()
+        else:
+            self._begin_body(cycle, data, at, length)
         self.fill(cycle, line, headers, origin)
         return True
 
@@ -283,7 +314,7 @@ class KnownHeads:
         varied = {at for at, line in enumerate(lines) if at == sized}
         if lines_before is not None and len(lines_before) == len(lines):
             varied.update(self.varied, (at for at, line in enumerate(lines) if line != lines_before[at]))
-        self.varied, self.pattern = varied, None
+        self.varied, self.pattern, self.again = varied, None, None
         if not varied:
             self.repeated = b"\r\n".join([b"", *lines, b"", b""])
             self.repeated_size = len(self.repeated)
@@ -315,7 +346,7 @@ class KnownHeads:
             # Of two requests it is seen which values are others.
             self.repeats = min(self.repeats + 2, REPEATS)
         self.repeated, self.repeated_fields = None, NO_FIELDS
-        self.pattern = self.fields_before = None
+        self.pattern = self.again = self.fields_before = None
         self.varied = NOTHING
 
     # Plain -------------------------------------------------------------------------------------------
@@ -325,8 +356,6 @@ class KnownHeads:
 
         `start` is all of the read `data`, or as much of it as a head may have.
         """
-        if self.pattern is not None and self.take_pattern(start, data):
-            return True
         end = start.find(b"\r\n\r\n")
         if end < 0:
             return False
@@ -402,7 +431,8 @@ class KnownHeads:
 
     def take_upload(self, data: bytes | memoryview) -> bool:
         """As `take_plain`, of a read that is larger than a head may be: most of it is the body."""
-        return self.take_plain(bytes(data[: self.shared.fast_size]), data)
+        start = bytes(data[: self.shared.fast_size])
+        return (self.pattern is not None and self.take_pattern(start, data)) or self.take_plain(start, data)
 
     def _begin_body(self, cycle: RequestCycle, data: bytes | memoryview, at: int, length: int) -> None:
         """What of the body of a plain request has come with it is behind `at`; the rest needs no parser either."""

@@ -137,10 +137,14 @@ class Http1Protocol(Output):
         else:
             repeated = reader.repeated
             if (
-                repeated is None
-                or not data.endswith(repeated)
-                or not reader.take_repeated(data, size - reader.repeated_size)
-            ) and not reader.take_plain(data, data):
+                (
+                    repeated is None
+                    or not data.endswith(repeated)
+                    or not reader.take_repeated(data, size - reader.repeated_size)
+                )
+                and (reader.pattern is None or not reader.take_pattern(data, data))
+                and not reader.take_plain(data, data)
+            ):
                 rest = reader.read(data)
                 if rest:
                     self.feed_slowly(rest)

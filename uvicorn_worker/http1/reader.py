@@ -156,7 +156,7 @@ class MessageReader(KnownHeads):
 
         self.repeated = None
         self.repeated_fields = NO_FIELDS
-        self.repeated_origin = self.pattern = self.fields_before = None
+        self.repeated_origin = self.pattern = self.again = self.fields_before = None
         self.varied = NOTHING
         self.repeats = REPEATS + 1  # Nothing of the first: many connections are opened for a single request.
 

@@ -50,6 +50,7 @@ class Shared:
         "field_memo",
         "host_lines",
         "hosts",
+        "lengths",
         "limit_fields",
         "lines",
         "make_parser",
@@ -83,6 +84,8 @@ class Shared:
         self.plain_names: dict[bytes, bytes] = {}
         self.lines: dict[bytes, tuple[bytes, bytes]] = {}
         self.host_lines: dict[bytes, tuple[bytes, bytes]] = {}
+        # Small lengths of bodies, by their digits.
+        self.lengths: dict[bytes, int] = {}
         # How many of the lines are those of a name, and at which tick a name had as many as it may.
         self._kept: dict[bytes, int] = {}
         self._cleared_at = 0
