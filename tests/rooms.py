@@ -18,7 +18,7 @@ import pytest
 __all__ = ["LEVELS", "LEVEL_OF", "STARTS", "above", "pytest_configure"]
 
 # Modules that are where uvicorn has them, and hand out what is in the rooms.
-PARALLELS = {"config", "importer", "logging", "main", "middleware", "types", "workers"}
+PARALLELS = {"config", "importer", "lifespan", "logging", "main", "middleware", "types", "workers"}
 
 # A room may import from those below it; beside that, a command may import what it starts.
 LEVELS: list[set[str]] = [
@@ -28,6 +28,7 @@ LEVELS: list[set[str]] = [
         "cli",
         "config",
         "importer",
+        "lifespan",
         "logging",
         "main",
         "master",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import ssl
 import sys
 from types import SimpleNamespace
 from typing import Any, ClassVar
@@ -94,6 +95,21 @@ class TestDifferences:
 
 
 class TestWorkerConfig:
+    def test_a_context_that_is_assigned_turns_tls_on(self) -> None:
+        config: Any = WorkerConfig(Surroundings())
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        config.ssl = context
+        assert config.settled().ssl_context_factory(None, None) is context
+        assert not hasattr(config, "ssl")
+        config.ssl = None
+        assert config.settled().ssl_context_factory is None
+
+    def test_a_protocol_class_that_is_assigned_ends_the_start(self) -> None:
+        config: Any = WorkerConfig(Surroundings())
+        config.http_protocol_class = object
+        with pytest.raises(ConfigError, match=r"self\.config, http_protocol_class: no protocol class can"):
+            config.settled()
+
     def test_what_was_assigned_outlives_the_settings(self) -> None:
         config: Any = WorkerConfig(Surroundings())
         config.ws_max_size = 5

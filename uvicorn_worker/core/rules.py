@@ -11,7 +11,7 @@ import ipaddress
 import json
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, ItemsView, Iterable, Mapping
 from types import MappingProxyType
 from typing import Any
 
@@ -218,7 +218,9 @@ def _parse_headers(text: str) -> list[tuple[str, str]]:
 
 
 def _spell_headers(value: Any) -> Any:
-    """Fields as the command line has them, `name:value`."""
+    """Fields as the command line has them, `name:value`; or what `items()` of a dictionary gives."""
+    if isinstance(value, ItemsView):
+        return list(value)
     if isinstance(value, (list, tuple)) and value and all(isinstance(item, str) and ":" in item for item in value):
         return [(name.strip(), text.strip()) for name, _, text in (item.partition(":") for item in value)]
     return value

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import ssl
+import sys
 from typing import Any
 
 from uvicorn_worker.core.rules import FLAG, Rule, is_int, one_of
@@ -16,7 +17,13 @@ __all__ = ["HTTP", "LEVEL", "LOOP", "SWITCH", "TLS_VERSION", "WS", "oldest_tls_v
 
 
 def _spell_loop(value: Any) -> Any:
-    """uvicorn's `none` is the loop that the policy of asyncio gives; zuvloop is no loop that is known here."""
+    """uvicorn's `none` is the loop that the policy of asyncio gives; zuvloop is no loop that is known here.
+
+    Whoever gives an event loop, as uvicorn's examples once did, serves in it by himself.
+    """
+    asyncio = sys.modules.get("asyncio")
+    if asyncio is not None and isinstance(value, asyncio.AbstractEventLoop):
+        return "asyncio:new_event_loop"
     return {"none": "asyncio:new_event_loop", "zuvloop": "auto"}.get(value, value) if isinstance(value, str) else value
 
 

@@ -192,8 +192,8 @@ class Acceptor:
         """The sockets that are accepted from."""
         return list(self._listeners)
 
-    def listen(self, sock: socket.socket, *, own: bool = False) -> None:
-        """Accept from a duplicate of `sock`, so that closing it leaves the caller's open."""
+    def listen(self, sock: socket.socket, *, own: bool = False) -> socket.socket:
+        """Accept from a duplicate of `sock`, which is given back, so that closing it leaves the caller's open."""
         listener = duplicate_of(sock)
         if is_uvloop(self._loop) or self._light is not None:
             listener = accepting(listener)
@@ -214,6 +214,7 @@ class Acceptor:
             self._watch_queue(listener)
         else:
             self._resume()
+        return listener
 
     # Accepting ---------------------------------------------------------------------------------------
 
@@ -534,6 +535,13 @@ class Acceptor:
         for listener in listeners:
             self._log.error("Connections that waited to be accepted are left: there is no room for them.")
             listener.close()
+
+    def leave(self, listener: socket.socket) -> None:
+        """Close this one of the sockets, and go on with the others."""
+        for each in self._detach([listener]):
+            each.close()
+        self._own.discard(listener)
+        self._room()
 
     def close(self) -> None:
         """Close the sockets, whatever is in their queues."""

@@ -12,7 +12,7 @@ import inspect
 import socket
 from collections.abc import Callable, Sequence
 from dataclasses import MISSING, fields
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from uvicorn_worker.core import config as core
 from uvicorn_worker.core.asgi import ASGIApp
@@ -22,7 +22,13 @@ from uvicorn_worker.core.rules import FLAG, OPTIONAL_COUNT, OPTIONAL_TEXT, POSIT
 from uvicorn_worker.core.uvicorn_names import ALIASES
 from uvicorn_worker.server.binding import Bound, bind
 from uvicorn_worker.server.loading import load_app, loop_factory
+from uvicorn_worker.server.own_lifespan import LifespanOn
 from uvicorn_worker.server.surroundings import set_up_logging
+from uvicorn_worker.switching.dispatch import alpn_protocols
+from uvicorn_worker.tls.asked import tls_is_on
+
+if TYPE_CHECKING:
+    from ssl import SSLContext
 
 __all__ = ["PLACES", "Config", "options_as_parameters"]
 
@@ -33,13 +39,16 @@ PLACES: dict[str, tuple[Any, Rule]] = {
     "uds": (None, OPTIONAL_TEXT),
     "fd": (None, OPTIONAL_COUNT),
     "reload": (False, FLAG),
-    "workers": (1, POSITIVE),
+    # 0 is one, as with uvicorn.
+    "workers": (1, Rule(POSITIVE.allowed, POSITIVE.check, int, lambda value: 1 if value in (0, "0") else value)),
 }
 # And those without effect on a server in this process: whoever starts others reads them.
 _UNUSED = (
     "app_dir", "reload_dirs", "reload_delay", "reload_includes", "reload_excludes", "timeout_worker_healthcheck",
 )  # fmt: skip
 _DURATIONS = ("reload_delay", "timeout_worker_healthcheck")
+# What uvicorn makes connections with, by way of attributes of its Config.
+_PROTOCOLS = ("http_protocol_class", "ws_protocol_class")
 
 # In which order uvicorn's Config takes them.
 _ORDER = (
@@ -77,6 +86,8 @@ class Config(core.Config):
     timeout_worker_healthcheck: float | None
     loaded_app: ASGIApp | None
     """The application, once `load()` has imported it."""
+    lifespan_class: Callable[[Any], Any]
+    """What makes the `lifespan` of a Server, which runs it where it is not the one that is here by default."""
     log_config_left: bool
     """Whether nothing was said of log_config, which None says, too."""
 
@@ -115,6 +126,7 @@ class Config(core.Config):
                     raise ConfigError(f"option {name} = {value!r}: must be {SECONDS.allowed}") from None
             object.__setattr__(self, name, value)
         object.__setattr__(self, "loaded_app", None)
+        object.__setattr__(self, "lifespan_class", LifespanOn)
         object.__setattr__(self, "log_config_left", "log_config" not in given)
         if app is None:
             object.__setattr__(self, "app", None)
@@ -128,6 +140,10 @@ class Config(core.Config):
                 value = "auto"
         elif name in PLACES and value is not None:
             value = _checked(name, value)
+        elif name in _PROTOCOLS:
+            raise ConfigError(f"{self._assigned}, {name}: no protocol class can take the place of the server's own")
+        if name.startswith("ssl_"):
+            self.__dict__.pop("_ssl", None)
         object.__setattr__(self, name, value)
 
     def __eq__(self, other: object) -> bool:
@@ -146,6 +162,34 @@ class Config(core.Config):
     def is_ssl(self) -> bool:
         """Whether TLS is spoken."""
         return bool(self.ssl_keyfile or self.ssl_certfile or self.ssl_context_factory)
+
+    @property
+    def ssl(self) -> SSLContext | None:
+        """The TLS context that the server will use, None without TLS: what is changed in it, or assigned, counts.
+
+        Raises `ConfigError` where the options give none that can be used.
+        """
+        if "_ssl" not in self.__dict__ and tls_is_on(self):
+            from uvicorn_worker.tls.contexts import make_context
+
+            object.__setattr__(self, "_ssl", make_context(self, alpn_protocols(self)))
+        return self.__dict__.get("_ssl")
+
+    @ssl.setter
+    def ssl(self, context: SSLContext | None) -> None:
+        own: Any = self
+        if context is None:
+            own.ssl_keyfile = own.ssl_certfile = own.ssl_context_factory = None
+        else:
+            own.ssl_context_factory = lambda config, default: context
+
+    @property
+    def encoded_headers(self) -> list[tuple[bytes, bytes]]:
+        """The fields of every response, as they are sent."""
+        fields = [(_encoded(name).lower(), _encoded(value)) for name, value in self.headers]
+        if self.server_header and all(name != b"server" for name, _ in fields):
+            fields.insert(0, (b"server", b"uvicorn"))
+        return fields
 
     @property
     def asgi_version(self) -> str:
@@ -222,6 +266,10 @@ Config.__init__.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
         *options_as_parameters(positional=True),
     ]
 )
+
+
+def _encoded(text: str | bytes) -> bytes:
+    return text.encode("latin-1") if isinstance(text, str) else text
 
 
 async def _no_app(scope: Any, receive: Any, send: Any) -> None:

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import logging
 import math
 import os
@@ -39,11 +40,11 @@ from uvicorn_worker.logs.line_writer import close_lines
 from uvicorn_worker.server.acceptor import Acceptor
 from uvicorn_worker.server.binding import Bound, bind, url_of
 from uvicorn_worker.server.drain import Drain, Schedule
-from uvicorn_worker.server.lifespan import Lifespan
 from uvicorn_worker.server.loading import loop_factory
 from uvicorn_worker.server.loop_watch import LoopWatch
 from uvicorn_worker.server.memory import HeapTrim, MemoryWatch, keep_freed_memory
 from uvicorn_worker.server.neighbours import Neighbours
+from uvicorn_worker.server.own_lifespan import LifespanOn, brought_by, lifespan_of
 from uvicorn_worker.server.reporter import Reporter
 from uvicorn_worker.server.running import run_in
 from uvicorn_worker.server.state import Listening, ServerState
@@ -54,6 +55,8 @@ from uvicorn_worker.tls.asked import tls_is_on
 if TYPE_CHECKING:
     from uvicorn_worker.board.metrics import MetricsThread
     from uvicorn_worker.core.scope import TlsExtension
+    from uvicorn_worker.server.lifespan import Lifespan
+    from uvicorn_worker.server.own_lifespan import BroughtLifespan
     from uvicorn_worker.server.slow_requests import SlowRequests
     from uvicorn_worker.tls.contexts import TlsContexts
 
@@ -92,6 +95,8 @@ class Server:
         self.server_state = ServerState()
         self.servers: list[Listening] = []
         """What is listened on, once the server has started."""
+        self.lifespan: Any = LifespanOn(config)
+        """The application's, which shows its `state`; one of another class that is assigned is run in its place."""
         self.log = OwnLog()
         # At which levels it is said that the lifespan's startup and shutdown have begun and ended well.
         self.startup_level = self.shutdown_level = logging.INFO
@@ -120,7 +125,7 @@ class Server:
         self._exit = asyncio.Event()
         self._quick = asyncio.Event()
         self._changed = asyncio.Event()
-        self._lifespan: Lifespan | None = None
+        self._lifespan: Lifespan | BroughtLifespan | None = None
         self._only_own = False
         self._retired = False
         self._lifetime: asyncio.TimerHandle | None = None
@@ -213,7 +218,9 @@ class Server:
         with self.capture_signals():
             await self._serve(sockets)
 
-    async def _serve(self, sockets: Sequence[Any] | None) -> None:
+    async def _serve(self, sockets: Sequence[Any] | None = None) -> None:
+        """`serve()` that takes no signals."""
+        self.lifespan = brought_by(self.config) or self.lifespan
         try:
             await self.startup(sockets)
             await self.main_loop()
@@ -266,6 +273,8 @@ class Server:
         """
         if sockets is not None and not sockets:
             raise ConfigError("Server.serve: sockets must be a list of one bound socket or more, or None")
+        if self._loop is not None:
+            self._begin_anew()
         self._loop = asyncio.get_running_loop()
         if self._should_exit:
             self._exit.set()
@@ -280,6 +289,17 @@ class Server:
             raise
         if not self.started:
             await self._undo()
+
+    def _begin_anew(self) -> None:
+        """It has served before, in another event loop maybe: nothing is left of that, but what was asked for since."""
+        if hasattr(self, "acceptor"):
+            del self.acceptor
+        self.servers.clear()
+        self._exit, self._quick, self._changed = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        if not self._should_exit:
+            self._exit_time, self._signalled = 0.0, False
+        self.started = self.cancelled = self._retired = self._only_own = False
+        self._lifespan = self._bound = self._memory = self._tls = self._watch = self._slow = self._lifetime = None
 
     def _bind(self) -> list[socket.socket]:
         config: Any = self.config
@@ -305,9 +325,10 @@ class Server:
         if tls_is_on(config):
             from uvicorn_worker.tls.contexts import TlsContexts
 
-            self._tls = TlsContexts(config, alpn_protocols(config))
+            self._tls = TlsContexts(config, alpn_protocols(config), getattr(config, "ssl", None))
         check_protocols(config)
-        self._lifespan = lifespan = Lifespan(config, app, self.startup_level, self.shutdown_level)
+        lifespan = lifespan_of(config, app, self.lifespan, self.startup_level, self.shutdown_level)
+        self._lifespan = lifespan
         await self._start_lifespan(lifespan)
         if self._exit.is_set():
             return
@@ -358,10 +379,10 @@ class Server:
             # Gunicorn's sockets have the real one inside.
             sock = getattr(item, "sock", item)
             try:
-                self.acceptor.listen(sock, own=item in own)
+                listener = self.acceptor.listen(sock, own=item in own)
             except OSError as exc:
                 raise BindError(f"{url_of(sock, secure=False)} can't be listened on: {exc.strerror or exc}") from None
-            self.servers.append(Listening(sock, self._is_accepting))
+            self.servers.append(Listening(sock, self._is_accepting, functools.partial(self.acceptor.leave, listener)))
         self.started = True
         self._begin_to_report()
         if self._bound is not None or self.surroundings.says_where:
@@ -404,7 +425,7 @@ class Server:
                 connection.abort()
         self._close()
 
-    async def _start_lifespan(self, lifespan: Lifespan) -> None:
+    async def _start_lifespan(self, lifespan: Lifespan | BroughtLifespan) -> None:
         """The lifespan startup, which an exit that is asked for meanwhile cancels."""
         startup = asyncio.ensure_future(lifespan.startup())
         exiting = asyncio.ensure_future(self._exit.wait())
@@ -520,7 +541,7 @@ class Server:
             timeout = within if timeout is None else min(timeout, within)
         return Schedule(self._exit_time or time.monotonic(), timeout)
 
-    async def _shut_down_lifespan(self, lifespan: Lifespan, bound: float | None) -> None:
+    async def _shut_down_lifespan(self, lifespan: Lifespan | BroughtLifespan, bound: float | None) -> None:
         """The lifespan shutdown, for `bound` seconds, or until a quick stop is asked for, or asked for again."""
         if self._force_exit:
             self._quick.clear()

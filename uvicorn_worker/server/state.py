@@ -49,10 +49,21 @@ class ServerState:
 class Listening:
     """One socket that a server accepts on; `asyncio.Server` has the same words for it."""
 
-    def __init__(self, sock: socket.socket, is_accepting: Callable[[], bool]) -> None:
-        self.sockets = (sock,)
+    def __init__(self, sock: socket.socket, is_accepting: Callable[[], bool], leave: Callable[[], None]) -> None:
+        self.sockets: tuple[socket.socket, ...] = (sock,)
         self._is_accepting = is_accepting
+        self._leave = leave
 
     def is_serving(self) -> bool:
         """Whether connections are accepted."""
-        return self._is_accepting()
+        return bool(self.sockets) and self._is_accepting()
+
+    def close(self) -> None:
+        """Accept no more here; the server goes on with its connections, and with its other sockets."""
+        for sock in self.sockets:
+            self._leave()
+            sock.close()
+        self.sockets = ()
+
+    async def wait_closed(self) -> None:
+        """It is closed by the time that `close()` has returned."""

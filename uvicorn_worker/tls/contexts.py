@@ -59,6 +59,8 @@ _FileState = tuple[int, int, int, int] | None
 
 # The certificate (PEM) that the connections of a context show, where it is known: a context can't be asked for it.
 server_certificates: WeakKeyDictionary[ssl.SSLContext, str] = WeakKeyDictionary()
+# What the files were that a context was made of.
+_states: WeakKeyDictionary[ssl.SSLContext, list[_FileState]] = WeakKeyDictionary()
 
 
 # Checks ------------------------------------------------------------------------------------------------------
@@ -84,7 +86,9 @@ def make_context(config: Config, protocols: Sequence[str] = HTTP1_ONLY) -> ssl.S
     """
     factory = config.ssl_context_factory
     if factory is None:
+        state = _state_of(_paths_of(config))
         context = _usual_context(config, protocols)
+        _states[context] = state
         certificate = _first_certificate(config.ssl_certfile)
         if certificate is not None:
             server_certificates[context] = certificate
@@ -292,9 +296,13 @@ class TlsContexts:
     It is the same one, so that sessions are still resumed, unless the authorities have changed too or the new key is of
     another kind: a context keeps a certificate of each kind. Raises `ConfigError` when the first one can't be made. A
     connection keeps what it began with.
+
+    `made` is one that somebody has had of these options before, and may have changed.
     """
 
-    def __init__(self, config: Config, protocols: Sequence[str] = HTTP1_ONLY) -> None:
+    def __init__(
+        self, config: Config, protocols: Sequence[str] = HTTP1_ONLY, made: ssl.SSLContext | None = None
+    ) -> None:
         self._config = config
         self._protocols = protocols
         self._log = OwnLog()
@@ -306,13 +314,20 @@ class TlsContexts:
         # The state of the files that was acted upon last, and the one that was seen last.
         self._used = self._seen = _state_of(self._paths)
         shared = _shared
+        if made is not None:
+            self._start_with(made, _states.get(made, self._used))
+            return
         if shared is None or config.ssl_context_factory is not None or shared.key != _key_of(config, protocols):
             self.context = make_context(config, protocols)
             return
-        self.context = shared.context
-        if shared.state != self._used:
-            # They were changed since the first of the generation was forked.
-            self._used = shared.state
+        # They may have changed since the first of the generation was forked.
+        self._start_with(shared.context, shared.state)
+
+    def _start_with(self, context: ssl.SSLContext, state: list[_FileState]) -> None:
+        """Use a context that was made when the files were so."""
+        self.context = context
+        if state != self._used:
+            self._used = state
             self.look()
             self.take()
 

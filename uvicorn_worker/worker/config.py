@@ -49,6 +49,7 @@ class WorkerConfig(Config):
         self._set("assigned", {})
         self._set("surroundings", surroundings)
         super().__init__()
+        del self.__dict__["lifespan_class"]
 
     def _set(self, name: str, value: Any) -> None:
         object.__setattr__(self, name, value)
@@ -78,6 +79,16 @@ class WorkerConfig(Config):
                 "this worker has uvicorn_worker.Server(config=self.config)"
             )
         raise AttributeError(f"self.config has no attribute {name!r}")
+
+    @property
+    def ssl(self) -> Any:
+        """Not told here: contexts are made before the fork, or in `Server`. One that is assigned counts."""
+        return self.__getattr__("ssl")
+
+    @ssl.setter
+    def ssl(self, context: Any) -> None:
+        own: Any = self
+        own.ssl_context_factory = None if context is None else lambda config, default: context
 
     def fail(self, message: str) -> None:
         """Let the start end with this line."""

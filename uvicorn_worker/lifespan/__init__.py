@@ -1,0 +1,1 @@
+"""The lifespan of an application by itself, where uvicorn has it."""
