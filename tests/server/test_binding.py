@@ -198,7 +198,7 @@ class TestConfig:
             made.port = 70000
         assert made.lifespan == "off"
 
-    @pytest.mark.parametrize("options", [{"no_such": 1}, {"port": -1}, {"workers": 0}])
+    @pytest.mark.parametrize("options", [{"no_such": 1}, {"port": -1}, {"workers": -1}])
     def test_a_mistake(self, options: dict[str, Any]) -> None:
         with pytest.raises(ConfigError):
             Config(hello, **options)

@@ -53,7 +53,7 @@ class TestGiven:
         [
             ({"prot": 1}, r"option prot = 1 \(from Config\): unknown; did you mean port"),
             ({"port": 70000}, "option port = 70000: must be a whole number from 0 to 65535"),
-            ({"workers": 0}, "option workers = 0: must be"),
+            ({"workers": -1}, "option workers = -1: must be"),
             ({"reload_delay": "soon"}, "option reload_delay = 'soon': must be"),
             ({"lifespan": "maybe"}, "option lifespan = 'maybe'"),
         ],

@@ -19,7 +19,7 @@ _suites: dict[str, int] = {}
 def tls_extension(ssl_object: ssl.SSLObject) -> dict[str, Any]:
     """`scope["extensions"]["tls"]` of a connection whose handshake is complete."""
     context = ssl_object.context
-    chain = _client_chain(ssl_object)
+    chain = [] if context.verify_mode == ssl.CERT_NONE else _client_chain(ssl_object)
     return {
         "server_cert": server_certificates.get(context),
         "client_cert_chain": [ssl.DER_cert_to_PEM_cert(certificate) for certificate in chain],
