@@ -120,7 +120,7 @@ CASES: dict[str, tuple[ASGIApp, list[bytes], dict[str, Gate]]] = {
         {"httptools": Gate(27, 49), "h11": Gate(27, 49)},
     ),
     "ten chunks": (TEN_CHUNKS, [get()] * 4, {"httptools": Gate(53, 83, 2), "h11": Gate(53, 83, 2)}),
-    "sixteen pipelined gets": (hello, [get() * 16] * 4, {"httptools": Gate(430, 600, 2), "h11": Gate(2150, 1460, 2)}),
+    "sixteen pipelined gets": (hello, [get() * 16] * 4, {"httptools": Gate(270, 500, 2), "h11": Gate(270, 500, 2)}),
 }
 
 

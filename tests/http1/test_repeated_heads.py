@@ -6,14 +6,16 @@ seen nothing before.
 
 from __future__ import annotations
 
+import random
 from typing import Any
 
 import pytest
 
-from tests.http1.apps import Recorder, answer, echo
+from tests.http1.apps import Gate, Recorder, answer, echo
 from tests.http1.conftest import Serve
 from tests.scripted import get, post
 from uvicorn_worker.core.asgi import Receive, Scope, Send
+from uvicorn_worker.http1.known_heads import KnownHeads
 
 FIELDS = ("Accept: */*", "User-Agent: test", "Cookie: a=b")
 
@@ -172,3 +174,99 @@ def test_what_has_begun_is_no_idleness(serve: Serve, begun: bytes) -> None:
     parser = client.protocol.reader.parser  # type: ignore[attr-defined]
     client.protocol.on_tick(harness.runtime.tick)  # type: ignore[attr-defined]
     assert client.protocol.reader.parser is parser  # type: ignore[attr-defined]
+
+
+# Reads of several requests, behind reads of which something may be remembered.
+SEVERAL = {
+    "the same": get("/1") * 4,
+    "other targets": get("/1") + get("/2") + get("/9%20%C3%A9") + get("/1?q"),
+    "a head": get("/1") + get("/2", method="HEAD") + get("/3"),
+    "one with more fields": get("/1") + get("/2", *FIELDS) + get("/3"),
+    "more fields before": get("/1") + get("/2").replace(b"\r\n", b"\r\nX: y\r\n", 1),
+    "a post": get("/1") + post(b"12345") + get("/3"),
+    "a post that looks like a line": post(b"GET /x HTTP/1.1") + get("/3"),
+    "a post that ends within a line": post(b"GET /x HTTP/1.1\r\n") + get("/3"),
+    "a post that ends with a request": post(b"12345" + get("/1")),
+    "an end": get("/1") + get("/2", "Connection: close") + get("/3"),
+    "an end at last": get("/1") + get("/2", "Connection: close"),
+    "http10": get("/1") + get("/2", version="1.0") + get("/3"),
+    "http12": get("/1") + get("/2", version="1.2") + get("/3"),
+    "absolute": get("/1") + get("http://other.example/6") + get("/3"),
+    "a strange target": get("/1") + get('/"') + get("/3"),
+    "upgrade": get("/1") + get("/8", "Connection: Upgrade", "Upgrade: foo") + get("/3"),
+    "an unknown method": get("/1") + get("/2", method="FOO") + get("/3"),
+    "not whole": get("/1") + get("/2") + get("/3")[:-1],
+    "a letter behind": get("/1") + get("/2") + b"G",
+    "an empty line between": get("/1") + b"\r\n" + get("/2"),
+    "no line end": get("/1") + get("/2").replace(b"\r\n", b"xx", 1) + get("/3"),
+    "line feeds": get("/1") + get("/2").replace(b"\r\n", b"\n\n", 1) + get("/3"),
+    "the fields twice": get("/1") + b"Host: example.org\r\n\r\n",
+    "the fields twice, with a line end": get("/1") + b"\r\nHost: example.org\r\n\r\n",
+    "no request line": get("/1") + get("/2").partition(b" HTTP/1.1")[2],
+    "other hosts": get("/1") + get("/2").replace(b"example.org", b"example.net") + get("/3"),
+    "more than is read at once": get("/1") * 500,
+}
+
+
+def compare(serve: Serve, monkeypatch: pytest.MonkeyPatch, *reads: bytes, **options: Any) -> None:
+    here = served(serve, *reads, **options)
+    with monkeypatch.context() as patched:
+        patched.setattr(KnownHeads, "take_plain", lambda self, start, data: False)
+        patched.setattr(KnownHeads, "take_repeated", lambda self, data, end: False)
+        by_the_parser = served(serve, *reads, **options)
+    assert here == by_the_parser
+
+
+@pytest.mark.parametrize(
+    "before",
+    ["the same", "other targets", "a head", "more fields before", "a post", "upgrade", "an empty line between"],
+)
+@pytest.mark.parametrize("last", SEVERAL)
+def test_several_in_one_read(serve: Serve, monkeypatch: pytest.MonkeyPatch, before: str, last: str) -> None:
+    first = SEVERAL[before]
+    compare(serve, monkeypatch, first, first, first, SEVERAL[last], first)
+    compare(serve, monkeypatch, *[get("/1")] * 3, SEVERAL[last], first)
+
+
+@pytest.mark.parametrize("options", [{"forwarded_allow_ips": "*"}, {"limit_request_fields": 1}, {"root_path": "/r"}])
+@pytest.mark.parametrize("seed", range(10))
+def test_several_at_random(serve: Serve, monkeypatch: pytest.MonkeyPatch, seed: int, options: dict[str, Any]) -> None:
+    chance = random.Random(seed)
+    pool = [*REQUESTS.values(), get("/", "X-Forwarded-For: 203.0.113.5"), get("/", "X-Forwarded-For: 203.0.113.6")]
+    for _ in range(20):
+        each = chance.choices(pool, k=2)
+        reads = [b"".join(chance.choices(each, k=chance.choice([1, 2, 3]))) for _ in range(6)]
+        compare(serve, monkeypatch, *reads, **options)
+
+
+@pytest.mark.parametrize("first", [get("/1"), get("/1") * 3, get("/2") + get("/3")])
+def test_several_with_the_fields_of_one_before_need_no_parser(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch, first: bytes
+) -> None:
+    client = serve(echo).connect().send(first, first, first)
+    monkeypatch.setattr(type(client.protocol.reader), "read", None)  # type: ignore[attr-defined]
+    client.take()
+    client.send(get("/1") + get("/2?q", method="DELETE") + get("/3"))
+    assert [response.body for response in client.responses()] == [b"GET /1 ", b"DELETE /2 ", b"GET /3 "]
+
+
+def test_a_request_that_runs_is_none_of_those_of_a_read(serve: Serve) -> None:
+    """What is remembered of a read is what is in it, and not of the request before."""
+    app = Gate(echo)
+    recorder = Recorder(app)
+    client = serve(recorder).connect().send(get("/1"), get("/2", *FIELDS) * 2)
+    while app.waiting:
+        app.open()
+        client.harness.settle()
+    client.send(get("/3", *FIELDS))
+    assert [len(scope["headers"]) for scope in recorder.scopes] == [1, 4, 4, 4]
+
+
+@pytest.mark.parametrize("fields", [(), FIELDS])
+def test_where_another_request_of_a_read_came_from_is_not_remembered(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch, fields: tuple[str, ...]
+) -> None:
+    plain = get("/1", *fields)
+    forwarded = plain.replace(b"\r\n", b"\r\nX-Forwarded-For: 203.0.113.5\r\n", 1)
+    for reads in ([plain + forwarded] * 3, [forwarded + plain] * 3):
+        compare(serve, monkeypatch, *reads, plain, plain * 2, forwarded, forwarded * 2, forwarded_allow_ips="*")

@@ -3,7 +3,8 @@
 Clients say the same again and again. Where a small head comes whole in one read there are three ways past the parser,
 which all give what it would give, or leave the request to it:
 
-    repeated    the read ends with exactly the bytes of the fields of an earlier request on this connection
+    repeated    the read ends with exactly the bytes of the fields of an earlier request on this connection; or it is
+                several requests, and each of them does
     pattern     the same, but for the values of a few plain fields that are others each time and the length of a body
     plain       each line is one that was read before, or is a field of a known name that can mean nothing to a parser
 
@@ -186,12 +187,34 @@ class KnownHeads:
                 return False
             line = self.read_request_line(data[:end])
             if line is None:
-                return False
+                return self._take_several(data)
         conn = self.conn
         cycle = new(RequestCycle)
         cycle.set_up(conn, self.runtime, conn.scope_base.copy(), True)
         cycle.complete = True
         self.fill(cycle, line, self.repeated_fields.copy(), self.repeated_origin)
+        return True
+
+    def _take_several(self, data: bytes) -> bool:
+        """Take pipelined requests which all have the fields of an earlier one; False: they are for the parser."""
+        first_lines = data.split(self.repeated)
+        if first_lines.pop():
+            return False
+        request_lines = self.runtime.scopes.request_lines
+        lines: list[RequestLine] = []
+        for first in first_lines:
+            line = request_lines.get(first)
+            if line is None and first[-9:] == b" HTTP/1.1":
+                line = self.read_request_line(first)
+            if line is None:
+                return False
+            lines.append(line)
+        conn = self.conn
+        for line in lines:
+            cycle = new(RequestCycle)
+            cycle.set_up(conn, self.runtime, conn.scope_base.copy(), True)
+            cycle.complete = True
+            self.fill(cycle, line, self.repeated_fields.copy(), self.repeated_origin)
         return True
 
     def take_pattern(self, start: bytes, data: bytes | memoryview) -> bool:  # noqa: C901 - a call is dearer
@@ -281,26 +304,29 @@ class KnownHeads:
         return known
 
     def remember(self, data: bytes) -> None:
-        """Keep the fields of a request that came alone in one read and has no body."""
+        """Keep the fields of a request without a body that came alone in one read, or with others that have them."""
         self.repeats -= 1
         if self.repeats >= REPEATS:
             return
         conn, cycle, self.repeated = self.conn, self.conn.cycle, None
-        start, end = data.find(b"\r\n") + 2, data.find(b"\r\n\r\n") + 4
+        start, end = data.find(b"\r\n"), data.find(b"\r\n\r\n") + 4
+        fields = data[start:end]
+        first_lines = data.split(fields)
         if (
-            end == len(data)
-            and cycle is not None
+            cycle is not None
+            # It is the first in this read, in which there are no others than those that wait.
+            and len(first_lines) == 2 + len(conn.waiting or ())
+            and not any(b"\r" in line for line in first_lines)
             and cycle.complete
             and cycle.persistent
             and self.body_declared == 0
-            and not conn.waiting
             # Of another form of target the Host field is not what it was sent as.
             and data[:start].partition(b" ")[2].startswith(b"/")
-            and data[start - 11 : start] == b" HTTP/1.1\r\n"
+            and data[start - 9 : start] == b" HTTP/1.1"
             # The parser is to see each wish for another protocol.
             and all(name != b"upgrade" for name, _ in cycle.scope["headers"])
         ):
-            self.repeated, self.repeated_size = data[start - 2 :], end - start + 2
+            self.repeated, self.repeated_size = fields, end - start
             self.repeated_fields = cycle.scope["headers"].copy()
             self.repeated_origin = self.origin
 

@@ -155,7 +155,7 @@ class Http1Protocol(Output):
             if self.write_paused or self.pumping or self.gathered is not None:
                 self.pump()
             else:
-                # As `begin`, without the call.
+                # As `pump`, without the call.
                 self.deadline = 0
                 cycle.admit()
 
@@ -221,7 +221,10 @@ class Http1Protocol(Output):
                 if cycle is not None:
                     if cycle.progress != WAITING or self.write_paused:
                         break
-                    self.begin(cycle)
+                    self.deadline = 0
+                    if self.gathered is not None:
+                        self.rerun_flush = True
+                    cycle.admit()
                 elif reader.state is HELD:
                     held = reader.take_held()
                     self._await_request()
@@ -235,13 +238,6 @@ class Http1Protocol(Output):
                     break
         finally:
             self.pumping = False
-
-    def begin(self, cycle: RequestCycle) -> None:
-        """Start the application for a request."""
-        self.deadline = 0
-        if self.gathered is not None:
-            self.rerun_flush = True
-        cycle.admit()
 
     def response_complete(self, cycle: RequestCycle, last: bytes = b"") -> None:
         """Write the last bytes of a response; the next request is started, or the client's turn comes."""
