@@ -17,9 +17,11 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+import sys
 from collections.abc import Callable
 from typing import Any, cast
 
+from uvicorn_worker.core.kernel import is_uvloop, writelines_pauses
 from uvicorn_worker.tls.contexts import TlsContexts
 
 __all__ = ["TlsTransport"]
@@ -28,6 +30,8 @@ __all__ = ["TlsTransport"]
 RECORD_SIZE = 16384
 # How much is given to OpenSSL and taken from it at once. Its buffers stay as large as they ever were.
 PIECE_SIZE = 65536
+
+_FORGETFUL = not writelines_pauses(tuple(sys.version_info[:3]))
 
 _HANDSHAKE, _OPEN, _CLOSING, _CLOSED = range(4)
 
@@ -49,6 +53,7 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
         "_handshake",
         "_held",
         "_incoming",
+        "_joins",
         "_loop",
         "_make_protocol",
         "_object",
@@ -71,6 +76,8 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
     ) -> None:
         self._loop = loop
         self._contexts = contexts
+        # Whether the transport below forgets to pause who writes pieces.
+        self._joins = _FORGETFUL and not is_uvloop(loop)
         self._make_protocol: Callable[[], asyncio.BaseProtocol | None] | None = make_protocol
         self._ended: Callable[[TlsTransport, BaseException | None], None] | None = ended
         # That below; a light one puts the loop's in its own place.
@@ -127,11 +134,12 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
             return
         self._state = _OPEN
         self.set_protocol(protocol)
-        self._tell_ended(None)
         try:
             protocol.connection_made(self)
         except Exception as exc:  # noqa: BLE001 - the connection's end, as with every transport
             self._fail("connection_made", exc)
+        # Now that it is one of those that are held: in between there would seem to be room for another.
+        self._tell_ended(None)
         if self._incoming.pending:
             # A request has come along: its answer may take the session tickets with it.
             self._deliver()
@@ -302,9 +310,10 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
         self.close()
 
     def pause_reading(self) -> None:
-        """Leave what comes to the kernel."""
-        self._paused = True
-        self.transport.pause_reading()
+        """Leave what comes to the kernel, unless the client's close_notify is waited for."""
+        if self._state is _OPEN:
+            self._paused = True
+            self.transport.pause_reading()
 
     def resume_reading(self) -> None:
         """Read what comes again, and what had come before."""
@@ -373,6 +382,8 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
             return
         if outgoing.pending:
             records.append(outgoing.read())
+        if len(records) > 1 and self._joins:
+            records = [b"".join(records)]
         self.transport.write(records[0]) if len(records) == 1 else self.transport.writelines(records)
 
     def _send(self) -> None:
@@ -434,13 +445,16 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
         except ssl.SSLWantReadError:
             return False
         except ssl.SSLError:
-            # close_notify behind our own, or what can't be read.
+            # close_notify behind our own, or what can't be read. An answer that was held leaves all the same.
+            self._send()
             self.transport.close()
             return True
         return False
 
     def abort(self) -> None:
-        """Close at once."""
+        """Close at once; of what has been read nothing more is told."""
+        if self._state is not _HANDSHAKE:
+            self._state = _CLOSED
         self.transport.abort()
 
     def is_closing(self) -> bool:
@@ -466,8 +480,10 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
         self._state, self._make_protocol = _CLOSED, None
         protocol, self._protocol, self._receive = self._protocol, None, None
         self._tell_ended(exc or ConnectionResetError("the connection ended within the TLS handshake"))
+        # An error has the frames that it came through, and they have this.
+        error, self._error, self._after = self._error, None, None
         if protocol is not None:
-            protocol.connection_lost(self._error or exc)
+            protocol.connection_lost(error or exc)
 
     # The rest ----------------------------------------------------------------------------------------
 
