@@ -20,7 +20,7 @@ import pytest
 from tests.certificates import Site, client_context
 from tests.cost.counting import MOST, calls_of
 from tests.scripted import ScriptedTransport
-from tests.sockets import Run
+from tests.sockets import PATIENCE, Run
 from uvicorn_worker.tls import transport as module
 from uvicorn_worker.tls.transport import PIECE_SIZE, RECORD_SIZE, TlsTransport
 
@@ -523,7 +523,7 @@ class Scripted(TlsPeer):
 
 def scripted(test: Callable[[], Awaitable[None]]) -> None:
     """In a loop of asyncio."""
-    asyncio.run(cast("Any", test()))
+    asyncio.run(asyncio.wait_for(test(), PATIENCE))
 
 
 class TestBelow:
