@@ -402,7 +402,7 @@ def test_a_signal_in_the_middle_of_a_write(piped: Ends, monkeypatch: pytest.Monk
 
     before = signal.signal(signal.SIGUSR1, lambda *_: backlog.write([b"b\n"]))
     try:
-        monkeypatch.setattr(os, "write", interrupted)
+        monkeypatch.setattr("uvicorn_worker.logs.backlog.write_descriptor", interrupted)
         backlog.write([b"a\n", b"c\n"])
     finally:
         signal.signal(signal.SIGUSR1, before)
@@ -420,7 +420,7 @@ def test_nobody_waits_for_somebody_who_writes(piped: Ends, monkeypatch: pytest.M
             Threads(lambda: backlog.write([b"b\n"])).join()
         return writes(fd, data)
 
-    monkeypatch.setattr(os, "write", interrupted)
+    monkeypatch.setattr("uvicorn_worker.logs.backlog.write_descriptor", interrupted)
     backlog.write([b"a\n", b"c\n"])
     assert os.read(reading, 100) == b"a\nc\nb\n"
 
@@ -433,7 +433,7 @@ def test_a_signal_whose_handler_raises_leaves_it_to_the_thread(piped: Ends, monk
         monkeypatch.undo()
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(os, "write", interrupted)
+    monkeypatch.setattr("uvicorn_worker.logs.backlog.write_descriptor", interrupted)
     with pytest.raises(KeyboardInterrupt):
         backlog.write([b"a\n"])
     backlog.write([b"b\n"])

@@ -125,7 +125,7 @@ def test_a_pipe_gets_whole_lines(logger: logging.Logger, monkeypatch: pytest.Mon
         thread.start()
         logger.addHandler(logging.StreamHandler(stream))
         lines = [f"line {number}" for number in range(3000)]
-        monkeypatch.setattr(os, "write", counted)
+        monkeypatch.setattr("uvicorn_worker.logs.backlog.write_descriptor", counted)
         write(logger, lines)
         monkeypatch.undo()
         stream.close()

@@ -22,8 +22,13 @@ __all__ = [
     "unread_in_kernel",
     "unsent_by_kernel",
     "write_at_once",
+    "write_descriptor",
     "writelines_pauses",
 ]
+
+# As it is when the server is imported. What looks for calls that hold up the loop (blockbuster, say) puts
+# something else in its place, and that raises for each line of the log.
+write_descriptor: Callable[[int, bytes], int] = os.write
 
 # PyPy lets a descriptor block when it makes a socket of it: and with it those of all others, since that belongs to what
 # they have in common. CPython leaves it as it is.

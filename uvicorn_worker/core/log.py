@@ -14,6 +14,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from uvicorn_worker.core.kernel import write_descriptor
+
 __all__ = ["QUIET_SECONDS", "ErrorLog", "Losses", "OwnLog", "count", "escaped", "say_on_stderr"]
 
 # What comes and goes is over when it has not come for so many seconds.
@@ -42,7 +44,7 @@ def say_on_stderr(line: str) -> None:
     """Write a line on stderr, if it takes one without being waited for."""
     try:
         if select.select([], [2], [], 0)[1]:
-            os.write(2, f"[{os.getpid()}] {line}\n".encode("utf-8", "replace"))
+            write_descriptor(2, f"[{os.getpid()}] {line}\n".encode("utf-8", "replace"))
     except (OSError, ValueError):
         # There is no stderr, or it is the log that can't be written.
         pass

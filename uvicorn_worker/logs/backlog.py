@@ -19,6 +19,7 @@ import time
 import weakref
 from collections import deque
 
+from uvicorn_worker.core.kernel import write_descriptor
 from uvicorn_worker.core.log import Losses, OwnLog
 
 __all__ = ["Backlog", "backlog_of", "close_backlogs", "opened_again"]
@@ -291,7 +292,7 @@ class _Target:
 
     def write(self, data: bytes) -> int:
         """Write some of it."""
-        return os.write(self._fd, data)
+        return write_descriptor(self._fd, data)
 
     def wait(self, seconds: float | None) -> bool:
         """Wait until something is taken, at most so long; gives whether it is."""
@@ -312,7 +313,8 @@ class _Socket(_Target):
     def __init__(self, fd: int) -> None:
         super().__init__(os.dup(fd))
         blocking = os.get_blocking(fd)
-        self._sock = socket.socket(fileno=self._fd)
+        # One of C's: see `write_descriptor`.
+        self._sock = socket.SocketType(fileno=self._fd)
         if socket.getdefaulttimeout() is not None:
             # Which has made it a non-blocking one, for everybody who has it.
             self._sock.settimeout(None)
@@ -337,4 +339,4 @@ class _Waiting(_Target):
         """Write some of it."""
         if not self.wait(0):
             raise _UNREAD
-        return os.write(self._fd, data[:_ROOM])
+        return write_descriptor(self._fd, data[:_ROOM])

@@ -21,6 +21,7 @@ from collections.abc import Callable
 from time import monotonic
 from typing import Any
 
+from uvicorn_worker.core.kernel import write_descriptor
 from uvicorn_worker.core.runtime import CycleView
 from uvicorn_worker.logs.backlog import Backlog, backlog_of, close_backlogs
 from uvicorn_worker.logs.guards import name_of
@@ -257,7 +258,7 @@ class LineWriter:
                 limit = _FILE_BYTES
             for piece in _pieces(lines, terminator, encoding, errors, data, limit):
                 _write_all(fd, piece)
-        elif (written := os.write(fd, data)) < len(data):
+        elif (written := write_descriptor(fd, data)) < len(data):
             _write_all(fd, data[written:])
 
 
@@ -291,4 +292,4 @@ def _pieces(lines: list[str], terminator: str, encoding: str, errors: str, data:
 def _write_all(fd: int, data: bytes) -> None:
     while data:
         # What the kernel did not take.
-        data = data[os.write(fd, data) :]
+        data = data[write_descriptor(fd, data) :]

