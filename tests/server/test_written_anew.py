@@ -73,7 +73,7 @@ class Counts(Server):
 def test_of_a_configuration_and_the_main_loop() -> None:
     config = Told(app, loop="asyncio")
     Ends(config).run()
-    assert config.asked == ["loop", "logging", "load_app", "app", "main_loop, started True"]
+    assert config.asked == ["logging", "loop", "load_app", "app", "main_loop, started True"]
 
 
 def test_of_an_application_that_was_loaded_before() -> None:

@@ -14,7 +14,7 @@ from gunicorn.glogging import Logger
 
 from tests.http1.apps import hello
 from tests.worker.cycles import Records, records_of, settings
-from uvicorn_worker import Config
+from uvicorn_worker.core.config import Config
 from uvicorn_worker.core.errors import ConfigError
 from uvicorn_worker.worker.loggers import (
     adopt_loggers,

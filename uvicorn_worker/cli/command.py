@@ -18,11 +18,10 @@ from uvicorn_worker.cli.look import LOOKS, look
 from uvicorn_worker.cli.masters import Master, parse_settings
 from uvicorn_worker.cli.options import ACTIONS, make_command
 from uvicorn_worker.cli.printing import nginx_file, options_table, systemd_unit
-from uvicorn_worker.cli.run import check, launch
+from uvicorn_worker.cli.run import CommandConfig, check, launch
 from uvicorn_worker.core.errors import AppLoadError, ConfigError
 from uvicorn_worker.core.sources import from_outside
 from uvicorn_worker.logs.json_lines import JSON_CONFIG
-from uvicorn_worker.server import Config
 from uvicorn_worker.server.failures import users_traceback
 
 __all__ = ["command", "main"]
@@ -86,11 +85,12 @@ def _act(app: str | None, line: dict[str, Any]) -> None:
         name = _discovered(options, master)
     options.pop("app", None)
     if "print_config" in actions:
-        sys.stdout.write(options_table(Config(name, **options), {**sources, "app": LINE if app else "discovered"}))
+        sources["app"] = LINE if app else "discovered"
+        sys.stdout.write(options_table(CommandConfig(name, **options), sources))
     elif "print_systemd" in actions:
-        sys.stdout.write(systemd_unit(Config(name, **options), _arguments()))
+        sys.stdout.write(systemd_unit(CommandConfig(name, **options), _arguments()))
     elif "print_nginx" in actions:
-        sys.stdout.write(nginx_file(Config(name, **options)))
+        sys.stdout.write(nginx_file(CommandConfig(name, **options)))
     elif "check_config" in actions:
         try:
             check(name, options)

@@ -34,7 +34,7 @@ from uvicorn_worker.server.readiness import ready_of
 from uvicorn_worker.server.surroundings import Surroundings
 from uvicorn_worker.tls.contexts import check_tls
 
-__all__ = ["FAILURE", "STARTUP_FAILURE", "check", "launch", "run"]
+__all__ = ["FAILURE", "STARTUP_FAILURE", "CommandConfig", "check", "launch", "run"]
 
 # Where --port auto begins, and how many it looks at.
 _USUAL_PORT = 8000
@@ -44,6 +44,12 @@ STARTUP_FAILURE = 3
 """The exit code where the application or its address can't be served; uvicorn has the same."""
 FAILURE = 1
 """And that where the application's import raises, a certificate does not fit, or a reloader's address is taken."""
+
+
+class CommandConfig(Config):
+    """The options of the command, which sets logging up in the process that serves."""
+
+    logs_at_once = False
 
 
 def run(app: Any, **options: Any) -> None:
@@ -97,7 +103,7 @@ def prepare(app: Any, options: dict[str, Any]) -> Config:
         options["workers"] = int(os.environ["WEB_CONCURRENCY"]) or 1
     if options.get("port") == "auto":
         options["port"] = free_port(options.get("host", "127.0.0.1"))
-    return Config(app, **{"log_config": usual_config(options.get("access_log_format")), **options})
+    return CommandConfig(app, **{"log_config": usual_config(options.get("access_log_format")), **options})
 
 
 def check(app: Any, options: dict[str, Any]) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import inspect
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, fields
 from typing import TYPE_CHECKING, Any
 
@@ -47,6 +47,10 @@ _UNUSED = (
     "app_dir", "reload_dirs", "reload_delay", "reload_includes", "reload_excludes", "timeout_worker_healthcheck",
 )  # fmt: skip
 _DURATIONS = ("reload_delay", "timeout_worker_healthcheck")
+# Those that say something of logging.
+_LOGGING = ("log_config", "log_level", "use_colors", "access_log_format")
+# Known to this process alone: a Config that another has sent is none for which logging was set up.
+_PROCESS = object()
 # What uvicorn makes connections with, by way of attributes of its Config.
 _PROTOCOLS = ("http_protocol_class", "ws_protocol_class")
 
@@ -71,6 +75,8 @@ class Config(core.Config):
 
     # How an error calls an option that was assigned.
     _assigned = "an assignment to a Config"
+    logs_at_once = True
+    """Whether logging is set up as soon as there is a Config, as with uvicorn."""
 
     host: str | None
     port: int
@@ -92,15 +98,7 @@ class Config(core.Config):
     """Whether nothing was said of log_config, which None says, too."""
 
     def __init__(self, app: Any = None, *args: Any, **options: Any) -> None:
-        if len(args) >= len(_ORDER):
-            raise TypeError(f"Config takes at most {len(_ORDER)} positional arguments")
-        given = dict(zip(_ORDER[1:], args, strict=False))
-        for name in given:
-            if name in options:
-                raise TypeError(f"Config got two values for {name}")
-        given.update(options)
-        # The command line's word for it.
-        given = {ALIASES.get(name, name): value for name, value in given.items()}
+        given = _by_name(args, options)
         given["app"] = _no_app if app is None else app
         ours, places = {}, {name: default for name, (default, _) in PLACES.items()}
         for written, value in given.items():
@@ -130,6 +128,9 @@ class Config(core.Config):
         object.__setattr__(self, "log_config_left", "log_config" not in given)
         if app is None:
             object.__setattr__(self, "app", None)
+        if self.logs_at_once:
+            self.configure_logging()
+            object.__setattr__(self, "_logging_set_up", _PROCESS)
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Set an option, by its rule; another attribute as it is."""
@@ -144,6 +145,8 @@ class Config(core.Config):
             raise ConfigError(f"{self._assigned}, {name}: no protocol class can take the place of the server's own")
         if name.startswith("ssl_"):
             self.__dict__.pop("_ssl", None)
+        elif name in _LOGGING:
+            self.__dict__.pop("_logging_set_up", None)
         object.__setattr__(self, name, value)
 
     def __eq__(self, other: object) -> bool:
@@ -211,6 +214,11 @@ class Config(core.Config):
         """Whether `load()` was called."""
         return self.loaded_app is not None
 
+    @property
+    def logging_is_set_up(self) -> bool:
+        """Whether it was, and nothing was said of it since: what others have made of it then is left so."""
+        return self.__dict__.get("_logging_set_up") is _PROCESS
+
     # A server calls these, so that a subclass may write them anew.
 
     def load(self) -> None:
@@ -222,7 +230,7 @@ class Config(core.Config):
         return load_app(self)
 
     def configure_logging(self) -> None:
-        """Logging at the start of a server: uvicorn's lines, or those of log_config. Raises `ConfigError`."""
+        """Uvicorn's lines, or those of log_config; a server calls it where nobody has. Raises `ConfigError`."""
         set_up_logging(self)
 
     def get_loop_factory(self) -> Callable[[], Any]:
@@ -270,6 +278,19 @@ Config.__init__.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
 
 def _encoded(text: str | bytes) -> bytes:
     return text.encode("latin-1") if isinstance(text, str) else text
+
+
+def _by_name(args: Sequence[Any], options: Mapping[str, Any]) -> dict[str, Any]:
+    """What is given by position and by name, by the names of the options."""
+    if len(args) >= len(_ORDER):
+        raise TypeError(f"Config takes at most {len(_ORDER)} positional arguments")
+    given = dict(zip(_ORDER[1:], args, strict=False))
+    for name in given:
+        if name in options:
+            raise TypeError(f"Config got two values for {name}")
+    given.update(options)
+    # The command line's word for it.
+    return {ALIASES.get(name, name): value for name, value in given.items()}
 
 
 async def _no_app(scope: Any, receive: Any, send: Any) -> None:

@@ -64,6 +64,9 @@ class Surroundings:
 
     def set_up_logging(self, config: Config) -> None:
         """Logging as the configuration has it; raises `ConfigError`."""
+        if getattr(config, "logging_is_set_up", False):
+            unblock_handlers()
+            return
         configure: Callable[[], None] | None = getattr(config, "configure_logging", None)
         if configure is None:
             set_up_logging(config)

@@ -36,6 +36,7 @@ class WorkerConfig(Config):
     """The options of a worker; see the module's text."""
 
     _assigned = "an assignment to self.config"
+    logs_at_once = False
 
     surroundings: Surroundings
     error: str | None
