@@ -18,12 +18,16 @@ import pytest
 __all__ = ["LEVELS", "LEVEL_OF", "STARTS", "above", "pytest_configure"]
 
 # Modules that are where uvicorn has them, and hand out what is in the rooms.
-PARALLELS = {"config", "importer", "lifespan", "logging", "main", "middleware", "types", "workers"}
+PARALLELS = {
+    "_types", "config", "importer", "lifespan", "logging", "main", "middleware", "protocols", "supervisors", "types",
+    "workers",
+}  # fmt: skip
 
 # A room may import from those below it; beside that, a command may import what it starts.
 LEVELS: list[set[str]] = [
     {
         "__main__",
+        "_types",
         "_workers",
         "cli",
         "config",
@@ -33,6 +37,8 @@ LEVELS: list[set[str]] = [
         "main",
         "master",
         "middleware",
+        "protocols",
+        "supervisors",
         "types",
         "worker",
         "workers",
@@ -43,7 +49,9 @@ LEVELS: list[set[str]] = [
     {"proxies", "tls", "logs", "board"},
     {"core"},
 ]
-STARTS = {("__main__", "cli"), ("cli", "master"), ("_workers", "worker"), ("workers", "worker"), ("main", "cli")}
+STARTS = {("__main__", "cli"), ("cli", "master"), ("_workers", "worker"), ("workers", "worker"), ("main", "cli")} | {
+    ("supervisors", "cli"), ("config", "cli"), ("config", "importer"), ("main", "config"), ("_types", "types"),
+}  # fmt: skip
 LEVEL_OF = {room: level for level, rooms in enumerate(LEVELS) for room in rooms}
 
 

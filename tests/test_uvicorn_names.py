@@ -14,17 +14,26 @@ import pytest
 
 NAMES = {
     "": ["Config", "Server", "main", "run"],
-    "config": ["Config", "LOGGING_CONFIG", "LOG_LEVELS", "TRACE_LOG_LEVEL"],
+    "_types": ["ASGI3Application", "ASGIReceiveEvent", "ASGISendEvent", "HTTPResponseStartEvent", "HTTPScope", "Scope"],
+    "config": [
+        "Config", "HTTP_PROTOCOLS", "INTERFACES", "ImportFromStringError", "LIFESPAN", "LOGGING_CONFIG", "LOG_LEVELS",
+        "LOOP_FACTORIES", "SSL_PROTOCOL_VERSION", "STARTUP_FAILURE", "TRACE_LOG_LEVEL", "WS_PROTOCOLS",
+        "import_from_string",
+    ],
     "importer": ["ImportFromStringError", "import_from_string"],
     "logging": ["AccessFormatter", "ColourizedFormatter", "DefaultFormatter", "TRACE_LOG_LEVEL"],
-    "main": ["STARTUP_FAILURE", "main", "run"],
+    "lifespan.off": ["LifespanOff"],
+    "lifespan.on": ["LifespanOn"],
+    "main": ["INTERFACES", "SSL_PROTOCOL_VERSION", "STARTUP_FAILURE", "Server", "main", "run"],
     "middleware.asgi2": ["ASGI2Middleware"],
     "middleware.message_logger": ["MessageLoggerMiddleware"],
     "middleware.proxy_headers": ["ProxyHeadersMiddleware"],
     "middleware.wsgi": ["WSGIMiddleware"],
-    "server": ["Server", "ServerState"],
+    "protocols.utils": ["ClientDisconnected", "get_client_addr", "get_path_with_query_string"],
+    "server": ["HANDLED_SIGNALS", "Server", "ServerState"],
+    "supervisors": ["ChangeReload", "Multiprocess"],
     "workers": ["UvicornH11Worker", "UvicornWorker"],
-}
+}  # fmt: skip
 TYPES = [
     "ASGI2Application", "ASGI2Protocol", "ASGI3Application", "ASGIApplication", "ASGIReceiveCallable",
     "ASGISendCallable", "HTTPScope", "LifespanScope", "Scope", "StartResponse", "WSGIApp", "WWWScope", "WebSocketScope",
@@ -40,6 +49,27 @@ def test_a_name_is_where_uvicorn_has_it(module: str) -> None:
     for name in NAMES[module]:
         assert hasattr(ours, name)
         assert theirs is None or hasattr(theirs, name)
+
+
+@pytest.mark.parametrize("name", ["HTTP_PROTOCOLS", "INTERFACES", "LIFESPAN", "LOOP_FACTORIES", "WS_PROTOCOLS"])
+def test_words_are_uvicorns(name: str) -> None:
+    ours, theirs = (importlib.import_module(f"{package}.config") for package in ("uvicorn_worker", "uvicorn"))
+    assert list(getattr(ours, name)) == list(getattr(theirs, name))
+    if name != "INTERFACES":
+        with pytest.raises(TypeError, match="does not support item assignment"):
+            getattr(ours, name)["mine"] = "mine:Mine"
+
+
+def test_the_command_is_asked_for_what_click_has(capsys: pytest.CaptureFixture[str]) -> None:
+    testing = pytest.importorskip("click.testing")
+    module: Any = importlib.import_module("uvicorn_worker.main")
+    for each in (module, module.main):
+        assert "timeout_keep_alive" in [parameter.name for parameter in each.params]
+        assert each.main(["--version"], standalone_mode=False) is None
+        assert "uvicorn-worker" in capsys.readouterr().out
+    done = testing.CliRunner().invoke(module.main, ["--no-such"])
+    assert (done.exit_code, "No such option" in done.output) == (2, True)
+    assert not hasattr(module.main, "__wrapped__")
 
 
 def test_types() -> None:

@@ -39,7 +39,19 @@ __all__ = [
 ]
 
 # Modules that are where uvicorn has them: `import uvicorn_worker as uvicorn` has uvicorn.config.LOGGING_CONFIG.
-_PARALLELS = ("config", "importer", "lifespan", "logging", "main", "middleware", "server", "types", "workers")
+_PARALLELS = (
+    "config",
+    "importer",
+    "lifespan",
+    "logging",
+    "main",
+    "middleware",
+    "protocols",
+    "server",
+    "supervisors",
+    "types",
+    "workers",
+)
 
 
 def __getattr__(name: str) -> Any:

@@ -1,26 +1,50 @@
 """`main`, `run` and `Server`, where uvicorn has them.
 
-uvicorn's package has the command under the name of this module, too: so the module can be called.
+uvicorn's package has the command under the name of this module, too: so the module can be called, and asked for what a
+`click.Command` has, as `main` can.
 """
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from types import ModuleType
 from typing import Any
 
-from uvicorn_worker.cli import run
-from uvicorn_worker.cli.command import main
+from uvicorn_worker.cli import command, run
 from uvicorn_worker.cli.run import STARTUP_FAILURE
-from uvicorn_worker.logs.formatters import LOG_LEVELS, LOGGING_CONFIG
-from uvicorn_worker.server import Config, Server
+from uvicorn_worker.config import INTERFACES, LOG_LEVELS, LOGGING_CONFIG, SSL_PROTOCOL_VERSION
+from uvicorn_worker.server import Config, Server, ServerState
 
-__all__ = ["LOGGING_CONFIG", "LOG_LEVELS", "STARTUP_FAILURE", "Config", "Server", "main", "run"]
+__all__ = [
+    "INTERFACES", "LOGGING_CONFIG", "LOG_LEVELS", "SSL_PROTOCOL_VERSION", "STARTUP_FAILURE", "Config", "Server",
+    "ServerState", "main", "run",
+]  # fmt: skip
+
+
+class _Main:
+    """The command, for other commands: `main(args)`, `main.main(args, standalone_mode=False)`, `main.params`."""
+
+    def __call__(self, args: Sequence[str] | None = None, **extra: Any) -> None:
+        command.main(args, **extra)
+
+    main = __call__
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return getattr(command.command(), name)
+
+
+main = _Main()
 
 
 class _Command(ModuleType):
-    def __call__(self, *args: Any) -> None:
-        main(*args)
+    def __call__(self, args: Sequence[str] | None = None, **extra: Any) -> None:
+        main(args, **extra)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(main, name)
 
 
 sys.modules[__name__].__class__ = _Command

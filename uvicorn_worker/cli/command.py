@@ -182,10 +182,11 @@ def _completion(shell: str) -> str:
     return source + "\n"
 
 
-def main(args: Sequence[str] | None = None) -> None:
+def main(args: Sequence[str] | None = None, **extra: Any) -> None:
     """The command line: an application to be served, or one of the words for what is served already.
 
-    `args` are its words, those of the process where they are None. Does not return: raises SystemExit.
+    `args` are its words, those of the process where they are None, `extra` what `click.Command.main()` takes besides.
+    Does not return, but with `standalone_mode = False`: raises SystemExit.
     """
     words = list(sys.argv[1:] if args is None else args)
     if words[:1] and words[0] in LOOKS:
@@ -194,4 +195,4 @@ def main(args: Sequence[str] | None = None) -> None:
         made = command()
     except ModuleNotFoundError as exc:
         sys.exit(f"The command needs the package {exc.name}: install the extra `cli` with this package.")
-    made(words, prog_name="uvicorn-worker", complete_var="_UVICORN_WORKER_COMPLETE")
+    made(words, **{"prog_name": "uvicorn-worker", "complete_var": "_UVICORN_WORKER_COMPLETE", **extra})

@@ -38,7 +38,7 @@ from uvicorn_worker.server.binding import bind, url_of
 from uvicorn_worker.server.failures import is_users
 from uvicorn_worker.tls.asked import tls_is_on
 
-__all__ = ["Reloader"]
+__all__ = ["Reloader", "forget_compiled", "listed", "shown"]
 
 # How long after its time a process may take to end before it is killed.
 _KILL_SECONDS = 1.0
@@ -94,7 +94,7 @@ class Reloader:
             if self._stop.is_set():
                 break
             if changed:
-                names = ", ".join(_shown(path) for path in sorted(changed))
+                names = ", ".join(shown(path) for path in sorted(changed))
                 self._log.warning("%s detected changes in %s. Reloading...", watcher.name, names)
                 self._replace(changed)
             elif self._process.has_ended():
@@ -110,7 +110,7 @@ class Reloader:
         if before is not None:
             before.leave()
         for path in changed:
-            _forget_compiled(path)
+            forget_compiled(path)
         self._process = self._start(is_first=False)
         if before is not None:
             before.wait(STOP_SECONDS + _KILL_SECONDS)
@@ -252,14 +252,14 @@ def listed(value: Any) -> list[str]:
     return [os.fspath(value)] if isinstance(value, (str, os.PathLike)) else [os.fspath(each) for each in value]
 
 
-def _shown(path: Path) -> str:
+def shown(path: Path) -> str:
     try:
         return f"'{path.relative_to(os.getcwd())}'"
     except ValueError:
         return f"'{path}'"
 
 
-def _forget_compiled(path: Path) -> None:
+def forget_compiled(path: Path) -> None:
     """Take away what Python has made of a file: it knows it by its second and size, and both may be those of before."""
     with contextlib.suppress(OSError, NotImplementedError):
         os.unlink(importlib.util.cache_from_source(str(path)))

@@ -3,5 +3,6 @@
 from uvicorn_worker.server.config import Config
 from uvicorn_worker.server.server import Server
 from uvicorn_worker.server.state import ServerState
+from uvicorn_worker.server.surroundings import HANDLED_SIGNALS
 
-__all__ = ["Config", "Server", "ServerState"]
+__all__ = ["HANDLED_SIGNALS", "Config", "Server", "ServerState"]

@@ -17,7 +17,10 @@ from uvicorn_worker.logs.levels import set_levels
 from uvicorn_worker.logs.piped_handlers import unblock_handlers
 from uvicorn_worker.server.loading import load_app
 
-__all__ = ["Handler", "Stoppable", "Surroundings", "set_up_logging"]
+__all__ = ["HANDLED_SIGNALS", "Handler", "Stoppable", "Surroundings", "set_up_logging"]
+
+# Where nobody else says what signals do.
+HANDLED_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 Handler = Callable[[int, "FrameType | None"], Any]
 
@@ -75,7 +78,7 @@ class Surroundings:
 
     def signal_handlers(self, server: Stoppable) -> dict[signal.Signals, Handler]:
         """What is called at which signal while `serve()` runs."""
-        return {signal.SIGINT: server.handle_exit, signal.SIGTERM: server.handle_exit}
+        return dict.fromkeys(HANDLED_SIGNALS, server.handle_exit)
 
     def raise_again(self, sig: int) -> None:
         """This signal came meanwhile; the handlers from before are back."""

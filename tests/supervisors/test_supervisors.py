@@ -1,0 +1,261 @@
+"""`ChangeReload` and `Multiprocess`, as programs use them that serve by a Server of their own."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from multiprocessing import resource_tracker
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from uvicorn_worker.cli.run import STARTUP_FAILURE
+from uvicorn_worker.core.asgi import Receive, Scope, Send
+from uvicorn_worker.server import Config
+from uvicorn_worker.supervisors import ChangeReload, Multiprocess, child
+
+PATIENCE = 30.0
+PROGRAM = """
+import os, sys
+from uvicorn_worker import Config, Server
+from uvicorn_worker.supervisors import ChangeReload, Multiprocess
+
+class Mine(Server):
+    def run(self, sockets=None):
+        os.environ["WORD"] = self.config.word
+        super().run(sockets=sockets)
+
+if __name__ == "__main__":
+    kind, app, workers = sys.argv[1:]
+    config = Config(app, host="127.0.0.1", port=0, reload=kind == "reload", workers=int(workers), log_level="info")
+    config.word = "mine"
+    sock = config.bind_socket()
+    print("port", sock.getsockname()[1], flush=True)
+    server = Mine(config)
+    if kind == "reload":
+        ChangeReload(config, target=server.run, sockets=[sock]).run()
+    elif kind == "old":
+        Multiprocess(config, target=server.run, sockets=[sock]).run()
+    else:
+        Multiprocess(config, [sock]).run()
+    print("ended", flush=True)
+"""
+APP = """
+import os
+async def app(scope, receive, send):
+    if scope["type"] == "lifespan":
+        await receive()
+        print("serves", os.getpid(), flush=True)
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        print("leaves", os.getpid(), flush=True)
+        await send({"type": "lifespan.shutdown.complete"})
+    else:
+        body = f"1 {os.getpid()} {os.environ.get('WORD')}".encode()
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"connection", b"close")]})
+        await send({"type": "http.response.body", "body": body})
+"""
+
+
+class Program:
+    def __init__(self, folder: Path, kind: str, app: str, workers: int) -> None:
+        (folder / "program.py").write_text(PROGRAM)
+        self.log = folder / "log"
+        env = {**os.environ, "PYTHONPATH": f"{folder}{os.pathsep}{Path(__file__).parents[2]}"}
+        with self.log.open("w") as out:
+            self.process = subprocess.Popen(
+                [sys.executable, "program.py", kind, app, str(workers)],
+                cwd=folder,
+                env=env,
+                stdout=out,
+                stderr=subprocess.STDOUT,
+                stdin=subprocess.DEVNULL,
+            )
+
+    def says(self, words: str) -> str:
+        end = time.monotonic() + PATIENCE
+        while words not in (text := self.log.read_text()):
+            assert time.monotonic() < end, text
+            time.sleep(0.02)
+        return text
+
+    def ask(self) -> list[str]:
+        port = int(self.says("port ").partition("port ")[2].split()[0])
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
+        connection.request("GET", "/")
+        answer = connection.getresponse().read().decode().split()
+        connection.close()
+        return answer
+
+    def until(self, *expected: str) -> list[str]:
+        """The first answer with these words, which another process gives some time."""
+        end = time.monotonic() + PATIENCE
+        while True:
+            with contextlib.suppress(OSError, http.client.HTTPException):
+                answer = self.ask()
+                if set(expected) <= set(answer):
+                    return answer
+            assert time.monotonic() < end, self.log.read_text()
+            time.sleep(0.05)
+
+    def pids(self, word: str, number: int) -> list[str]:
+        """Of the processes that have said so; as soon as there are so many."""
+        end = time.monotonic() + PATIENCE
+        while len(found := re.findall(rf"^{word} (\d+)$", self.log.read_text(), re.MULTILINE)) < number:
+            assert time.monotonic() < end, self.log.read_text()
+            time.sleep(0.02)
+        return found
+
+    def stop(self, sig: signal.Signals = signal.SIGINT) -> str:
+        self.process.send_signal(sig)
+        assert self.process.wait(PATIENCE) == 0, self.log.read_text()
+        return self.log.read_text()
+
+
+@contextlib.contextmanager
+def running(folder: Path, kind: str, app: str = "main:app", workers: int = 1) -> Iterator[Program]:
+    (folder / "main.py").write_text(APP)
+    program = Program(folder, kind, app, workers)
+    try:
+        yield program
+    finally:
+        if program.process.poll() is None:
+            program.process.terminate()
+            program.process.wait(PATIENCE)
+
+
+def test_it_is_reloaded(tmp_path: Path) -> None:
+    with running(tmp_path, "reload") as program:
+        _, pid, word = program.until("1")
+        assert word == "mine"
+        program.says("Started reloader process")
+        (tmp_path / "main.py").write_text(APP.replace('f"1 ', 'f"2 '))
+        assert program.until("2")[1] != pid
+        text = program.stop(signal.SIGTERM)
+        assert "detected changes in 'main.py'. Reloading..." in text
+        assert "Stopping reloader process" in text
+        assert text.rstrip().endswith("ended")
+
+
+@pytest.mark.parametrize(("kind", "word"), [("old", "mine"), ("new", "None")])
+def test_several_processes_serve(tmp_path: Path, kind: str, word: str) -> None:
+    with running(tmp_path, kind, workers=2) as program:
+        assert program.until("1")[2] == word
+        first, second = program.pids("serves", 2)
+        os.kill(int(first), signal.SIGKILL)
+        program.says("died")
+        third = program.pids("serves", 3)[2]
+        program.process.send_signal(signal.SIGTTOU)
+        assert program.pids("leaves", 1)[0] in (second, third)
+        program.process.send_signal(signal.SIGTTIN)
+        fourth = program.pids("serves", 4)[3]
+        program.process.send_signal(signal.SIGHUP)
+        assert set(program.pids("leaves", 3)) == {second, third, fourth}
+        program.says("Received SIGHUP, restarting processes.")
+        assert program.pids("serves", 6)
+        assert program.until("1")[2] == word
+        text = program.stop()
+        assert len(program.pids("leaves", 5)) == 5
+        assert "Received SIGINT, exiting." in text
+        assert "Traceback" not in text
+
+
+@pytest.mark.parametrize("app", ["nowhere:app", "broken:app"])
+def test_there_is_no_loop_of_processes_that_can_not_start(tmp_path: Path, app: str) -> None:
+    (tmp_path / "broken.py").write_text("raise RuntimeError('broken')\n")
+    with running(tmp_path, "old", app) as program:
+        assert program.process.wait(PATIENCE) == 0
+        text = program.log.read_text()
+        assert "failed to start, stopping the parent process." in text
+        assert text.count("RuntimeError: broken") in (0, 3)
+
+
+def test_a_socket_that_is_bound_waits(tmp_path: Path) -> None:
+    """A client that comes before the first process serves is not refused."""
+    (tmp_path / "slow.py").write_text("import time\ntime.sleep(1)\n" + APP)
+    with running(tmp_path, "reload", "slow:app") as program:
+        program.says("Started reloader process")
+        port = int(program.says("port ").partition("port ")[2].split()[0])
+        end = time.monotonic() + PATIENCE
+        while True:
+            with socket.socket() as sock:
+                if not sock.connect_ex(("127.0.0.1", port)):
+                    break
+            assert time.monotonic() < end
+        assert program.ask()[0] == "1"
+        program.stop()
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _tracker() -> Iterator[None]:
+    """The process that multiprocessing starts for its own needs ends with the tests, and not some time later."""
+    yield
+    tracker: Any = resource_tracker
+    tracker._resource_tracker._stop()
+
+
+def idle(sockets: object = None) -> None:
+    """A target that does not heed SIGTERM."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    os.write(1, b"idles")
+    time.sleep(PATIENCE)
+
+
+def interrupted(sockets: Any = None, frame: Any = None) -> None:
+    """As after Ctrl+C, which all processes of a terminal get."""
+    raise KeyboardInterrupt
+
+
+async def refuses(scope: Scope, receive: Receive, send: Send) -> None:
+    """Its startup fails."""
+    await receive()
+    await send({"type": "lifespan.startup.failed", "message": "no"})
+
+
+def test_one_that_does_not_end_is_killed(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(child, "_STOP_SECONDS", 0.1)
+    monkeypatch.setattr(sys, "stdin", None)
+    one = child.Child(Config("main:app", log_config=None), idle, [])
+    assert one.pid is not None
+    end = time.monotonic() + PATIENCE
+    while "idles" not in capfd.readouterr().out:
+        assert time.monotonic() < end
+    one.terminate()
+    one.join()
+    assert one.exitcode == -signal.SIGKILL
+    one.terminate()
+
+
+@pytest.mark.parametrize(("target", "code"), [(interrupted, 0), (None, STARTUP_FAILURE)])
+def test_what_a_process_ends_with(target: child.Target | None, code: int) -> None:
+    config = Config(f"{__name__}:refuses", port=0, log_config=None)
+    sock = config.bind_socket()
+    one = child.Child(config, target, [sock])
+    one.join()
+    sock.close()
+    assert one.exitcode == code
+
+
+def test_signals_are_as_before() -> None:
+    before: Any = signal.getsignal(signal.SIGUSR2)
+    with child.handled({signal.SIGUSR2: interrupted}):
+        now: Any = signal.getsignal(signal.SIGUSR2)
+    assert now is interrupted
+    assert signal.getsignal(signal.SIGUSR2) is before
+
+
+def test_an_end_that_was_asked_for_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    config = Config("main:app", log_config=None, workers=2)
+    for supervisor in (ChangeReload(config, interrupted, []), Multiprocess(config, interrupted)):
+        supervisor.should_exit.set()
+        supervisor.run()
