@@ -148,6 +148,16 @@ def test_loggers_of_gunicorns_write_as_uvicorns() -> None:
     assert made["root"]["handlers"] == []
 
 
+def test_a_level_that_was_given_wins_over_those_of_the_table() -> None:
+    table = {"version": 1, "loggers": {"uvicorn": {"level": "INFO"}, "uvicorn.access": {"level": "INFO"}}}
+    made = gunicorns(table, "warning")["loggers"]
+    levels = {name: each["level"] for name, each in made.items()}
+    others = dict.fromkeys(("uvicorn.error", "uvicorn.access", "uvicorn.asgi", "gunicorn.error", "gunicorn.access"), 30)
+    assert levels == {"uvicorn": "INFO", **others}
+    assert gunicorns(table)["loggers"]["uvicorn.access"] == {"level": "INFO"}
+    assert "gunicorn.access" not in gunicorns({"version": 1}, "trace")["loggers"]
+
+
 def test_places_are_looked_at_before(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         config = Config(app, port=taken.getsockname()[1])

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import os
 import signal
 import sys
 from pathlib import Path
@@ -147,10 +149,28 @@ def test_several_processes_have_gunicorn(monkeypatch: pytest.MonkeyPatch, caplog
         launch(app, {"workers": 2, "port": 0}, said=["workers"])
     assert started == [(2, ["workers"])]
     monkeypatch.setenv("WEB_CONCURRENCY", "3")
-    assert code_of(app, port=0) == 0
+    # As with one process, and with uvicorn, the program goes on.
+    run(app, port=0)
     assert started[-1][0] == 3
     assert code_of(app, port=0, workers=2, ssl_certfile="no.pem") == FAILURE
     assert "can't be read" in caplog.text
+
+
+def test_a_worker_does_not_come_back_to_the_program(monkeypatch: pytest.MonkeyPatch) -> None:
+    def start(config: Any, said: Any, master: Any) -> None:
+        # It was forked meanwhile.
+        monkeypatch.setattr(module.os, "getpid", lambda: -1)
+        raise SystemExit(codes[len(ended)])
+
+    codes = (0, 3)
+    ended: list[Any] = []
+    monkeypatch.setattr(module, "run_master", start)
+    monkeypatch.setattr(module, "end_process", ended.append)
+    for _ in codes:
+        with contextlib.suppress(SystemExit):
+            run(app, port=0, workers=2)
+        monkeypatch.setattr(module.os, "getpid", os.getppid)
+    assert tuple(ended) == codes
 
 
 def test_what_is_prepared(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

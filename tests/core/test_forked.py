@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import os
+import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -58,3 +60,18 @@ class TestChild:
 def test_nobody_has_forked_this_one() -> None:
     assert not forked.is_forked()
     assert not ends_process(SystemExit(7))
+
+
+def test_a_process_ends_where_it_is_and_leaves_nothing_undone() -> None:
+    code = (
+        "import atexit, sys, threading, time\nfrom concurrent.futures import ThreadPoolExecutor\n"
+        "from uvicorn_worker.core.forked import end_process\n"
+        "atexit.register(lambda: sys.stdout.write('exits '))\n"
+        "ThreadPoolExecutor().submit(lambda: (time.sleep(0.1), sys.stdout.write('pool ')))\n"
+        "try:\n    end_process(4)\nfinally:\n    sys.stdout.write('never')\n"
+    )
+    env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=env, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stdout) == (4, "pool exits ")

@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 from uvicorn_worker.core import config as core
 from uvicorn_worker.core.errors import AppLoadError, ConfigError
 from uvicorn_worker.logs.formatters import usual_config
+from uvicorn_worker.logs.levels import LEVELS
 from uvicorn_worker.server import Config
 from uvicorn_worker.server.binding import bind, url_of
 from uvicorn_worker.server.failures import users_traceback
@@ -85,7 +86,7 @@ def run_master(config: Config, given: Collection[str], master: Master) -> NoRetu
     options = _given(config)
     settings = settings_of(config, None if master.config_file is None else given)
     if master.config_file is None and isinstance(config.log_config, dict):
-        settings["logconfig_dict"] = gunicorns(config.log_config)
+        settings["logconfig_dict"] = gunicorns(config.log_config, config.log_level)
         options.pop("log_config", None)
     if master.worker_class is not None:
         settings["worker_class"] = _worker_class(master.worker_class)
@@ -109,12 +110,19 @@ def check_places(config: Config, master: Master) -> None:
         bind(config.host, config.port, config.uds, None).close()
 
 
-def gunicorns(log_config: Mapping[str, Any]) -> dict[str, Any]:
-    """The same logging configuration, in which Gunicorn's loggers write as uvicorn's do."""
+def gunicorns(log_config: Mapping[str, Any], log_level: str = core.Config.log_level) -> dict[str, Any]:
+    """The same logging configuration, in which Gunicorn's loggers write as uvicorn's do.
+
+    A `log_level` that is not the default wins over the levels in it, as it does with one process.
+    """
     loggers = dict(log_config.get("loggers", {}))
     for theirs, ours in (("gunicorn.error", "uvicorn"), ("gunicorn.access", "uvicorn.access")):
         if ours in loggers:
             loggers.setdefault(theirs, {**loggers[ours], "propagate": False})
+    if log_level != core.Config.log_level:
+        for name in ("uvicorn.error", "uvicorn.access", "uvicorn.asgi", "gunicorn.error", "gunicorn.access"):
+            if name in loggers or name.startswith("uvicorn"):
+                loggers[name] = {**loggers.get(name, {}), "level": LEVELS[log_level]}
     # Gunicorn has a root logger of its own for tables that name none.
     return {"root": {"level": "WARNING", "handlers": []}, **log_config, "loggers": loggers}
 

@@ -19,6 +19,7 @@ from typing import Any, NoReturn
 
 from uvicorn_worker.cli.masters import Master, check_places, needs_master, run_master
 from uvicorn_worker.core.errors import AppLoadError, BindError, ConfigError, LifespanError
+from uvicorn_worker.core.forked import end_process
 from uvicorn_worker.core.garbage import leave_without_a_search, search_as_newer_pythons
 from uvicorn_worker.http1.parsers import check_parser
 from uvicorn_worker.logs.formatters import LOGGING_CONFIG, usual_config
@@ -34,7 +35,7 @@ from uvicorn_worker.server.readiness import ready_of
 from uvicorn_worker.server.surroundings import Surroundings
 from uvicorn_worker.tls.contexts import check_tls
 
-__all__ = ["FAILURE", "STARTUP_FAILURE", "CommandConfig", "check", "launch", "run"]
+__all__ = ["FAILURE", "STARTUP_FAILURE", "CommandConfig", "MasterEnded", "check", "launch", "run"]
 
 # Where --port auto begins, and how many it looks at.
 _USUAL_PORT = 8000
@@ -58,7 +59,19 @@ def run(app: Any, **options: Any) -> None:
     Returns after Ctrl+C; what fails at the start is said in the log, and is a SystemExit with `STARTUP_FAILURE` or
     `FAILURE`. Raises `ConfigError` for an option that can't be used.
     """
-    launch(app, options)
+    owner = os.getpid()
+    try:
+        launch(app, options)
+    except SystemExit as exc:
+        if os.getpid() != owner:
+            # A worker, which was forked: what its caller does after `run()`, or with a SystemExit, is for the master.
+            end_process(exc.code)
+        if not isinstance(exc, MasterEnded):
+            raise
+
+
+class MasterEnded(SystemExit):
+    """Gunicorn has ended as it was told to."""
 
 
 run.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
@@ -91,7 +104,10 @@ def _serve_with_master(config: Config, said: Collection[str], master: Master) ->
         set_up_logging(config)
         logging.getLogger("uvicorn.error").error("%s", exc)
         sys.exit(FAILURE)
-    run_master(config, said, master)
+    try:
+        run_master(config, said, master)
+    except SystemExit as exc:
+        raise (exc if exc.code else MasterEnded(0)) from None
 
 
 def prepare(app: Any, options: dict[str, Any]) -> Config:

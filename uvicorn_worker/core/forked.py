@@ -6,12 +6,14 @@ go on with them, two processes would answer one client. So it ends where the app
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import os
 import sys
+import threading
 from typing import Any, NoReturn
 
-__all__ = ["is_forked", "leave", "mark_forked"]
+__all__ = ["end_process", "is_forked", "leave", "mark_forked"]
 
 # Holds a value in a child.
 _forked: list[bool] = []
@@ -37,3 +39,12 @@ def leave(code: Any) -> NoReturn:
         with contextlib.suppress(AttributeError, OSError, ValueError):
             stream.flush()
     os._exit((code or 0) & 0xFF)
+
+
+def end_process(code: Any) -> NoReturn:
+    """End the process as `sys.exit(code)` does, but here, with nothing of what the callers have still to do."""
+    # As at the end of the interpreter, and as multiprocessing does it in its children.
+    for finish in (getattr(threading, "_shutdown", None), getattr(atexit, "_run_exitfuncs", None)):
+        if finish is not None:
+            finish()
+    leave(code)

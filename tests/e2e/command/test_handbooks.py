@@ -159,6 +159,28 @@ def test_a_script(name: str) -> None:
             assert "MINE 127.0.0.1:" in server.out
 
 
+def test_what_a_script_does_after_run_is_done_once() -> None:
+    """With several processes, too, which are forked within it."""
+    text = (
+        f"{IMPORT}{MAIN}    import atexit, os\n    atexit.register(lambda: print('exits', flush=True))\n"
+        "    try:\n        uvicorn.run('hello:app', host='127.0.0.1', port=0, workers=2, log_level='warning')\n"
+        "        print('returned', flush=True)\n"
+        "    except SystemExit:\n        print('raised', flush=True)\n"
+        "    finally:\n        print('cleans up', flush=True)\n"
+        "    raise SystemExit(5)\n"
+    )
+    hello = HELLO.replace(
+        "    assert", "    if scope['type'] == 'lifespan':\n        print('starts', flush=True)\n    assert"
+    )
+    with Command(files={"hello.py": hello, "script.py": text}, program=("script.py",)) as server:
+        until(lambda: server.out.count("starts") == 2, "both workers")
+        server.signal(signal.SIGTERM)
+        assert server.wait_exit() == 5
+        assert [server.out.count(word) for word in ("returned", "raised", "cleans up", "exits")] == [1, 0, 1, 3]
+        # The level is heeded by the master, and by its workers.
+        assert "INFO" not in server.log
+
+
 @pytest.mark.parametrize("name", LINES)
 def test_a_line(name: str) -> None:
     example = LINES[name]
