@@ -86,3 +86,18 @@ def test_access_lines_have_the_form_that_was_asked_for(form: str | None, line: s
     if form is not None:
         record.msg, record.args = "GET", None
     assert made.format(record) == line
+
+
+def test_colours_are_tables_of_the_classes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As uvicorn's are: some change them in place, others in a subclass."""
+
+    class Mine(AccessFormatter):
+        status_code_colours = {**AccessFormatter.status_code_colours, 2: lambda text: f"<{text}>"}  # noqa: RUF012
+
+    monkeypatch.setitem(ColourizedFormatter.level_name_colors, logging.INFO, str.lower)
+    arguments = ("192.0.2.1:5", "GET", "/", "1.1", 200)
+    record = logging.LogRecord("uvicorn.access", logging.INFO, "", 0, '%s - "%s %s HTTP/%s" %d', arguments, None)
+    assert Mine("%(levelprefix)s %(status_code)s", use_colors=True).format(record) == "info:     <200 OK>"
+    theirs = pytest.importorskip("uvicorn.logging")
+    assert set(ColourizedFormatter.level_name_colors) == set(theirs.ColourizedFormatter.level_name_colors)
+    assert set(AccessFormatter.status_code_colours) == set(theirs.AccessFormatter.status_code_colours)

@@ -26,6 +26,15 @@ class TestGiven:
         assert (config.host, config.port, config.uds, config.fd) == ("127.0.0.1", 8000, None, None)
         assert (config.reload, config.workers, config.loaded, config.log_config_left) == (False, 1, False, True)
 
+    def test_proxies_of_the_environment(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """As Gunicorn and uvicorn have it, where the option says nothing."""
+        monkeypatch.setenv("FORWARDED_ALLOW_IPS", "192.0.2.0/24")
+        assert Config(app).forwarded_allow_ips == "192.0.2.0/24,unix"
+        assert Config(app, forwarded_allow_ips=None).forwarded_allow_ips == "192.0.2.0/24,unix"
+        assert Config(app, forwarded_allow_ips="::1").forwarded_allow_ips == "::1"
+        monkeypatch.setenv("FORWARDED_ALLOW_IPS", "")
+        assert Config(app).forwarded_allow_ips == "unix"
+
     def test_by_position_in_uvicorns_order(self) -> None:
         config = Config(app, "::1", 1, "a.sock", 3, "asyncio", "h11", None)
         assert (config.host, config.port, config.uds, config.fd) == ("::1", 1, "a.sock", 3)

@@ -94,6 +94,14 @@ class TestDifferences:
             differences({})
 
 
+class TestEnvironment:
+    def test_proxies_of_it_are_gunicorns_to_read(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("FORWARDED_ALLOW_IPS", "192.0.2.1")
+        uvicorn = pytest.importorskip("uvicorn")
+        for made in (Config(hello, root_path="/a"), uvicorn.Config(hello, root_path="/a", log_config=None)):
+            assert differences(made) == {"root_path": "/a"}
+
+
 class TestWorkerConfig:
     def test_a_context_that_is_assigned_turns_tls_on(self) -> None:
         config: Any = WorkerConfig(Surroundings())

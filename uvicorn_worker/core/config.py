@@ -405,7 +405,10 @@ class Config:
         "seconds",
     )
     callback_notify: Callable[[], Awaitable[None] | None] | None = timeouts(
-        None, CALLABLE, "Called, and awaited where it is a coroutine function, with each heartbeat under Gunicorn."
+        None,
+        CALLABLE,
+        "Called, and awaited where it is a coroutine function, with each heartbeat under Gunicorn, and otherwise each "
+        "timeout_notify seconds, or 30.",
     )
     timeout_startup: float | None = timeouts(
         None,

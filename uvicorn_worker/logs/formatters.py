@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import Callable
 from copy import copy
 from http import HTTPStatus
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from uvicorn_worker.logs.levels import LEVELS, TRACE
 
@@ -68,21 +69,13 @@ def usual_config(access_log_format: str | None) -> dict[str, Any]:
 
 # Colours of a terminal (ECMA-48, SGR).
 _RED, _GREEN, _YELLOW, _BLUE, _CYAN, _BRIGHT_RED, _BRIGHT_WHITE = 31, 32, 33, 34, 36, 91, 97
-_OF_LEVEL = {
-    TRACE: _BLUE,
-    logging.DEBUG: _CYAN,
-    logging.INFO: _GREEN,
-    logging.WARNING: _YELLOW,
-    logging.ERROR: _RED,
-    logging.CRITICAL: _BRIGHT_RED,
-}
-_OF_STATUS = {1: _BRIGHT_WHITE, 2: _GREEN, 3: _YELLOW, 4: _RED, 5: _BRIGHT_RED}
 # Where a level's name ends, with its colon.
 _PREFIX_WIDTH = 9
 
 
-def _coloured(text: str, colour: int | None) -> str:
-    return text if colour is None else f"\x1b[{colour}m{text}\x1b[0m"
+def _in(colour: int) -> Callable[[Any], str]:
+    """What puts a text in a colour."""
+    return lambda text: f"\x1b[{colour}m{text}\x1b[0m"
 
 
 class ColourizedFormatter(logging.Formatter):
@@ -90,6 +83,16 @@ class ColourizedFormatter(logging.Formatter):
 
     `use_colors` None: where stdout is a terminal. With colours, a record's `color_message` is shown for its message.
     """
+
+    level_name_colors: ClassVar[dict[int, Callable[[Any], str]]] = {
+        TRACE: _in(_BLUE),
+        logging.DEBUG: _in(_CYAN),
+        logging.INFO: _in(_GREEN),
+        logging.WARNING: _in(_YELLOW),
+        logging.ERROR: _in(_RED),
+        logging.CRITICAL: _in(_BRIGHT_RED),
+    }
+    """What is made of the names of the levels."""
 
     def __init__(
         self,
@@ -107,7 +110,7 @@ class ColourizedFormatter(logging.Formatter):
 
     def color_level_name(self, level_name: str, level_no: int) -> str:
         """The level's name in its colour."""
-        return _coloured(level_name, _OF_LEVEL.get(level_no))
+        return self.level_name_colors.get(level_no, str)(level_name)
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - the name is that of logging
         record = copy(record)
@@ -137,13 +140,22 @@ class DefaultFormatter(ColourizedFormatter):
 class AccessFormatter(ColourizedFormatter):
     """The same for records of uvicorn.access: `client_addr`, `request_line`, and `status_code` with its phrase."""
 
+    status_code_colours: ClassVar[dict[int, Callable[[Any], str]]] = {
+        1: _in(_BRIGHT_WHITE),
+        2: _in(_GREEN),
+        3: _in(_YELLOW),
+        4: _in(_RED),
+        5: _in(_BRIGHT_RED),
+    }
+    """What is made of statuses, by their first digits."""
+
     def get_status_code(self, status_code: int) -> str:
         """The status and its phrase, as in `200 OK`."""
         try:
             text = f"{status_code} {HTTPStatus(status_code).phrase}"
         except ValueError:
             text = f"{status_code} "
-        return _coloured(text, _OF_STATUS.get(status_code // 100)) if self.use_colors else text
+        return self.status_code_colours.get(status_code // 100, str)(text) if self.use_colors else text
 
     def _prepare(self, record: logging.LogRecord) -> logging.LogRecord:
         record = super()._prepare(record)

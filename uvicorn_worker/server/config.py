@@ -9,6 +9,7 @@ Where a server listens, and how many processes there are, is no matter of the se
 from __future__ import annotations
 
 import inspect
+import os
 import socket
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, fields
@@ -30,7 +31,7 @@ from uvicorn_worker.tls.asked import tls_is_on
 if TYPE_CHECKING:
     from ssl import SSLContext
 
-__all__ = ["PLACES", "Config", "options_as_parameters"]
+__all__ = ["PLACES", "Config", "options_as_parameters", "proxies_of_environment"]
 
 # The options of uvicorn's Config that are no options of the server core, with their defaults.
 PLACES: dict[str, tuple[Any, Rule]] = {
@@ -112,6 +113,8 @@ class Config(core.Config):
                     places[name] = _checked(name, value)
             elif name not in _UNUSED:
                 raise OPTIONS.unknown(written, value, "Config", (*PLACES, *_UNUSED))
+        if "forwarded_allow_ips" not in ours and (proxies := proxies_of_environment()) is not None:
+            ours["forwarded_allow_ips"] = proxies
         super().__init__(**ours)
         for name, value in places.items():
             object.__setattr__(self, name, value)
@@ -248,6 +251,13 @@ class Config(core.Config):
             each.close()
         sock.set_inheritable(True)
         return sock
+
+
+def proxies_of_environment() -> str | None:
+    """What forwarded_allow_ips is where it was not given: Gunicorn and uvicorn look there, too."""
+    proxies = os.environ.get("FORWARDED_ALLOW_IPS")
+    # As of Gunicorn's setting: whoever connects to a unix socket is let to it by its permissions.
+    return None if proxies is None else ",".join(filter(None, (proxies, "unix")))
 
 
 def options_as_parameters(*, positional: bool = False, **others: Any) -> list[inspect.Parameter]:

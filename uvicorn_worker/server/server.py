@@ -470,6 +470,7 @@ class Server:
         now = time.monotonic()
         runtime.on_tick(now)
         self.acceptor.on_tick(runtime.tick)
+        self.surroundings.on_tick(self.config)
         if self._slow is not None:
             self._slow.on_tick(runtime.cycles, now)
         self._heap.on_tick(len(runtime.connections) + len(runtime.cycles))

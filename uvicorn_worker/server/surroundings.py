@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import math
 import signal
+import time
 from collections.abc import Callable, Sequence
 from types import FrameType
 from typing import Any, Protocol
@@ -16,11 +18,15 @@ from uvicorn_worker.logs.access_log import standalone_access
 from uvicorn_worker.logs.levels import set_levels
 from uvicorn_worker.logs.piped_handlers import unblock_handlers
 from uvicorn_worker.server.loading import load_app
+from uvicorn_worker.server.notify_callback import NotifyCallback
 
 __all__ = ["HANDLED_SIGNALS", "Handler", "Stoppable", "Surroundings", "set_up_logging"]
 
 # Where nobody else says what signals do.
 HANDLED_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+# From one call of callback_notify to the next, in seconds, where timeout_notify says nothing, as with uvicorn.
+_NOTIFY_SECONDS = 30.0
 
 Handler = Callable[[int, "FrameType | None"], Any]
 
@@ -57,6 +63,9 @@ class Surroundings:
 
     stop_within: float | None = None
     """Seconds for a stop, where that is less than what the configuration gives."""
+
+    _notify: NotifyCallback | None = None
+    _notified = -math.inf
 
     def divide(self, sockets: Sequence[Any]) -> tuple[list[Any], list[Any]]:
         """The sockets that other processes have, too, and those that they have not (SO_REUSEPORT).
@@ -114,6 +123,17 @@ class Surroundings:
             logging.getLogger("uvicorn.error").error(
                 "The application can't be started: %s", exc, exc_info=exc.__cause__
             )
+
+    def on_tick(self, config: Config) -> None:
+        """Twice a second, from its start to its end: callback_notify is called when it is time to."""
+        if config.callback_notify is None:
+            return
+        now = time.monotonic()
+        if now >= self._notified + (config.timeout_notify or _NOTIFY_SECONDS):
+            self._notified = now
+            if self._notify is None:
+                self._notify = NotifyCallback(config.callback_notify, logging.getLogger("uvicorn.error"))
+            self._notify()
 
     def stops(self, server: Stoppable) -> None:
         """Its stop begins."""

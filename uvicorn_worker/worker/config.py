@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import copy
 import inspect
+import os
 import sys
 from collections.abc import Mapping
 from dataclasses import MISSING, Field, fields
@@ -22,6 +23,7 @@ from uvicorn_worker.core.asgi import ASGIApp
 from uvicorn_worker.core.config import RULES
 from uvicorn_worker.core.errors import ConfigError
 from uvicorn_worker.server import Config
+from uvicorn_worker.server.config import proxies_of_environment
 from uvicorn_worker.server.surroundings import Surroundings
 
 __all__ = ["WorkerConfig", "differences", "loaded_by"]
@@ -113,7 +115,10 @@ def differences(config: Any) -> dict[str, Any]:
         return {
             item.name: getattr(config, item.name)
             for item in fields(config)
-            if item.name != "app" and getattr(config, item.name) != _default(item)
+            if item.name != "app"
+            and getattr(config, item.name) != _default(item)
+            # Gunicorn's setting has it from there, where nothing else was said.
+            and (item.name, getattr(config, item.name)) != ("forwarded_allow_ips", proxies_of_environment())
         }
     if any(kind.__module__ == "uvicorn.config" and kind.__name__ == "Config" for kind in type(config).__mro__):
         return dict(_differences_of_uvicorn(config))
@@ -154,7 +159,7 @@ def _differences_of_uvicorn(config: Any) -> Any:
         # Its constructor puts a list in the place of None, and asks the environment for the proxies.
         if value is None or value == parameter.default or (parameter.default is None and value == []):
             continue
-        if name == "forwarded_allow_ips" and value == "127.0.0.1,::1":
+        if name == "forwarded_allow_ips" and value in ("127.0.0.1,::1", os.environ.get("FORWARDED_ALLOW_IPS")):
             continue
         if name == "limit_max_requests" and value >= sys.maxsize:
             continue

@@ -93,6 +93,9 @@ class WorkerSurroundings(Surroundings):
         """The start is over."""
         self._worker.on_started()
 
+    def on_tick(self, config: Config) -> None:
+        """The heartbeat calls callback_notify."""
+
     def failed(self, exc: BaseException) -> None:
         """One worker reports for all of them."""
 

@@ -36,6 +36,7 @@ from uvicorn_worker.logs.piped_handlers import unblock_handlers
 from uvicorn_worker.server import Server
 from uvicorn_worker.server.failures import failure_app, files_of, from_users
 from uvicorn_worker.server.loading import load_env_file
+from uvicorn_worker.server.notify_callback import NotifyCallback
 from uvicorn_worker.worker.base import BaseWorker
 from uvicorn_worker.worker.exit import (
     close_loop,
@@ -48,7 +49,6 @@ from uvicorn_worker.worker.forked import forget_the_masters, keep_from_children,
 from uvicorn_worker.worker.last_words import answer_past_the_loop
 from uvicorn_worker.worker.loggers import set_up_logging
 from uvicorn_worker.worker.loops import LoopChoice
-from uvicorn_worker.worker.notify_callback import NotifyCallback
 from uvicorn_worker.worker.ready import ready
 from uvicorn_worker.worker.signals import Signals
 from uvicorn_worker.worker.stall_watch import StallWatch, describe_stall
