@@ -72,6 +72,22 @@ def test_the_command_is_asked_for_what_click_has(capsys: pytest.CaptureFixture[s
     assert not hasattr(module.main, "__wrapped__")
 
 
+def test_the_command_is_one_of_a_group(capsys: pytest.CaptureFixture[str]) -> None:
+    """Programs have it among their own: `group.add_command(uvicorn.main, name="start")`."""
+    click: Any = pytest.importorskip("click")
+    testing = pytest.importorskip("click.testing")
+    group = click.Group("mine")
+    group.add_command(importlib.import_module("uvicorn_worker").main, name="start")
+    group.add_command(importlib.import_module("uvicorn_worker.main").main)
+    help_of_group, help_of_command, version = (
+        testing.CliRunner().invoke(group, words) for words in (["--help"], ["start", "--help"], ["start", "--version"])
+    )
+    assert "start" in help_of_group.output
+    assert "mine start [OPTIONS]" in help_of_command.output
+    assert version.output.startswith("uvicorn-worker ")
+    assert [each.exit_code for each in (help_of_group, help_of_command, version)] == [0, 0, 0]
+
+
 def test_types() -> None:
     types = importlib.import_module("uvicorn_worker.types")
     theirs = importlib.import_module("uvicorn._types")

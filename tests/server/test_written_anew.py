@@ -102,3 +102,20 @@ def test_a_tick_of_its_own_sees_the_end_that_was_asked_for() -> None:
     server = Asked(Told(app, loop="asyncio"))
     server.run()
     assert server.ticks == 0
+
+
+@pytest.mark.parametrize("more", [False, True])
+def test_of_the_line_that_says_where(more: bool, caplog: pytest.LogCaptureFixture) -> None:
+    said: list[int] = []
+
+    class Says(Ends):
+        def _log_started_message(self, listeners: Any) -> None:
+            said.extend(sock.getsockname()[1] for sock in listeners)
+            if more:
+                super()._log_started_message(listeners)
+
+    with caplog.at_level("INFO"):
+        server = Says(Told(app, loop="asyncio"))
+        server.run()
+    assert len(said) == 1
+    assert (f"Uvicorn running on http://127.0.0.1:{said[0]}" in caplog.text) is more

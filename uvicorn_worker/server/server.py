@@ -386,11 +386,14 @@ class Server:
         self.started = True
         self._begin_to_report()
         if self._bound is not None or self.surroundings.says_where:
-            for listening in self.servers:
-                (sock,) = listening.sockets
-                where = url_of(sock, secure=self._tls is not None)
-                self.log.info("Uvicorn running on %s (Press CTRL+C to quit)", where)
+            self._log_started_message([sock for listening in self.servers for sock in listening.sockets])
         self.surroundings.started(self)
+
+    def _log_started_message(self, listeners: Sequence[socket.socket]) -> None:
+        """What a subclass may say in other words; the name is uvicorn's."""
+        for sock in listeners:
+            where = url_of(sock, secure=self._tls is not None)
+            self.log.info("Uvicorn running on %s (Press CTRL+C to quit)", where)
 
     def _begin_to_report(self) -> None:
         """What the board says, and what it could not say while the loop stands still."""
