@@ -111,6 +111,25 @@ class TestWithoutAConfiguration:
         adopt(log, log_level=log_level)
         assert (error.level, asgi.level, access.level) == (level, level, logging.INFO)
 
+    def test_one_handler_for_every_logger_has_each_line_once(
+        self, log: Log, kept: dict[str, Records], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """As loguru's users set it up before they start Gunicorn, the root logger among them."""
+        for name in (None, "uvicorn", "uvicorn.error", "uvicorn.access"):
+            monkeypatch.setattr(logging.getLogger(name), "handlers", [kept["own"]])
+        adopt(log)
+        adopt(log)
+        error.warning("error")
+        access.info("access")
+        assert lines(kept) == {"own": ["error", "access"]}
+
+    def test_another_handler_of_the_root_logger_is_reached(self, log: Log, kept: dict[str, Records]) -> None:
+        logging.getLogger("uvicorn").addHandler(kept["own"])
+        logging.getLogger().addHandler(kept["root"])
+        adopt(log)
+        error.warning("error")
+        assert lines(kept) == {"own": ["error"], "root": ["error"]}
+
     def test_gunicorns_handlers_of_the_moment_count(self, log: Log, kept: dict[str, Records]) -> None:
         adopt(log)
         log.error_log.handlers = [kept["own"]]

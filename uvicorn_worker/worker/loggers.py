@@ -59,6 +59,8 @@ def adopt_loggers(log: Any, cfg: GunicornConfig, config: Config | None = None, n
     configured = configured_loggers(cfg)
     level = log.error_log.level if config is None else level_of(log, cfg, config)
     parent = _keep_to_its_handlers(_PARENT, configured)
+    if _PARENT not in configured:
+        _write_once(parent)
     for name, target, least in (
         ("uvicorn.error", log.error_log, level),
         ("uvicorn.asgi", log.error_log, level),
@@ -169,6 +171,13 @@ def _drop_repeated(logger: logging.Logger) -> None:
     for handler in list(logger.handlers):
         if handler in above:
             logger.removeHandler(handler)
+
+
+def _write_once(logger: logging.Logger) -> None:
+    """Let records not propagate where all that they reach there has had them: one handler for every logger is usual."""
+    above = [handler for ancestor in _ancestors(logger) for handler in ancestor.handlers]
+    if above and all(handler in logger.handlers for handler in above):
+        logger.propagate = False
 
 
 def configured_loggers(cfg: GunicornConfig) -> dict[str, bool]:
