@@ -24,7 +24,10 @@ NAMES = {
     "logging": ["AccessFormatter", "ColourizedFormatter", "DefaultFormatter", "TRACE_LOG_LEVEL"],
     "lifespan.off": ["LifespanOff"],
     "lifespan.on": ["LifespanOn"],
-    "main": ["INTERFACES", "SSL_PROTOCOL_VERSION", "STARTUP_FAILURE", "Server", "main", "run"],
+    "main": [
+        "INTERFACES", "INTERFACE_CHOICES", "LEVEL_CHOICES", "LIFESPAN_CHOICES", "SSL_PROTOCOL_VERSION",
+        "STARTUP_FAILURE", "Server", "main", "run",
+    ],
     "middleware.asgi2": ["ASGI2Middleware"],
     "middleware.message_logger": ["MessageLoggerMiddleware"],
     "middleware.proxy_headers": ["ProxyHeadersMiddleware"],
@@ -115,6 +118,14 @@ def test_modules_are_attributes_of_the_package(tmp_path: Path) -> None:
         "try:\n    uvicorn.main(['--version'])\nexcept SystemExit as exc:\n    assert exc.code == 0\n"
     )
     assert "uvicorn-worker" in run_python(code, tmp_path)
+
+
+@pytest.mark.parametrize("name", ["INTERFACE_CHOICES", "LEVEL_CHOICES", "LIFESPAN_CHOICES"])
+def test_the_choices_of_an_option_are_uvicorns(name: str) -> None:
+    """Commands around a server have options of them."""
+    ours, theirs = (getattr(importlib.import_module(f"{each}.main"), name) for each in ("uvicorn_worker", "uvicorn"))
+    assert type(ours) is type(theirs)
+    assert set(ours.choices) == set(theirs.choices)
 
 
 def test_run_takes_every_parameter_of_uvicorns() -> None:

@@ -6,6 +6,7 @@ uvicorn's package has the command under the name of this module, too: so the mod
 
 from __future__ import annotations
 
+import importlib
 import sys
 from collections.abc import Sequence
 from types import ModuleType
@@ -38,12 +39,22 @@ class _Main:
 
 main = _Main()
 
+# What commands of others have as options of their own: each is a choice of click.
+_CHOICES = {
+    "INTERFACE_CHOICES": tuple(INTERFACES),
+    "LEVEL_CHOICES": tuple(LOG_LEVELS),
+    "LIFESPAN_CHOICES": ("auto", "on", "off"),
+}
+
 
 class _Command(ModuleType):
     def __call__(self, args: Sequence[str] | None = None, **extra: Any) -> None:
         main(args, **extra)
 
     def __getattr__(self, name: str) -> Any:
+        if name in _CHOICES:
+            # Without the extra `cli` there may be no click.
+            return importlib.import_module("click").Choice(_CHOICES[name])
         return getattr(main, name)
 
 

@@ -51,6 +51,15 @@ class Lifespan:
         self.context = contextvars.copy_context()
         """The context of the lifespan as it was when startup was complete; requests get copies of it by option."""
 
+    @property
+    def failed(self) -> bool:
+        """Whether the startup or the shutdown has failed."""
+        return self._failure is not None
+
+    def say_on(self, logger: Any) -> None:
+        """Write on another logger than uvicorn.error."""
+        self._log.logger = logger
+
     async def startup(self) -> None:
         """Run the startup; raises `LifespanError` when the server must not serve."""
         if self._mode == "off":

@@ -23,14 +23,15 @@ __all__ = ["BroughtLifespan", "LifespanOff", "LifespanOn", "brought_by", "lifesp
 class LifespanOn:
     """The lifespan of a Config's application: that of a server, or one that its caller runs.
 
-    `startup()` raises nothing: `should_exit` says whether it has failed, and the log why.
+    `startup()` and `shutdown()` raise nothing: `should_exit` says whether they have failed, and `logger` why. That is
+    uvicorn.error until the caller puts another one there.
     """
 
     def __init__(self, config: Any) -> None:
         self.config = config
         self.logger = logging.getLogger("uvicorn.error")
         self.state: dict[str, Any] = {}
-        self.should_exit = False
+        self.should_exit = self.startup_failed = self.shutdown_failed = self.error_occurred = False
         self._lifespan: Lifespan | None = None
 
     def show(self, lifespan: Lifespan) -> None:
@@ -44,16 +45,20 @@ class LifespanOn:
                 self.config.load()
             self.show(Lifespan(self.config, self.config.loaded_app))
         lifespan: Any = self._lifespan
+        lifespan.say_on(self.logger)
         try:
             await lifespan.startup()
         except LifespanError as exc:
-            self.should_exit = True
+            self.should_exit = self.startup_failed = True
+            self.error_occurred = exc.__cause__ is not None
             self.logger.error("The application can't be started: %s", exc, exc_info=exc.__cause__)
 
     async def shutdown(self) -> None:
         """Run the shutdown."""
         if self._lifespan is not None:
             await self._lifespan.shutdown(None)
+            self.shutdown_failed = self._lifespan.failed and not self.startup_failed
+            self.should_exit = self.should_exit or self.shutdown_failed
 
 
 class LifespanOff:
