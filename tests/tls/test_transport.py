@@ -21,6 +21,7 @@ from tests.certificates import Site, client_context
 from tests.cost.counting import MOST, calls_of
 from tests.scripted import ScriptedTransport
 from tests.sockets import PATIENCE, Run
+from uvicorn_worker.core.kernel import is_uvloop
 from uvicorn_worker.tls import transport as module
 from uvicorn_worker.tls.transport import PIECE_SIZE, RECORD_SIZE, TlsTransport
 
@@ -226,6 +227,10 @@ async def meet(
 
 Outcome = tuple[bytes, int, list[Any], bytes, str]
 
+# asyncio's TLS is uvloop's from Python 3.11 on. The one before it is no reference: it cuts who has sent close_notify,
+# and fails where reading is paused.
+WITHOUT_UVLOOPS = tuple(sys.version_info) < (3, 11)
+
 
 def compare(
     run: Run,
@@ -239,17 +244,20 @@ def compare(
     outcomes: list[Outcome] = []
 
     async def main(ours: bool) -> None:
+        if not ours and WITHOUT_UVLOOPS and not is_uvloop(asyncio.get_running_loop()):
+            return
         told = make()
         peer = await meet(ours, context, told, actions, client())
         outcomes.append((bytes(told.data), told.eofs, list(map(type, told.lost)), bytes(peer.data), peer.end))
 
     for of_ours in (False, True):
         run(main(of_ours))
-    theirs, ours = outcomes
+    *theirs, ours = outcomes
     if alert:
         assert ours[-1] == alert
-        theirs = (*theirs[:-1], alert)
-    assert ours == theirs
+        theirs = [(*each[:-1], alert) for each in theirs]
+    for each in theirs:
+        assert ours == each
     return ours
 
 
@@ -479,7 +487,7 @@ class TestAsTheLoops:
             return made
 
         compare(run, context, lambda: Told(look), ask, client)
-        assert known[1] == known[0]
+        assert known[-1] == known[0]
         assert (known[0]["alpn"], known[0]["context"], known[0]["eof"]) == ("h2", True, False)
 
 
