@@ -322,7 +322,7 @@ class TestAsTheLoops:
             await peer.send(b"GET / HTTP/1.1\r\n\r\n")
             await told.ended.wait()
 
-        # The second is that of OpenSSL 3.5 and newer.
+        # The second is OpenSSL 3.6's.
         alerts = "TLSV1_ALERT_PROTOCOL_VERSION", "SSLV3_ALERT_UNEXPECTED_MESSAGE"
         outcome = compare(run, context, Told, babble, alerts=alerts)
         assert outcome[0] == b""
