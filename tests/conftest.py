@@ -25,6 +25,7 @@ from tests.sockets import PATIENCE, Peer, Run
 from uvicorn_worker.core.cycle import Cycle
 from uvicorn_worker.core.log import Losses, OwnLog
 from uvicorn_worker.core.output import Output
+from uvicorn_worker.server import Config
 
 HERE = Path(__file__).parent
 
@@ -117,6 +118,12 @@ def loggers_as_before() -> Iterator[None]:
     """What a test makes of loggers that others have too ends with it."""
     with kept(*SHARED_LOGGERS):
         yield
+
+
+@pytest.fixture(autouse=True)
+def no_gunicorn_as_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker class that is set up says of the process that its loggers are Gunicorn's."""
+    monkeypatch.setattr(Config, "logs_at_once", Config.logs_at_once)
 
 
 @pytest.fixture(autouse=True)

@@ -155,6 +155,32 @@ logger_class = OwnLogger
 """
 
 
+# A program that serves by itself, too.
+UNSERVED = """
+import logging
+import uvicorn_worker
+
+async def app(scope, receive, send):
+    if scope["type"] == "http":
+        logging.getLogger("uvicorn.error").info("its own line")
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+config = uvicorn_worker.Config(app, port=1, log_level="warning")
+"""
+
+
+@pytest.mark.parametrize("preload", [[], ["--preload"]], ids=["in the worker", "preloaded"])
+def test_a_config_that_nobody_serves_leaves_gunicorns_lines_where_they_are(serve: Serve, preload: list[str]) -> None:
+    options = ["--access-logfile", "access", "--error-logfile", "error.log", *preload]
+    server = serve("unserved:app", *options, worker=WORKER, files={"unserved.py": UNSERVED})
+    assert server.get("/").status_code == 200
+    server.stop_gracefully()
+    assert '"GET / HTTP/1.1" 200' in server.read("access")
+    assert "its own line" in server.read("error.log")
+    assert "INFO:" not in server.read("stderr")
+
+
 def test_a_stubbed_logger_under_loguru(serve: Serve) -> None:
     pytest.importorskip("loguru")
     server = serve("log_setups:app", "--access-logfile", "-", worker=WORKER, files={"gunicorn.conf.py": STUBBED})

@@ -77,7 +77,7 @@ class Config(core.Config):
     # How an error calls an option that was assigned.
     _assigned = "an assignment to a Config"
     logs_at_once = True
-    """Whether logging is set up as soon as there is a Config, as with uvicorn."""
+    """Whether logging is set up as soon as there is a Config, as with uvicorn; not where a Gunicorn has set it up."""
 
     host: str | None
     port: int

@@ -16,6 +16,7 @@ from uvicorn_worker.board.deaths import tell_deaths
 from uvicorn_worker.core.config import Config
 from uvicorn_worker.core.errors import ConfigError
 from uvicorn_worker.http1.parsers import check_parser
+from uvicorn_worker.server import Config as ServerConfig
 from uvicorn_worker.server.loading import load_env_file, loop_factory
 from uvicorn_worker.server.needed import load_needed
 from uvicorn_worker.switching.dispatch import alpn_protocols
@@ -94,6 +95,8 @@ class BaseWorker(Worker):
             if not BaseWorker._was_set_up:
                 raise RuntimeError(str(exc)) from None
         BaseWorker._was_set_up = True
+        # Loggers are Gunicorn's here: one that the application makes and does not serve would take the lines from them.
+        ServerConfig.logs_at_once = False
         Relief.settings_read()
 
     @classmethod
