@@ -120,6 +120,16 @@ def test_modules_are_attributes_of_the_package(tmp_path: Path) -> None:
     assert "uvicorn-worker" in run_python(code, tmp_path)
 
 
+def test_the_module_can_be_asked_for_anything_without_click(tmp_path: Path) -> None:
+    """As by what looks through all modules: reloaders, notebooks, mocks."""
+    code = (
+        "import sys\nsys.modules['click'] = None\nimport uvicorn_worker.main\n"
+        "module = sys.modules['uvicorn_worker.main']\n"
+        "print([hasattr(module, name) for name in ('params', 'LEVEL_CHOICES', 'no_such_name', 'run')])\n"
+    )
+    assert run_python(code, tmp_path).strip() == "[False, False, False, True]"
+
+
 @pytest.mark.parametrize("name", ["INTERFACE_CHOICES", "LEVEL_CHOICES", "LIFESPAN_CHOICES"])
 def test_the_choices_of_an_option_are_uvicorns(name: str) -> None:
     """Commands around a server have options of them."""

@@ -34,7 +34,11 @@ class _Main:
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(name)
-        return getattr(command.command(), name)
+        try:
+            return getattr(command.command(), name)
+        except ModuleNotFoundError as exc:
+            # Without the extra `cli`. Who asks whether it has this or that is not to fail: tools ask every module.
+            raise AttributeError(f"{name}: the command needs the package {exc.name}") from None
 
 
 main = _Main()
@@ -53,8 +57,10 @@ class _Command(ModuleType):
 
     def __getattr__(self, name: str) -> Any:
         if name in _CHOICES:
-            # Without the extra `cli` there may be no click.
-            return importlib.import_module("click").Choice(_CHOICES[name])
+            try:
+                return importlib.import_module("click").Choice(_CHOICES[name])
+            except ModuleNotFoundError:
+                raise AttributeError(f"{name}: the package click is not installed") from None
         return getattr(main, name)
 
 
