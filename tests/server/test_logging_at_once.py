@@ -127,3 +127,14 @@ def test_of_one_that_waits() -> None:
     config = Waits(app, log_config=TABLE)
     assert not config.logging_is_set_up
     assert logging.getLogger("uvicorn").handlers == []
+
+
+def test_the_level_of_one_config_is_not_that_of_the_next() -> None:
+    """As of a program that serves its metrics, too, and those in silence."""
+    Config(app, log_level="warning")
+    assert logging.getLogger("uvicorn.access").level == logging.WARNING
+    Config(app)
+    assert [logging.getLogger(name).level for name in NAMES[1:]] == [logging.INFO] * 3
+    logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
+    Config(app)
+    assert logging.getLogger("uvicorn.error").level == logging.ERROR

@@ -26,12 +26,17 @@ LEVELS = {
 _SHOWN_AS = {"body": "<{} bytes>", "bytes": "<{} bytes>", "text": "<{} chars>", "headers": "<...>", "state": "<...>"}
 
 
+# Which levels loggers have from here: another Config may have them otherwise.
+_given: dict[str, int] = {}
+
+
 def set_levels(config: Config) -> None:
-    """Set the level of uvicorn's loggers, but for those whose level was set and `log_level` was not."""
+    """Set the level of uvicorn's loggers, but for those that others have given one where `log_level` was not given."""
     for name in ("uvicorn.error", "uvicorn.access", "uvicorn.asgi"):
         logger = logging.getLogger(name)
-        if logger.level == logging.NOTSET or config.log_level != Config.log_level:
+        if logger.level in (logging.NOTSET, _given.get(name)) or config.log_level != Config.log_level:
             logger.setLevel(LEVELS[config.log_level])
+            _given[name] = logger.level
 
 
 def log_messages(app: ASGIApp) -> ASGIApp:
