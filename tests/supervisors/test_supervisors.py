@@ -215,6 +215,13 @@ def interrupted(sockets: Any = None, frame: Any = None) -> None:
     raise KeyboardInterrupt
 
 
+class Told(Config):
+    """Says when logging is set up."""
+
+    def configure_logging(self) -> None:
+        os.write(1, b"set up ")
+
+
 async def refuses(scope: Scope, receive: Receive, send: Send) -> None:
     """Its startup fails."""
     await receive()
@@ -243,6 +250,15 @@ def test_what_a_process_ends_with(target: child.Target | None, code: int) -> Non
     one.join()
     sock.close()
     assert one.exitcode == code
+
+
+def test_logging_is_set_up_once_in_each_process(capfd: pytest.CaptureFixture[str]) -> None:
+    config = Told(f"{__name__}:refuses", port=0, log_config=None)
+    sock = config.bind_socket()
+    capfd.readouterr()
+    child.Child(config, None, [sock]).join()
+    sock.close()
+    assert capfd.readouterr().out.count("set up ") == 1
 
 
 def test_signals_are_as_before() -> None:

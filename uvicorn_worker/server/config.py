@@ -132,8 +132,7 @@ class Config(core.Config):
         if app is None:
             object.__setattr__(self, "app", None)
         if self.logs_at_once:
-            self.configure_logging()
-            object.__setattr__(self, "_logging_set_up", _PROCESS)
+            self.set_logging_up()
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Set an option, by its rule; another attribute as it is."""
@@ -221,6 +220,11 @@ class Config(core.Config):
     def logging_is_set_up(self) -> bool:
         """Whether it was, and nothing was said of it since: what others have made of it then is left so."""
         return self.__dict__.get("_logging_set_up") is _PROCESS
+
+    def set_logging_up(self) -> None:
+        """Call `configure_logging()`, as a server need not do then."""
+        self.configure_logging()
+        object.__setattr__(self, "_logging_set_up", _PROCESS)
 
     # A server calls these, so that a subclass may write them anew.
 

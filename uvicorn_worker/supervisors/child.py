@@ -83,7 +83,7 @@ def _serve(config: Config, target: Target | None, sockets: list[Any], stdin: int
         with contextlib.suppress(OSError):
             sys.stdin = os.fdopen(stdin)
     try:
-        config.configure_logging()
+        config.set_logging_up()
         (Server(config).run if target is None else target)(sockets=sockets)
     except KeyboardInterrupt:
         # The one that has started it has had the same Ctrl+C.
