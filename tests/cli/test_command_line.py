@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -120,6 +121,8 @@ def test_what_is_printed(monkeypatch: pytest.MonkeyPatch) -> None:
     assert 'http2 = "on"' in printed
     assert "# command line" in printed
     assert "# discovered" in run("--print-config").output
+    monkeypatch.setenv("FORWARDED_ALLOW_IPS", "10.0.0.1")
+    assert re.search(r'"10.0.0.1,unix" +# .* FORWARDED_ALLOW_IPS', run("main:app", "--print-config").output)
     monkeypatch.setattr(sys, "argv", ["uvicorn-worker", "main:app", "--print-systemd"])
     assert "-m uvicorn_worker main:app\n" in run("main:app", "--print-systemd").output
     assert "upstream app {" in run("main:app", "--print-nginx").output

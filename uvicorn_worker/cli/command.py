@@ -22,6 +22,7 @@ from uvicorn_worker.cli.run import CommandConfig, check, launch
 from uvicorn_worker.core.errors import AppLoadError, ConfigError
 from uvicorn_worker.core.sources import from_outside
 from uvicorn_worker.logs.json_lines import JSON_CONFIG
+from uvicorn_worker.server.config import proxies_of_environment
 from uvicorn_worker.server.failures import users_traceback
 
 __all__ = ["command", "main"]
@@ -86,6 +87,8 @@ def _act(app: str | None, line: dict[str, Any]) -> None:
     options.pop("app", None)
     if "print_config" in actions:
         sources["app"] = LINE if app else "discovered"
+        if proxies_of_environment() is not None:
+            sources.setdefault("forwarded_allow_ips", "environment variable FORWARDED_ALLOW_IPS")
         sys.stdout.write(options_table(CommandConfig(name, **options), sources))
     elif "print_systemd" in actions:
         sys.stdout.write(systemd_unit(CommandConfig(name, **options), _arguments()))
