@@ -191,6 +191,46 @@ class TestTheLastAnswer:
 
         run(main())
 
+    @pytest.mark.parametrize("known", [False, True], ids=["new", "known"])
+    @pytest.mark.parametrize(
+        "behind",
+        [get("/2"), post(b"12345"), post(b"12345")[:-1], get("/2")[:20], get("/2") * 2],
+        ids=["a request", "a body", "a part of a body", "a part of a head", "two requests"],
+    )
+    def test_a_client_that_sends_on_although_it_asked_for_the_end(
+        self, run: Run, parser: str, behind: bytes, known: bool
+    ) -> None:
+        gate = Gate()
+        recorder = Recorder(gate)
+
+        async def main() -> None:
+            async with serving(recorder, http=parser) as site:
+                if known:
+                    # Its lines and names were read before, so that the last request is none of the parser's.
+                    with await site.connect() as visitor:
+                        for request in (get(), post(b"12345")):
+                            await visitor.send(request)
+                            await until(lambda: gate.waiting)
+                            gate.open()
+                            await visitor.answer()
+                    await until(lambda: not site.connections)
+                    recorder.scopes.clear()
+                tally = site.runtime.tally
+                with await site.connect() as visitor:
+                    await visitor.send(get("/1", "Connection: close"))
+                    await until(lambda: gate.waiting)
+                    expected = tally.bytes_in + len(behind)
+                    await visitor.send(behind)
+                    await until(lambda: tally.bytes_in == expected)
+                    gate.open()
+                    await until(lambda: any(connection.closing for connection in site.connections))
+                    await visitor.send(get("/3"))
+                    assert (await visitor.rest()).endswith(b"Hello, world!")
+                await until(lambda: not site.connections)
+
+        run(main())
+        assert recorder.paths == ["/1"]
+
     def test_one_that_the_client_asked_for_is_over_at_once(self, run: Run, parser: str) -> None:
         async def main() -> None:
             async with serving(hello, http=parser) as site:

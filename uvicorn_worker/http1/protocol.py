@@ -277,6 +277,7 @@ class Http1Protocol(Output):
 
     def _close_after(self, cycle: RequestCycle) -> None:
         """End the connection with the response of `cycle`."""
+        behind = self.waiting
         self.cycle = self.waiting = None
         if not cycle.complete:
             # The client is to see the answer although it sends a body that nobody wants.
@@ -284,7 +285,8 @@ class Http1Protocol(Output):
             self.close_gently()
         elif self.reader.state is STOPPED or self.reader.held:
             self.close_gently()
-        elif cycle.persistent:
+        elif cycle.persistent or behind or self.reader.state is not START:
+            # It sends on, or has done so although it asked for the end.
             self.close_in_order()
         elif self.gathered is not None or self.tls_overhead:
             self.close()
