@@ -33,6 +33,7 @@ def _as_before(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     # As in a process of its own: nothing was adopted yet.
     monkeypatch.setattr("uvicorn_worker.worker.loggers._followers", {})
     monkeypatch.setattr("uvicorn_worker.worker.loggers._levels", {})
+    monkeypatch.setattr("uvicorn_worker.worker.loggers._shared", [])
     with records_of(*NAMES, "root") as handler:
         for name in [*NAMES, "root"]:
             logger = logging.getLogger(name)
@@ -122,6 +123,19 @@ class TestWithoutAConfiguration:
         error.warning("error")
         access.info("access")
         assert lines(kept) == {"own": ["error", "access"]}
+
+    def test_what_the_application_adds_to_the_root_logger_then_is_reached(
+        self, log: Log, kept: dict[str, Records], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """As Sentry's and OpenTelemetry's handlers are added."""
+        for name in (None, "uvicorn"):
+            monkeypatch.setattr(logging.getLogger(name), "handlers", [kept["own"]])
+        adopt(log)
+        logging.getLogger().addHandler(kept["root"])
+        adopt(log)
+        error.warning("error")
+        access.info("access")
+        assert lines(kept) == {"own": ["error", "access"], "root": ["error", "access"]}
 
     def test_another_handler_of_the_root_logger_is_reached(self, log: Log, kept: dict[str, Records]) -> None:
         logging.getLogger("uvicorn").addHandler(kept["own"])

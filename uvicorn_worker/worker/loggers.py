@@ -33,6 +33,8 @@ _PARENT = "uvicorn"
 # How we left the loggers that follow Gunicorn's, and which level we have given to loggers that had none.
 _followers: dict[str, tuple[Any, ...]] = {}
 _levels: dict[str, int] = {}
+# What uvicorn's loggers had in common with those above, and reach there.
+_shared: list[logging.Handler] = []
 
 
 class _FiltersOf(logging.Filter):
@@ -151,7 +153,9 @@ def _has_a_place(logger: logging.Logger, configured: set[str]) -> bool:
     """Whether records have a place to go to, or are meant to go nowhere."""
     if configured:
         return bool(handlers_of(logger)) or not logger.propagate
-    return any(each.handlers for each in (logger, logging.getLogger(_PARENT)))
+    if any(each.handlers for each in (logger, logging.getLogger(_PARENT))):
+        return True
+    return any(each in _shared for each in handlers_of(logger))
 
 
 def _keep_to_its_handlers(name: str, configured: Mapping[str, bool]) -> logging.Logger:
@@ -174,10 +178,14 @@ def _drop_repeated(logger: logging.Logger) -> None:
 
 
 def _write_once(logger: logging.Logger) -> None:
-    """Let records not propagate where all that they reach there has had them: one handler for every logger is usual."""
+    """Leave handlers to the logger above where it has all of them, too: one for every logger is usual.
+
+    It goes on to propagate: what the application puts above later (Sentry, OpenTelemetry) has the records as well.
+    """
     above = [handler for ancestor in _ancestors(logger) for handler in ancestor.handlers]
     if above and all(handler in logger.handlers for handler in above):
-        logger.propagate = False
+        _drop_repeated(logger)
+        _shared[:] = above
 
 
 def configured_loggers(cfg: GunicornConfig) -> dict[str, bool]:
