@@ -842,3 +842,116 @@ def test_memory_is_freed_at_the_end(context: ssl.SSLContext, end: str) -> None:
         scripted(main)
     finally:
         gc.enable()
+
+
+class TestWhatIsRare:
+    """On a scripted transport, after a handshake."""
+
+    def met(
+        self,
+        context: ssl.SSLContext,
+        actions: Callable[[Scripted, Told], Any],
+        told: Told | None = None,
+        buffered: ToldByBuffer | None = None,
+    ) -> Told:
+        told = told or Told()
+
+        async def main() -> None:
+            loop = asyncio.get_running_loop()
+            loop.set_exception_handler(lambda *_: None)
+            peer = Scripted(context, told, loop).connect()
+            peer.below.deliver(peer.outgoing.read())
+            if buffered is not None:
+                told.transport.set_protocol(buffered)
+            actions(peer, told)
+            await asyncio.sleep(0.01)
+
+        scripted(main)
+        return told
+
+    @pytest.mark.parametrize("buffered", [False, True])
+    @pytest.mark.parametrize("records", [0, 1, 3])
+    def test_garbage_behind_records(self, context: ssl.SSLContext, records: int, buffered: bool) -> None:
+        told = Told()
+        self.met(
+            context,
+            lambda peer, _: peer.below.deliver(peer.records(*[b"whole"] * records) + b"x" * 100),
+            told,
+            ToldByBuffer(told) if buffered else None,
+        )
+        (lost,) = told.lost
+        assert bytes(told.data) == b"whole" * records
+        assert isinstance(lost, ssl.SSLError)
+
+    @pytest.mark.parametrize("rest", [b"", b"x" * 100])
+    def test_half_a_record_that_came_in_a_pause(self, context: ssl.SSLContext, rest: bytes) -> None:
+        def act(peer: Scripted, told: Told) -> None:
+            told.transport.pause_reading()
+            half = peer.records(b"half")[:10]
+            peer.secured.data_received(rest or half)
+            told.transport.resume_reading()
+            # A second time it means nothing.
+            told.transport.resume_reading()
+
+        told = self.met(context, act)
+        assert (bytes(told.data), len(told.lost)) == (b"", bool(rest))
+
+    @pytest.mark.parametrize("buffered", [False, True])
+    def test_a_protocol_that_raises_at_several_records(self, context: ssl.SSLContext, buffered: bool) -> None:
+        def fail(told: Told) -> None:
+            raise KeyError(len(told.data))
+
+        told = Told(fail)
+        self.met(
+            context,
+            lambda peer, _: peer.below.deliver(peer.records(b"one", b"two")),
+            told,
+            ToldByBuffer(told) if buffered else None,
+        )
+        assert list(map(type, told.lost)) == [KeyError]
+
+    def test_a_protocol_that_raises_at_the_end(self, context: ssl.SSLContext) -> None:
+        class Raises(Told):
+            def eof_received(self) -> bool:
+                raise KeyError
+
+        told = self.met(context, lambda peer, _: peer.below.deliver(peer.close_notify()), Raises())
+        assert list(map(type, told.lost)) == [KeyError]
+
+    def test_the_end_below_takes_what_came_in_a_pause(self, context: ssl.SSLContext) -> None:
+        def act(peer: Scripted, told: Told) -> None:
+            told.transport.pause_reading()
+            peer.secured.data_received(peer.records(b"last words") + peer.close_notify())
+            told.transport.resume_reading()
+            peer.secured.eof_received()
+            peer.secured.eof_received()
+
+        told = self.met(context, act)
+        assert (bytes(told.data), told.eofs) == (b"last words", 1)
+
+    @pytest.mark.parametrize("data", [b"answer", b"x" * 20000])
+    def test_openssl_can_not_write(self, context: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch, data: bytes) -> None:
+        def refuse(data: object) -> int:
+            raise ssl.SSLError("no")
+
+        def act(peer: Scripted, told: Told) -> None:
+            monkeypatch.setattr(peer.secured, "_encrypt", refuse)
+            told.transport.writelines([data])
+
+        (lost,) = self.met(context, act).lost
+        assert isinstance(lost, ssl.SSLError)
+
+    def test_within_the_handshake(self, context: ssl.SSLContext) -> None:
+        async def main() -> None:
+            told = Told()
+            peer = Scripted(context, told, asyncio.get_running_loop())
+            peer.secured.connection_made(peer.below)
+            peer.secured.pause_writing()
+            peer.secured.resume_writing()
+            peer.secured.abort()
+            await asyncio.sleep(0.01)
+            assert (told.writing, told.lost) == ([], [])
+            (failure,) = peer.failed
+            assert isinstance(failure, OSError)
+
+        scripted(main)
