@@ -14,7 +14,7 @@ from typing import Any
 
 from uvicorn_worker.cli import command, run
 from uvicorn_worker.cli.run import STARTUP_FAILURE
-from uvicorn_worker.config import INTERFACES, LOG_LEVELS, LOGGING_CONFIG, SSL_PROTOCOL_VERSION
+from uvicorn_worker.config import INTERFACES, LIFESPAN, LOG_LEVELS, LOGGING_CONFIG, SSL_PROTOCOL_VERSION
 from uvicorn_worker.server import Config, Server, ServerState
 
 __all__ = [
@@ -47,7 +47,7 @@ main = _Main()
 _CHOICES = {
     "INTERFACE_CHOICES": tuple(INTERFACES),
     "LEVEL_CHOICES": tuple(LOG_LEVELS),
-    "LIFESPAN_CHOICES": ("auto", "on", "off"),
+    "LIFESPAN_CHOICES": tuple(LIFESPAN),
 }
 
 

@@ -21,6 +21,7 @@ import pytest
 from uvicorn_worker.cli.run import STARTUP_FAILURE
 from uvicorn_worker.core.asgi import Receive, Scope, Send
 from uvicorn_worker.server import Config
+from uvicorn_worker.server.surroundings import handled
 from uvicorn_worker.supervisors import ChangeReload, Multiprocess, child
 
 PATIENCE = 30.0
@@ -263,7 +264,7 @@ def test_logging_is_set_up_once_in_each_process(capfd: pytest.CaptureFixture[str
 
 def test_signals_are_as_before() -> None:
     before: Any = signal.getsignal(signal.SIGUSR2)
-    with child.handled({signal.SIGUSR2: interrupted}):
+    with handled({signal.SIGUSR2: interrupted}):
         now: Any = signal.getsignal(signal.SIGUSR2)
     assert now is interrupted
     assert signal.getsignal(signal.SIGUSR2) is before

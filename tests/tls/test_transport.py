@@ -620,7 +620,7 @@ class TestBelow:
     def test_a_transport_that_forgets_to_pause_is_given_one_piece(
         self, context: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(module, "_FORGETFUL", True)
+        monkeypatch.setattr(module, "can_writelines", lambda loop: False)
 
         async def main() -> None:
             told = Told()
@@ -637,7 +637,7 @@ class TestBelow:
 
     def test_what_openssl_holds_is_bounded(self, context: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch) -> None:
         """It is given, and asked for, so much at once."""
-        monkeypatch.setattr(module, "_FORGETFUL", False)
+        monkeypatch.setattr(module, "can_writelines", lambda loop: True)
 
         async def main() -> None:
             sizes: list[int] = []

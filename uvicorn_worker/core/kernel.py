@@ -12,6 +12,7 @@ from typing import Any
 
 __all__ = [
     "bare_socket_of",
+    "can_writelines",
     "duplicate_of",
     "has_its_family",
     "is_alive",
@@ -184,3 +185,11 @@ def writelines_pauses(version: tuple[int, ...]) -> bool:
     It forgot to in Python 3.12.0 to 3.12.8 and 3.13.0 to 3.13.1 (CVE-2024-12254): memory would have no bound.
     """
     return not ((3, 12, 0) <= version < (3, 12, 9) or (3, 13, 0) <= version < (3, 13, 2))
+
+
+_PAUSES = writelines_pauses(tuple(sys.version_info[:3]))
+
+
+def can_writelines(loop: object) -> bool:
+    """Whether a transport of the loop pauses who writes pieces; where not, they are written as one."""
+    return _PAUSES or is_uvloop(loop)

@@ -19,7 +19,7 @@ from uvicorn_worker.core.clock import ticks
 from uvicorn_worker.core.config import Config
 from uvicorn_worker.core.default_lines import DefaultLines
 from uvicorn_worker.core.figures import Tally
-from uvicorn_worker.core.kernel import is_uvloop, writelines_pauses
+from uvicorn_worker.core.kernel import can_writelines
 from uvicorn_worker.core.log import ErrorLog
 from uvicorn_worker.core.paths import Paths
 from uvicorn_worker.core.scope import Scopes, TlsExtension
@@ -182,7 +182,7 @@ class Runtime:
         self.loop = loop
         self.log = ErrorLog()
         self.access = access
-        self.can_writelines = is_uvloop(loop) or writelines_pauses(tuple(sys.version_info[:3]))
+        self.can_writelines = can_writelines(loop)
         self.scopes = Scopes(config, tls_extension)
         # Whether the rest of a sized response is let pass where its client has left, as before ASGI HTTP 2.4.
         self.drops_rest = config.asgi_spec_version < "2.4"

@@ -1,4 +1,4 @@
-"""The option callback_notify: what an application wants to be called with each heartbeat."""
+"""The option callback_notify: what an application wants to be called with each heartbeat, or every so often."""
 
 from __future__ import annotations
 

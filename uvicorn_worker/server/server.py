@@ -48,7 +48,7 @@ from uvicorn_worker.server.own_lifespan import LifespanOn, brought_by, lifespan_
 from uvicorn_worker.server.reporter import Reporter
 from uvicorn_worker.server.running import run_in
 from uvicorn_worker.server.state import Listening, ServerState
-from uvicorn_worker.server.surroundings import Surroundings
+from uvicorn_worker.server.surroundings import Surroundings, handled
 from uvicorn_worker.switching.dispatch import alpn_protocols, check_protocols, protocol_factory
 from uvicorn_worker.tls.asked import tls_is_on
 
@@ -252,14 +252,8 @@ class Server:
             yield
             return
         self.captured = []
-        handlers = self.surroundings.signal_handlers(self)
-        before = {sig: signal.signal(sig, handler) for sig, handler in handlers.items()}
-        try:
+        with handled(self.surroundings.signal_handlers(self)):
             yield
-        finally:
-            for sig, handler in before.items():
-                # None: it was not set from Python, and can't be set again.
-                signal.signal(sig, signal.SIG_DFL if handler is None else handler)
         for number in reversed(self.captured):
             self.surroundings.raise_again(number)
 

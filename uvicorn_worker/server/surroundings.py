@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
 import signal
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import FrameType
 from typing import Any, Protocol
 
@@ -20,7 +21,7 @@ from uvicorn_worker.logs.piped_handlers import unblock_handlers
 from uvicorn_worker.server.loading import load_app
 from uvicorn_worker.server.notify_callback import NotifyCallback
 
-__all__ = ["HANDLED_SIGNALS", "Handler", "Stoppable", "Surroundings", "set_up_logging"]
+__all__ = ["HANDLED_SIGNALS", "Handler", "Stoppable", "Surroundings", "handled", "set_up_logging"]
 
 # Where nobody else says what signals do.
 HANDLED_SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -38,6 +39,18 @@ class Stoppable(Protocol):
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """The handler of a signal that stops it."""
+
+
+@contextlib.contextmanager
+def handled(handlers: Mapping[signal.Signals, Handler]) -> Iterator[None]:
+    """Handle signals so for as long as it lasts; for the main thread."""
+    before = {sig: signal.signal(sig, handler) for sig, handler in handlers.items()}
+    try:
+        yield
+    finally:
+        for sig, handler in before.items():
+            # None: it was not set from Python, and can't be set again.
+            signal.signal(sig, signal.SIG_DFL if handler is None else handler)
 
 
 def set_up_logging(config: Config) -> None:

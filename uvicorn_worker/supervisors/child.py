@@ -6,19 +6,17 @@ import contextlib
 import logging
 import multiprocessing
 import os
-import signal
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from multiprocessing.context import SpawnProcess
-from types import FrameType
 from typing import Any
 
 from uvicorn_worker.cli.run import STARTUP_FAILURE
 from uvicorn_worker.core.errors import LifespanError, UvicornWorkerError
 from uvicorn_worker.server import Config, Server
 
-__all__ = ["Child", "Target", "handled"]
+__all__ = ["Child", "Target"]
 
 Target = Callable[..., Any]
 
@@ -93,14 +91,3 @@ def _serve(config: Config, target: Target | None, sockets: list[Any], stdin: int
             # Of a lifespan the server has said it.
             logging.getLogger("uvicorn.error").error("%s", exc)
         sys.exit(STARTUP_FAILURE)
-
-
-@contextlib.contextmanager
-def handled(handlers: dict[signal.Signals, Callable[[int, FrameType | None], Any]]) -> Iterator[None]:
-    """Signals, for as long as it lasts."""
-    before = {sig: signal.signal(sig, handler) for sig, handler in handlers.items()}
-    try:
-        yield
-    finally:
-        for sig, handler in before.items():
-            signal.signal(sig, signal.SIG_DFL if handler is None else handler)

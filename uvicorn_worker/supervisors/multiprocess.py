@@ -17,7 +17,8 @@ from typing import Any
 
 from uvicorn_worker.cli.run import STARTUP_FAILURE
 from uvicorn_worker.server import Config
-from uvicorn_worker.supervisors.child import Child, Target, handled
+from uvicorn_worker.server.surroundings import handled
+from uvicorn_worker.supervisors.child import Child, Target
 
 __all__ = ["Multiprocess"]
 

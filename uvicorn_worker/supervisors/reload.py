@@ -14,7 +14,8 @@ from typing import Any
 from uvicorn_worker.cli.reloading import forget_compiled, listed, shown
 from uvicorn_worker.cli.watching import Choice, Watcher
 from uvicorn_worker.server import Config
-from uvicorn_worker.supervisors.child import Child, Target, handled
+from uvicorn_worker.server.surroundings import handled
+from uvicorn_worker.supervisors.child import Child, Target
 
 __all__ = ["ChangeReload"]
 

@@ -17,11 +17,10 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-import sys
 from collections.abc import Callable
 from typing import Any, cast
 
-from uvicorn_worker.core.kernel import is_uvloop, writelines_pauses
+from uvicorn_worker.core.kernel import can_writelines
 from uvicorn_worker.tls.contexts import TlsContexts
 
 __all__ = ["TlsTransport"]
@@ -30,8 +29,6 @@ __all__ = ["TlsTransport"]
 RECORD_SIZE = 16384
 # How much is given to OpenSSL and taken from it at once. Its buffers stay as large as they ever were.
 PIECE_SIZE = 65536
-
-_FORGETFUL = not writelines_pauses(tuple(sys.version_info[:3]))
 
 _HANDSHAKE, _OPEN, _CLOSING, _CLOSED = range(4)
 
@@ -77,7 +74,7 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
         self._loop = loop
         self._contexts = contexts
         # Whether the transport below forgets to pause who writes pieces.
-        self._joins = _FORGETFUL and not is_uvloop(loop)
+        self._joins = not can_writelines(loop)
         self._make_protocol: Callable[[], asyncio.BaseProtocol | None] | None = make_protocol
         self._ended: Callable[[TlsTransport, BaseException | None], None] | None = ended
         # That below; a light one puts the loop's in its own place.
@@ -212,8 +209,7 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
         incoming = self._incoming
         more = True
         while more and self._state is _OPEN and not self._paused:
-            receive = self._receive
-            if receive is None and not data:
+            if self._receive is None and not data:
                 more = self._fill(self._protocol)
             else:
                 if data is None:
