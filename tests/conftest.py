@@ -45,8 +45,8 @@ def pytest_configure(config: pytest.Config) -> None:
                 compileall.compile_dir(folder, quiet=2)
 
 
-# Servers that run beside each other on a machine that others use, too, may be unlucky once: a test of them that fails
-# is run again, and shown all the same. More than so many in one run are no bad luck.
+# Servers, processes and threads that run beside each other on a machine that others use, too, may be unlucky once: a
+# test that fails is run again, and shown all the same. More than so many in one run are no bad luck.
 MOST_UNSTEADY = 3
 
 
@@ -66,8 +66,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if missing := _missing_for(item):
             item.add_marker(pytest.mark.skip(reason=f"{missing} is not installed"))
-        if item.path.is_relative_to(HERE / "e2e") or item.get_closest_marker("long") is not None:
-            item.add_marker(pytest.mark.flaky(reruns=1, reruns_delay=1))
+        item.add_marker(pytest.mark.flaky(reruns=1, reruns_delay=1))
     items.sort(key=lambda item: not (item.path.is_relative_to(HERE / "e2e") or item.path.name == "test_rooms.py"))
 
 

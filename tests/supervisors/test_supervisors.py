@@ -52,13 +52,16 @@ if __name__ == "__main__":
 """
 APP = """
 import os
+def say(word):
+    # In one piece, as others write to the same file: an unbuffered print() writes several.
+    os.write(1, f"{word} {os.getpid()}\\n".encode())
 async def app(scope, receive, send):
     if scope["type"] == "lifespan":
         await receive()
-        print("serves", os.getpid(), flush=True)
+        say("serves")
         await send({"type": "lifespan.startup.complete"})
         await receive()
-        print("leaves", os.getpid(), flush=True)
+        say("leaves")
         await send({"type": "lifespan.shutdown.complete"})
     else:
         body = f"1 {os.getpid()} {os.environ.get('WORD')}".encode()
