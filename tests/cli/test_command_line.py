@@ -123,10 +123,20 @@ def test_what_is_printed(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "# discovered" in run("--print-config").output
     monkeypatch.setenv("FORWARDED_ALLOW_IPS", "10.0.0.1")
     assert re.search(r'"10.0.0.1,unix" +# .* FORWARDED_ALLOW_IPS', run("main:app", "--print-config").output)
+    monkeypatch.setenv("WEB_CONCURRENCY", "3")
+    assert re.search(r"workers = 3 +# .* WEB_CONCURRENCY", run("main:app", "--print-config").output)
     monkeypatch.setattr(sys, "argv", ["uvicorn-worker", "main:app", "--print-systemd"])
     assert "-m uvicorn_worker main:app\n" in run("main:app", "--print-systemd").output
     assert "upstream app {" in run("main:app", "--print-nginx").output
     assert run("--version").output.startswith("uvicorn-worker ")
+
+
+def test_an_environment_file_that_is_named_has_to_be_there(folder: Path, launched: list[Any]) -> None:
+    """As with uvicorn's command; one that is named in code is left out, and a warning says so."""
+    done = run("main:app", "--env-file", "none")
+    assert done.exit_code == 2
+    assert done.output == "Error: option env_file = 'none': there is no such file\n"
+    assert not launched
 
 
 def test_the_configuration_is_checked(folder: Path) -> None:

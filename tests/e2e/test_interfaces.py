@@ -17,6 +17,7 @@ from tests.e2e.websocket.client import open_socket
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     Serve = Callable[..., Gunicorn]
 
@@ -210,9 +211,18 @@ class TestEnvFile:
             assert [event.detail for event in server.wait_events("import")] == ["raw"]
 
     @pytest.mark.parametrize("preload", [[], ["--preload"]])
-    def test_a_file_that_is_not_there(self, serve: Serve, preload: list[str]) -> None:
-        server = serve("interfaces_app:Asgi2", *preload, files={"gunicorn.conf.py": configured(env_file="env")})
+    def test_a_file_that_is_not_there_is_told_once(self, serve: Serve, preload: list[str]) -> None:
+        """As with PyPI's worker, the service starts: it may be there on a developer's machine alone."""
+        files = {"gunicorn.conf.py": configured(env_file="env")}
+        server = serve("interfaces_app:Asgi2", *preload, workers=2, files=files)
+        server.wait_events("lifespan.startup", 2)
+        assert server.log.count("option env_file = 'env': there is no such file") == 1
+
+    def test_a_file_that_can_not_be_read(self, serve: Serve, tmp_path: Path) -> None:
+        path = tmp_path / "binary"
+        path.write_bytes(b"\xff")
+        server = serve("interfaces_app:Asgi2", files={"gunicorn.conf.py": configured(env_file=str(path))})
         assert server.wait_exit() == 1
-        assert "option env_file = 'env': can't be read: No such file or directory" in server.log
+        assert "can't be read: it is not UTF-8" in server.log
         assert "Traceback" not in server.log
         assert server.events("import") == []

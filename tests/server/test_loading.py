@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ import pytest
 from uvicorn_worker import Config
 from uvicorn_worker.core.errors import AppLoadError, ConfigError
 from uvicorn_worker.interfaces import Asgi2Adapter, WsgiAdapter
-from uvicorn_worker.server.loading import adapt, load_app, load_env_file, loop_factory
+from uvicorn_worker.server.loading import adapt, load_app, loop_factory
 
 MODULE = """
 import asyncio
@@ -196,61 +195,6 @@ class TestInterface:
 
 def four(a: Any, b: Any, c: Any, d: Any) -> None:
     """No interface has four arguments."""
-
-
-class TestEnvFile:
-    @pytest.fixture(autouse=True)
-    def environment(self, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-        for name in ("E2E_ONE", "E2E_TWO"):
-            monkeypatch.delenv(name, raising=False)
-        yield
-        load_env_file(None)
-        assert "E2E_ONE" not in os.environ
-
-    @pytest.fixture
-    def file(self, tmp_path: Path) -> Path:
-        path = tmp_path / ".env"
-        path.write_text("E2E_ONE=1\nexport E2E_TWO='two words'  # a comment\n")
-        return path
-
-    def test_it_sets_what_is_not_set(self, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setenv("E2E_ONE", "mine")
-        load_env_file(str(file))
-        assert (os.environ["E2E_ONE"], os.environ["E2E_TWO"]) == ("mine", "two words")
-        monkeypatch.delenv("E2E_ONE")
-
-    def test_it_is_there_when_the_application_is_imported(self, file: Path, tmp_path: Path) -> None:
-        (tmp_path / "example" / "needs.py").write_text(
-            "import os\nfrom example import app\nassert os.environ['E2E_ONE'] == '1'\n"
-        )
-        load_app(Config(app="example.needs:app", env_file=str(file)))
-
-    def test_a_second_time_it_is_as_the_file_is_then(self, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        load_env_file(str(file))
-        file.write_text("E2E_ONE=changed\n")
-        load_env_file(str(file))
-        assert os.environ["E2E_ONE"] == "changed"
-        assert "E2E_TWO" not in os.environ
-        # What others have set meanwhile stays.
-        os.environ["E2E_ONE"] = "theirs"
-        load_env_file(None)
-        assert os.environ.pop("E2E_ONE") == "theirs"
-
-    @pytest.mark.parametrize(
-        ("content", "reason"), [(None, "No such file or directory"), (b"\xff\xfe", "it is not UTF-8")]
-    )
-    def test_a_file_that_can_not_be_read(self, tmp_path: Path, content: bytes | None, reason: str) -> None:
-        path = tmp_path / "env"
-        if content is not None:
-            path.write_bytes(content)
-        with pytest.raises(ConfigError) as caught:
-            load_app(Config(app="example:app", env_file=str(path)))
-        assert str(caught.value) == f"option env_file = {str(path)!r}: can't be read: {reason}"
-
-    def test_the_package_is_not_installed(self, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("importlib.util.find_spec", lambda name, package=None: None)
-        with pytest.raises(ConfigError, match="the package python-dotenv is not installed"):
-            load_env_file(str(file))
 
 
 class TestLoop:

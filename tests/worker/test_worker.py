@@ -150,9 +150,29 @@ class TestSetup:
         assert os.environ["SETUP_ONE"] == "1"
         monkeypatch.delenv("UVICORN_ENV_FILE")
 
-    def test_an_error_is_one_line_and_for_the_workers_to_report_later(self) -> None:
-        kind = UvicornWorker.configure(env_file="/no/such/file")
-        with pytest.raises(RuntimeError, match="option env_file = '/no/such/file': can't be read: No such file"):
+    def test_proxies_that_it_names_are_believed(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Gunicorn has asked the environment when it was imported."""
+        monkeypatch.delenv("FORWARDED_ALLOW_IPS", raising=False)
+        file = tmp_path / "env"
+        file.write_text("FORWARDED_ALLOW_IPS=192.0.2.1, 192.0.2.2")
+        kind = UvicornWorker.configure(env_file=str(file))
+        kind.setup()
+        assert kind.config_for(settings()).forwarded_allow_ips == ["192.0.2.1", "192.0.2.2", "unix"]
+        by_hand = settings(forwarded_allow_ips="192.0.2.3")
+        assert kind.config_for(by_hand).forwarded_allow_ips == ["192.0.2.3", "unix"]
+
+    def test_one_that_is_not_there_is_told(self, tmp_path: Path) -> None:
+        kind = UvicornWorker.configure(env_file=str(tmp_path / "none"))
+        kind.setup()
+        said: list[str] = []
+        kind.check_config(settings(), SimpleNamespace(log=lambda level, line: said.append(line)))
+        assert said == [f"option env_file = {str(tmp_path / 'none')!r}: there is no such file"]
+
+    def test_an_error_is_one_line_and_for_the_workers_to_report_later(self, tmp_path: Path) -> None:
+        file = tmp_path / "env"
+        file.write_bytes(b"\xff")
+        kind = UvicornWorker.configure(env_file=str(file))
+        with pytest.raises(RuntimeError, match=r"option env_file = .*: can't be read: it is not UTF-8"):
             kind.setup()
         UvicornWorker.setup()
         kind.setup()

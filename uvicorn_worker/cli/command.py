@@ -22,7 +22,8 @@ from uvicorn_worker.cli.run import CommandConfig, check, launch
 from uvicorn_worker.core.errors import AppLoadError, ConfigError
 from uvicorn_worker.core.sources import from_outside
 from uvicorn_worker.logs.json_lines import JSON_CONFIG
-from uvicorn_worker.server.config import proxies_of_environment
+from uvicorn_worker.server.config import of_environment
+from uvicorn_worker.server.env_file import missing_env_files
 from uvicorn_worker.server.failures import users_traceback
 
 __all__ = ["command", "main"]
@@ -81,15 +82,19 @@ def _act(app: str | None, line: dict[str, Any]) -> None:
     master = _master(line)
     options, sources = _gather(line)
     _special(line, options, sources)
+    for missing in missing_env_files(options.get("env_file")):
+        # With uvicorn's command, too, one that is named has to be there.
+        raise ConfigError(missing)
     name = app or options.pop("app", None)
     if name is None:
         name = _discovered(options, master)
     options.pop("app", None)
     if "print_config" in actions:
         sources["app"] = LINE if app else "discovered"
-        if proxies_of_environment() is not None:
-            sources.setdefault("forwarded_allow_ips", "environment variable FORWARDED_ALLOW_IPS")
-        sys.stdout.write(options_table(CommandConfig(name, **options), sources))
+        config = CommandConfig(name, **options)
+        for option, (variable, _) in of_environment().items():
+            sources.setdefault(option, f"environment variable {variable}")
+        sys.stdout.write(options_table(config, sources))
     elif "print_systemd" in actions:
         sys.stdout.write(systemd_unit(CommandConfig(name, **options), _arguments()))
     elif "print_nginx" in actions:

@@ -115,8 +115,6 @@ def prepare(app: Any, options: dict[str, Any]) -> Config:
     app_dir = options.get("app_dir")
     # Before the module: a file of the environment is read by what imports it.
     sys.path.insert(0, os.path.abspath(app_dir) if app_dir else os.getcwd())
-    if options.get("workers") is None and os.environ.get("WEB_CONCURRENCY", "").isdigit():
-        options["workers"] = int(os.environ["WEB_CONCURRENCY"]) or 1
     if options.get("port") == "auto":
         options["port"] = free_port(options.get("host", "127.0.0.1"))
     return CommandConfig(app, **{"log_config": usual_config(options.get("access_log_format")), **options})

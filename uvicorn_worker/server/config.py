@@ -22,6 +22,7 @@ from uvicorn_worker.core.errors import ConfigError
 from uvicorn_worker.core.rules import FLAG, OPTIONAL_COUNT, OPTIONAL_TEXT, POSITIVE, SECONDS, Rule, int_between
 from uvicorn_worker.core.uvicorn_names import ALIASES
 from uvicorn_worker.server.binding import Bound, bind
+from uvicorn_worker.server.env_file import load_env_file, remember_env_files, set_by_env_files
 from uvicorn_worker.server.loading import load_app, loop_factory
 from uvicorn_worker.server.own_lifespan import LifespanOn
 from uvicorn_worker.server.surroundings import set_up_logging
@@ -31,7 +32,7 @@ from uvicorn_worker.tls.asked import tls_is_on
 if TYPE_CHECKING:
     from ssl import SSLContext
 
-__all__ = ["PLACES", "Config", "options_as_parameters", "proxies_of_environment"]
+__all__ = ["PLACES", "Config", "of_environment", "options_as_parameters", "proxies_of_environment"]
 
 # The options of uvicorn's Config that are no options of the server core, with their defaults.
 PLACES: dict[str, tuple[Any, Rule]] = {
@@ -113,9 +114,12 @@ class Config(core.Config):
                     places[name] = _checked(name, value)
             elif name not in _UNUSED:
                 raise OPTIONS.unknown(written, value, "Config", (*PLACES, *_UNUSED))
-        if "forwarded_allow_ips" not in ours and (proxies := proxies_of_environment()) is not None:
-            ours["forwarded_allow_ips"] = proxies
         super().__init__(**ours)
+        # Before the environment is asked, which it is a part of.
+        load_env_file(self.env_file)
+        for name, (_, value) in of_environment().items():
+            if given.get(name) is None:
+                places[name] = value
         for name, value in places.items():
             object.__setattr__(self, name, value)
         for name in _UNUSED:
@@ -160,6 +164,16 @@ class Config(core.Config):
 
     # It can be changed.
     __hash__ = None  # type: ignore[assignment]
+
+    def __getstate__(self) -> tuple[dict[str, Any], Mapping[str, dict[str, str]]]:
+        """For another process, which inherits what env_file has set here."""
+        return self.__dict__, set_by_env_files()
+
+    def __setstate__(self, state: tuple[dict[str, Any], Mapping[str, dict[str, str]]]) -> None:
+        """There, or in this one where it is copied."""
+        values, inherited = state
+        self.__dict__.update(values)
+        remember_env_files(inherited)
 
     # What uvicorn's has besides ----------------------------------------------------------------------
 
@@ -257,8 +271,22 @@ class Config(core.Config):
         return sock
 
 
+def of_environment() -> dict[str, tuple[str, Any]]:
+    """Options that variables without our prefix say where nothing else does, as with Gunicorn and uvicorn.
+
+    By name: the variable, and the value.
+    """
+    found: dict[str, tuple[str, Any]] = {}
+    workers = os.environ.get("WEB_CONCURRENCY", "").strip()
+    if workers.isascii() and workers.isdigit():
+        found["workers"] = ("WEB_CONCURRENCY", int(workers) or 1)
+    if (proxies := proxies_of_environment()) is not None:
+        found["forwarded_allow_ips"] = ("FORWARDED_ALLOW_IPS", proxies)
+    return found
+
+
 def proxies_of_environment() -> str | None:
-    """What forwarded_allow_ips is where it was not given: Gunicorn and uvicorn look there, too."""
+    """What forwarded_allow_ips is where it was not given."""
     proxies = os.environ.get("FORWARDED_ALLOW_IPS")
     # As of Gunicorn's setting: whoever connects to a unix socket is let to it by its permissions.
     return None if proxies is None else ",".join(filter(None, (proxies, "unix")))

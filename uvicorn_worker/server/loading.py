@@ -10,7 +10,7 @@ import inspect
 import logging
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from uvicorn_worker.core.asgi import ASGIApp
@@ -18,11 +18,9 @@ from uvicorn_worker.core.config import Config
 from uvicorn_worker.core.errors import AppLoadError, ConfigError
 from uvicorn_worker.interfaces import Kind, detect, needs_arguments
 from uvicorn_worker.server.agents import seen_by_agents, without_wsgi_wrapper
+from uvicorn_worker.server.env_file import load_env_file, missing_env_files
 
-__all__ = ["adapt", "import_name", "load_app", "load_env_file", "loop_factory"]
-
-# What the environment file has set in this process: reading it again takes back what it says no longer.
-_set_by_file: dict[str, str] = {}
+__all__ = ["adapt", "import_name", "load_app", "loop_factory"]
 
 
 def load_app(config: Config) -> ASGIApp:
@@ -32,6 +30,8 @@ def load_app(config: Config) -> ASGIApp:
     read; what the import of a module raises is passed on.
     """
     load_env_file(config.env_file)
+    for line in missing_env_files(config.env_file):
+        logging.getLogger("uvicorn.error").warning("%s", line)
     return adapt(import_name(config.app, "app") if isinstance(config.app, str) else config.app, config)
 
 
@@ -103,35 +103,6 @@ def _name_of(app: Any) -> str:
     """What a message calls an object that was loaded already."""
     module, name = getattr(app, "__module__", None), getattr(app, "__qualname__", None)
     return f"{module}.{name}" if module and name else repr(app)
-
-
-def load_env_file(paths: str | Sequence[str] | None) -> None:
-    """Set the variables of environment files that are not set yet, the last file first; raises `ConfigError`.
-
-    A second time, what the first one has set is taken back before: the file may say something else by then.
-    """
-    for name, value in _set_by_file.items():
-        if os.environ.get(name) == value:
-            del os.environ[name]
-    _set_by_file.clear()
-    for path in reversed([paths] if isinstance(paths, str) else paths or ()):
-        _load_env_file(path)
-
-
-def _load_env_file(path: str) -> None:
-    option = f"option env_file = {path!r}"
-    if importlib.util.find_spec("dotenv") is None:
-        raise ConfigError(f"{option}: the package python-dotenv is not installed (uvicorn-worker[dotenv] brings it)")
-    dotenv = importlib.import_module("dotenv")
-    before = dict(os.environ)
-    try:
-        # load_dotenv() says nothing of a file that is not there.
-        with open(path, encoding="utf-8") as file:
-            dotenv.load_dotenv(stream=file, override=False)
-    except (OSError, UnicodeDecodeError) as exc:
-        reason = exc.strerror if isinstance(exc, OSError) else "it is not UTF-8"
-        raise ConfigError(f"{option}: can't be read: {reason}") from None
-    _set_by_file.update((name, value) for name, value in os.environ.items() if name not in before)
 
 
 def import_name(name: str, option: str) -> Any:

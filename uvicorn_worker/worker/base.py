@@ -17,7 +17,8 @@ from uvicorn_worker.core.config import Config
 from uvicorn_worker.core.errors import ConfigError
 from uvicorn_worker.http1.parsers import check_parser
 from uvicorn_worker.server import Config as ServerConfig
-from uvicorn_worker.server.loading import load_env_file, loop_factory
+from uvicorn_worker.server.env_file import forget_env_files, load_env_file
+from uvicorn_worker.server.loading import loop_factory
 from uvicorn_worker.server.needed import load_needed
 from uvicorn_worker.switching.dispatch import alpn_protocols
 from uvicorn_worker.tls.asked import tls_is_on
@@ -88,6 +89,7 @@ class BaseWorker(Worker):
     def setup(cls) -> None:
         """Called when Gunicorn looks the class up, at the start and on HUP, before `preload_app` loads anything."""
         try:
+            forget_env_files()
             given = outer_options().get("env_file")
             load_env_file(cls._overrides().get("env_file", given and given.value))
         except ConfigError as exc:

@@ -15,6 +15,7 @@ from uvicorn_worker.core.options import DOCS
 from uvicorn_worker.core.rules import FLAG, no_addresses, split_list
 from uvicorn_worker.core.sources import Found, Given
 from uvicorn_worker.core.uvicorn_names import ALIASES, MASTERS, WITHOUT_EFFECT
+from uvicorn_worker.server.env_file import missing_env_files
 
 if TYPE_CHECKING:
     from gunicorn.config import Config as GunicornConfig
@@ -73,6 +74,8 @@ def remarks_on_config(config: Config) -> Iterator[Remark]:
     for name in ("forwarded_allow_ips", "proxy_allow_ips"):
         for item in no_addresses(getattr(config, name)):
             yield logging.WARNING, f"option {name}: {item!r} is no address and no network, and matches nobody"
+    for line in missing_env_files(config.env_file):
+        yield logging.WARNING, line
     if config.use_colors is not None and config.log_config is None:
         yield logging.INFO, "option use_colors has no effect without log_config: a formatter of Gunicorn's says it"
 

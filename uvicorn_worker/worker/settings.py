@@ -19,6 +19,7 @@ from gunicorn.config import KNOWN_SETTINGS, AccessLogFormat
 
 from uvicorn_worker.core.config import OPTIONS, RULES, Config
 from uvicorn_worker.core.errors import ConfigError
+from uvicorn_worker.core.rules import split_list
 from uvicorn_worker.core.sources import Given, from_outside
 from uvicorn_worker.core.uvicorn_names import ALIASES
 from uvicorn_worker.core.uvicorn_names import MASTERS as UVICORN_MASTERS
@@ -314,9 +315,16 @@ def config_from_settings(
 
 
 def _value_of(cfg: GunicornConfig, setting: str) -> Any:
-    """The value of a setting; Gunicorn's own word for `sendfile` is no wherever it was set, be it to True."""
+    """The value of a setting, where Gunicorn's own word is another one.
+
+    For `sendfile` it is no wherever that was set, be it to True.
+    """
     if setting == "sendfile" and cfg.settings[setting].get():
         return True
+    if setting == "forwarded_allow_ips" and not _set_by_hand(cfg, setting):
+        # Gunicorn has asked when it was imported; what env_file or raw_env says has come since.
+        proxies = os.environ.get("FORWARDED_ALLOW_IPS")
+        return getattr(cfg, setting) if proxies is None else split_list(proxies)
     return getattr(cfg, setting)
 
 

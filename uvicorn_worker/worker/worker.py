@@ -34,8 +34,8 @@ from uvicorn_worker.core.forked import is_forked, leave
 from uvicorn_worker.core.garbage import leave_without_a_search, search_as_newer_pythons
 from uvicorn_worker.logs.piped_handlers import unblock_handlers
 from uvicorn_worker.server import Server
+from uvicorn_worker.server.env_file import forget_env_files, load_env_file
 from uvicorn_worker.server.failures import failure_app, files_of, from_users
-from uvicorn_worker.server.loading import load_env_file
 from uvicorn_worker.server.notify_callback import NotifyCallback
 from uvicorn_worker.worker.base import BaseWorker
 from uvicorn_worker.worker.exit import (
@@ -174,6 +174,7 @@ class UvicornWorker(BaseWorker):
         failed: BaseException | None = None
         try:
             # Anew: the application, too, is imported as it is now, not as it was when the master started.
+            forget_env_files()
             load_env_file(self.config.env_file)
             self.wsgi = self._surroundings.adapt(self.app.wsgi(), self.config)
         except SystemExit as exc:

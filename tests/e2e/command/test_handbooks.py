@@ -139,6 +139,14 @@ LINES = {
 }
 
 
+WHO = """
+async def app(scope, receive, send):
+    if scope["type"] == "http":
+        await send({"type": "http.response.start", "status": 200})
+        await send({"type": "http.response.body", "body": scope["client"][0].encode()})
+"""
+
+
 def look(server: Command, sees: str) -> None:
     until(lambda: server.url, "its address")
     assert sees in server.get().text
@@ -192,6 +200,19 @@ def test_what_is_in_the_environment() -> None:
     env = {"UVICORN_HOST": "127.0.0.1", "UVICORN_PORT": "0", "UVICORN_LOG_LEVEL": "info"}
     with Command("main:app", files=SERVED, env=env) as server:
         look(server, "Hello, world!")
+
+
+@pytest.mark.parametrize("line", [["main:app", "--env-file", "env", "--port", "0"], []])
+def test_an_environment_file_says_who_is_believed_and_how_many_serve(line: list[str]) -> None:
+    files = {
+        "env": "FORWARDED_ALLOW_IPS=192.0.2.1\nWEB_CONCURRENCY=2\n",
+        "main.py": WHO,
+        "run.py": "import uvicorn_worker as uvicorn\nuvicorn.run('main:app', env_file='env', port=0)\n",
+    }
+    with Command(*line, files=files, program=("-m", "uvicorn_worker") if line else ("run.py",)) as server:
+        assert "2 workers" in server.wait_log("Ready in .*")
+        answer = httpx.get(server.url, headers={"x-forwarded-for": "192.0.2.9"}, timeout=PATIENCE, trust_env=False)
+        assert answer.text == "127.0.0.1"
 
 
 def test_a_certificate_and_a_unix_socket() -> None:

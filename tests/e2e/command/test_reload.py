@@ -220,3 +220,18 @@ def test_run_of_a_script_starts_a_new_interpreter() -> None:
         until(lambda: server.get().text == "2", "the new settings")
         os.kill(server.pid, signal.SIGKILL)
         until(lambda: not server.processes(), "the end of what served")
+
+
+def test_what_an_environment_file_says_is_new_in_a_new_interpreter() -> None:
+    """It inherits the environment of the process that watches, which has read the file, too."""
+    script = (
+        "import uvicorn_worker, settings\n"
+        "if __name__ == '__main__':\n    uvicorn_worker.run('app:app', port=0, reload=True, env_file='env')\n"
+    )
+    app = APP.replace("import asyncio", "import asyncio, os").replace('b"version VERSION"', "os.environ['X'].encode()")
+    with Command(
+        files={"main.py": script, "app.py": app, "settings.py": "", "env": "X=1\n"}, program=("main.py",)
+    ) as server:
+        assert server.get().text == "1"
+        save(server, "X=2\n", "env")
+        until(lambda: server.get().text == "2", "the new word")
