@@ -32,6 +32,7 @@ VALUES: dict[str, tuple[list[Any], list[Any]]] = {
     "permit_unconventional_http_method": ([True, False], [2, 1.0, "perhaps"]),
     "casefold_http_method": ([True, False], [2, 1.0, "perhaps"]),
     "permit_unconventional_http_version": ([True, False], [2, 1.0, "perhaps"]),
+    "strip_header_spaces": ([True, False], [2, 1.0, "perhaps"]),
     "permit_obsolete_folding": ([True, False], [2, 1.0, "perhaps"]),
     "header_map": (["drop", "refuse", "dangerous"], ["", "keep", True]),
     "proxy_headers": ([True, False], [2, 1.0, "perhaps"]),

@@ -40,7 +40,7 @@ GOOD = {
 # What one of them would take, and the server's own checks refuse for both.
 REFUSED = {
     "a method in lower case": get(method="get"),
-    "a method that is not registered": get(method="FOO"),
+    "a method of two characters": get(method="GO"),
     "the same length twice": TO_POST + b"Content-Length: 5\r\nContent-Length: 5\r\n\r\n12345",
     "a list of the same length": TO_POST + b"Content-Length: 5, 5\r\n\r\n12345",
     "a control character in a value": get("/", "X: a\x01b"),

@@ -10,7 +10,7 @@ import pytest
 from tests.http1.apps import Recorder, answer
 from tests.scripted import Client, Harness, get, parse_responses, post
 from uvicorn_worker.core.asgi import Receive, Scope, Send
-from uvicorn_worker.http1.parsers import UnknownMethodLine
+from uvicorn_worker.http1.parsers import OtherMethod
 
 SEED = 20_240_607
 # The first of them with each run, the others with the long tests.
@@ -101,7 +101,7 @@ def outcome(parser: str, pieces: list[bytes]) -> tuple[list[tuple[int, bytes, bo
     for piece in pieces:
         client.send(piece)
     reader = getattr(client.protocol, "reader", None)
-    if isinstance(getattr(reader, "parser", None), UnknownMethodLine):
+    if isinstance(getattr(reader, "parser", None), OtherMethod):
         # A word that is no method is refused when it has ended, or at once where other messages came in the same read.
         client.send(b" ")
     output, closed = client.transport.output, client.closed

@@ -44,7 +44,7 @@ class TestHeads:
         [
             (b"garbage\r\n\r\n", "- - 1.1 400"),
             (b"\x16\x03\x01\x02\x00\r\n\r\n", "- - 1.1 400"),
-            (b"BREW /pot HTTP/1.1\r\nHost: a\r\n\r\n", "BREW /pot 1.1 501"),
+            (b"brew /pot HTTP/1.1\r\nHost: a\r\n\r\n", "brew /pot 1.1 501"),
             (b"GET /a?b HTTP/1.1\r\n\r\n", "GET /a?b 1.1 400"),
             (b"GET /\xc3\xa4 HTTP/1.1\r\nHost: a\r\n\r\n", None),
             (b"GET /a HTTP/3.7\r\nHost: a\r\n\r\n", "GET /a 1.1 505"),
@@ -54,7 +54,7 @@ class TestHeads:
             (get("/a", *[f"X-{number}: 1" for number in range(150)]), "GET /a 1.1 431"),
             (get("/a", "Content-Length: 1000", method="POST"), "POST /a 1.1 413"),
             (get("/a", version="1.0") + b"x", "GET /a 1.0 200"),
-            (b"BREW /pot HTTP/1.0\r\n\r\n", "BREW /pot 1.0 501"),
+            (b"brew /pot HTTP/1.0\r\n\r\n", "brew /pot 1.0 501"),
         ],
     )
     def test_what_is_known_of_it(self, logged: Logged, data: bytes, line: str | None) -> None:

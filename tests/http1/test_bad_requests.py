@@ -84,7 +84,7 @@ HEADS: dict[str, tuple[bytes, set[int]]] = {
     "HTTP/3.7": (b"GET / HTTP/3.7\r\nHost: a\r\n\r\n", {505}),
     "the preface of HTTP/2": (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", {505}),
     "a field line with the words HTTP version": (b"GET / HTTP/1.1\r\nHost: a\r\nan HTTP version\r\n\r\n", {400}),
-    "an unknown method": (b"BREW /pot HTTP/1.1\r\nHost: a\r\n\r\n", {501}),
+    "an unknown method": (b"BR /pot HTTP/1.1\r\nHost: a\r\n\r\n", {501}),
     "an unknown method in lower case": (b"brew /pot HTTP/1.1\r\nHost: a\r\n\r\n", {501}),
     "no method": (b"nonsense\r\n\r\n", {400}),
     "a version without a dot": (b"GET / HTTP/11\r\nHost: a\r\n\r\n", {400}),

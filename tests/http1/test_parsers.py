@@ -244,8 +244,8 @@ class TestH11:
         ("head", "status"),
         [
             # llhttp stops at the first fault.
-            (b"FOO / HTTP/1.1\r\nX : y\r\n\r\n", 501),
-            (b"FOO there\r\n\r\n", 501),
+            (b"foo / HTTP/1.1\r\nX : y\r\n\r\n", 501),
+            (b"foo there\r\n\r\n", 501),
             (b"GET / HTTP/1.2\r\nX: a\x01\r\n\r\n", 505),
             (b"GET / HTTP/2.0\r\nX: a\x01\r\n\r\n", 400),
             (b"GET / HTTP/1.0\r\nTransfer-Encoding: x\r\n\r\n", 400),

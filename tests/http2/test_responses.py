@@ -315,9 +315,9 @@ class TestFaults:
             (cycle.scope["method"], cycle.target, cycle.status, cycle.body_sent, cycle.started > 0)
         )
         connection.get(b"/a?b")
-        connection.get(b"/bad", method=b"BREW")
+        connection.get(b"/bad", method=b"brew")
         assert seen[0] == ("GET", b"/a?b", 200, 8, True)
-        assert seen[1][:3] == ("BREW", b"/bad", 501)
+        assert seen[1][:3] == ("brew", b"/bad", 501)
 
     def test_a_line_that_can_not_be_logged(self, talk: Converse, log: Callable[..., list[str]]) -> None:
         def fail(cycle: Any) -> None:

@@ -107,11 +107,14 @@ REFUSED: dict[str, tuple[dict[str, Any], dict[str, Any], int]] = {
         431,
     ),
     "CONNECT": ({"method": b"CONNECT"}, {}, 0),
-    "an unknown method": ({"method": b"BREW"}, {}, 501),
+    "an unknown method": ({"method": b"BREW"}, {}, 200),
+    "one of 21 characters": ({"method": b"B" * 21}, {}, 501),
     "a method in lower case": ({"method": b"get"}, {}, 501),
-    "an unknown method that is permitted": (
-        {"method": b"BREW"},
-        {"permit_unconventional_http_method": True, "parser": "h11"},
+    "a method in lower case that is folded": ({"method": b"get"}, {"casefold_http_method": True}, 200),
+    "another that is folded": ({"method": b"brew"}, {"casefold_http_method": True}, 200),
+    "an unconventional method that is permitted": (
+        {"method": b"brew"},
+        {"permit_unconventional_http_method": True},
         200,
     ),
     "a path without a slash": ({"path": b"x"}, {}, 400),

@@ -70,6 +70,7 @@ VALUES: dict[str, list[tuple[Any, Any]]] = {
     "casefold_http_method": [(True, True)],
     "permit_unconventional_http_version": [(True, True)],
     "permit_obsolete_folding": [(True, True)],
+    "strip_header_spaces": [(True, True)],
 }
 OPTIONS = {item.name for item in dataclasses.fields(Config)}
 

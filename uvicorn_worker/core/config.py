@@ -115,10 +115,13 @@ class Config:
         "The HTTP/1.1 parser: auto takes httptools where it is installed; h2 is auto, with http2 on.",
     )
     permit_unconventional_http_method: bool = protocols(
-        False, FLAG, "Take methods that are not registered for HTTP, of any letters; only h11 can."
+        False,
+        FLAG,
+        "Take methods of fewer than 3 or more than 20 characters, and with lower case or `#`, which are answered 501 "
+        "otherwise.",
     )
     casefold_http_method: bool = protocols(
-        False, FLAG, "Take the name of a method in lower case for the one in upper case; only h11 can."
+        False, FLAG, "Take the name of a method in lower case for the one in upper case."
     )
     permit_unconventional_http_version: bool = protocols(
         False,
@@ -127,7 +130,15 @@ class Config:
         "505 otherwise.",
     )
     permit_obsolete_folding: bool = protocols(
-        False, FLAG, "Take header fields that go on in a next line, which are answered 400 otherwise; only h11 can."
+        False,
+        FLAG,
+        "Take header fields that go on in a next line, which are answered 400 otherwise. h11 reads the requests then.",
+    )
+    strip_header_spaces: bool = protocols(
+        False,
+        FLAG,
+        "Take header fields with white space before their colon, which are answered 400 otherwise: a proxy that reads "
+        "them in another way lets requests be smuggled. h11 reads the requests then.",
     )
     header_map: str = protocols(
         "drop",

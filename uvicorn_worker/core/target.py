@@ -11,12 +11,13 @@ from __future__ import annotations
 
 import re
 
+from uvicorn_worker.core.config import Config
 from uvicorn_worker.core.errors import RequestRefused
-from uvicorn_worker.core.grammar import is_host
+from uvicorn_worker.core.grammar import is_host, is_token
 
-__all__ = ["METHODS", "check_target", "printable_target", "to_origin_form"]
+__all__ = ["METHODS", "NO_METHOD", "check_target", "method_name", "printable_target", "to_origin_form"]
 
-# The methods that are registered for HTTP, less those that no origin server has a use for. Others are refused.
+# The methods that llhttp, too, takes for those of HTTP.
 METHOD_NAMES = (
     "ACL BIND CHECKOUT CONNECT COPY DELETE GET HEAD LINK LOCK M-SEARCH MERGE MKACTIVITY MKCALENDAR MKCOL MOVE NOTIFY "
     "OPTIONS PATCH POST PROPFIND PROPPATCH PURGE PUT QUERY REBIND REPORT SEARCH SUBSCRIBE TRACE UNBIND UNLINK UNLOCK "
@@ -24,10 +25,29 @@ METHOD_NAMES = (
 )
 METHODS = {name.encode(): name for name in METHOD_NAMES.split(" ")}
 
+# What Gunicorn takes for a method that it does not know: 3 to 20 characters of a token, none of them in lower case.
+_is_conventional = re.compile(rb"[A-Z][A-Z0-9!$%&'*+.^_`|~-]{2,19}").fullmatch
+NO_METHOD = "%s is no method: 3 to 20 characters without lower case are, and any with permit_unconventional_http_method"
+# How HTTP/2 begins (RFC 9113, 3.4), which is no method.
+_PREFACE = b"PRI"
 
 # A target that is longer, which may be why the request was refused, is shown by its beginning.
 _TARGET_SHOWN = 1024
 _UNPRINTABLE = rb"[^!-~]"
+
+
+def method_name(config: Config, method: bytes) -> str | None:
+    """The method of a request as the application is told it, which answers what it does not know; None: there is none.
+
+    `casefold_http_method` and `permit_unconventional_http_method` are Gunicorn's. RFC 9110, 9.1 and 16.1.1.
+    """
+    if config.casefold_http_method:
+        method = method.upper()
+    name = METHODS.get(method)
+    if name is None and method != _PREFACE:
+        is_one = is_token if config.permit_unconventional_http_method else _is_conventional
+        name = method.decode("ascii") if is_one(method) else None
+    return name
 
 
 def check_target(target: bytes) -> None:

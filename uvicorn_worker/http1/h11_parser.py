@@ -15,11 +15,11 @@ import h11
 from uvicorn_worker.core.config import Config
 from uvicorn_worker.core.errors import RequestRefused
 from uvicorn_worker.core.grammar import TCHAR
-from uvicorn_worker.core.target import METHODS
+from uvicorn_worker.core.target import method_name
 from uvicorn_worker.http1.chunked import ChunkedBody
 from uvicorn_worker.http1.framing import OWN_FIELDS, read_framing
 from uvicorn_worker.http1.limits import PartialLines
-from uvicorn_worker.http1.unreadable import UNSUPPORTED_VERSION, unconventional_method, unknown_method
+from uvicorn_worker.http1.unreadable import UNSUPPORTED_VERSION, unknown_method
 
 __all__ = ["H11Parser", "HttpParserUpgrade"]
 
@@ -29,6 +29,7 @@ SPACE = ord(" ")
 _match_line = re.compile(rf"([{TCHAR}]+) +(?:([^ \r\n]+) +HTTP/([0-9]\.[0-9]))?".encode("latin-1")).match
 _VERSIONS = (b"0.9", b"1.0", b"1.1", b"2.0")
 
+_strip_names = re.compile(rf"^([{TCHAR}]+)[ \t]+:".encode(), re.MULTILINE).sub
 _join_blanks = re.compile(rb" +").sub
 _find_end = re.compile(rb"\n\r?\n").search
 _find_fold = re.compile(rb"\n[ \t]").search
@@ -48,6 +49,8 @@ class H11Parser:
 
     # Its partial heads are checked here, as they come.
     checks_partial_heads = True
+    # It has no table of methods.
+    knows_methods = True
 
     __slots__ = (
         "_callbacks",
@@ -61,6 +64,7 @@ class H11Parser:
         "_lines",
         "_method",
         "_missing",
+        "_stripping",
         "_upgrade",
     )
 
@@ -68,6 +72,7 @@ class H11Parser:
         self._callbacks = callbacks
         self._limits = config
         self._folding = config.permit_obsolete_folding
+        self._stripping = config.strip_header_spaces
         # What has come of a head.
         self._head = bytearray()
         self._lines = PartialLines(config)
@@ -146,6 +151,8 @@ class H11Parser:
         return self._end_message(rest)
 
     def _parse(self, head: bytes) -> h11.Request:
+        if self._stripping:
+            head = _strip_names(rb"\1:", head)
         self._check(head)
         connection = h11.Connection(h11.SERVER)
         if b"  " in head:
@@ -193,7 +200,7 @@ class H11Parser:
         if found is None:
             return None
         method, _, version = found.groups()
-        if method not in METHODS and unconventional_method(self._limits, method) is None:
+        if method_name(self._limits, method) is None:
             return unknown_method(method)
         if version in _VERSIONS or version is None or self._limits.permit_unconventional_http_version:
             return None

@@ -9,21 +9,28 @@ from typing import Any, Protocol
 from uvicorn_worker.core.config import Config
 from uvicorn_worker.core.errors import ConfigError
 from uvicorn_worker.core.grammar import is_token
-from uvicorn_worker.http1.unreadable import LONGEST_WORD, explain_start
+from uvicorn_worker.core.target import METHODS, method_name
+from uvicorn_worker.http1.unreadable import LONGEST_WORD, explain_start, unknown_method
 
 __all__ = [
     "SPENT",
     "Callbacks",
+    "OtherMethod",
+    "OtherMethodError",
     "SkipFirstHead",
-    "UnknownMethodLine",
+    "StandIn",
     "UnmadeParser",
+    "check_method",
     "check_parser",
+    "is_other_method",
+    "options_for_h11",
+    "other_name",
     "parser_behind_head",
     "parser_factory",
 ]
 
-# What is for h11 alone. llhttp has a table of methods, and takes folded fields only together with control characters.
-_H11_ALONE = ("permit_unconventional_http_method", "casefold_http_method", "permit_obsolete_folding")
+# What is for h11 alone: llhttp takes such fields only together with others that nobody asked for.
+_H11_ALONE = ("permit_obsolete_folding", "strip_header_spaces")
 
 
 class Callbacks(Protocol):
@@ -49,17 +56,16 @@ class Callbacks(Protocol):
 
 
 def check_parser(config: Config) -> str:
-    """Which parser reads the requests: httptools or h11; `ConfigError` where it can't do what an option asks for."""
+    """Which parser reads the requests: httptools or h11."""
     kind = config.http
     if kind == "auto":
         kind = "httptools" if importlib.util.find_spec("httptools") else "h11"
-    for option in _H11_ALONE:
-        if kind == "httptools" and getattr(config, option):
-            raise ConfigError(
-                f"option {option} = True: the parser httptools can't do that, but h11 can: set the option http to "
-                "'h11', or take UvicornH11Worker"
-            )
-    return kind
+    return "h11" if options_for_h11(config) else kind
+
+
+def options_for_h11(config: Config) -> list[str]:
+    """The options that are on and that httptools can't do: with one of them h11 takes its place."""
+    return [option for option in _H11_ALONE if getattr(config, option)]
 
 
 def parser_factory(config: Config) -> Callable[[Callbacks], Any]:
@@ -148,23 +154,116 @@ def parser_behind_head(make_parser: Callable[[Callbacks], Any], callbacks: Callb
     return parser
 
 
-class UnknownMethodLine:
-    """In the place of a parser that has stopped within a word that may be a method: reads on, to tell what it is."""
+def is_other_method(parser: Any, start: bytes) -> bool:
+    """Whether a head that begins so has a method that the parser knows for another protocol, and stops behind it."""
+    if type(parser) is OtherMethod or hasattr(parser, "knows_methods"):
+        return False
+    word, blank, _ = start.lstrip(b"\r\n").partition(b" ")
+    return bool(blank) and word not in METHODS
 
-    def __init__(self, start: bytes) -> None:
+
+class OtherMethodError(Exception):
+    """A parser has taken a method for that of another protocol, which it may be or not: the message is read anew."""
+
+
+def check_method(parser: Any) -> None:
+    """Behind a whole head with a method that is not in the table; raises `OtherMethodError`."""
+    if not hasattr(parser, "knows_methods"):
+        raise OtherMethodError
+
+
+def other_name(config: Config, method: bytes) -> str:
+    """The name of such a method; raises `RequestRefused`."""
+    name = method_name(config, method)
+    if name is None:
+        raise unknown_method(method)
+    return name
+
+
+class OtherMethod:
+    """In the place of a parser that has a table of methods, for a message that begins with a word that is not in it.
+
+    Reads on until the word has ended. Where it is a method all the same, the parser is given one of its own for it.
+    """
+
+    __slots__ = ("_reader", "_start")
+
+    def __init__(self, reader: Any, start: bytes) -> None:
+        self._reader = reader
+        # What came of the message before.
         self._start = start
+
+    @property
+    def failed_head(self) -> bytes:
+        """How a message began that is refused."""
+        return self._start
 
     def get_method(self) -> bytes:
         """None is known."""
         return b""
 
     def feed_data(self, data: bytes | memoryview) -> None:
-        """Raises `RequestRefused` when the word has ended."""
+        """Raises `RequestRefused` for a word that is no method, and what the parser raises for what is behind it."""
+        reader, before = self._reader, len(self._start)
+        reader.on_message_begin()
         self._start += bytes(data[:LONGEST_WORD])
-        if not self.is_open(self._start):
+        word, blank, _ = self._start.partition(b" ")
+        if not blank and self.is_open(word):
+            return
+        if not blank or method_name(reader.runtime.config, word) is None:
             raise explain_start(self._start)
+        stand_in = StandIn(reader, word)
+        reader.parser = stand_in
+        stand_in.begin(data, len(word) - before)
 
     @staticmethod
     def is_open(start: bytes) -> bool:
         """Whether what has come may still become a method."""
         return len(start) < LONGEST_WORD and is_token(start) is not None
+
+
+class StandIn:
+    """A parser that reads a message as a POST and says that it is another one; as itself from the next message on.
+
+    A POST has a body or none as any other method has, but for CONNECT, which parsers know.
+    """
+
+    # Of a method that is none of the parser's nothing more is to be found out.
+    knows_methods = True
+
+    __slots__ = ("_method", "_parser", "_reader")
+
+    def __init__(self, reader: Any, method: bytes) -> None:
+        self._reader = reader
+        self._method = method
+        self._parser = reader.shared.make_parser(reader)
+
+    def begin(self, data: bytes | memoryview, at: int) -> None:
+        """The method of the message ends at `data[at]`."""
+        self._parser.feed_data(b"POST")
+        try:
+            self._parser.feed_data(data[at:])
+        except Exception as exc:
+            if type(exc).__name__ == "HttpParserUpgrade":
+                # It says where in the data the head ends.
+                exc.args = (exc.args[0] + at,)
+            raise
+
+    def feed_data(self, data: bytes | memoryview) -> None:
+        """As the parser."""
+        self._parser.feed_data(data)
+
+    def get_method(self) -> bytes:
+        """The method of the message."""
+        return self._method
+
+    def get_http_version(self) -> str:
+        """As the parser; this and what follows is asked once, when the head has ended."""
+        version: str = self._parser.get_http_version()
+        return version
+
+    def should_keep_alive(self) -> bool:
+        """As the parser, which is from now on to be asked itself."""
+        self._reader.parser = self._parser
+        is_kept: bool = self._parser.should_keep_alive()
+        return is_kept

@@ -22,7 +22,7 @@ that the parser reads, and none for one whose fields were read before.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING
 
 from uvicorn_worker.core.cycle import DONE
 from uvicorn_worker.core.errors import RequestRefused
@@ -41,18 +41,25 @@ from uvicorn_worker.http1.limits import (
     check_head,
     too_many_fields,
 )
-from uvicorn_worker.http1.parsers import SPENT, UnknownMethodLine, UnmadeParser, parser_behind_head
+from uvicorn_worker.http1.parsers import (
+    SPENT,
+    OtherMethod,
+    OtherMethodError,
+    UnmadeParser,
+    check_method,
+    is_other_method,
+    other_name,
+    parser_behind_head,
+)
 from uvicorn_worker.http1.refused import fill_refused
 from uvicorn_worker.http1.shared import Shared
-from uvicorn_worker.http1.states import BODY, HEAD, HELD, START, STOPPED, TRANSITIONS, Reading
+from uvicorn_worker.http1.states import AT_REST, BODY, HEAD, HELD, START, STOPPED, TRANSITIONS, Reading
 from uvicorn_worker.http1.unreadable import (
     LONGEST_WORD,
     RTSP,
     explain,
     foreign_protocol,
     message_behind,
-    unconventional_method,
-    unknown_method,
 )
 
 if TYPE_CHECKING:
@@ -78,27 +85,6 @@ SLASH = ord("/")
 # How many names of fields are remembered, and how long they may be: clients make them up.
 MOST_NAMES = 512
 LONGEST_NAME = 40
-
-
-class AtRest:
-    """Stands in the place of the readers of idle connections, which have read nothing of their next message.
-
-    It is one for all, so nothing can be set; a connection that needs a reader makes one.
-    """
-
-    __slots__ = ()
-
-    # None of those that a reader can be in.
-    state: Final = None
-    held: Final = None
-    incoming: Final = None
-
-    def end(self) -> None:
-        """It knows no connection."""
-
-
-# As a reader: who looks at `state` first meets nothing else.
-AT_REST: Any = AtRest()
 
 
 class MessageReader(KnownHeads):
@@ -208,10 +194,12 @@ class MessageReader(KnownHeads):
             self.parser.feed_data(data)
         except Exception as exc:  # noqa: BLE001 - parsers have errors of their own; all of them end here
             rest = self._parser_stopped(exc, data)
+            if type(self.parser) is OtherMethod:
+                return rest
         if not self.head_done:
-            self._head_incomplete(data)
+            rest = self._head_incomplete(data)
         elif self.state is HEAD:
-            self._begun_behind(data)
+            rest = self._begun_behind(data)
         elif self.body_declared is None:
             self._expect_chunks()
         elif self.repeats:
@@ -286,19 +274,23 @@ class MessageReader(KnownHeads):
                 used -= left
                 self._end_chunks(in_body)
         except Exception as exc:  # noqa: BLE001 - as above
-            used -= len(self._parser_stopped(exc, piece))
+            rest = self._parser_stopped(exc, piece)
+            used -= len(rest)
+            if rest and type(self.parser) is OtherMethod:
+                self.careful = False
+                return used
         self.careful = False
         if self.head_done:
             self.head_tail = b""
             if self.state is HEAD:
-                self._begun_behind(bytes(piece))
+                used -= len(self._begun_behind(bytes(piece)))
             elif self.body_declared is None:
                 self._expect_chunks()
         if in_body is not None and in_body is self.incoming:
             if self.body_declared is None:
                 self._check_chunk_overhead(used)
         elif in_body is None and not self.head_done:
-            self._head_incomplete(piece)
+            used -= len(self._head_incomplete(piece))
         return used
 
     def _expect_chunks(self) -> None:
@@ -312,38 +304,58 @@ class MessageReader(KnownHeads):
             persistent = cycle is None or cycle.persistent
             self.parser = self.shared.make_parser(self) if persistent else SPENT
 
-    def _head_incomplete(self, piece: bytes | memoryview) -> None:
-        """`piece` was fed without the end of a head in it: a head must not grow, nor last, without bound."""
+    def _head_incomplete(self, piece: bytes | memoryview) -> bytes:
+        """`piece` had no end of a head in it, which must not grow without bound; gives what is to be fed again."""
         if self.state is STOPPED:
-            return
+            return b""
         runtime, conn = self.runtime, self.conn
         if self.url is None and self.head_bytes == 0 and not bytes(piece).strip(b"\r\n"):
             conn.dropped += len(piece)
             if conn.dropped > EMPTY_LINES_LIMIT:
                 conn.refuse(RequestRefused(400, "too many empty lines before the request"))
-            return
+            return b""
         if self.head_bytes == 0 and conn.cycle is None and runtime.request_head_ticks:
             conn.deadline = runtime.tick + runtime.request_head_ticks
         if self.head_bytes < LONGEST_WORD:
+            before = self.beginning
             self.beginning += bytes(piece[:LONGEST_WORD])
+            if is_other_method(self.parser, self.beginning):
+                self.beginning = before
+                return self._read_method(bytes(piece))
         self.head_bytes += len(piece)
         self.head_tail = (self.head_tail + piece[-3:])[-3:]
         if not hasattr(self.parser, "checks_partial_heads"):
             self.partial = self.partial or PartialHead()
             try:
                 if self.partial.is_rtsp(bytes(piece)) and self.url is not None:
-                    raise foreign_protocol(self.parser.get_method())
+                    raise foreign_protocol(runtime.config, self.parser.get_method())
                 self.partial.check(runtime.config, self.head_bytes, self.url, self.headers)
             except RequestRefused as exc:
                 conn.refuse(exc)
+        return b""
 
-    def _begun_behind(self, data: bytes) -> None:
-        """Behind the last head in `data` one more has begun, within its method it may be."""
+    def _read_method(self, data: bytes) -> bytes:
+        """The message that began in `data`, if not before, is read anew, its method without the parser.
+
+        Gives what of `data` is to be fed.
+        """
+        self.url, self.headers, self.underscored = None, [], False
+        self.own.clear()
+        if self.forwarded:
+            self.forwarded.clear()
+        self.parser = OtherMethod(self, self.beginning.lstrip(b"\r\n"))
+        return data if self.beginning else data.lstrip(b"\r\n")
+
+    def _begun_behind(self, data: bytes) -> bytes:
+        """One more has begun behind the last head in `data`, within its method it may be; as `_head_incomplete`."""
         begun = message_behind(data)
+        if is_other_method(self.parser, begun[:LONGEST_WORD]):
+            return self._read_method(begun)
         self.beginning = begun[:LONGEST_WORD]
         if begun and not hasattr(self.parser, "checks_partial_heads"):
             self.partial = PartialHead()
             self.partial.is_rtsp(begun)
+        return b""
 
     def _check_chunk_overhead(self, size: int) -> None:
         """Bound what a chunked body may take on the wire beyond its content: extensions, zeros, trailers."""
@@ -378,21 +390,23 @@ class MessageReader(KnownHeads):
             # Bytes after the last request of a connection are not looked at (RFC 9112, 9.6).
             self.stop()
         else:
-            if exc.__context__ is not None:
+            other = type(exc.__context__) is OtherMethodError
+            if exc.__context__ is not None and not other:
                 self.runtime.log.error("Error in a callback of the HTTP parser", exc_info=exc.__context__)
-            start, kind = b"", type(exc).__name__
-            if self.url is None and self.head_done:
-                start = message_behind(bytes(data))[:LONGEST_WORD]
-            elif self.url is None:
-                start = self.beginning + bytes(data[:HEAD_SLICE])
+            # Where it is the method, what came before is whole and good.
+            kind, begun = type(exc).__name__, message_behind(bytes(data)) if self.head_done else bytes(data)
+            start = self.beginning + begun[:HEAD_SLICE]
             behind_method = self.state is HEAD and (self.url is not None or kind == "HttpParserInvalidURLError")
-            if behind_method and (method := self.parser.get_method()) not in METHODS:
-                # llhttp knows more of them, and what is wrong comes behind it.
-                conn.refuse(unknown_method(method), start)
-            elif kind == "HttpParserInvalidMethodError" and UnknownMethodLine.is_open(start):
-                self.parser = UnknownMethodLine(start)
-            else:
-                conn.refuse(explain(exc, start), start)
+            if (
+                other
+                or kind == "HttpParserInvalidMethodError"
+                or (
+                    # llhttp knows methods of other protocols, too, and what is wrong comes behind them.
+                    behind_method and self.parser.get_method() not in METHODS and is_other_method(self.parser, start)
+                )
+            ):
+                return self._read_method(begun)
+            conn.refuse(explain(exc, start), start)
         return b""
 
     def _upgrade(self, rest: bytes) -> bool:
@@ -476,15 +490,16 @@ class MessageReader(KnownHeads):
         if self.state is STOPPED:
             return
         runtime, conn, parser, own, shared = self.runtime, self.conn, self.parser, self.own, self.shared
+        raw_method = parser.get_method()
+        if raw_method not in METHODS:
+            check_method(parser)
         headers, self.headers = self.headers, []
         url, self.url = self.url or b"", None
         self.head_done, self.head_bytes, self.body_declared, self.beginning, self.partial = True, 0, 0, b"", None
         scope = conn.scope_base.copy()
         cycle = new(RequestCycle)
         cycle.set_up(conn, runtime, scope, parser.should_keep_alive())
-        raw_method = parser.get_method()
         try:
-            method = METHODS.get(raw_method) or unconventional_method(runtime.config, raw_method)
             version = parser.get_http_version()
             if version == "1.0":
                 cycle.http10 = True
@@ -493,8 +508,7 @@ class MessageReader(KnownHeads):
                 # What the client makes of the connection is anyone's guess: it ends with this request.
                 version = effective_version(version)
                 cycle.persistent = cycle.keep_alive = False
-            if method is None:
-                raise unknown_method(raw_method)
+            method = METHODS.get(raw_method) or other_name(runtime.config, raw_method)
             if self.careful:
                 check_head(runtime.config, raw_method, url, headers)
             if len(headers) > shared.limit_fields:

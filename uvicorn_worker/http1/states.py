@@ -1,10 +1,11 @@
-"""The states of a `MessageReader`; the picture is in reader.py."""
+"""The states of a `MessageReader`, whose picture is in reader.py, and what stands for one that is at rest."""
 
 from __future__ import annotations
 
 from enum import Enum
+from typing import Any, Final
 
-__all__ = ["BODY", "HEAD", "HELD", "START", "STOPPED", "TRANSITIONS", "Reading"]
+__all__ = ["AT_REST", "BODY", "HEAD", "HELD", "START", "STOPPED", "TRANSITIONS", "Reading"]
 
 
 class Reading(Enum):
@@ -27,3 +28,24 @@ TRANSITIONS = {
     HELD: frozenset([START, HEAD, STOPPED]),
     STOPPED: frozenset[Reading](),
 }
+
+
+class AtRest:
+    """Stands in the place of the readers of idle connections, which have read nothing of their next message.
+
+    It is one for all, so nothing can be set; a connection that needs a reader makes one.
+    """
+
+    __slots__ = ()
+
+    # None of those that a reader can be in.
+    state: Final = None
+    held: Final = None
+    incoming: Final = None
+
+    def end(self) -> None:
+        """It knows no connection."""
+
+
+# As a reader: who looks at `state` first meets nothing else.
+AT_REST: Any = AtRest()

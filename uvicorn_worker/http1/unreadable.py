@@ -8,7 +8,7 @@ import re
 from uvicorn_worker.core.config import Config
 from uvicorn_worker.core.errors import RequestRefused
 from uvicorn_worker.core.grammar import TCHAR
-from uvicorn_worker.core.target import METHODS
+from uvicorn_worker.core.target import METHODS, NO_METHOD, method_name
 from uvicorn_worker.http1.framing import NO_HTTP2
 
 __all__ = [
@@ -19,7 +19,6 @@ __all__ = [
     "explain_start",
     "foreign_protocol",
     "message_behind",
-    "unconventional_method",
     "unknown_method",
 ]
 
@@ -44,15 +43,6 @@ def _patterns() -> tuple[re.Pattern[bytes], re.Pattern[bytes]]:
     return re.compile(_METHOD), re.compile(_LENGTH, re.IGNORECASE)
 
 
-def unconventional_method(config: Config, method: bytes) -> str | None:
-    """The name of a method that is not registered, where it may be used; None where it may not."""
-    if config.casefold_http_method:
-        method = method.upper()
-    if method in METHODS:
-        return METHODS[method]
-    return method.decode("ascii") if config.permit_unconventional_http_method else None
-
-
 def unknown_method(method: bytes) -> RequestRefused:
     """RFC 9110, 9.1: 501 for a method that the server does not know, where it may be one."""
     if method == b"PRI":
@@ -60,12 +50,12 @@ def unknown_method(method: bytes) -> RequestRefused:
         return RequestRefused(505, NO_HTTP2)
     if len(method) >= LONGEST_WORD:
         return RequestRefused(400, "not an HTTP request")
-    return RequestRefused(501, f"the method {method.decode('ascii', 'replace')} is not known here")
+    return RequestRefused(501, NO_METHOD % method.decode("ascii", "replace"))
 
 
-def foreign_protocol(method: bytes) -> RequestRefused:
+def foreign_protocol(config: Config, method: bytes) -> RequestRefused:
     """RFC 9112, 2.3: the protocol of the request line is not named HTTP, in capitals."""
-    return unknown_method(method) if method not in METHODS else RequestRefused(400, "not an HTTP request")
+    return unknown_method(method) if method_name(config, method) is None else RequestRefused(400, "not an HTTP request")
 
 
 def explain(error: Exception, start: bytes) -> RequestRefused:

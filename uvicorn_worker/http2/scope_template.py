@@ -12,7 +12,7 @@ from uvicorn_worker.core.config import Config
 from uvicorn_worker.core.errors import RequestRefused
 from uvicorn_worker.core.runtime import Runtime
 from uvicorn_worker.core.scope import Field, Origin
-from uvicorn_worker.core.target import METHODS, check_target, printable_target
+from uvicorn_worker.core.target import METHODS, NO_METHOD, check_target, method_name, printable_target
 from uvicorn_worker.http2.engine.events import RequestHead
 from uvicorn_worker.http2.engine.limits import Limits
 from uvicorn_worker.http2.scheduler import read_priority
@@ -55,6 +55,7 @@ def make_template(
     scope["method"] = head.method
     try:
         check_head(runtime, shared.limits, head)
+        scope["method"] = head.method
         headers = head.headers
         longest = runtime.config.limit_request_field_size
         is_plain = head.longest >= 0 and (not longest or head.longest <= longest)
@@ -91,8 +92,11 @@ def check_head(runtime: Runtime, limits: Limits, head: RequestHead) -> None:
         raise RequestRefused(431, f"the head is larger than {limits.max_header_list_size} bytes")
     if method == "CONNECT" and head.protocol is None:
         raise RequestRefused(501, "CONNECT is for proxies")
-    if method not in _METHODS and not config.permit_unconventional_http_method:
-        raise RequestRefused(501, f"the method {method} is not known here")
+    if method not in _METHODS:
+        name = method_name(config, method.encode())
+        if name is None:
+            raise RequestRefused(501, NO_METHOD % method)
+        head.method = method = name
     if target[0] != SLASH and (target != b"*" or method != "OPTIONS"):
         raise RequestRefused(400, "the request target is not a path")
     if head.longest < 0 or b"#" in target:

@@ -157,6 +157,7 @@ ROWS = (
     Row("casefold_http_method", "casefold_http_method"),
     Row("permit_unconventional_http_version", "permit_unconventional_http_version"),
     Row("permit_obsolete_folding", "permit_obsolete_folding"),
+    Row("strip_header_spaces", "strip_header_spaces"),
     Row("sendfile", "sendfile", note="also by the environment variable `SENDFILE`, as in Gunicorn"),
 )
 
@@ -227,16 +228,9 @@ NOT_OURS = {
     "uwsgi_allow_ips": "the uwsgi protocol is refused, see `protocol`",
 }
 
-# Settings that change what arrives on a connection, or allow what no parser can. Serving without them would misread
-# requests, so they stop the start: the setting, the values that are fine, and what to do.
-REFUSED = (
-    ("protocol", ("http", None), "only HTTP is spoken here: set protocol to http"),
-    (
-        "strip_header_spaces",
-        (False, None),
-        "a header field with a space before its colon is always answered 400: turn strip_header_spaces off",
-    ),
-)
+# Settings that change what arrives on a connection: serving without them would misread it, so they stop the start. The
+# setting, the values that are fine, and what to do.
+REFUSED = (("protocol", ("http", None), "only HTTP is spoken here: set protocol to http"),)
 
 
 def refuse_unsupported(cfg: GunicornConfig) -> None:

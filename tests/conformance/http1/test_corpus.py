@@ -156,19 +156,27 @@ HOSTS: list[Row] = [
 REQUEST_LINES: list[Row] = [
     (b"OPTIONS * HTTP/1.1\r\n" + A + b"\r\n", [200, 200], "9112 3.2.4"),
     (b"GET * HTTP/1.1\r\n" + A + b"\r\n", [400], "9112 3.2.4"),
-    (b"BREW / HTTP/1.1\r\n" + A + b"\r\n", [501], "9110 9.1"),
-    (get("/before") + b"BREW / HTTP/1.1\r\n" + A + b"\r\n", [200, 501], "9110 9.1"),
-    (POST + b"Content-Length: 4\r\n\r\n\r\n\r\nBREW / HTTP/1.1\r\n" + A + b"\r\n", [200, 501], "9110 9.1"),
+    (b"BREW / HTTP/1.1\r\n" + A + b"\r\n", [200, 200], "9110 9.1: the application's"),
+    (get("/before") + b"BREW / HTTP/1.1\r\n" + A + b"\r\n", [200, 200, 200], "9110 9.1"),
+    (b"BREW / HTTP/1.1\r\n" + A + b"Content-Length: 4\r\n\r\nabcd", [200, 200], "9110 9.1"),
+    (b"PLAY / HTTP/1.1\r\n" + A + b"Transfer-Encoding: chunked\r\n\r\n" + LAST, [200, 200], "9110 9.1"),
+    (POST + b"Content-Length: 4\r\n\r\n\r\n\r\nBREW / HTTP/1.1\r\n" + A + b"\r\n", [200, 200, 200], "9110 9.1"),
+    (b"BREW / HTTP/1.1\r\n\r\n", [400], "9112 3.2"),
+    (b"BREW / HTTP/1.1\r\n" + A + b"X : y\r\n\r\n", [400], "9112 5.1"),
+    (b"brew / HTTP/1.1\r\n" + A + b"\r\n", [501], "9110 9.1"),
+    (get("/before") + b"brew / HTTP/1.1\r\n" + A + b"\r\n", [200, 501], "9110 9.1"),
+    (POST + b"Content-Length: 4\r\n\r\n\r\n\r\nbrew / HTTP/1.1\r\n" + A + b"\r\n", [200, 501], "9110 9.1"),
     (get("/before") + b"PO / HTTP/1.1\r\n" + A + b"\r\n", [200, 501], "9110 9.1"),
-    (b"BREW / HTTP/1.1\r\n\r\n", [501], "9110 9.1: the line before its fields"),
-    (b"BREW / HTTP/1.1\r\n" + A + b"X : y\r\n\r\n", [501], "9110 9.1: the line before its fields"),
+    (b"brew / HTTP/1.1\r\n\r\n", [501], "9110 9.1: the line before its fields"),
+    (b"brew / HTTP/1.1\r\n" + A + b"X : y\r\n\r\n", [501], "9110 9.1: the line before its fields"),
     (b"hello there\r\n\r\n", [501], "9110 9.1: a word and a blank"),
     (b"hello\r\n\r\n", [400], "9112 3"),
     (b"B" * 63 + b" / HTTP/1.1\r\n" + A + b"\r\n", [501], "9110 9.1"),
     (b"B" * 64 + b" / HTTP/1.1\r\n" + A + b"\r\n", [400], "9112 3: no method is that long"),
     (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", [505], "9113 3.4"),
     (b"PRI / HTTP/1.1\r\n" + A + b"\r\n", [505], "9113 3.4"),
-    (b"GETS / HTTP/1.1\r\n" + A + b"\r\n", [501], "9110 9.1"),
+    (b"GETS / HTTP/1.1\r\n" + A + b"\r\n", [200, 200], "9110 9.1"),
+    (b"GEt / HTTP/1.1\r\n" + A + b"\r\n", [501], "9110 9.1"),
     (b"get / HTTP/1.1\r\n" + A + b"\r\n", [501], "9110 9.1"),
     (b"CONNECT a:443 HTTP/1.1\r\n" + A + b"\r\n", [501], "9110 9.3.6"),
     (b"G\xe9T / HTTP/1.1\r\n" + A + b"\r\n", [400], "9110 9.1"),
@@ -198,12 +206,18 @@ REQUEST_LINES: list[Row] = [
     ),
     *(
         (method + b" / " + protocol + b"\r\n" + A + b"\r\n", [501], "9110 9.1: the method before the protocol")
-        for method in (b"DESCRIBE", b"SETUP", b"PLAY", b"SOURCE", b"BREW")
+        for method in (b"describe", b"PL", b"brew")
         for protocol in (b"RTSP/1.0", b"ICE/1.0", b"HTTPS/1.1", b"HTTP/1.2", b"HTTP/1.1\r\nX : y")
     ),
-    (b"DESCRIBE /\0 HTTP/1.1\r\n" + A + b"\r\n", [501], "9110 9.1: the method before the target"),
-    (b"SOURCE /x\x7f HTTP/1.1\r\n" + A + b"\r\n", [501], "9110 9.1: the method before the target"),
-    (b"BREW /x\x7f HTTP/1.1\r\n" + A + b"\r\n", [501], "9110 9.1: the method before the target"),
+    *(
+        (method + b" / " + protocol + b"\r\n" + A + b"\r\n", [status], "9112 2.3")
+        for method in (b"DESCRIBE", b"SETUP", b"PLAY", b"SOURCE", b"BREW")
+        for protocol, status in ((b"RTSP/1.0", 400), (b"ICE/1.0", 400), (b"HTTPS/1.1", 400), (b"HTTP/1.2", 505))
+    ),
+    (b"brew /x\x7f HTTP/1.1\r\n" + A + b"\r\n", [501], "9110 9.1: the method before the target"),
+    (b"DESCRIBE /\0 HTTP/1.1\r\n" + A + b"\r\n", [400], "9112 3.2"),
+    (b"SOURCE /x\x7f HTTP/1.1\r\n" + A + b"\r\n", [400], "9112 3.2"),
+    (b"BREW /x\x7f HTTP/1.1\r\n" + A + b"\r\n", [400], "9112 3.2"),
     (get("/before") + b"GET / RTSP/1.0\r\n" + A + b"\r\n", [200, 400], "9112 2.3"),
     (POST + b"Content-Length: 5\r\n\r\nx RTSGET / RTSP/1.1\r\n" + A + b"\r\n", [200, 400], "9112 2.3"),
     (CHUNKED + b"5\r\nhello\r\n" + LAST + b"GET / RTSP/1.1\r\n" + A + b"\r\n", [200, 400], "9112 2.3"),

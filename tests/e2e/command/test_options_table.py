@@ -45,6 +45,7 @@ VALUES: dict[str, tuple[list[str], str, Any]] = {
     "--no-permit-unconventional-http-version": ([], "permit_unconventional_http_version", False),
     "--no-permit-obsolete-folding": ([], "permit_obsolete_folding", False),
     "--no-casefold-http-method": ([], "casefold_http_method", False),
+    "--no-strip-header-spaces": ([], "strip_header_spaces", False),
     "--no-http2": ([], "http2", "off"),
 }
 

@@ -28,7 +28,7 @@ class RequestHead:
 
     Where it is `kept`, an engine may give the same object again for a later request of the same connection whose header
     block is the same, so nothing in it is changed once it was made, but for `derived`, which is the protocol's own, and
-    `headers` is to be copied before it is given away.
+    a method that `casefold_http_method` changes. `headers` is to be copied before it is given away.
     """
 
     __slots__ = (
