@@ -22,7 +22,7 @@ async def app(scope: Any, receive: Any, send: Any) -> None:
         ("log_level", 20, "info"),
         ("log_level", "20", "info"),
         ("log_level", 5, "trace"),
-        ("log_level", 0, "trace"),
+        ("log_level", 0, "info"),
         ("log_level", 25, "warning"),
         ("log_level", 60, "critical"),
         ("log_level", None, "info"),

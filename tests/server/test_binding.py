@@ -207,7 +207,7 @@ class TestConfig:
         made = Config("main:app", reload=True, workers=2, ssl_certfile="some.pem", interface="asgi2")
         assert (made.should_reload, made.use_subprocess, made.is_ssl, made.asgi_version) == (True, True, True, "2.0")
         assert not Config(hello, reload=True).should_reload
-        made = Config(hello)
+        made = Config(hello, proxy_headers=False)
         assert not made.loaded
         made.load()
         assert made.loaded_app is hello

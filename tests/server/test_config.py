@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from tests.http1.apps import hello
 from uvicorn_worker.core.asgi import Receive, Scope, Send
 from uvicorn_worker.core.errors import ConfigError
 from uvicorn_worker.server.config import Config
@@ -118,8 +119,11 @@ class TestAsked:
         assert not config.loaded
         config.load()
         assert config.loaded
-        assert config.loaded_app is not None
-        assert config.load_app() is not None
+        loaded: Any = config.loaded_app
+        assert loaded.app is config.load_app() is hello
+        bare = Config(hello, proxy_headers=False)
+        bare.load()
+        assert bare.loaded_app is hello
 
     def test_of_the_loop(self) -> None:
         loop = Config(app, loop="asyncio").get_loop_factory()()

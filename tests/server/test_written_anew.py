@@ -83,6 +83,55 @@ def test_of_an_application_that_was_loaded_before() -> None:
     assert config.asked.count("load_app") == 1
 
 
+class Reaches(Config):
+    """As that of FastStream's command: behind what uvicorn puts around it is the application."""
+
+    def load(self) -> None:
+        super().load()
+        loaded: Any = self.loaded_app
+        loaded.app.told = "by load()"
+
+
+class Around:
+    """Middleware, as it is put around `loaded_app`."""
+
+    def __init__(self, app: Any) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self.app({**scope, "around": True}, receive, send)
+
+
+class Application:
+    told = ""
+    scope: Scope | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self.scope = scope
+        for word in ("startup", "shutdown"):
+            await receive()
+            await send({"type": f"lifespan.{word}.complete"})
+
+
+@pytest.mark.parametrize("around", [False, True])
+def test_the_application_is_behind_what_was_loaded(around: bool) -> None:
+    application = Application()
+    config = Reaches(application, port=0, lifespan="on", loop="asyncio")
+    config.load()
+    assert application.told == "by load()"
+    if around:
+        config.loaded_app = Around(config.loaded_app)
+    server = Server(config)
+
+    async def served() -> None:
+        asyncio.get_running_loop().call_later(0.01, setattr, server, "should_exit", True)
+        await server.serve()
+
+    asyncio.run(served())
+    assert application.scope is not None
+    assert application.scope.get("around", False) is around
+
+
 @pytest.mark.parametrize("on_instance", [False, True])
 def test_of_the_tick(on_instance: bool) -> None:
     server: Server = Counts(Told(app, loop="asyncio"))

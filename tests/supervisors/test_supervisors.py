@@ -28,7 +28,23 @@ PATIENCE = 30.0
 PROGRAM = """
 import os, sys
 from uvicorn_worker import Config, Server
-from uvicorn_worker.supervisors import ChangeReload, Multiprocess
+from uvicorn_worker.supervisors import ChangeReload
+from uvicorn_worker.supervisors.multiprocess import Multiprocess, Process
+
+class Counting(Multiprocess):
+    "As that of FastStream's command."
+    def init_processes(self):
+        for number in range(self.processes_num):
+            self.config.word = f"number-{number}"
+            process = Process(self.config, sockets=self.sockets)
+            process.start()
+            self.processes.append(process)
+
+class Telling(Config):
+    word = ""
+    def load(self):
+        super().load()
+        self.loaded_app.app.word = f"loaded-{self.word}"
 
 class Mine(Server):
     def run(self, sockets=None):
@@ -37,7 +53,7 @@ class Mine(Server):
 
 if __name__ == "__main__":
     kind, app, workers = sys.argv[1:]
-    config = Config(app, host="127.0.0.1", port=0, reload=kind == "reload", workers=int(workers), log_level="info")
+    config = Telling(app, host="127.0.0.1", port=0, reload=kind == "reload", workers=int(workers), log_level="info")
     config.word = "mine"
     sock = config.bind_socket()
     print("port", sock.getsockname()[1], flush=True)
@@ -46,6 +62,8 @@ if __name__ == "__main__":
         ChangeReload(config, target=server.run, sockets=[sock]).run()
     elif kind == "old":
         Multiprocess(config, target=server.run, sockets=[sock]).run()
+    elif kind == "counting":
+        Counting(config, [sock]).run()
     else:
         Multiprocess(config, [sock]).run()
     print("ended", flush=True)
@@ -58,13 +76,15 @@ def say(word):
 async def app(scope, receive, send):
     if scope["type"] == "lifespan":
         await receive()
+        say(getattr(app, "word", None))
         say("serves")
         await send({"type": "lifespan.startup.complete"})
         await receive()
         say("leaves")
         await send({"type": "lifespan.shutdown.complete"})
     else:
-        body = f"1 {os.getpid()} {os.environ.get('WORD')}".encode()
+        word = os.environ.get("WORD") or getattr(app, "word", None)
+        body = f"1 {os.getpid()} {word}".encode()
         await send({"type": "http.response.start", "status": 200, "headers": [(b"connection", b"close")]})
         await send({"type": "http.response.body", "body": body})
 """
@@ -150,7 +170,7 @@ def test_it_is_reloaded(tmp_path: Path) -> None:
         assert text.rstrip().endswith("ended")
 
 
-@pytest.mark.parametrize(("kind", "word"), [("old", "mine"), ("new", "None")])
+@pytest.mark.parametrize(("kind", "word"), [("old", "mine"), ("new", "loaded-mine")])
 def test_several_processes_serve(tmp_path: Path, kind: str, word: str) -> None:
     with running(tmp_path, kind, workers=2) as program:
         assert program.until("1")[2] == word
@@ -171,6 +191,13 @@ def test_several_processes_serve(tmp_path: Path, kind: str, word: str) -> None:
         assert len(program.pids("leaves", 5)) == 5
         assert "Received SIGINT, exiting." in text
         assert "Traceback" not in text
+
+
+def test_a_subclass_starts_them_by_itself(tmp_path: Path) -> None:
+    with running(tmp_path, "counting", workers=2) as program:
+        assert program.pids("loaded-number-0", 1) != program.pids("loaded-number-1", 1)
+        assert program.until("1")[2] in ("loaded-number-0", "loaded-number-1")
+        program.stop()
 
 
 @pytest.mark.parametrize("app", ["nowhere:app", "broken:app"])
@@ -235,7 +262,10 @@ async def refuses(scope: Scope, receive: Receive, send: Send) -> None:
 def test_one_that_does_not_end_is_killed(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(child, "_STOP_SECONDS", 0.1)
     monkeypatch.setattr(sys, "stdin", None)
-    one = child.Child(Config("main:app", log_config=None), idle, [])
+    one = child.Process(Config("main:app", log_config=None), idle, [])
+    assert not one.is_alive()
+    one.start()
+    assert one.is_alive()
     assert one.pid is not None
     end = time.monotonic() + PATIENCE
     while "idles" not in capfd.readouterr().out:
@@ -250,7 +280,9 @@ def test_one_that_does_not_end_is_killed(monkeypatch: pytest.MonkeyPatch, capfd:
 def test_what_a_process_ends_with(target: child.Target | None, code: int) -> None:
     config = Config(f"{__name__}:refuses", port=0, log_config=None)
     sock = config.bind_socket()
-    one = child.Child(config, target, [sock])
+    given: tuple[Any, ...] = ([sock],) if target is None else (target, [sock])
+    one = child.Process(config, *given)
+    one.start()
     one.join()
     sock.close()
     assert one.exitcode == code
@@ -260,7 +292,9 @@ def test_logging_is_set_up_once_in_each_process(capfd: pytest.CaptureFixture[str
     config = Told(f"{__name__}:refuses", port=0, log_config=None)
     sock = config.bind_socket()
     capfd.readouterr()
-    child.Child(config, None, [sock]).join()
+    one = child.Process(config, None, [sock])
+    one.start()
+    one.join()
     sock.close()
     assert capfd.readouterr().out.count("set up ") == 1
 

@@ -62,7 +62,7 @@ class TestLoading:
     def test_of_a_configuration_with_one_of_its_own(self) -> None:
         own: Any = Wraps(None, factory=True, root_path="/a")
         made: Any = loaded_by(own, hello)
-        assert (made.app, made.root_path) == (hello, "/a")
+        assert (made.app.app, made.root_path) == (hello, "/a")
         # Each worker that is made of it loads anew.
         assert (own.app, own.factory, own.loaded) == (None, True, False)
 

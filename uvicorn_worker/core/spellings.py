@@ -46,7 +46,10 @@ _LEVELS = ("critical", "error", "warning", "info", "debug", "trace")
 
 
 def _spell_level(value: Any) -> Any:
-    """A level by its name or number; of a number between two it is the higher, which lets the same lines through."""
+    """A level by its name or number; of a number between two it is the higher, which lets the same lines through.
+
+    logging.NOTSET says nothing: uvicorn's lines have the level of the logger above them then.
+    """
     if isinstance(value, str):
         word = value.strip().lower()
         if not word.isdigit():
@@ -54,6 +57,8 @@ def _spell_level(value: Any) -> Any:
         value = int(word)
     if not is_int(value):
         return value
+    if value == logging.NOTSET:
+        return "info"
     numbers = (logging.ERROR, logging.WARNING, logging.INFO, logging.DEBUG, 5)
     return _LEVELS[sum(value <= number for number in numbers)]
 

@@ -23,6 +23,7 @@ from uvicorn_worker.core.rules import FLAG, OPTIONAL_COUNT, OPTIONAL_TEXT, POSIT
 from uvicorn_worker.core.uvicorn_names import ALIASES
 from uvicorn_worker.server.binding import Bound, bind
 from uvicorn_worker.server.env_file import load_env_file, remember_env_files, set_by_env_files
+from uvicorn_worker.server.loaded_app import LoadedApp
 from uvicorn_worker.server.loading import load_app, loop_factory
 from uvicorn_worker.server.own_lifespan import LifespanOn
 from uvicorn_worker.server.surroundings import set_up_logging
@@ -93,7 +94,7 @@ class Config(core.Config):
     reload_delay: float | None
     timeout_worker_healthcheck: float | None
     loaded_app: ASGIApp | None
-    """The application, once `load()` has imported it."""
+    """The application, once `load()` has imported it; with `proxy_headers` it is the `app` of this one."""
     lifespan_class: Callable[[Any], Any]
     """What makes the `lifespan` of a Server, which runs it where it is not the one that is here by default."""
     log_config_left: bool
@@ -244,7 +245,9 @@ class Config(core.Config):
 
     def load(self) -> None:
         """Import the application, for `loaded_app`; raises `AppLoadError` and what the import raises."""
-        self.loaded_app = self.load_app()
+        app = self.load_app()
+        # As with uvicorn, whose middleware is not there without proxy_headers.
+        self.loaded_app = LoadedApp(app) if self.proxy_headers else app
 
     def load_app(self) -> ASGIApp:
         """Import the application again, and give it; raises as `load()` does."""

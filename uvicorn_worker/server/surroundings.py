@@ -18,6 +18,7 @@ from uvicorn_worker.core.runtime import AccessHook
 from uvicorn_worker.logs.access_log import standalone_access
 from uvicorn_worker.logs.levels import set_levels
 from uvicorn_worker.logs.piped_handlers import unblock_handlers
+from uvicorn_worker.server.loaded_app import bare
 from uvicorn_worker.server.loading import load_app
 from uvicorn_worker.server.notify_callback import NotifyCallback
 
@@ -120,8 +121,7 @@ class Surroundings:
         its: Any = config
         if its.loaded_app is None:
             load()
-        loaded: ASGIApp = its.loaded_app
-        return loaded
+        return bare(its.loaded_app)
 
     def access(self, config: Config) -> AccessHook | None:
         """What is called for each response; asked for when the application has started."""

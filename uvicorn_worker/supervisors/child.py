@@ -16,7 +16,7 @@ from uvicorn_worker.cli.run import STARTUP_FAILURE
 from uvicorn_worker.core.errors import LifespanError, UvicornWorkerError
 from uvicorn_worker.server import Config, Server
 
-__all__ = ["Child", "Target"]
+__all__ = ["Process", "Target"]
 
 Target = Callable[..., Any]
 
@@ -24,30 +24,38 @@ Target = Callable[..., Any]
 _STOP_SECONDS = 5.0
 
 
-class Child:
-    """One of them, from its start on."""
+class Process:
+    """One of them, which serves from `start()` on; without a `target` it has a Server of its own."""
 
-    def __init__(self, config: Config, target: Target | None, sockets: Sequence[Any]) -> None:
-        for sock in sockets:
-            # From now on clients wait, and are not refused, whatever becomes of the processes that serve.
-            sock.listen(config.backlog)
+    def __init__(self, config: Config, target: Any = None, sockets: Sequence[Any] = ()) -> None:
+        if target is not None and not callable(target):
+            # By position, as from uvicorn 0.51 on.
+            target, sockets = None, target
+        self._listened, self._backlog = sockets, config.backlog
         multiprocessing.allow_connection_pickling()
         self._stop_within = _STOP_SECONDS + (config.timeout_graceful_shutdown or 0.0)
         self._began = time.monotonic()
-        self._process: SpawnProcess = multiprocessing.get_context("spawn").Process(
+        self.process: SpawnProcess = multiprocessing.get_context("spawn").Process(
             target=_serve, args=(config, target, list(sockets), _stdin())
         )
-        self._process.start()
+
+    def start(self) -> None:
+        """Let it serve."""
+        for sock in self._listened:
+            # From now on clients wait, and are not refused, whatever becomes of the processes that serve.
+            sock.listen(self._backlog)
+        self._began = time.monotonic()
+        self.process.start()
 
     @property
     def pid(self) -> int | None:
         """Its number."""
-        return self._process.pid
+        return self.process.pid
 
     @property
     def exitcode(self) -> int | None:
         """What it has ended with; None while it runs."""
-        return self._process.exitcode
+        return self.process.exitcode
 
     @property
     def seconds(self) -> float:
@@ -56,15 +64,23 @@ class Child:
 
     def terminate(self) -> None:
         """Tell it to end."""
-        if self._process.exitcode is None:
-            self._process.terminate()
+        if self.process.exitcode is None:
+            self.process.terminate()
+
+    def kill(self) -> None:
+        """End it at once."""
+        self.process.kill()
+
+    def is_alive(self, timeout: float = 0.0) -> bool:
+        """Whether it runs; nothing is waited for."""
+        return self.process.is_alive()
 
     def join(self) -> None:
         """Wait for the end of one that was told; what holds it up for too long is cut."""
-        self._process.join(self._stop_within)
-        if self._process.exitcode is None:
-            self._process.kill()
-            self._process.join()
+        self.process.join(self._stop_within)
+        if self.process.exitcode is None:
+            self.process.kill()
+            self.process.join()
 
 
 def _stdin() -> int | None:

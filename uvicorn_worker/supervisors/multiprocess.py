@@ -18,9 +18,9 @@ from typing import Any
 from uvicorn_worker.cli.run import STARTUP_FAILURE
 from uvicorn_worker.server import Config
 from uvicorn_worker.server.surroundings import handled
-from uvicorn_worker.supervisors.child import Child, Target
+from uvicorn_worker.supervisors.child import Process, Target
 
-__all__ = ["Multiprocess"]
+__all__ = ["Multiprocess", "Process"]
 
 # How often it is looked for signals and for processes that have ended, in seconds.
 _LOOK_SECONDS = 0.2
@@ -45,7 +45,7 @@ class Multiprocess:
         self.sockets = sockets
         self.should_exit = threading.Event()
         self.processes_num = config.workers
-        self.processes: list[Child] = []
+        self.processes: list[Process] = []
         self._signals: deque[signal.Signals] = deque()
         self._failures = 0
         self._log = logging.getLogger("uvicorn.error")
@@ -55,19 +55,43 @@ class Multiprocess:
         known = [signal.Signals[name] for name in _NAMES if hasattr(signal, name)]
         with handled({sig: lambda number, frame: self._signals.append(signal.Signals(number)) for sig in known}):
             self._log.info("Started parent process [%d]", os.getpid())
-            self.processes = [self._start() for _ in range(self.processes_num)]
+            self.init_processes()
             while not self.should_exit.wait(_LOOK_SECONDS):
                 while self._signals:
                     self._act(self._signals.popleft())
                 self._replace_ended()
-            for child in self.processes:
-                child.terminate()
-            for child in self.processes:
-                child.join()
+            self.terminate_all()
+            self.join_all()
             self._log.info("Stopping parent process [%d]", os.getpid())
 
-    def _start(self) -> Child:
-        return Child(self.config, self.target, self.sockets)
+    # A subclass may write these anew.
+
+    def init_processes(self) -> None:
+        """Start as many as there are to be."""
+        for _ in range(self.processes_num):
+            self.processes.append(self._start())
+
+    def terminate_all(self) -> None:
+        """Tell all of them to end."""
+        for process in self.processes:
+            process.terminate()
+
+    def join_all(self) -> None:
+        """Wait for the end of all that were told."""
+        for process in self.processes:
+            process.join()
+
+    def restart_all(self) -> None:
+        """Replace one after the other."""
+        for place, process in enumerate(self.processes):
+            process.terminate()
+            process.join()
+            self.processes[place] = self._start()
+
+    def _start(self) -> Process:
+        process = Process(self.config, self.target, self.sockets)
+        process.start()
+        return process
 
     def _act(self, sig: signal.Signals) -> None:
         if sig in (signal.SIGINT, signal.SIGTERM):
@@ -75,10 +99,7 @@ class Multiprocess:
             self.should_exit.set()
         elif sig.name == "SIGHUP":
             self._log.info("Received SIGHUP, restarting processes.")
-            for place, child in enumerate(self.processes):
-                child.terminate()
-                child.join()
-                self.processes[place] = self._start()
+            self.restart_all()
         elif sig.name == "SIGTTIN":
             self.processes_num += 1
             self.processes.append(self._start())

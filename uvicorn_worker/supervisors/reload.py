@@ -15,7 +15,7 @@ from uvicorn_worker.cli.reloading import forget_compiled, listed, shown
 from uvicorn_worker.cli.watching import Choice, Watcher
 from uvicorn_worker.server import Config
 from uvicorn_worker.server.surroundings import handled
-from uvicorn_worker.supervisors.child import Child, Target
+from uvicorn_worker.supervisors.child import Process, Target
 
 __all__ = ["ChangeReload"]
 
@@ -43,7 +43,7 @@ class ChangeReload:
             watcher = Watcher(folders, choice, config.reload_delay, self.should_exit)
             self._log.info("Will watch for changes in these directories: %s", sorted(map(str, folders)))
             self._log.info("Started reloader process [%d] using %s", os.getpid(), watcher.name)
-            child = Child(config, self.target, self.sockets)
+            child = self._start()
             for changed in watcher:
                 if self.should_exit.is_set():
                     break
@@ -54,9 +54,14 @@ class ChangeReload:
                         forget_compiled(path)
                     child.terminate()
                     child.join()
-                    child = Child(config, self.target, self.sockets)
+                    child = self._start()
             child.terminate()
             child.join()
         for sock in self.sockets:
             sock.close()
         self._log.info("Stopping reloader process [%d]", os.getpid())
+
+    def _start(self) -> Process:
+        process = Process(self.config, self.target, self.sockets)
+        process.start()
+        return process

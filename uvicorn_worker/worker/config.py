@@ -24,6 +24,7 @@ from uvicorn_worker.core.config import RULES
 from uvicorn_worker.core.errors import ConfigError
 from uvicorn_worker.server import Config
 from uvicorn_worker.server.config import proxies_of_environment
+from uvicorn_worker.server.loaded_app import bare
 from uvicorn_worker.server.surroundings import Surroundings
 
 __all__ = ["WorkerConfig", "differences", "loaded_by"]
@@ -141,8 +142,7 @@ def loaded_by(config: Any, app: ASGIApp) -> ASGIApp:
     own = copy.copy(config)
     own.app, own.interface, own.factory = app, "asgi3", False
     own.load()
-    made: ASGIApp = own.loaded_app
-    return made
+    return bare(own.loaded_app)
 
 
 def _default(item: Field[Any]) -> Any:
