@@ -239,6 +239,29 @@ class TestSavedAgain:
         assert list(self.watch(monkeypatch, tmp_path, told, slept)) == [{path}] * 2
 
 
+def test_a_look_at_many_folders_ends_with_the_watcher(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Ctrl+C is not to wait for a walk through all that lies beside the application."""
+    monkeypatch.setitem(sys.modules, "watchfiles", None)
+    for number in range(9):
+        (tmp_path / f"folder{number}").mkdir()
+    stop, entered = threading.Event(), []
+    choice = Choice([], [])
+    monkeypatch.setattr(Choice, "enters", lambda self, folder: entered.append(folder) or True)
+    watcher = Watcher([tmp_path], choice, 0.01, stop)
+    assert len(entered) == 9
+    (tmp_path / "app.py").touch()
+
+    def noted(path: Path, found: dict[Path, tuple[int, int]]) -> None:
+        stop.set()
+
+    monkeypatch.setattr(watching, "_note", noted)
+    walked = []
+    walk = os.walk
+    monkeypatch.setattr(watching.os, "walk", lambda top: (walked.append(each[0]) or each for each in walk(top)))
+    list(watcher)
+    assert len(walked) <= 2
+
+
 def test_a_link_to_nothing_is_no_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Editors lock files by such links; what they point to has no time."""
     monkeypatch.setitem(sys.modules, "watchfiles", None)

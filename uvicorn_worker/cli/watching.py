@@ -150,7 +150,7 @@ class Watcher:
         while not self._stop.wait(delay):
             found, begun = self._changed(), time.monotonic()
             changed = set(found)
-            while found and time.monotonic() - begun < _BURST_SECONDS:
+            while found and time.monotonic() - begun < _BURST_SECONDS and not self._stop.is_set():
                 time.sleep(min(QUIET_SECONDS, delay))
                 found = self._changed()
                 changed |= found
@@ -161,10 +161,12 @@ class Watcher:
         return {path for path in before.keys() | self._seen.keys() if before.get(path) != self._seen.get(path)}
 
     def _look(self) -> dict[Path, tuple[int, int]]:
-        """Time and size of each file that counts."""
+        """Time and size of each file that counts; of large folders not all, where it is to end meanwhile."""
         found: dict[Path, tuple[int, int]] = {}
         for folder in self._folders:
             for where, folders, names in os.walk(folder):
+                if self._stop.is_set():
+                    return found
                 here = Path(where)
                 folders[:] = [name for name in folders if self._choice.enters(here / name)]
                 for name in names:
