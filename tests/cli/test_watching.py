@@ -244,22 +244,28 @@ def test_a_look_at_many_folders_ends_with_the_watcher(monkeypatch: pytest.Monkey
     monkeypatch.setitem(sys.modules, "watchfiles", None)
     for number in range(9):
         (tmp_path / f"folder{number}").mkdir()
-    stop, entered = threading.Event(), []
-    choice = Choice([], [])
-    monkeypatch.setattr(Choice, "enters", lambda self, folder: entered.append(folder) or True)
-    watcher = Watcher([tmp_path], choice, 0.01, stop)
-    assert len(entered) == 9
-    (tmp_path / "app.py").touch()
+    stop = threading.Event()
+    entered: list[Path] = []
 
-    def noted(path: Path, found: dict[Path, tuple[int, int]]) -> None:
-        stop.set()
+    class Entering(Choice):
+        def enters(self, folder: Path) -> bool:
+            entered.append(folder)
+            if len(entered) > 9:
+                stop.set()
+            return super().enters(folder)
 
-    monkeypatch.setattr(watching, "_note", noted)
-    walked = []
-    walk = os.walk
-    monkeypatch.setattr(watching.os, "walk", lambda top: (walked.append(each[0]) or each for each in walk(top)))
-    list(watcher)
-    assert len(walked) <= 2
+        def __call__(self, path: Path) -> bool:
+            walked.append(path.parent)
+            return super().__call__(path)
+
+    for folder in [tmp_path, *tmp_path.iterdir()]:
+        (folder / "app.py").touch()
+    walked: list[Path] = []
+    watcher = Watcher([tmp_path], Entering([], []), 0.01, stop)
+    assert len(walked) == 10
+    walked.clear()
+    assert len(list(watcher)) == 1
+    assert walked == [tmp_path]
 
 
 def test_a_link_to_nothing_is_no_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -288,6 +288,14 @@ def test_what_a_process_ends_with(target: child.Target | None, code: int) -> Non
     assert one.exitcode == code
 
 
+def test_one_can_be_killed() -> None:
+    one = child.Process(Config("main:app", log_config=None), idle)
+    one.start()
+    one.kill()
+    one.join()
+    assert one.exitcode == -signal.SIGKILL
+
+
 def test_logging_is_set_up_once_in_each_process(capfd: pytest.CaptureFixture[str]) -> None:
     config = Told(f"{__name__}:refuses", port=0, log_config=None)
     sock = config.bind_socket()
