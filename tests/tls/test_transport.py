@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import select
 import socket
 import ssl
 import struct
@@ -23,7 +24,7 @@ from tests.scripted import ScriptedTransport
 from tests.sockets import PATIENCE, Run
 from uvicorn_worker.core.kernel import is_uvloop
 from uvicorn_worker.tls import transport as module
-from uvicorn_worker.tls.transport import PIECE_SIZE, RECORD_SIZE, TlsTransport
+from uvicorn_worker.tls.transport import MOST_UNHEARD, PIECE_SIZE, RECORD_SIZE, TlsTransport
 
 # Python 3.10 does not mark the transport as closed where the client said close_notify first.
 pytestmark = pytest.mark.filterwarnings("ignore:unclosed transport <asyncio.sslproto:ResourceWarning")
@@ -457,6 +458,33 @@ class TestAsTheLoops:
 
         assert compare(run, context, lambda: Told(fail), ask)[:4] == (b"ask me", 0, [KeyError], b"")
 
+    def test_a_class_of_the_operators_is_asked(self, run: Run, context: ssl.SSLContext) -> None:
+        """`sslobject_class`: its methods do what they are there for."""
+        done: list[str] = []
+
+        class Noted(ssl.SSLObject):
+            def do_handshake(self) -> None:
+                done.append("handshake")
+                super().do_handshake()
+
+            def read(self, *args: Any) -> Any:
+                done.append("read")
+                return super().read(*args)
+
+            def write(self, data: Any) -> int:
+                done.append("write")
+                return super().write(data)
+
+        context.sslobject_class = Noted
+
+        async def ask(peer: Client, told: Told) -> None:
+            done.append("asked")
+            await peer.send(peer.records(b"ask me"))
+
+        assert compare(run, context, lambda: Told(answer_and_close), ask)[3:] == (b"answer", "close_notify")
+        ours = done[len(done) - done[::-1].index("asked") :]
+        assert {"read", "write"} <= set(ours)
+
     def test_what_is_known_of_it(self, run: Run, context: ssl.SSLContext) -> None:
         context.set_alpn_protocols(["h2", "http/1.1"])
         known: list[dict[str, Any]] = []
@@ -704,6 +732,62 @@ class TestBelow:
         scripted(main)
 
 
+class TestAnswersOfOpenssl:
+    """Each change of keys that a client asks for has one; here they are put where OpenSSL puts them."""
+
+    def asked(self, peer: Scripted, times: int) -> None:
+        for _ in range(times):
+            if not peer.below.is_closing():
+                peer.secured._outgoing.write(b"x" * 1000)
+                peer.below.deliver(peer.records(b"x"))
+
+    def test_a_client_that_only_asks_is_cut(self, context: ssl.SSLContext) -> None:
+        async def main() -> None:
+            told = Told()
+            peer = Scripted(context, told, asyncio.get_running_loop()).connect()
+            peer.below.deliver(peer.outgoing.read())
+            peer.below.stall()
+            self.asked(peer, 1000)
+            await told.ended.wait()
+            assert len(peer.below.output) < 3 * MOST_UNHEARD
+            assert told.writing == ["pause"]
+
+        scripted(main)
+
+    def test_a_client_that_reads_is_not(self, context: ssl.SSLContext) -> None:
+        async def main() -> None:
+            told = Told()
+            peer = Scripted(context, told, asyncio.get_running_loop()).connect()
+            peer.below.deliver(peer.outgoing.read())
+            self.asked(peer, 200)
+            for _ in range(10):
+                peer.below.stall()
+                self.asked(peer, 100)
+                peer.below.drain()
+            assert len(told.data) == 1200
+            assert not told.transport.is_closing()
+            told.transport.abort()
+
+        scripted(main)
+
+    def test_a_client_that_takes_a_large_answer_slowly_is_not(self, context: ssl.SSLContext) -> None:
+        async def main() -> None:
+            told = Told()
+            peer = Scripted(context, told, asyncio.get_running_loop()).connect()
+            peer.below.deliver(peer.outgoing.read())
+            peer.below.stall()
+            told.transport.write(MEGABYTE)
+            self.asked(peer, 10)
+            told.transport.pause_reading()
+            peer.below.deliver(peer.records(b"x"))
+            told.transport.resume_reading()
+            await asyncio.sleep(0.01)
+            assert not told.transport.is_closing()
+            told.transport.abort()
+
+        scripted(main)
+
+
 class TestHandshake:
     def test_given_up_before_there_is_a_transport(self, context: ssl.SSLContext) -> None:
         async def main() -> None:
@@ -738,11 +822,60 @@ class TestHandshake:
             peer = Scripted(context, told, asyncio.get_running_loop())
             peer.secured.connection_made(peer.below)
             peer.below.deliver(data)
-            assert list(map(type, peer.failed)) in ([ssl.SSLError], [ConnectionResetError])
+            # The client, which has been told why, may send on; then it ends.
+            peer.below.deliver(b"more of it", None)
             assert peer.below.is_closing()
             await asyncio.sleep(0)
+            assert list(map(type, peer.failed)) in ([ssl.SSLError], [ConnectionResetError])
             assert not told.made.is_set()
             assert len(peer.failed) == 1
+
+        scripted(main)
+
+    def test_a_client_that_is_refused_reads_why(self, run: Run, context: ssl.SSLContext, tmp_path: Path) -> None:
+        """Also where it sends its request first, as in TLS 1.3: a reset would make that fail."""
+        context.load_verify_locations(Site(tmp_path).ca)
+        context.verify_mode = ssl.CERT_REQUIRED
+
+        async def send_on(peer: Client, told: Told) -> None:
+            await peer.loop.run_in_executor(None, select.select, [peer.sock], [], [])
+            for _ in range(3):
+                await peer.send(peer.records(b"request"))
+                await asyncio.sleep(0.01)
+
+        async def main() -> str:
+            told = Told()
+            # It is never made.
+            told.made.set()
+            told.ended.set()
+            client = client_context(minimum_version=ssl.TLSVersion.TLSv1_3)
+            return (await meet(True, context, told, send_on, client)).end
+
+        assert run(main()) == "TLSV13_ALERT_CERTIFICATE_REQUIRED"
+
+    @pytest.mark.parametrize("how", ["time", "cancel", "reset"])
+    def test_a_client_that_was_refused_is_not_waited_for(
+        self, context: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch, how: str
+    ) -> None:
+        monkeypatch.setattr(module, "REFUSED_SECONDS", 0.01 if how == "time" else PATIENCE)
+
+        def refuse() -> None:
+            raise OSError
+
+        async def main() -> None:
+            peer = Scripted(context, Told(), asyncio.get_running_loop())
+            peer.secured.connection_made(peer.below)
+            if how == "reset":
+                monkeypatch.setattr(peer.below, "write_eof", refuse)
+            peer.below.deliver(b"GET / HTTP/1.1\r\n\r\n")
+            assert peer.secured.is_closing()
+            if how == "cancel":
+                assert peer.below.calls == ["write_eof"]
+                peer.secured.cancel()
+            while not peer.below.lost:
+                await asyncio.sleep(0.001)
+            assert peer.below.calls[-1] == "abort"
+            assert list(map(type, peer.failed)) == [ssl.SSLError]
 
         scripted(main)
 
@@ -809,7 +942,7 @@ def test_memory_is_freed_at_the_end(context: ssl.SSLContext, end: str) -> None:
         peer = Scripted(context, told, asyncio.get_running_loop())
         if end == "no handshake":
             peer.secured.connection_made(peer.below)
-            peer.below.deliver(b"nothing of TLS")
+            peer.below.deliver(b"nothing of TLS", None)
         else:
             peer.connect()
             peer.below.deliver(peer.outgoing.read())

@@ -4,8 +4,10 @@
                                           ◄─ records ◄─              ◄─ write()
 
     handshake ─► open ─► closing ─► closed
-                          │
-                          └── our close_notify has left; what still comes is dropped until the client has sent its own
+        │                 │
+        │                 └── our close_notify has left; what still comes is dropped until the client has sent its own
+        └──► refused ─► closed
+                └── our alert has left; what still comes is dropped until the client has ended, for a moment
 
 The event loops have TLS of their own, which do the same for more: asyncio's is several calls of Python for each step,
 uvloop's has buffers of its own for each connection, and both want a transport of the loop below, where most of a
@@ -29,8 +31,13 @@ __all__ = ["TlsTransport"]
 RECORD_SIZE = 16384
 # How much is given to OpenSSL and taken from it at once. Its buffers stay as large as they ever were.
 PIECE_SIZE = 65536
+# How many seconds the client of a handshake that failed has to read why.
+REFUSED_SECONDS = 1.0
+# How many bytes OpenSSL may answer by itself while the client reads nothing: each change of keys that it asks for has
+# an answer, and of a client that only asks all of them would be kept. These are more than two thousand.
+MOST_UNHEARD = 65536
 
-_HANDSHAKE, _OPEN, _CLOSING, _CLOSED = range(4)
+_HANDSHAKE, _REFUSED, _OPEN, _CLOSING, _CLOSED = range(5)
 
 
 class TlsTransport(asyncio.Transport, asyncio.Protocol):
@@ -47,6 +54,7 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
         "_encrypt",
         "_ended",
         "_error",
+        "_full",
         "_handshake",
         "_held",
         "_incoming",
@@ -60,6 +68,8 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
         "_read",
         "_receive",
         "_state",
+        "_unheard",
+        "_until",
         "deadline",
         "transport",
     )
@@ -86,6 +96,11 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
         self._receive: Callable[[bytes], None] | None = None
         self._state = _HANDSHAKE
         self._paused = False
+        # Whether the client reads less than is written, and what OpenSSL has answered for itself since then.
+        self._full = False
+        self._unheard = 0
+        # What ends a connection that was refused.
+        self._until: asyncio.TimerHandle | None = None
         # Whether what is written leaves with the close that follows at once.
         self._held = False
         self._error: BaseException | None = None
@@ -103,15 +118,18 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
             self.transport.abort()
 
     def cancel(self, exc: BaseException | None = None) -> None:
-        """Give the handshake up, or the wait for the transport below."""
+        """Give the handshake up, or the wait for the transport below, or for a client that was refused."""
         if self._state is _HANDSHAKE:
             self._give_up(exc or ConnectionAbortedError("the TLS handshake was given up"))
+        elif self._state is _REFUSED:
+            self._tell_ended(self._error)
+            self.transport.abort()
 
     def _begin(self) -> None:
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-        self._object = self._contexts.context.wrap_bio(self._incoming, self._outgoing, server_side=True)
-        # What is in C below; the methods of the ssl module call these.
-        below: Any = getattr(self._object, "_sslobj", self._object)
+        tls = self._object = self._contexts.context.wrap_bio(self._incoming, self._outgoing, server_side=True)
+        # What is in C below: the methods of the ssl module call these, those of a class of the operator's may do more.
+        below: Any = getattr(tls, "_sslobj", tls) if type(tls) is ssl.SSLObject else tls
         self._handshake, self._read, self._encrypt = below.do_handshake, below.read, below.write
 
     def _shake_hands(self) -> None:
@@ -146,12 +164,28 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
 
     def _give_up(self, exc: BaseException | None) -> None:
         """The handshake has failed: what OpenSSL says of it has been sent."""
-        self._state = _CLOSED
         self._make_protocol = None
+        if isinstance(exc, ssl.SSLError):
+            self._refuse(exc)
+            return
+        self._state = _CLOSED
         self._tell_ended(exc)
         if self.transport is not None:
-            # A clean close, so that an alert arrives; a client that was not heard is cut.
-            self.transport.close() if isinstance(exc, ssl.SSLError) else self.transport.abort()
+            self.transport.abort()
+
+    def _refuse(self, exc: ssl.SSLError) -> None:
+        """Let the client read the alert, while it may be sending still: the reset for that would take the alert away.
+
+        In TLS 1.3 a client has sent its request before it is told that its certificate is none of ours.
+        """
+        self._state, self._error = _REFUSED, exc
+        try:
+            self.transport.write_eof()
+        except OSError:
+            # It has reset the connection.
+            self.transport.abort()
+            return
+        self._until = self._loop.call_later(REFUSED_SECONDS, self.transport.abort)
 
     def _tell_ended(self, exc: BaseException | None) -> None:
         ended, self._ended = self._ended, None
@@ -193,8 +227,7 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
                         except Exception as exc:  # noqa: BLE001 - the connection's end, as with every transport
                             self._fail("data_received", exc)
             if self._outgoing.pending:
-                # The answer to a change of keys.
-                self._send()
+                self._answer()
         elif state is _HANDSHAKE:
             if self._object is None:
                 self._begin()
@@ -326,7 +359,7 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
             self._end_of_input()
         elif self._incoming.pending or tls.pending():
             self._deliver()
-            self._send()
+            self._answer()
 
     def is_reading(self) -> bool:
         """Whether what comes is read."""
@@ -387,13 +420,24 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
         if self._outgoing.pending and not self.transport.is_closing():
             self.transport.write(self._outgoing.read())
 
+    def _answer(self) -> None:
+        """Let leave what OpenSSL has to say to what was read: the answer to a change of keys."""
+        if self._full:
+            self._unheard += self._outgoing.pending
+            if self._unheard > MOST_UNHEARD:
+                self.abort()
+                return
+        self._send()
+
     def pause_writing(self) -> None:
         """The client does not read as fast as is written."""
+        self._full = True
         if self._protocol is not None:
             self._protocol.pause_writing()
 
     def resume_writing(self) -> None:
         """There is room again."""
+        self._full, self._unheard = False, 0
         if self._protocol is not None:
             self._protocol.resume_writing()
 
@@ -475,9 +519,11 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
         """The connection below is over."""
         self._state, self._make_protocol = _CLOSED, None
         protocol, self._protocol, self._receive = self._protocol, None, None
-        self._tell_ended(exc or ConnectionResetError("the connection ended within the TLS handshake"))
         # An error has the frames that it came through, and they have this.
         error, self._error, self._after = self._error, None, None
+        if self._until is not None:
+            self._until.cancel()
+        self._tell_ended(error or exc or ConnectionResetError("the connection ended within the TLS handshake"))
         if protocol is not None:
             protocol.connection_lost(error or exc)
 
