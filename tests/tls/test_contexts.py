@@ -307,6 +307,11 @@ class TestFactory:
 
 
 class TestChangedFiles:
+    def test_one_for_clients_is_refused(self, site: Site) -> None:
+        """What `ssl.create_default_context()` gives of itself: every handshake would fail."""
+        with pytest.raises(ConfigError, match=r"returned one for clients: .*Purpose\.CLIENT_AUTH"):
+            make_context(config(site, ssl_context_factory=lambda config, default: ssl.create_default_context()))
+
     def contexts(self, site: Site, **options: Any) -> TlsContexts:
         return TlsContexts(config(site, ssl_ca_certs=str(site.ca), ssl_cert_reqs=1, **options))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ssl
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.certificates import Site
+from tests.certificates import Site, authority, client_context
 from tests.http1.apps import hello
 from tests.scripted import ScriptedTransport
 from uvicorn_worker.core.config import Config
@@ -61,8 +62,28 @@ class TestExtension:
         other = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         assert tls_extension(connection(other))["server_cert"] is None
 
-    def test_no_certificate_is_asked_for_where_none_was_wanted(self, context: ssl.SSLContext) -> None:
-        assert tls_extension(connection(context, getpeercert=b"not looked at"))["client_cert_chain"] == []
+    def test_a_certificate_is_there_whatever_context_an_sni_callback_has_set(self, tmp_path: Path) -> None:
+        """What was asked of the client is what the first context says."""
+        site = Site(tmp_path)
+        context = make_context(Config(app=hello, **site.options, ssl_ca_certs=str(site.ca), ssl_cert_reqs=2))
+        other = make_context(Config(app=hello, **site.options, ssl_ca_certs=str(site.ca)))
+
+        def choose(tls: Any, name: str, of: ssl.SSLContext) -> None:
+            tls.context = other
+
+        context.sni_callback = choose
+        to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
+        peer = client_context(authority().issue_cert("client.example", common_name="Jane"))
+        client = peer.wrap_bio(to_client, to_server, server_hostname="localhost")
+        server = context.wrap_bio(to_server, to_client, server_side=True)
+        for side in (client, server, client):
+            with contextlib.suppress(ssl.SSLWantReadError):
+                side.do_handshake()
+        server.do_handshake()
+        assert server.context.verify_mode is ssl.CERT_NONE
+        extension = tls_extension(server)
+        assert "CN=Jane" in extension["client_cert_name"]
+        assert len(extension["client_cert_chain"]) >= 1
 
     @pytest.mark.parametrize("chain", [[b"own", b"issuer"], None, []])
     def test_the_chain_is_what_python_gives(self, context: ssl.SSLContext, chain: list[bytes] | None) -> None:

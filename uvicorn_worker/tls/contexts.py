@@ -105,6 +105,11 @@ def make_context(config: Config, protocols: Sequence[str] = HTTP1_ONLY) -> ssl.S
             "The hook that makes the TLS context (ssl_context, ssl_context_factory) must return an ssl.SSLContext, "
             f"and it returned {made!r}"
         )
+    if made.protocol is ssl.PROTOCOL_TLS_CLIENT:
+        raise ConfigError(
+            "The hook that makes the TLS context (ssl_context, ssl_context_factory) returned one for clients: "
+            "ssl.create_default_context(ssl.Purpose.CLIENT_AUTH) makes one for servers"
+        )
     return made
 
 

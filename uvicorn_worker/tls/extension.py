@@ -19,7 +19,7 @@ _suites: dict[str, int] = {}
 def tls_extension(ssl_object: ssl.SSLObject) -> dict[str, Any]:
     """`scope["extensions"]["tls"]` of a connection whose handshake is complete."""
     context = ssl_object.context
-    chain = [] if context.verify_mode == ssl.CERT_NONE else _client_chain(ssl_object)
+    chain = _client_chain(ssl_object)
     return {
         "server_cert": server_certificates.get(context),
         "client_cert_chain": [ssl.DER_cert_to_PEM_cert(certificate) for certificate in chain],
@@ -32,7 +32,11 @@ def tls_extension(ssl_object: ssl.SSLObject) -> dict[str, Any]:
 
 
 def _client_chain(ssl_object: ssl.SSLObject) -> list[bytes]:
-    """The client's certificates (DER) as it sent them; before Python 3.13 its own alone."""
+    """The client's certificates (DER) as it sent them; before Python 3.13 its own alone.
+
+    A client that was not asked for one has none. Its context does not tell: an sni_callback puts others in the place of
+    the one whose `verify_mode` counts.
+    """
     own = ssl_object.getpeercert(binary_form=True)
     if own is None:
         return []
