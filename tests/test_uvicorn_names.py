@@ -18,7 +18,7 @@ NAMES = {
     "config": [
         "Config", "HTTP_PROTOCOLS", "INTERFACES", "ImportFromStringError", "LIFESPAN", "LOGGING_CONFIG", "LOG_LEVELS",
         "LOOP_FACTORIES", "SSL_PROTOCOL_VERSION", "STARTUP_FAILURE", "TRACE_LOG_LEVEL", "WS_PROTOCOLS",
-        "import_from_string",
+        "import_from_string", "logger",
     ],
     "importer": ["ImportFromStringError", "import_from_string"],
     "logging": ["AccessFormatter", "ColourizedFormatter", "DefaultFormatter", "TRACE_LOG_LEVEL"],
@@ -26,14 +26,14 @@ NAMES = {
     "lifespan.on": ["LifespanOn"],
     "main": [
         "INTERFACES", "INTERFACE_CHOICES", "LEVEL_CHOICES", "LIFESPAN_CHOICES", "SSL_PROTOCOL_VERSION",
-        "STARTUP_FAILURE", "Server", "main", "run",
+        "STARTUP_FAILURE", "Server", "logger", "main", "run",
     ],
     "middleware.asgi2": ["ASGI2Middleware"],
     "middleware.message_logger": ["MessageLoggerMiddleware"],
     "middleware.proxy_headers": ["ProxyHeadersMiddleware"],
     "middleware.wsgi": ["WSGIMiddleware"],
     "protocols.utils": ["ClientDisconnected", "get_client_addr", "get_path_with_query_string"],
-    "server": ["HANDLED_SIGNALS", "Server", "ServerState"],
+    "server": ["HANDLED_SIGNALS", "Server", "ServerState", "logger"],
     "supervisors": ["ChangeReload", "Multiprocess"],
     "workers": ["UvicornH11Worker", "UvicornWorker"],
 }  # fmt: skip

@@ -14,12 +14,12 @@ from typing import Any
 
 from uvicorn_worker.cli import command, run
 from uvicorn_worker.cli.run import STARTUP_FAILURE
-from uvicorn_worker.config import INTERFACES, LIFESPAN, LOG_LEVELS, LOGGING_CONFIG, SSL_PROTOCOL_VERSION
+from uvicorn_worker.config import INTERFACES, LIFESPAN, LOG_LEVELS, LOGGING_CONFIG, SSL_PROTOCOL_VERSION, logger
 from uvicorn_worker.server import Config, Server, ServerState
 
 __all__ = [
     "INTERFACES", "LOGGING_CONFIG", "LOG_LEVELS", "SSL_PROTOCOL_VERSION", "STARTUP_FAILURE", "Config", "Server",
-    "ServerState", "main", "run",
+    "ServerState", "logger", "main", "run",
 ]  # fmt: skip
 
 

@@ -103,7 +103,7 @@ def test_without_an_application_one_is_looked_for(launched: list[Any], folder: P
 
 
 def test_options_that_say_several(launched: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "dev_certificate", lambda host: Path(f"/{host}.pem"))
+    monkeypatch.setattr("uvicorn_worker.cli.beside.dev_certificate", lambda host: Path(f"/{host}.pem"))
     done = run("main:app", "--dev-cert", "--host", "here.test")
     assert "a browser has to be told once" in done.output
     given = launched[-1][1]

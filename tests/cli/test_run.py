@@ -247,3 +247,54 @@ def test_access_lines_can_be_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
         module.set_up_logging(prepare(app, {"log_config": None}))
     finally:
         access.handlers, access.propagate, access.level = before
+
+
+class TestOfACommandWithTheParametersOfOurs:
+    """`cli.commands["start"].params = uvicorn.main.params[1:]`, whose values all come to `run(app, **values)`."""
+
+    @staticmethod
+    def start(*words: str) -> None:
+        click: Any = pytest.importorskip("click")
+        from uvicorn_worker.main import main
+
+        parameters = [each for each in main.params if each.name != "app"]
+        command = click.Command("start", params=parameters, callback=lambda **values: run(app, **values))
+        command(words, standalone_mode=False)
+
+    def test_it_serves_where_it_is_told(self, server: type[Server]) -> None:
+        seen: list[Any] = []
+        server.does = staticmethod(lambda config: seen.append((config.host, config.port, config.headers)))
+        self.start()
+        self.start("--port", "0", "--header", "X-A:b")
+        # None of `host` would be all of the machine's addresses.
+        assert seen == [("127.0.0.1", 8000, []), ("127.0.0.1", 0, [("X-A", "b")])]
+
+    def test_what_the_command_has_beside_the_options_holds(self, server: type[Server], tmp_path: Path) -> None:
+        seen: list[Any] = []
+        server.does = staticmethod(lambda config: seen.append((Path("pid").exists(), bool(config.log_config))))
+        self.start("--pid", "pid", "--log-format", "json")
+        assert seen == [(True, True)]
+        with pytest.raises(ConfigError, match="uds_permissions = '9'"):
+            self.start("--uds-permissions", "9")
+        with pytest.raises(ConfigError, match="print_config = True"):
+            self.start("--print-config")
+
+
+def test_an_application_that_is_put_in_its_place_when_the_server_is_made(server: type[Server]) -> None:
+    """As of agents and frameworks that wrap `Server.__init__`."""
+    seen: list[Any] = []
+
+    async def other(scope: Any, receive: Any, send: Any) -> None: ...
+
+    class Wrapped(server):  # type: ignore[valid-type, misc]
+        def __init__(self, config: Any) -> None:
+            super().__init__(config)
+            config.app = other
+
+        def run(self) -> None:
+            config = self.config
+            seen.extend([config.surroundings.load(config), config.surroundings.load(config)])
+
+    module.Server = Wrapped
+    run(app, port=0)
+    assert seen == [other, other]

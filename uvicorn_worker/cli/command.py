@@ -6,22 +6,22 @@ What is not given on the command line comes from `UVICORN_*` and from `[tool.uvi
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib
 import re
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from uvicorn_worker.cli.dev_cert import dev_certificate
+from uvicorn_worker.cli.beside import listed, master_of, special
 from uvicorn_worker.cli.discovery import discover
 from uvicorn_worker.cli.look import LOOKS, look
-from uvicorn_worker.cli.masters import Master, parse_settings
+from uvicorn_worker.cli.masters import Master
 from uvicorn_worker.cli.options import ACTIONS, make_command
 from uvicorn_worker.cli.printing import nginx_file, options_table, systemd_unit
 from uvicorn_worker.cli.run import CommandConfig, check, launch
 from uvicorn_worker.core.errors import AppLoadError, ConfigError
 from uvicorn_worker.core.sources import from_outside
-from uvicorn_worker.logs.json_lines import JSON_CONFIG
 from uvicorn_worker.server.config import of_environment
 from uvicorn_worker.server.env_file import missing_env_files
 from uvicorn_worker.server.failures import users_traceback
@@ -35,8 +35,9 @@ LINE = "command line"
 _LISTS = ("reload_dirs", "reload_includes", "reload_excludes")
 
 
+@functools.cache
 def command() -> Any:
-    """The command, a `click.Command`."""
+    """The command, a `click.Command`; one for all, so that a program may give its parameters other defaults."""
     click: Any = importlib.import_module("click")
     return make_command(_serve, _version(click), _applications)
 
@@ -63,15 +64,10 @@ def _version(click: Any) -> Callable[..., None]:
 
 def _serve(app: str | None, **given: Any) -> None:
     try:
-        _act(app, {name: _listed(value) for name, value in given.items() if value not in (None, ())})
+        _act(app, listed(given))
     except ConfigError as exc:
         sys.stderr.write(f"Error: {exc}\n")
         sys.exit(USAGE)
-
-
-def _listed(value: Any) -> Any:
-    """What may be given several times, as the options take it."""
-    return list(value) if isinstance(value, tuple) else value
 
 
 def _act(app: str | None, line: dict[str, Any]) -> None:
@@ -79,9 +75,9 @@ def _act(app: str | None, line: dict[str, Any]) -> None:
     if shell := actions.get("show_completion"):
         sys.stdout.write(_completion(shell))
         return
-    master = _master(line)
+    master = master_of(line)
     options, sources = _gather(line)
-    _special(line, options, sources)
+    special(line, options, sources)
     for missing in missing_env_files(options.get("env_file")):
         # With uvicorn's command, too, one that is named has to be there.
         raise ConfigError(missing)
@@ -113,21 +109,6 @@ def _act(app: str | None, line: dict[str, Any]) -> None:
         launch(name, options, master, set(line))
 
 
-def _master(line: dict[str, Any]) -> Master:
-    """Take what is for Gunicorn alone from the command line."""
-    mode = line.pop("uds_permissions", None)
-    if mode is not None and not re.fullmatch(r"0?o?[0-7]{3}", mode):
-        raise ConfigError(f"option uds_permissions = {mode!r}: must be three octal digits, as in 660")
-    return Master(
-        settings=dict(parse_settings(line.pop("gunicorn", []))),
-        config_file=line.pop("config", None),
-        worker_class=line.pop("worker_class", None),
-        preload=bool(line.pop("preload", False)),
-        pid_file=line.pop("pid_file", None),
-        uds_mode=None if mode is None else int(mode.replace("o", ""), 8),
-    )
-
-
 def _gather(line: dict[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
     """The options by name, and where each comes from; the command line wins."""
     outside = from_outside()
@@ -143,25 +124,6 @@ def _gather(line: dict[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
     for name, value in line.items():
         options[name], sources[name] = value, LINE
     return options, sources
-
-
-def _special(line: dict[str, Any], options: dict[str, Any], sources: dict[str, str]) -> None:
-    """Options of the command that say several options of the server."""
-    if options.pop("dev_cert", None):
-        path = str(dev_certificate(options.get("host")))
-        options |= {"ssl_certfile": path, "ssl_keyfile": None}
-        options.setdefault("http2", "on")
-        sources |= {"ssl_certfile": "--dev-cert", "http2": sources.get("http2", "--dev-cert")}
-        sys.stderr.write(f"The certificate of --dev-cert is {path}; a browser has to be told once that it is yours.\n")
-    if str(options.get("http")).lower() == "h2":
-        sources["http2"] = sources["http"]
-    log_format = options.pop("log_format", None)
-    if log_format == "json" and "log_config" not in options:
-        options["log_config"] = JSON_CONFIG
-        sources["log_config"] = "--log-format"
-    for names in (line, options, sources):
-        names.pop("dev_cert", None)
-        names.pop("log_format", None)
 
 
 def _discovered(options: dict[str, Any], master: Master) -> Any:

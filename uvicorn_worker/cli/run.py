@@ -41,6 +41,11 @@ __all__ = ["FAILURE", "STARTUP_FAILURE", "CommandConfig", "MasterEnded", "check"
 _USUAL_PORT = 8000
 _PORTS = 100
 
+# What the command has beside the options of `Config`.
+_BESIDE = frozenset(
+    {"config", "dev_cert", "gunicorn", "log_format", "pid_file", "preload", "uds_permissions", "worker_class"}
+)
+
 STARTUP_FAILURE = 3
 """The exit code where the application or its address can't be served; uvicorn has the same."""
 FAILURE = 1
@@ -59,9 +64,16 @@ def run(app: Any, **options: Any) -> None:
     Returns after Ctrl+C; what fails at the start is said in the log, and is a SystemExit with `STARTUP_FAILURE` or
     `FAILURE`. Raises `ConfigError` for an option that can't be used.
     """
-    owner = os.getpid()
+    owner, master = os.getpid(), None
+    if not _BESIDE.isdisjoint(options):
+        from uvicorn_worker.cli.beside import listed, master_of, special
+
+        # Somebody's command with the parameters of ours (`main.params`), which hands on all of them.
+        options = listed(options)
+        master = master_of(options)
+        special({}, options, dict.fromkeys(options, ""))
     try:
-        launch(app, options)
+        launch(app, options, master)
     except SystemExit as exc:
         if os.getpid() != owner:
             # A worker, which was forked: what its caller does after `run()`, or with a SystemExit, is for the master.
@@ -185,6 +197,7 @@ def _serve(config: Config, began: float, uds_mode: int | None) -> None:
         log.error("The application can't be loaded.\n%s", users_traceback(exc).rstrip())
         sys.exit(FAILURE)
     log.info("Started server process [%d]", os.getpid())
+    surroundings.app = config.app
     server = Server(config)
     try:
         report_alone(server)
@@ -212,6 +225,14 @@ class _CommandSurroundings(Surroundings):
         self._began = began
         self._uds_mode = uds_mode
         self.terminated = False
+        self.app: Any = None
+
+    def load(self, config: Any) -> Any:
+        """It was loaded before, but for one that was put in its place since, by whoever wraps `Server`."""
+        if config.app is not self.app:
+            self.app = config.app
+            config.load()
+        return super().load(config)
 
     def set_up_logging(self, config: Any) -> None:
         """See above."""

@@ -61,6 +61,10 @@ class LifespanOn:
             self.should_exit = self.should_exit or self.shutdown_failed
 
 
+# What they are unless somebody has put others in their place.
+_OWN = (LifespanOn.startup, LifespanOn.shutdown)
+
+
 class LifespanOff:
     """None at all."""
 
@@ -117,7 +121,7 @@ def lifespan_of(
     config: Config, app: ASGIApp, shown: Any, startup_level: int, shutdown_level: int
 ) -> Lifespan | BroughtLifespan:
     """What a server runs for the application, where `shown` is its `lifespan`."""
-    if type(shown) is not LifespanOn:
+    if type(shown) is not LifespanOn or (LifespanOn.startup, LifespanOn.shutdown) != _OWN:
         return BroughtLifespan(shown)
     lifespan = Lifespan(config, app, startup_level, shutdown_level)
     shown.show(lifespan)

@@ -49,6 +49,7 @@ from uvicorn_worker.server.reporter import Reporter
 from uvicorn_worker.server.running import run_in
 from uvicorn_worker.server.state import Listening, ServerState
 from uvicorn_worker.server.surroundings import Surroundings, handled
+from uvicorn_worker.server.written_anew import WrittenAnew
 from uvicorn_worker.switching.dispatch import alpn_protocols, check_protocols, protocol_factory
 from uvicorn_worker.tls.asked import tls_is_on
 
@@ -78,7 +79,7 @@ def own_threads() -> int:
     return min(32, (os.cpu_count() or 1) + 4)
 
 
-class Server:
+class Server(WrittenAnew):
     """Serves one application, on sockets of its own or on such that the caller has bound.
 
         Server(Config(app)).run()                           this thread serves, in an event loop of its own
@@ -89,6 +90,7 @@ class Server:
     """
 
     def __init__(self, config: Config) -> None:
+        super().__init__()
         self.config = config
         self.surroundings: Surroundings = getattr(config, "surroundings", None) or Surroundings()
         """What the server asks for its application, and tells of its start and end."""
@@ -130,8 +132,6 @@ class Server:
         self._retired = False
         self._lifetime: asyncio.TimerHandle | None = None
         self._bound: Bound | None = None
-        self.captured: list[int] = []
-        """The signals that came while the server has handled them."""
         self._memory: MemoryWatch | None = None
         self._tls: TlsContexts | None = None
         self._ticker: Ticker | None = None
@@ -225,6 +225,9 @@ class Server:
             await self.startup(sockets)
             await self.main_loop()
             await self.shutdown(sockets)
+            if self._ticker is not None:
+                # A subclass has its own `shutdown()`.
+                self._close()
         except asyncio.CancelledError:
             self.cancelled = True
             self.force_exit = True
@@ -251,7 +254,7 @@ class Server:
         if threading.current_thread() is not threading.main_thread():
             yield
             return
-        self.captured = []
+        self.captured.clear()
         with handled(self.surroundings.signal_handlers(self)):
             yield
         for number in reversed(self.captured):
@@ -309,6 +312,9 @@ class Server:
     async def _start(self, sockets: Sequence[Any]) -> None:
         config, loop = self.config, asyncio.get_running_loop()
         app = self.surroundings.load(config)
+        if type(self.lifespan) is LifespanOn:
+            # A `load()` of its own may have named a class.
+            self.lifespan = brought_by(config) or self.lifespan
         if config.log_level == "trace":
             app = log_messages(app)
         if config.threads is not None and config.threads > own_threads():
@@ -349,7 +355,7 @@ class Server:
             access=access if self._slow is None else self._slow.hook(access),
             state=lifespan.state,
             context=lifespan.context if config.lifespan_contextvars else None,
-            limit_requests=_limit_requests(config),
+            limit_requests=self.limit_max_requests,
             on_limit=self._limit_reached,
             tls_extension=describe_tls,
         )
@@ -358,7 +364,7 @@ class Server:
             self._memory = MemoryWatch(config.limit_max_memory, self._memory_full)
             self._memory.start(loop)
         if config.worker_lifetime is not None:
-            lifetime = config.worker_lifetime + random.uniform(0, config.worker_lifetime_jitter)  # noqa: S311 - as above
+            lifetime = config.worker_lifetime + random.uniform(0, config.worker_lifetime_jitter)  # noqa: S311 - spreads restarts, no secret
             self._lifetime = loop.call_later(lifetime, self._too_old)
         keep_freed_memory()
         self._heap = HeapTrim(self.log)
@@ -522,16 +528,21 @@ class Server:
         schedule = self._schedule()
         self.exit_by = schedule.end
         try:
-            by_hand = signal.SIGINT in self.captured
-            drain = Drain(self.runtime, self.acceptor, schedule, self._changed, lambda: self._force_exit, by_hand)
+            drain = self.drain_of(schedule)
             if self._signalled:
                 await drain.delay(self.config.timeout_drain_delay)
-            await drain.run(replaced_later=self._only_own and not self._signalled)
+            running = drain.run(replaced_later=self._only_own and not self._signalled)
+            await self.wait_for_drain(running, schedule)
             if self._lifespan is not None:
                 left = schedule.lifespan - time.monotonic()
                 await self._shut_down_lifespan(self._lifespan, None if left == math.inf else max(left, _LEAST_SECONDS))
         finally:
             self._close()
+
+    def drain_of(self, schedule: Schedule) -> Drain:
+        """What ends that is under way, within this time."""
+        by_hand = signal.SIGINT in self.captured
+        return Drain(self.runtime, self.acceptor, schedule, self._changed, lambda: self._force_exit, by_hand)
 
     def _schedule(self) -> Schedule:
         timeout, within = self.config.timeout_graceful_shutdown, self.surroundings.stop_within
@@ -583,10 +594,3 @@ class Server:
 
 def _nothing() -> None:
     """There is no board to be told."""
-
-
-def _limit_requests(config: Config) -> int | None:
-    """After how many requests this server stops; None: no limit."""
-    if config.limit_max_requests is None:
-        return None
-    return config.limit_max_requests + random.randint(0, config.limit_max_requests_jitter)  # noqa: S311 - spreads restarts, no secret

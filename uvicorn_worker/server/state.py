@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Set
 from typing import Any
 
 from uvicorn_worker.core.runtime import Runtime
 
-__all__ = ["Listening", "ServerState"]
+__all__ = ["Connection", "Connections", "Listening", "ServerState"]
 
 
 class ServerState:
@@ -28,9 +28,9 @@ class ServerState:
         return 0 if self._runtime is None else self._runtime.requests
 
     @property
-    def connections(self) -> set[Any]:
+    def connections(self) -> Connections:
         """The connections that are open."""
-        return set() if self._runtime is None else self._runtime.connections
+        return Connections(self._runtime)
 
     @property
     def tasks(self) -> set[asyncio.Task[None]]:
@@ -44,6 +44,59 @@ class ServerState:
         lines = b"" if self._runtime is None else self._runtime.defaults.lines
         pairs = [line.partition(b":") for line in lines.split(b"\r\n") if line]
         return [(name, value.strip()) for name, _, value in pairs]
+
+
+class Connections(Set["Connection"]):
+    """Those of a server, at any time: what is open now."""
+
+    def __init__(self, runtime: Runtime | None) -> None:
+        self._runtime = runtime
+
+    def __contains__(self, item: object) -> bool:
+        return any(item == connection for connection in self)
+
+    def __iter__(self) -> Iterator[Connection]:
+        runtime = self._runtime
+        if runtime is not None:
+            for each in list(runtime.connections):
+                yield Connection(each, runtime)
+
+    def __len__(self) -> int:
+        return 0 if self._runtime is None else len(self._runtime.connections)
+
+    @classmethod
+    def _from_iterable(cls, it: Any) -> Any:
+        # What is made of two of them does not change with the server.
+        return set(it)
+
+
+class Connection:
+    """One connection, for a `shutdown()` of one's own."""
+
+    def __init__(self, protocol: Any, runtime: Runtime) -> None:
+        self._protocol = protocol
+        self._runtime = runtime
+
+    @property
+    def transport(self) -> Any:
+        """Its transport."""
+        return getattr(self._protocol, "transport", None) or getattr(self._protocol, "_transport", None)
+
+    def shutdown(self) -> None:
+        """The server stops: close it, at once where it is idle, and with the end of its request where one runs."""
+        runtime, protocol = self._runtime, self._protocol
+        runtime.draining = True
+        protocol.drain()
+        for cycle in list(runtime.cycles):
+            if cycle.websocket and getattr(cycle, "conn", None) is protocol:
+                cycle.drain()
+        protocol.close_if_idle()
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Connection) and self._protocol is other._protocol
+
+    def __hash__(self) -> int:
+        return hash(self._protocol)
 
 
 class Listening:

@@ -1,0 +1,94 @@
+"""What subclasses of uvicorn's Server write anew, or look at, beside the steps that a server calls in any case.
+
+handle_exit()                 appends to _captured_signals, or a subclass does: who serves is told of them at the end
+_wait_tasks_to_complete()     what a stop waits for, which some do something before or after
+shutdown()                    written anew it waits by that, closes `server_state.connections`, and ends the lifespan
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import math
+import random
+import time
+from collections.abc import Coroutine
+from typing import Any
+
+from uvicorn_worker.core.config import Config
+from uvicorn_worker.server.drain import Drain, Schedule
+
+__all__ = ["WrittenAnew"]
+
+# What such a wait has to end after its time, or beside a quick stop.
+_GIVE_UP_SECONDS = 0.5
+# How often it is looked whether the stop has become a quick one.
+_LOOK_SECONDS = 0.1
+
+
+class WrittenAnew:
+    """The part of a Server that is there for its subclasses."""
+
+    config: Config
+    force_exit: Any
+
+    def __init__(self) -> None:
+        self._captured_signals: list[int] = []
+        self._draining: asyncio.Future[None] | None = None
+
+    @property
+    def captured(self) -> list[int]:
+        """The signals that came while the server has handled them."""
+        return self._captured_signals
+
+    @functools.cached_property
+    def limit_max_requests(self) -> int | None:
+        """After how many requests this server stops; None: no limit."""
+        limit = self.config.limit_max_requests
+        if limit is None:
+            return None
+        return limit + random.randint(0, self.config.limit_max_requests_jitter)  # noqa: S311 - spreads restarts, no secret
+
+    def drain_of(self, schedule: Schedule) -> Drain:
+        """What ends that is under way, within this time."""
+        raise NotImplementedError
+
+    async def _wait_tasks_to_complete(self) -> None:
+        """Return once nothing is under way any more."""
+        if self._draining is None:
+            # Who has written `shutdown()` anew waits by this, for as long as it likes.
+            await self.drain_of(Schedule(time.monotonic(), None)).run()
+        else:
+            await asyncio.wait({self._draining})
+
+    async def wait_for_drain(self, drain: Coroutine[Any, Any, None], schedule: Schedule) -> None:
+        """Run it, and beside it the wait of a subclass: that is cancelled when requests are, as uvicorn's is."""
+        if getattr(self._wait_tasks_to_complete, "__func__", None) is WrittenAnew._wait_tasks_to_complete:
+            await drain
+            return
+        self._draining = draining = asyncio.ensure_future(drain)
+        waiting = asyncio.ensure_future(self._wait_tasks_to_complete())
+        try:
+            await asyncio.wait({draining}, timeout=_until(schedule.cut))
+            if not draining.done():
+                waiting.cancel()
+                await asyncio.wait({draining})
+            draining.result()
+            end = schedule.cut
+            while not waiting.done() and time.monotonic() < end:
+                if self.force_exit:
+                    end = min(end, time.monotonic() + _GIVE_UP_SECONDS)
+                await asyncio.wait({waiting}, timeout=min(_LOOK_SECONDS, _until(end) or _LOOK_SECONDS))
+        finally:
+            for future in (draining, waiting):
+                future.cancel()
+            await asyncio.wait({draining, waiting}, timeout=_GIVE_UP_SECONDS)
+            self._draining = None
+        with contextlib.suppress(asyncio.CancelledError, asyncio.InvalidStateError):
+            waiting.result()
+
+
+def _until(point: float) -> float | None:
+    """How long it is to a point in time; None: for ever."""
+    return None if point == math.inf else max(point - time.monotonic(), 0.0)
