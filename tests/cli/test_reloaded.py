@@ -61,7 +61,7 @@ async def app(scope, receive, send):
 class Serving:
     """One process that serves, and the ends of its pipe, its sockets, its log and its place on the board."""
 
-    def __init__(self, folder: Path, source: str, *, is_first: bool = True, **options: Any) -> None:
+    def __init__(self, folder: Path, source: str, *, name: str = "app", is_first: bool = True, **options: Any) -> None:
         (folder / "served.py").write_text(source)
         self.sock = listen()
         self.sock.listen()
@@ -73,7 +73,7 @@ class Serving:
         self.slot: Slot = slot
         kind = multiprocessing.get_context("fork")
         self.pipe, its = kind.Pipe()
-        config = Config("served:app", loop="asyncio", **options)
+        config = Config(f"served:{name}", loop="asyncio", **options)
         arguments = (config, is_first, its)
         self.process = kind.Process(target=self._run, args=arguments)
         self.process.start()
@@ -133,6 +133,31 @@ def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
     yield start
     for each in made:
         each.close()
+
+
+FACTORY = (
+    APP.replace("LIFESPAN", "pass")
+    + """
+def create():
+    asyncio.get_running_loop()
+    MAKES
+    return app
+"""
+)
+
+
+def test_a_factory_is_called_where_the_loop_runs(start: Start) -> None:
+    serving = start(FACTORY.replace("MAKES", "pass"), name="create", factory=True)
+    assert serving.word() == SERVES
+    assert serving.get() == (200, "ok")
+
+
+def test_a_factory_that_fails_is_shown(start: Start) -> None:
+    serving = start(FACTORY.replace("MAKES", "1 / 0"), name="create", factory=True)
+    assert serving.word() == FAILED
+    status, page = serving.get()
+    assert status == 500
+    assert "ZeroDivisionError" in page
 
 
 def test_it_tells_that_it_serves_and_leaves_at_term(start: Start) -> None:

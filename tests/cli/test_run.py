@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 import os
@@ -247,6 +248,48 @@ def test_access_lines_can_be_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
         module.set_up_logging(prepare(app, {"log_config": None}))
     finally:
         access.handlers, access.propagate, access.level = before
+
+
+class TestAFactory:
+    """It is called where the loop runs, so that it may begin tasks."""
+
+    @pytest.fixture(autouse=True)
+    def _module(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.delitem(sys.modules, "made_late", raising=False)
+        (tmp_path / "made_late.py").write_text(
+            "import asyncio\n"
+            "async def app(scope, receive, send): ...\n"
+            "def create():\n    asyncio.get_running_loop()\n    return app\n"
+            "def fails():\n    return 1 / 0\n"
+            "def gives_none():\n    return None\n"
+        )
+
+    def test_its_loop_is_that_of_the_server(self, server: type[Server]) -> None:
+        made: list[Any] = []
+
+        async def load(config: Any) -> None:
+            made.append(config.surroundings.load(config))
+
+        server.does = staticmethod(lambda config: asyncio.run(load(config)))
+        run("made_late:create", factory=True)
+        run("made_late:create")
+        assert [each.__name__ for each in made] == ["app", "app"]
+
+    def test_one_that_fails(self, server: type[Server], caplog: pytest.LogCaptureFixture) -> None:
+        server.does = staticmethod(lambda config: config.surroundings.load(config))
+        assert code_of("made_late:fails", factory=True) == FAILURE
+        assert "The application can't be loaded.\n" in caplog.text
+        assert "ZeroDivisionError" in caplog.text
+        assert code_of("made_late:gives_none", factory=True) == STARTUP_FAILURE
+        assert "must give an application, not NoneType" in caplog.text
+
+    def test_what_else_is_raised_is_passed_on(self, server: type[Server]) -> None:
+        server.does = ZeroDivisionError()
+        with pytest.raises(ZeroDivisionError):
+            run("made_late:create", factory=True)
+
+    def test_it_is_checked(self) -> None:
+        check("made_late:create", {"factory": True})
 
 
 class TestOfACommandWithTheParametersOfOurs:

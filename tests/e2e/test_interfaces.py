@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 from websockets.exceptions import InvalidStatus
 
-from tests.e2e.harness import APPS, HTTPTOOLS, PATIENCE, Gunicorn
+from tests.e2e.harness import APPS, HTTPTOOLS, PATIENCE, Gunicorn, until
 from tests.e2e.raw import Connection, Truncated
 from tests.e2e.websocket.client import open_socket
 
@@ -22,6 +22,27 @@ if TYPE_CHECKING:
     Serve = Callable[..., Gunicorn]
 
 WSGI = {"UVICORN_INTERFACE": "wsgi"}
+BEGINS = {
+    "begins.py": """
+import asyncio
+
+def create():
+    ran = []
+
+    async def work():
+        ran.append(True)
+
+    task = asyncio.create_task(work())
+
+    async def app(scope, receive, send):
+        if scope["type"] == "lifespan":
+            raise NotImplementedError
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"its task has run" if ran else b"nothing"})
+
+    return app
+"""
+}
 
 
 def configured(**options: str) -> str:
@@ -174,6 +195,27 @@ class TestFactories:
     def test_wsgi(self, serve: Serve, app: str, preload: list[str]) -> None:
         env = WSGI if app.endswith(")") else {**WSGI, "UVICORN_FACTORY": "true"}
         assert serve(f"interfaces_app:{app}", *preload, worker=HTTPTOOLS, env=env).get("/").text == "wsgi"
+
+    @pytest.mark.parametrize("preload", [[], ["--preload"]])
+    def test_one_that_begins_a_task(self, serve: Serve, worker: str, preload: list[str]) -> None:
+        """In the loop that serves, which uvicorn has by then, too."""
+        server = serve("begins:create", *preload, worker=worker, files=BEGINS, env={"UVICORN_FACTORY": "true"})
+        assert server.get("/").text == "its task has run"
+        assert "so asyncio's loop serves" not in server.log
+
+    def test_one_that_fails(self, serve: Serve) -> None:
+        files = {"fails.py": "def create():\n    return 1 / 0\n"}
+        server = serve("fails:create", worker=HTTPTOOLS, workers=2, files=files, env={"UVICORN_FACTORY": "true"})
+        assert server.wait_exit() == 3
+        assert server.log.count("The application can't be loaded: division by zero") == 1
+
+    def test_one_that_fails_is_mended_under_reload(self, serve: Serve) -> None:
+        files = {"begins.py": "def create():\n    return 1 / 0\n"}
+        env = {"UVICORN_FACTORY": "true"}
+        server = serve("begins:create", "--reload", worker=HTTPTOOLS, files=files, env=env)
+        assert "ZeroDivisionError" in server.get("/").text
+        (server.dir / "begins.py").write_text(BEGINS["begins.py"])
+        until(lambda: server.get("/").text == "its task has run", "the new code")
 
     def test_one_that_is_not_named(self, serve: Serve) -> None:
         server = serve("interfaces_app:create_asgi2", worker=HTTPTOOLS)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import pytest
 from uvicorn_worker import Config
 from uvicorn_worker.core.errors import AppLoadError, ConfigError
 from uvicorn_worker.interfaces import Asgi2Adapter, WsgiAdapter
-from uvicorn_worker.server.loading import adapt, load_app, loop_factory
+from uvicorn_worker.server.loading import adapt, is_made_late, load_app, loop_factory
 
 MODULE = """
 import asyncio
@@ -76,6 +77,44 @@ class TestApp:
     def test_a_factory_is_called(self) -> None:
         assert load_app(Config(app="example:factory", factory=True)).__doc__ == "An application."
         assert load_app(Config(app=lambda: app, factory=True)) is app
+
+    def test_a_factory_that_runs_a_loop_by_itself(self) -> None:
+        """As it may with servers that call it before theirs runs; another one begins tasks in ours."""
+        began: list[asyncio.Task[None]] = []
+
+        def runs() -> Any:
+            asyncio.run(asyncio.sleep(0))
+            return app
+
+        def begins() -> Any:
+            began.append(asyncio.get_running_loop().create_task(asyncio.sleep(0)))
+            return app
+
+        def fails() -> Any:
+            raise RuntimeError("inside of the factory")
+
+        async def main() -> None:
+            with warnings.catch_warnings():
+                # What the first call was to run.
+                warnings.simplefilter("ignore")
+                assert load_app(Config(app=runs, factory=True)) is app
+            assert load_app(Config(app=begins, factory=True)) is app
+            await began[0]
+            with pytest.raises(RuntimeError, match="inside"):
+                load_app(Config(app=fails, factory=True))
+
+        asyncio.run(main())
+        assert load_app(Config(app=runs, factory=True)) is app
+
+    def test_what_is_called_where_the_loop_runs(self) -> None:
+        assert is_made_late(Config(app="example:factory", factory=True))
+        assert is_made_late(Config(app="example:factory"))
+        assert not is_made_late(Config(app="example:app"))
+        assert not is_made_late(Config(app="example:number"))
+        assert not is_made_late(Config(app="example:factory", interface="asgi3"))
+        assert not is_made_late(Config(app="example:factory", factory=True, interface="wsgi"))
+        with pytest.raises(AppLoadError):
+            is_made_late(Config(app="example:nothing"))
 
     @pytest.mark.parametrize(
         ("name", "message"),

@@ -24,12 +24,14 @@ from types import FrameType
 from typing import Any
 
 from uvicorn_worker.board.board import Board, Slot
+from uvicorn_worker.core.asgi import ASGIApp
 from uvicorn_worker.core.errors import AppLoadError, ConfigError, LifespanError, ProcessExit
 from uvicorn_worker.core.runtime import CycleView
 from uvicorn_worker.logs.in_flight import has_begun, has_length
 from uvicorn_worker.server import Config, Server
 from uvicorn_worker.server.alone import report_alone
 from uvicorn_worker.server.failures import failure_app, users_traceback
+from uvicorn_worker.server.loading import is_made_late
 from uvicorn_worker.server.readiness import ready_of
 from uvicorn_worker.server.surroundings import Handler, Stoppable, Surroundings
 
@@ -81,16 +83,7 @@ def serve_until_told(
     surroundings = _ReloadSurroundings(pipe)
     _set(config, **_OWN, surroundings=surroundings)
     log = logging.getLogger("uvicorn.error")
-    try:
-        config.load()
-    except ProcessExit:
-        raise
-    except (AppLoadError, ConfigError) as exc:
-        log.error("The application can't be loaded; waiting for a change: %s", exc)
-        _show(config, exc, surroundings)
-    except BaseException as exc:  # noqa: BLE001 - an import raises what it likes, sys.exit() too
-        log.error("The application can't be loaded; waiting for a change.\n%s", users_traceback(exc).rstrip())
-        _show(config, exc, surroundings)
+    surroundings.load_or_show(config, before_loop=True)
     if not is_first and not _may_go(pipe):
         return
     log.info("Started server process [%d]", os.getpid())
@@ -152,6 +145,28 @@ class _ReloadSurroundings(Surroundings):
     def stop_within(self) -> float | None:  # type: ignore[override]
         """The next process does not wait for long."""
         return STOP_SECONDS if self._is_replaced else None
+
+    def load(self, config: Any) -> ASGIApp:
+        """It was loaded before, but for what a factory makes."""
+        if config.loaded_app is None:
+            self.load_or_show(config)
+        app: ASGIApp = config.loaded_app
+        return app
+
+    def load_or_show(self, config: Config, *, before_loop: bool = False) -> None:
+        """Load the application, or what shows why it can't be; a factory is called in the running loop."""
+        log = logging.getLogger("uvicorn.error")
+        try:
+            if not (before_loop and is_made_late(config)):
+                config.load()
+        except ProcessExit:
+            raise
+        except (AppLoadError, ConfigError) as exc:
+            log.error("The application can't be loaded; waiting for a change: %s", exc)
+            _show(config, exc, self)
+        except BaseException as exc:  # noqa: BLE001 - an import raises what it likes, sys.exit() too
+            log.error("The application can't be loaded; waiting for a change.\n%s", users_traceback(exc).rstrip())
+            _show(config, exc, self)
 
     def set_up_logging(self, config: Any) -> None:
         """It was done before the application was loaded."""

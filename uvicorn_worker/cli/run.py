@@ -31,7 +31,9 @@ from uvicorn_worker.server.alone import report_alone
 from uvicorn_worker.server.binding import bind
 from uvicorn_worker.server.config import options_as_parameters
 from uvicorn_worker.server.failures import users_traceback
+from uvicorn_worker.server.loading import is_made_late
 from uvicorn_worker.server.readiness import ready_of
+from uvicorn_worker.server.running import run_in
 from uvicorn_worker.server.surroundings import Surroundings
 from uvicorn_worker.tls.contexts import check_tls
 
@@ -137,7 +139,15 @@ def check(app: Any, options: dict[str, Any]) -> None:
     config = prepare(app, options)
     check_tls(config)
     check_parser(config)
-    config.get_loop_factory()
+    factory = config.get_loop_factory()
+    if is_made_late(config):
+        run_in(factory, _load(config))
+    else:
+        config.load()
+
+
+async def _load(config: Config) -> None:
+    """Where a loop runs, as a factory may need it."""
     config.load()
 
 
@@ -189,13 +199,10 @@ def _serve(config: Config, began: float, uds_mode: int | None) -> None:
     # Before the application is imported: what that registers for the end comes first.
     leave_without_a_search(lambda: bool(getattr(server, "captured", None)))
     try:
-        config.load()
-    except (AppLoadError, ConfigError) as exc:
-        log.error("The application can't be loaded: %s", exc)
-        sys.exit(STARTUP_FAILURE)
+        if not is_made_late(config):
+            config.load()
     except Exception as exc:  # noqa: BLE001 - an import raises what it likes
-        log.error("The application can't be loaded.\n%s", users_traceback(exc).rstrip())
-        sys.exit(FAILURE)
+        _end_failed(exc, log, is_loaded=False)
     log.info("Started server process [%d]", os.getpid())
     surroundings.app = config.app
     server = Server(config)
@@ -204,18 +211,27 @@ def _serve(config: Config, began: float, uds_mode: int | None) -> None:
         server.run()
     except KeyboardInterrupt:
         pass
-    except BindError as exc:
-        log.error("%s", exc)
-        sys.exit(STARTUP_FAILURE)
-    except ConfigError as exc:
-        log.error("%s", exc)
-        sys.exit(FAILURE)
-    except LifespanError:
-        # The server has said it.
-        sys.exit(STARTUP_FAILURE)
+    except Exception as exc:  # noqa: BLE001 - as does a factory
+        _end_failed(exc, log, is_loaded=exc is not surroundings.unloaded)
     log.info("Finished server process [%d]", os.getpid())
     if surroundings.terminated:
         sys.exit(0)
+
+
+def _end_failed(exc: Exception, log: logging.Logger, *, is_loaded: bool) -> NoReturn:
+    """There is no application, or it can't be served: say why, and exit with the code for it."""
+    if not is_loaded and isinstance(exc, (AppLoadError, ConfigError)):
+        log.error("The application can't be loaded: %s", exc)
+        sys.exit(STARTUP_FAILURE)
+    if not is_loaded:
+        log.error("The application can't be loaded.\n%s", users_traceback(exc).rstrip())
+        sys.exit(FAILURE)
+    if not isinstance(exc, (BindError, ConfigError, LifespanError)):
+        raise exc
+    if not isinstance(exc, LifespanError):
+        # Of that the server has said it.
+        log.error("%s", exc)
+    sys.exit(FAILURE if isinstance(exc, ConfigError) else STARTUP_FAILURE)
 
 
 class _CommandSurroundings(Surroundings):
@@ -226,13 +242,18 @@ class _CommandSurroundings(Surroundings):
         self._uds_mode = uds_mode
         self.terminated = False
         self.app: Any = None
+        self.unloaded: Exception | None = None
 
     def load(self, config: Any) -> Any:
-        """It was loaded before, but for one that was put in its place since, by whoever wraps `Server`."""
-        if config.app is not self.app:
-            self.app = config.app
-            config.load()
-        return super().load(config)
+        """It was loaded before, but for what a factory makes, and what somebody who wraps `Server` has put there."""
+        try:
+            if config.app is not self.app:
+                self.app = config.app
+                config.load()
+            return super().load(config)
+        except Exception as exc:
+            self.unloaded = exc
+            raise
 
     def set_up_logging(self, config: Any) -> None:
         """See above."""

@@ -9,6 +9,7 @@ import importlib.util
 import inspect
 import logging
 import os
+import re
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -20,7 +21,10 @@ from uvicorn_worker.interfaces import Kind, detect, needs_arguments
 from uvicorn_worker.server.agents import seen_by_agents, without_wsgi_wrapper
 from uvicorn_worker.server.env_file import load_env_file, missing_env_files
 
-__all__ = ["adapt", "import_name", "load_app", "loop_factory"]
+__all__ = ["adapt", "import_name", "is_factory", "is_made_late", "load_app", "loop_factory"]
+
+# What a factory raises that can't be called where a loop runs: it runs one by itself, or uses Django's database.
+_WITHOUT_A_LOOP = re.compile(r"from a running event loop|loop is (already )?running|from an async context")
 
 
 def load_app(config: Config) -> ASGIApp:
@@ -33,6 +37,19 @@ def load_app(config: Config) -> ASGIApp:
     for line in missing_env_files(config.env_file):
         logging.getLogger("uvicorn.error").warning("%s", line)
     return adapt(import_name(config.app, "app") if isinstance(config.app, str) else config.app, config)
+
+
+def is_factory(app: Any, config: Config) -> bool:
+    """Whether it makes an ASGI application: it is to be called where the loop runs, since it may begin tasks there."""
+    if config.interface == "wsgi":
+        return False
+    return config.factory or (config.interface == "auto" and callable(app) and detect(app) == "factory")
+
+
+def is_made_late(config: Config) -> bool:
+    """Import what `Config.app` names, and say whether that is a factory; raises as `load_app()` does."""
+    load_env_file(config.env_file)
+    return is_factory(import_name(config.app, "app") if isinstance(config.app, str) else config.app, config)
 
 
 def adapt(app: Any, config: Config, *, multiprocess: bool = False) -> ASGIApp:
@@ -76,13 +93,28 @@ def _call_factory(factory: Any, name: str) -> Any:
         raise AppLoadError(
             f"option factory = True: app {name} can't be called without arguments; is it the application itself?"
         )
-    app = factory()
+    try:
+        app = factory()
+    except Exception as exc:
+        if not _WITHOUT_A_LOOP.search(str(exc)):
+            raise
+        app = _call_without_loop(factory)
     if inspect.iscoroutine(app):
         app.close()
         raise AppLoadError(f"option factory = True: app {name} is a coroutine function; a factory must not be one")
     if not callable(app):
         raise AppLoadError(f"the factory {name} must give an application, not {type(app).__name__}")
     return app
+
+
+def _call_without_loop(factory: Any) -> Any:
+    """One that calls `asyncio.run()`, as it may with servers that call it before their loop runs."""
+    running = asyncio._get_running_loop()
+    asyncio._set_running_loop(None)
+    try:
+        return factory()
+    finally:
+        asyncio._set_running_loop(running)
 
 
 def _served(kind: Kind | None, name: str) -> str:

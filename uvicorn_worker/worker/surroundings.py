@@ -32,6 +32,7 @@ class WorkerSurroundings(Surroundings):
         # Not by its class, which knows this one.
         self._worker = worker
         self._adapted: Any = None
+        self._loaded: Any = None
 
     def adapt(self, app: Any, config: Config) -> ASGIApp:
         """The application that Gunicorn has loaded, as ASGI 3."""
@@ -77,8 +78,11 @@ class WorkerSurroundings(Surroundings):
         worker = self._worker
         app: Any = config.app or worker.wsgi
         if self._adapted is None:
-            # A subclass has loaded it by itself.
-            app = self.adapt(app, config)
+            # It is a factory, which may begin tasks in this loop, or a subclass has loaded it by itself.
+            loaded = self._loaded = app
+            worker.make_application(lambda: loaded)
+        if app is self._loaded:
+            app = worker.wsgi
         if (replacement := getattr(config, "replacement", None)) is not None:
             app = loaded_by(replacement, app)
         if (seconds := config.block_repeat_offenders) is not None:

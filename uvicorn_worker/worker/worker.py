@@ -20,7 +20,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import FrameType
 from typing import Any, ClassVar, NoReturn
 
@@ -36,6 +36,7 @@ from uvicorn_worker.logs.piped_handlers import unblock_handlers
 from uvicorn_worker.server import Server
 from uvicorn_worker.server.env_file import forget_env_files, load_env_file
 from uvicorn_worker.server.failures import failure_app, files_of, from_users
+from uvicorn_worker.server.loading import is_factory
 from uvicorn_worker.server.notify_callback import NotifyCallback
 from uvicorn_worker.worker.base import BaseWorker
 from uvicorn_worker.worker.exit import (
@@ -170,13 +171,23 @@ class UvicornWorker(BaseWorker):
 
     def load_wsgi(self) -> None:
         """Load the application as Gunicorn does; it was loaded before the fork if preload_app is set."""
-        self.notify()
-        failed: BaseException | None = None
-        try:
+
+        def load() -> Any:
             # Anew: the application, too, is imported as it is now, not as it was when the master started.
             forget_env_files()
             load_env_file(self.config.env_file)
-            self.wsgi = self._surroundings.adapt(self.app.wsgi(), self.config)
+            return self.app.wsgi()
+
+        self.make_application(load, may_wait=True)
+
+    def make_application(self, load: Callable[[], Any], *, may_wait: bool = False) -> None:
+        """Make the application, which is `self.wsgi` then; a factory, where it `may_wait`, is called by the server."""
+        self.notify()
+        failed: BaseException | None = None
+        try:
+            app = load()
+            waits = may_wait and is_factory(app, self.config)
+            self.wsgi = app if waits else self._surroundings.adapt(app, self.config)
         except SystemExit as exc:
             if not exc.code:
                 raise
