@@ -37,6 +37,9 @@ def test_workers_recycle_without_an_error_for_a_keep_alive_client(serve: Serve, 
     assert all(count >= 10 for count in recycled), answered
     exits = [str(event.pid) for event in server.wait_events("worker_exit", len(recycled))]
     assert exits[: len(recycled)] == list(answered)[: len(recycled)]
+    for name in ("worker_exit_age", "child_exit_age"):
+        ages = [event.detail for event in server.wait_events(name, len(recycled))]
+        assert ages[: len(recycled)] == [str(number) for number in range(1, len(recycled) + 1)]
     assert len(server.events("shutdown")) >= len(recycled)
     assert "exited with code" not in server.log
 

@@ -78,6 +78,11 @@ class Succession:
     # What the worker says -----------------------------------------------------------------------------
 
     @property
+    def number(self) -> int:
+        """Gunicorn's number of the worker."""
+        return self._age
+
+    @property
     def age(self) -> int:
         """Gunicorn's number of the worker, or that of a younger one in whose place it stays."""
         return self._age if self._slot is None else self._slot.age

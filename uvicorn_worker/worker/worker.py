@@ -259,7 +259,14 @@ class UvicornWorker(BaseWorker):
 
     @property
     def age(self) -> int:
-        """By which the master tells who is older; that of a new worker where this one stays in its place."""
+        """By which the master tells who is older; that of a new worker where this one stays in its place.
+
+        At its end it is Gunicorn's number again, which worker_exit and child_exit ask for: its file is closed by then.
+        """
+        try:
+            self.tmp.fileno()
+        except ValueError:
+            return self._succession.number
         return self._succession.age
 
     @age.setter

@@ -17,10 +17,12 @@ def worker_abort(worker: Any) -> None:
 
 def worker_exit(server: Any, worker: Any) -> None:
     event("worker_exit", worker.pid)
+    event("worker_exit_age", worker.age)
 
 
 def child_exit(server: Any, worker: Any) -> None:
     event("child_exit", worker.pid)
+    event("child_exit_age", worker.age)
 
 
 def post_worker_init(worker: Any) -> None:
