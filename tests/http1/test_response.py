@@ -75,13 +75,37 @@ class TestFraming:
 
     @pytest.mark.parametrize("coding", [b"chunked", b"gzip"])
     def test_the_transfer_coding_is_the_servers(self, connect: Connect, coding: bytes) -> None:
-        headers = [(b"Transfer-Encoding", coding), (b"Keep-Alive", b"timeout=5"), (b"Proxy-Connection", b"close")]
+        headers = [(b"Transfer-Encoding", coding), (b"Proxy-Connection", b"close")]
         client = connect(stream(b"a", b"b", headers=headers)).send(get())
         response = client.response()
         assert response.body == b"ab"
         assert response.get_all("transfer-encoding") == ["chunked"]
-        assert response.get("keep-alive") is response.get("proxy-connection") is None
+        assert response.get("proxy-connection") is None
         assert client.open
+
+    def test_what_clients_are_told_of_keep_alive(self, connect: Connect) -> None:
+        client = connect(respond(start(200, [(b"Keep-Alive", b"timeout=5")]), body(b"hi"))).send(get() + get())
+        assert [response.get("keep-alive") for response in client.responses()] == ["timeout=5"] * 2
+        client = connect(hello, headers=[("Keep-Alive", "timeout=9")]).send(get())
+        assert client.response().get("keep-alive") == "timeout=9"
+
+    def test_every_connection_is_closed(self, connect: Connect) -> None:
+        client = connect(hello, headers=[("Connection", "Close"), ("X-A", "b")]).send(get() + get("/never"))
+        (response,) = client.responses()
+        assert response.get_all("connection") == ["close"]
+        assert response.get("x-a") == "b"
+        assert client.closed
+
+    def test_other_fields_of_the_framing_are_not_added(self, connect: Connect) -> None:
+        fields = [("Connection", "keep-alive"), ("Transfer-Encoding", "chunked"), ("Content-Length", "1")]
+        client = connect(hello, headers=fields).send(get() + get())
+        for response in client.responses():
+            assert response.get_all("content-length") == ["13"]
+            assert response.get("transfer-encoding") is response.get("connection") is None
+
+    def test_a_length_with_blanks_around_it(self, connect: Connect) -> None:
+        client = connect(respond(start(200, [(b"content-length", b" 2\t")]), body(b"hi"))).send(get())
+        assert client.response().get_all("content-length") == ["2"]
 
 
 class TestWithoutBody:

@@ -233,7 +233,10 @@ class Config:
         "1.22 and clients such as Python's requests take them for the response.",
     )
     headers: Iterable[tuple[str | bytes, str | bytes]] = responses(
-        [], HEADERS, "Fields added to every response; one of the same name set by the application wins."
+        [],
+        HEADERS,
+        "Fields added to every response; one of the same name set by the application wins. `Connection: close` closes "
+        "connections of HTTP/1.1; other fields of the connection and of the framing are left out.",
     )
 
     proxy_headers: bool = proxies(

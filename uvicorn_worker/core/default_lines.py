@@ -10,14 +10,18 @@ from uvicorn_worker.core.config import Config
 
 __all__ = ["DefaultLines"]
 
+# What is said of the connection and of the message's framing, for each response as it is.
+_OF_EACH = frozenset([b"connection", b"content-length", b"proxy-connection", b"transfer-encoding"])
+
 
 class DefaultLines:
     """`lines` as HTTP/1.1 writes them, names in lower case; a new object each time that they change."""
 
-    __slots__ = ("_extra", "_sends_date", "_server", "heads", "lines", "names")
+    __slots__ = ("_extra", "_sends_date", "_server", "closes", "heads", "lines", "names")
 
     def __init__(self, config: Config) -> None:
-        self._extra, names = _extra_lines(config)
+        # Whether `Connection: close` is among them, which is for HTTP/1.1 alone, and what the protocol says by itself.
+        self._extra, names, self.closes = _extra_lines(config)
         self._server = b"server: uvicorn\r\n" if config.server_header and b"server" not in names else b""
         self._sends_date = config.date_header and b"date" not in names
         # The names of which the application's own field takes the place of ours.
@@ -41,12 +45,15 @@ class DefaultLines:
         return b"".join(line + b"\r\n" for line in lines if line.partition(b":")[0] not in names)
 
 
-def _extra_lines(config: Config) -> tuple[bytes, frozenset[bytes]]:
-    """The field lines of `Config.headers`, and the names in them."""
-    lines, names = [], set()
+def _extra_lines(config: Config) -> tuple[bytes, frozenset[bytes], bool]:
+    """The field lines of `Config.headers`, the names in them, and whether they close connections."""
+    lines, names, closes = [], set(), False
     for name, value in config.headers:
         raw_name = (name.encode("latin-1") if isinstance(name, str) else name).lower()
         raw_value = value.encode("latin-1") if isinstance(value, str) else value
+        if raw_name in _OF_EACH:
+            closes = closes or (raw_name == b"connection" and b"close" in raw_value.lower())
+            continue
         lines.append(raw_name + b": " + raw_value + b"\r\n")
         names.add(raw_name)
-    return b"".join(lines), frozenset(names)
+    return b"".join(lines), frozenset(names), closes

@@ -11,8 +11,8 @@ from uvicorn_worker.core.grammar import find_control, is_token, parse_length
 __all__ = ["HOP_BY_HOP", "as_pair", "check_field", "check_status", "check_trailers", "read_length"]
 
 # Fields of the message's framing and of the connection are the server's, not the application's
-# (RFC 9110, 7.6.1).
-HOP_BY_HOP = frozenset([b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding"])
+# (RFC 9110, 7.6.1). Keep-Alive has an effect on clients alone, such as Node's.
+HOP_BY_HOP = frozenset([b"connection", b"proxy-connection", b"transfer-encoding"])
 
 
 # RFC 9110, 6.5.1: what is needed to read a message, to route it, or to make sense of its content does not come last.
@@ -48,7 +48,7 @@ def check_field(name: Any, value: Any) -> None:
 
 def read_length(value: bytes, before: int | None) -> int:
     """The number in a Content-Length field; `before` is that of an earlier one. Raises `ApplicationError`."""
-    length = parse_length(value)
+    length = parse_length(value.strip(b" \t"))
     if length is None or before not in (None, length):
         raise ApplicationError(f"response header content-length is not one number: {value!r}")
     return length

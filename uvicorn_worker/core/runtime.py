@@ -151,6 +151,7 @@ class Runtime:
         "now",
         "on_limit",
         "paths",
+        "persists",
         "read_buffer",
         "request_body_ticks",
         "request_head_ticks",
@@ -226,6 +227,8 @@ class Runtime:
         # time.monotonic() at the last tick: a time of day for what needs no better one.
         self.now = time.monotonic()
         self.keep_alive_ticks = ticks(config.timeout_keep_alive) if config.timeout_keep_alive else 0
+        # Whether connections of HTTP/1.1 outlast a response.
+        self.persists = self.keep_alive_ticks > 0 and not self.defaults.closes
         self.request_head_ticks = ticks(config.timeout_request_head) if config.timeout_request_head else 0
         # Balancers open connections ahead: one that has sent nothing yet waits for the longer of the two. 0: no limit.
         self.first_byte_ticks = max(self.request_head_ticks, self.keep_alive_ticks) if self.request_head_ticks else 0

@@ -134,7 +134,7 @@ class RequestCycle(ExtendedCycle):
         self.scope = scope
         # Whether the client lets the connection persist; whether it does after this response.
         self.persistent = persistent
-        self.keep_alive = persistent and runtime.keep_alive_ticks > 0
+        self.keep_alive = persistent and runtime.persists
         self.http10 = False
         # Whether it is a HEAD, as it was sent: applications change what is in the scope.
         self.head_only = False

@@ -18,7 +18,7 @@ from uvicorn_worker.core.runtime import Runtime
 __all__ = ["PreparedFields"]
 
 # RFC 9113, 8.2.2: what says something of an HTTP/1.1 connection has no place here.
-_LEFT_OUT = HOP_BY_HOP | {b"upgrade"}
+_LEFT_OUT = HOP_BY_HOP | {b"keep-alive", b"upgrade"}
 
 # As in http1/response_head.py: long values differ each time.
 _MEMO_SIZE = 2048
