@@ -131,3 +131,14 @@ def test_logger_class_of_the_user(serve: Serve, worker: str) -> None:
     assert seen["atoms"]["r"] == "GET /view?a=1 HTTP/1.1"
     assert len(server.events("access")) == 1
     assert server.out == ""  # its access() writes nothing itself
+
+
+@pytest.mark.parametrize("log_level", ["warning", "info"])
+def test_the_option_log_level_holds_for_access_lines(serve: Serve, worker: str, log_level: str) -> None:
+    """As with uvicorn's worker, of whose users some turn them off so."""
+    kind = worker.rpartition(".")[2]
+    conf = f"from uvicorn_worker import {kind}\nworker_class = {kind}.configure(log_level={log_level!r})\n"
+    server = serve("probe:app", "--access-logfile", "access.log", files={"gunicorn.conf.py": conf})
+    assert server.get().status_code == 200
+    assert server.stop_gracefully() == 0
+    assert len(server.read("access.log").splitlines()) == (1 if log_level == "info" else 0)

@@ -110,7 +110,7 @@ class TestWithoutAConfiguration:
     @pytest.mark.parametrize(("log_level", "level"), [("trace", 5), ("debug", 10), ("critical", 50)])
     def test_the_option_says_more_than_gunicorn_knows(self, log: Log, log_level: str, level: int) -> None:
         adopt(log, log_level=log_level)
-        assert (error.level, asgi.level, access.level) == (level, level, logging.INFO)
+        assert (error.level, asgi.level, access.level) == (level, level, max(level, logging.INFO))
 
     def test_one_handler_for_every_logger_has_each_line_once(
         self, log: Log, kept: dict[str, Records], monkeypatch: pytest.MonkeyPatch

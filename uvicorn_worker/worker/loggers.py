@@ -66,7 +66,7 @@ def adopt_loggers(log: Any, cfg: GunicornConfig, config: Config | None = None, n
     for name, target, least in (
         ("uvicorn.error", log.error_log, level),
         ("uvicorn.asgi", log.error_log, level),
-        ("uvicorn.access", log.access_log, logging.INFO),
+        ("uvicorn.access", log.access_log, _access_level(cfg, config)),
     ):
         logger = logging.getLogger(name)
         if name not in _followers:
@@ -125,6 +125,13 @@ def _state_of(logger: logging.Logger) -> tuple[Any, ...]:
 def follows_gunicorn(name: str) -> bool:
     """Whether a logger leads where Gunicorn's does, and nobody has changed that."""
     return _followers.get(name) == _state_of(logging.getLogger(name))
+
+
+def _access_level(cfg: GunicornConfig, config: Config | None) -> int:
+    """Gunicorn's loglevel leaves access lines alone; the option log_level, of which they are told too, does not."""
+    if config is None or config.log_level == log_level(cfg.loglevel):
+        return logging.INFO
+    return max(logging.INFO, LEVELS[config.log_level])
 
 
 def level_of(log: Any, cfg: GunicornConfig, config: Config) -> int:
