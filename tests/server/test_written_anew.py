@@ -168,3 +168,38 @@ def test_of_the_line_that_says_where(more: bool, caplog: pytest.LogCaptureFixtur
         server.run()
     assert len(said) == 1
     assert (f"Uvicorn running on http://127.0.0.1:{said[0]}" in caplog.text) is more
+
+
+def test_a_tick_that_makes_the_fields_of_all_responses() -> None:
+    """As a copy of uvicorn's does each second."""
+    answers: list[bytes] = []
+
+    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            await send({"type": "http.response.start", "status": 200, "headers": [(b"x-own", b"app")]})
+            await send({"type": "http.response.body", "body": b"ok"})
+
+    async def ask(server: Server) -> None:
+        reader, writer = await asyncio.open_connection(*server.servers[0].sockets[0].getsockname()[:2])
+        writer.write(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+        answers.append(await reader.read())
+        writer.close()
+
+    class Makes(Server):
+        async def on_tick(self, counter: int) -> bool:
+            self.server_state.default_headers = [(b"date", b"%d" % counter), (b"x-own", b"server"), (b"X-Tick", b"1")]
+            self.runtime.defaults.refresh()
+            await ask(self)
+            return counter == 1
+
+    config = Config(answer, port=0, lifespan="off", log_config=None, loop="asyncio")
+    server = Makes(config)
+    server.server_state.default_headers = []
+    server.run()
+    for number, text in enumerate(answers):
+        lines = text.split(b"\r\n")
+        assert {b"date: %d" % number, b"x-tick: 1", b"x-own: app"} <= set(lines)
+        assert b"x-own: server" not in lines
+        assert not any(line.startswith(b"server:") for line in lines)
+    assert (b"x-tick", b"1") in server.server_state.default_headers
+    assert server.last_notified == 0.0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Callable, Iterator, Set
+from collections.abc import Callable, Iterable, Iterator, Set
 from typing import Any
 
 from uvicorn_worker.core.runtime import Runtime
@@ -44,6 +44,12 @@ class ServerState:
         lines = b"" if self._runtime is None else self._runtime.defaults.lines
         pairs = [line.partition(b":") for line in lines.split(b"\r\n") if line]
         return [(name, value.strip()) for name, _, value in pairs]
+
+    @default_headers.setter
+    def default_headers(self, fields: Iterable[tuple[bytes, bytes]]) -> None:
+        """Set by an `on_tick()` that somebody has written anew, each second, with the date in them."""
+        if self._runtime is not None:
+            self._runtime.defaults.give(fields)
 
 
 class Connections(Set["Connection"]):

@@ -33,6 +33,9 @@ class WrittenAnew:
     config: Config
     force_exit: Any
 
+    last_notified = 0.0
+    """For an `on_tick()` that calls callback_notify; the server does that by itself."""
+
     def __init__(self) -> None:
         self._captured_signals: list[int] = []
         self._draining: asyncio.Future[None] | None = None
