@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from uvicorn_worker.cli import reloading
+from uvicorn_worker.cli.command import command
 from uvicorn_worker.cli.masters import Master
 from uvicorn_worker.cli.run import FAILURE, STARTUP_FAILURE, check, free_port, launch, pid_file, prepare, run
 from uvicorn_worker.core.errors import AppLoadError, BindError, ConfigError, LifespanError
@@ -298,11 +299,9 @@ class TestOfACommandWithTheParametersOfOurs:
     @staticmethod
     def start(*words: str) -> None:
         click: Any = pytest.importorskip("click")
-        from uvicorn_worker.main import main
-
-        parameters = [each for each in main.params if each.name != "app"]
-        command = click.Command("start", params=parameters, callback=lambda **values: run(app, **values))
-        command(words, standalone_mode=False)
+        parameters = [each for each in command().params if each.name != "app"]
+        start = click.Command("start", params=parameters, callback=lambda **values: run(app, **values))
+        start(words, standalone_mode=False)
 
     def test_it_serves_where_it_is_told(self, server: type[Server]) -> None:
         seen: list[Any] = []
