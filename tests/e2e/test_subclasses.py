@@ -99,10 +99,10 @@ class TestConfig:
         assert peer == "192.0.2.9"
         assert server.stop_gracefully() == 0
 
-    def test_certificates_are_assigned(self, serve: Serve, certificate: Path) -> None:
-        server = started(
-            serve, "AssignsTls", app="own:app", files={"own.py": APP}, env={"CERTIFICATE": str(certificate)}
-        )
+    @pytest.mark.parametrize("name", ["AssignsTls", "LoadsAndAssignsTls"])
+    def test_certificates_are_assigned(self, serve: Serve, certificate: Path, name: str) -> None:
+        env = {"CERTIFICATE": str(certificate)}
+        server = started(serve, name, app="own:app", files={"own.py": APP}, env=env)
         answer = httpx.get(f"https://127.0.0.1:{server.port}/", verify=False, timeout=PATIENCE, trust_env=False)  # noqa: S501
         assert answer.text.split()[-1] == "https"
 

@@ -258,6 +258,8 @@ class TestShutdown:
                     streams.append(await serving.connect(wire.preface() + wire.request(b"/late")))
                 await until(lambda: len(serving.server.server_state.connections) == 4 + len(streams))
                 await until(lambda: len(serving.server.server_state.tasks) == 2 + len(streams))
+                scopes = [each.scope for each in serving.server.server_state.connections]
+                assert sorted(scope["path"] for scope in scopes if scope) == ["/late"] * (1 + len(streams)) + ["/ws"]
                 serving.server.should_exit = True
                 assert await idle.rest() == b""
                 late_app.time.set()

@@ -106,6 +106,9 @@ class TestWorkerConfig:
     def test_a_context_that_is_assigned_turns_tls_on(self) -> None:
         config: Any = WorkerConfig(Surroundings())
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        # As with uvicorn, where one that is assigned before would be lost.
+        config.load()
+        assert not config.loaded
         config.ssl = context
         assert config.settled().ssl_context_factory(None, None) is context
         assert not hasattr(config, "ssl")

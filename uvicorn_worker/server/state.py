@@ -77,7 +77,7 @@ class Connections(Set["Connection"]):
 
 
 class Connection:
-    """One connection, for a `shutdown()` of one's own."""
+    """One connection, for a `shutdown()` of one's own, and for those who tell what it waits for."""
 
     def __init__(self, protocol: Any, runtime: Runtime) -> None:
         self._protocol = protocol
@@ -87,6 +87,12 @@ class Connection:
     def transport(self) -> Any:
         """Its transport."""
         return getattr(self._protocol, "transport", None) or getattr(self._protocol, "_transport", None)
+
+    @property
+    def scope(self) -> Any:
+        """That of its request, of one of them over HTTP/2; None between two."""
+        cycles = (each for each in list(self._runtime.cycles) if getattr(each, "conn", None) is self._protocol)
+        return next((each.scope for each in cycles), None)
 
     def shutdown(self) -> None:
         """The server stops: close it, at once where it is idle, and with the end of its request where one runs."""

@@ -94,6 +94,11 @@ class WorkerConfig(Config):
         own: Any = self
         own.ssl_context_factory = None if context is None else lambda config, default: context
 
+    def load(self) -> None:
+        """Nothing before Gunicorn has loaded the application: who calls it then assigns `ssl` next."""
+        if self.app is not None:
+            super().load()
+
     def fail(self, message: str) -> None:
         """Let the start end with this line."""
         if self.error is None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import ssl
 import sys
 from types import FrameType
 from typing import Any
@@ -51,6 +52,15 @@ class AssignsTls(UvicornWorker):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.config.ssl_certfile = os.environ["CERTIFICATE"]
+
+
+class LoadsAndAssignsTls(UvicornWorker):
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(os.environ["CERTIFICATE"])
+        self.config.load()
+        self.config.ssl = context
 
 
 class AssignsNonsense(UvicornWorker):
