@@ -40,6 +40,23 @@ async def app(scope, receive, send):
     await send({"type": "http.response.body", "body": text.encode()})
 """
 
+FAILS_TWICE = """
+import os
+from eventlog import event
+
+async def app(scope, receive, send):
+    await receive()
+    for name in ("first", "second"):
+        if not os.path.exists(name):
+            open(name, "w").close()
+            await send({"type": "lifespan.startup.failed", "message": "not there yet"})
+            return
+    event("serves")
+    await send({"type": "lifespan.startup.complete"})
+    await receive()
+    await send({"type": "lifespan.shutdown.complete"})
+"""
+
 # Sets a handler of its own that ends the process, at import or in post_worker_init.
 OWN_HANDLER = """
 import signal
@@ -105,6 +122,21 @@ class TestConfig:
         server = started(serve, name, app="own:app", files={"own.py": APP}, env=env)
         answer = httpx.get(f"https://127.0.0.1:{server.port}/", verify=False, timeout=PATIENCE, trust_env=False)  # noqa: S501
         assert answer.text.split()[-1] == "https"
+
+    @pytest.mark.parametrize("transient", [True, False])
+    def test_a_failed_start_is_an_exit_of_which_it_may_make_another(self, serve: Serve, transient: bool) -> None:
+        """uvicorn's worker exits with 3; with 1 the master tries again."""
+        env = {"TRANSIENT": "1"} if transient else {}
+        server = started(serve, "StartsAgain", app="own:app", files={"own.py": FAILS_TWICE}, env=env)
+        if transient:
+            assert until(lambda: server.events("serves"), "the third")
+            assert [event.detail for event in server.events("gave-up")] == ["3", "3"]
+            assert server.stop_gracefully() == 0
+        else:
+            assert server.wait_exit() == 3
+        assert server.log.count("the lifespan startup of the application failed: not there yet") == (
+            2 if transient else 1
+        )
 
     def test_a_value_that_can_not_be_used_ends_the_start_in_one_line(self, serve: Serve) -> None:
         server = started(serve, "AssignsNonsense", workers=2)

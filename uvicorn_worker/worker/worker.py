@@ -72,6 +72,14 @@ def _boot_code(code: Any) -> int:
     return int(Arbiter.APP_LOAD_ERROR if code == Arbiter.APP_LOAD_ERROR else Arbiter.WORKER_BOOT_ERROR)
 
 
+def _failed_start(exc: LifespanError | SystemExit) -> LifespanError | None:
+    """What is behind the exit that uvicorn's worker makes of a failed start, or that a subclass makes of that one."""
+    before: BaseException | None = exc
+    while before is not None and not isinstance(before, LifespanError):
+        before = before.__cause__ or before.__context__
+    return before
+
+
 def _in_words(exc: Exception) -> str:
     if isinstance(exc, (ConfigError, BindError)):
         return str(exc)
@@ -146,6 +154,10 @@ class UvicornWorker(BaseWorker):
             super().init_process()
         except SystemExit as exc:
             has_said_why = self._has_failed or self._signals.aborted
+            if not has_said_why and (failed := _failed_start(exc)) is not None:
+                # A subclass has made another exit of a failed start, for the master to try again.
+                self.log.error("%s", _in_words(failed), exc_info=failed.__cause__)
+                raise
             if exc.code and not has_said_why and self._served_since is None:
                 self._boot_failed(f"The worker has exited with {exc.code!r} at its start.", _boot_code(exc.code))
             if not exc.code:
@@ -358,10 +370,13 @@ class UvicornWorker(BaseWorker):
         self.begin()
         try:
             await self._serve()
-        except LifespanError as exc:
-            if not self.cfg.reload:
+        except (LifespanError, SystemExit) as exc:
+            failed = _failed_start(exc)
+            if failed is None or getattr(exc, "code", Arbiter.WORKER_BOOT_ERROR) != Arbiter.WORKER_BOOT_ERROR:
                 raise
-            self._show_failure("The application can't be started", exc)
+            if not self.cfg.reload:
+                raise failed from failed.__cause__
+            self._show_failure("The application can't be started", failed)
             self.config.app = self.wsgi
             Server(self.config)
             await self._serve()
@@ -378,7 +393,13 @@ class UvicornWorker(BaseWorker):
         """Serve on Gunicorn's sockets until the end; subclasses do something before, or make a `Server` themselves."""
         self.config.app = self.wsgi
         self._install_sigquit_handler()
-        await self.server.serve(self.sockets)
+        try:
+            await self.server.serve(self.sockets)
+        except LifespanError as exc:
+            if type(self)._serve is UvicornWorker._serve:
+                raise
+            # That of uvicorn's worker, which a subclass may look for.
+            raise SystemExit(Arbiter.WORKER_BOOT_ERROR) from exc
 
     def adopt(self, server: Server) -> None:
         """This is the server that signals, the heartbeat and limits are about."""

@@ -63,6 +63,17 @@ class LoadsAndAssignsTls(UvicornWorker):
         self.config.ssl = context
 
 
+class StartsAgain(UvicornWorker):
+    """Where what its application needs is not there yet: another exit code, for which the master starts another one."""
+
+    async def _serve(self) -> None:
+        try:
+            await super()._serve()
+        except SystemExit as exc:
+            event("gave-up", exc.code)
+            raise SystemExit(1 if os.environ.get("TRANSIENT") else exc.code) from exc
+
+
 class AssignsNonsense(UvicornWorker):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
