@@ -35,6 +35,7 @@ NAMES = {
     "protocols.utils": ["ClientDisconnected", "get_client_addr", "get_path_with_query_string"],
     "server": ["HANDLED_SIGNALS", "Server", "ServerState", "logger"],
     "supervisors": ["ChangeReload", "Multiprocess"],
+    "supervisors.multiprocess": ["Multiprocess", "Process"],
     "workers": ["UvicornH11Worker", "UvicornWorker"],
 }  # fmt: skip
 TYPES = [

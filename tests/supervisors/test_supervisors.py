@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from multiprocessing import resource_tracker
@@ -27,18 +28,10 @@ from uvicorn_worker.supervisors import ChangeReload, Multiprocess, child
 PATIENCE = 30.0
 PROGRAM = """
 import os, sys
+from pathlib import Path
 from uvicorn_worker import Config, Server
-from uvicorn_worker.supervisors import ChangeReload
-from uvicorn_worker.supervisors.multiprocess import Multiprocess, Process
-
-class Counting(Multiprocess):
-    "As that of FastStream's command."
-    def init_processes(self):
-        for number in range(self.processes_num):
-            self.config.word = f"number-{number}"
-            process = Process(self.config, sockets=self.sockets)
-            process.start()
-            self.processes.append(process)
+from uvicorn_worker.supervisors import ChangeReload, Multiprocess
+from uvicorn_worker.supervisors.multiprocess import Process
 
 class Telling(Config):
     word = ""
@@ -51,19 +44,54 @@ class Mine(Server):
         os.environ["WORD"] = self.config.word
         super().run(sockets=sockets)
 
+class Watched(ChangeReload):
+    # A process that ends by itself is replaced, too.
+
+    def startup(self):
+        super().startup()
+        print("begun by", self.reloader_name, flush=True)
+
+    def should_restart(self):
+        changed = super().should_restart()
+        return changed or (None if self.process.is_alive() else [Path("it")])
+
+    def restart(self):
+        print("anew", flush=True)
+        super().restart()
+
+    def shutdown(self):
+        super().shutdown()
+        print("ended with", self.process.exitcode, flush=True)
+
+class Numbered(Multiprocess):
+    # Each is told its number, and another signal does nothing.
+
+    def init_processes(self):
+        for number in range(self.processes_num):
+            os.environ["WORD"] = f"number-{number}"
+            process = Process(self.config, sockets=self.sockets)
+            process.start()
+            self.processes.append(process)
+
+    def handle_hup(self):
+        print("is left", all(each.is_alive(timeout=5) for each in self.processes), flush=True)
+
 if __name__ == "__main__":
     kind, app, workers = sys.argv[1:]
-    config = Telling(app, host="127.0.0.1", port=0, reload=kind == "reload", workers=int(workers), log_level="info")
+    reload = kind in ("reload", "watched")
+    config = Telling(app, host="127.0.0.1", port=0, reload=reload, workers=int(workers), log_level="info")
     config.word = "mine"
     sock = config.bind_socket()
     print("port", sock.getsockname()[1], flush=True)
     server = Mine(config)
     if kind == "reload":
         ChangeReload(config, target=server.run, sockets=[sock]).run()
+    elif kind == "watched":
+        Watched(config, target=server.run, sockets=[sock]).run()
+    elif kind == "numbered":
+        Numbered(config, sockets=[sock]).run()
     elif kind == "old":
         Multiprocess(config, target=server.run, sockets=[sock]).run()
-    elif kind == "counting":
-        Counting(config, [sock]).run()
     else:
         Multiprocess(config, [sock]).run()
     print("ended", flush=True)
@@ -170,6 +198,21 @@ def test_it_is_reloaded(tmp_path: Path) -> None:
         assert text.rstrip().endswith("ended")
 
 
+def test_a_subclass_writes_the_steps_anew(tmp_path: Path) -> None:
+    with running(tmp_path, "watched") as program:
+        _, pid, word = program.until("1")
+        assert word == "mine"
+        os.kill(int(pid), signal.SIGKILL)
+        program.says("anew")
+        assert program.until("1")[1] != pid
+        (tmp_path / "main.py").write_text(APP.replace('f"1 ', 'f"2 '))
+        assert program.until("2")[2] == "mine"
+        text = program.stop(signal.SIGTERM)
+        assert re.search(r"^begun by (WatchFiles|StatReload)$", text, re.MULTILINE)
+        assert text.count("anew") == 2
+        assert re.search(r"^ended with (0|-15)\nended$", text, re.MULTILINE)
+
+
 @pytest.mark.parametrize(("kind", "word"), [("old", "mine"), ("new", "loaded-mine")])
 def test_several_processes_serve(tmp_path: Path, kind: str, word: str) -> None:
     with running(tmp_path, kind, workers=2) as program:
@@ -193,11 +236,18 @@ def test_several_processes_serve(tmp_path: Path, kind: str, word: str) -> None:
         assert "Traceback" not in text
 
 
-def test_a_subclass_starts_them_by_itself(tmp_path: Path) -> None:
-    with running(tmp_path, "counting", workers=2) as program:
-        assert program.pids("loaded-number-0", 1) != program.pids("loaded-number-1", 1)
-        assert program.until("1")[2] in ("loaded-number-0", "loaded-number-1")
-        program.stop()
+def test_a_subclass_starts_the_processes_itself(tmp_path: Path) -> None:
+    with running(tmp_path, "numbered", workers=2) as program:
+        program.until("number-0")
+        program.until("number-1")
+        program.process.send_signal(signal.SIGHUP)
+        program.says("is left True")
+        program.process.send_signal(signal.SIGTTOU)
+        program.pids("leaves", 1)
+        program.process.send_signal(signal.SIGTTOU)
+        text = program.stop(signal.SIGTERM)
+        assert len(program.pids("leaves", 2)) == 2
+        assert "Received SIGTERM, exiting." in text
 
 
 @pytest.mark.parametrize("app", ["nowhere:app", "broken:app"])
@@ -259,12 +309,46 @@ async def refuses(scope: Scope, receive: Receive, send: Send) -> None:
     await send({"type": "lifespan.startup.failed", "message": "no"})
 
 
+class Looks(ChangeReload):
+    """Looks by itself, once, and ends in its second look."""
+
+    def __init__(self, config: Config, sockets: list[Any]) -> None:
+        super().__init__(config, interrupted, sockets)
+        self.looks = 0
+
+    def should_restart(self) -> list[Path] | None:
+        self.pause()
+        self.looks += 1
+        return [Path("changed.py")]
+
+    def restart(self) -> None:
+        self.process.kill()
+        self.should_exit.set()
+
+
+def test_one_that_looks_by_itself_in_a_thread(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    config = Config("main:app", port=0, log_config=None, reload_delay=0.01)
+    sock = config.bind_socket()
+    reloader = Looks(config, [sock])
+    with caplog.at_level("INFO", "uvicorn.error"):
+        thread = threading.Thread(target=reloader.run)
+        thread.start()
+        thread.join(PATIENCE)
+    assert reloader.looks == 1
+    assert not reloader.process.is_alive()
+    assert sock.fileno() == -1
+    assert "detected changes in 'changed.py'. Reloading..." in caplog.text
+
+
 def test_one_that_does_not_end_is_killed(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(child, "_STOP_SECONDS", 0.1)
     monkeypatch.setattr(sys, "stdin", None)
     one = child.Process(Config("main:app", log_config=None), idle, [])
     assert not one.is_alive()
-    one.start()
+    assert one.start() is one
     assert one.is_alive()
     assert one.pid is not None
     end = time.monotonic() + PATIENCE
@@ -281,8 +365,7 @@ def test_what_a_process_ends_with(target: child.Target | None, code: int) -> Non
     config = Config(f"{__name__}:refuses", port=0, log_config=None)
     sock = config.bind_socket()
     given: tuple[Any, ...] = ([sock],) if target is None else (target, [sock])
-    one = child.Process(config, *given)
-    one.start()
+    one = child.Process(config, *given).start()
     one.join()
     sock.close()
     assert one.exitcode == code
@@ -300,9 +383,7 @@ def test_logging_is_set_up_once_in_each_process(capfd: pytest.CaptureFixture[str
     config = Told(f"{__name__}:refuses", port=0, log_config=None)
     sock = config.bind_socket()
     capfd.readouterr()
-    one = child.Process(config, None, [sock])
-    one.start()
-    one.join()
+    child.Process(config, sockets=[sock]).start().join()
     sock.close()
     assert capfd.readouterr().out.count("set up ") == 1
 

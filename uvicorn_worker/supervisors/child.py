@@ -16,7 +16,7 @@ from uvicorn_worker.cli.run import STARTUP_FAILURE
 from uvicorn_worker.core.errors import LifespanError, UvicornWorkerError
 from uvicorn_worker.server import Config, Server
 
-__all__ = ["Process", "Target"]
+__all__ = ["Process", "Target", "by_target"]
 
 Target = Callable[..., Any]
 
@@ -27,10 +27,8 @@ _STOP_SECONDS = 5.0
 class Process:
     """One of them, which serves from `start()` on; without a `target` it has a Server of its own."""
 
-    def __init__(self, config: Config, target: Any = None, sockets: Sequence[Any] = ()) -> None:
-        if target is not None and not callable(target):
-            # By position, as from uvicorn 0.51 on.
-            target, sockets = None, target
+    def __init__(self, config: Config, target: Any = None, sockets: Any = ()) -> None:
+        target, sockets = by_target(target, sockets)
         self._listened, self._backlog = sockets, config.backlog
         multiprocessing.allow_connection_pickling()
         self._stop_within = _STOP_SECONDS + (config.timeout_graceful_shutdown or 0.0)
@@ -39,13 +37,14 @@ class Process:
             target=_serve, args=(config, target, list(sockets), _stdin())
         )
 
-    def start(self) -> None:
-        """Let it serve."""
+    def start(self) -> Process:
+        """Let it serve; gives itself."""
         for sock in self._listened:
             # From now on clients wait, and are not refused, whatever becomes of the processes that serve.
             sock.listen(self._backlog)
         self._began = time.monotonic()
         self.process.start()
+        return self
 
     @property
     def pid(self) -> int | None:
@@ -81,6 +80,11 @@ class Process:
         if self.process.exitcode is None:
             self.process.kill()
             self.process.join()
+
+
+def by_target(target: Any, sockets: Any) -> tuple[Target | None, Sequence[Any]]:
+    """The two, where the sockets may stand in the target's place: by position, as uvicorn takes them from 0.51 on."""
+    return (None, target) if target is not None and not callable(target) else (target, sockets)
 
 
 def _stdin() -> int | None:

@@ -18,7 +18,7 @@ from typing import Any
 from uvicorn_worker.cli.run import STARTUP_FAILURE
 from uvicorn_worker.server import Config
 from uvicorn_worker.server.surroundings import handled
-from uvicorn_worker.supervisors.child import Process, Target
+from uvicorn_worker.supervisors.child import Process, Target, by_target
 
 __all__ = ["Multiprocess", "Process"]
 
@@ -33,16 +33,19 @@ _NAMES = ("SIGINT", "SIGTERM", "SIGHUP", "SIGTTIN", "SIGTTOU")
 class Multiprocess:
     """`config.workers` processes; `run()` returns after SIGINT or SIGTERM, or once `should_exit` is set.
 
-    Without a `target` each has a Server of its own, as with uvicorn from 0.51 on.
+    Without a `target` each has a Server of its own, as with uvicorn from 0.51 on. A subclass writes the steps anew, by
+    the names that uvicorn has for them:
+
+        init_processes()            the processes are started
+        keep_subprocess_alive()     asked again and again: those that have ended are replaced
+        handle_hup() and others     what a signal does
+        terminate_all(), join_all() the end
     """
 
     def __init__(self, config: Config, target: Any = None, sockets: Sequence[Any] = ()) -> None:
-        if target is not None and not callable(target):
-            # By position, as from 0.51 on.
-            target, sockets = None, target
         self.config = config
-        self.target: Target | None = target
-        self.sockets = sockets
+        self.target: Target | None
+        self.target, self.sockets = by_target(target, sockets)
         self.should_exit = threading.Event()
         self.processes_num = config.workers
         self.processes: list[Process] = []
@@ -57,19 +60,18 @@ class Multiprocess:
             self._log.info("Started parent process [%d]", os.getpid())
             self.init_processes()
             while not self.should_exit.wait(_LOOK_SECONDS):
-                while self._signals:
-                    self._act(self._signals.popleft())
-                self._replace_ended()
+                self.handle_signals()
+                self.keep_subprocess_alive()
             self.terminate_all()
             self.join_all()
             self._log.info("Stopping parent process [%d]", os.getpid())
 
-    # A subclass may write these anew.
+    def _start(self) -> Process:
+        return Process(self.config, self.target, self.sockets).start()
 
     def init_processes(self) -> None:
-        """Start as many as there are to be."""
-        for _ in range(self.processes_num):
-            self.processes.append(self._start())
+        """Start them, into `processes`."""
+        self.processes += [self._start() for _ in range(self.processes_num)]
 
     def terminate_all(self) -> None:
         """Tell all of them to end."""
@@ -77,7 +79,7 @@ class Multiprocess:
             process.terminate()
 
     def join_all(self) -> None:
-        """Wait for the end of all that were told."""
+        """Wait until they have."""
         for process in self.processes:
             process.join()
 
@@ -88,36 +90,50 @@ class Multiprocess:
             process.join()
             self.processes[place] = self._start()
 
-    def _start(self) -> Process:
-        process = Process(self.config, self.target, self.sockets)
-        process.start()
-        return process
+    def handle_signals(self) -> None:
+        """Do what the signals ask for that have come, by the method that is named for each."""
+        while self._signals:
+            sig = self._signals.popleft()
+            getattr(self, f"handle_{sig.name[3:].lower()}")()
 
-    def _act(self, sig: signal.Signals) -> None:
-        if sig in (signal.SIGINT, signal.SIGTERM):
-            self._log.info("Received %s, exiting.", sig.name)
-            self.should_exit.set()
-        elif sig.name == "SIGHUP":
-            self._log.info("Received SIGHUP, restarting processes.")
-            self.restart_all()
-        elif sig.name == "SIGTTIN":
-            self.processes_num += 1
-            self.processes.append(self._start())
-        elif self.processes_num > 1:
+    def handle_int(self) -> None:
+        """The end."""
+        self._log.info("Received SIGINT, exiting.")
+        self.should_exit.set()
+
+    def handle_term(self) -> None:
+        """The end, too."""
+        self._log.info("Received SIGTERM, exiting.")
+        self.should_exit.set()
+
+    def handle_hup(self) -> None:
+        """All are replaced."""
+        self._log.info("Received SIGHUP, restarting processes.")
+        self.restart_all()
+
+    def handle_ttin(self) -> None:
+        """One more."""
+        self.processes_num += 1
+        self.processes.append(self._start())
+
+    def handle_ttou(self) -> None:
+        """One less."""
+        if self.processes_num > 1:
             self.processes_num -= 1
-            child = self.processes.pop()
-            child.terminate()
-            child.join()
+            process = self.processes.pop()
+            process.terminate()
+            process.join()
 
-    def _replace_ended(self) -> None:
-        for place, child in enumerate(self.processes):
-            if child.exitcode is None or self.should_exit.is_set():
+    def keep_subprocess_alive(self) -> None:
+        """Replace those that have ended, but for such as can't start."""
+        for place, process in enumerate(self.processes):
+            if process.exitcode is None or self.should_exit.is_set():
                 continue
-            failed = child.exitcode > 0 and child.seconds < _SOON_SECONDS
+            failed = process.exitcode > 0 and process.seconds < _SOON_SECONDS
             self._failures = self._failures + 1 if failed else 0
-            if child.exitcode == STARTUP_FAILURE or self._failures >= _FAILURES:
-                self._log.error("Child process [%d] failed to start, stopping the parent process.", child.pid)
+            if process.exitcode == STARTUP_FAILURE or self._failures >= _FAILURES:
+                self._log.error("Child process [%d] failed to start, stopping the parent process.", process.pid)
                 self.should_exit.set()
                 return
-            self._log.info("Child process [%d] died", child.pid)
+            self._log.info("Child process [%d] died", process.pid)
             self.processes[place] = self._start()

@@ -4,30 +4,43 @@ from __future__ import annotations
 
 import logging
 import os
-import signal
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 from uvicorn_worker.cli.reloading import forget_compiled, listed, shown
-from uvicorn_worker.cli.watching import Choice, Watcher
+from uvicorn_worker.cli.watching import LOOK_SECONDS, Choice, Watcher
 from uvicorn_worker.server import Config
-from uvicorn_worker.server.surroundings import handled
+from uvicorn_worker.server.surroundings import HANDLED_SIGNALS, handled
 from uvicorn_worker.supervisors.child import Process, Target
 
 __all__ = ["ChangeReload"]
 
 
 class ChangeReload:
-    """Watches the folders of the Config; `run()` returns after SIGINT or SIGTERM, or once `should_exit` is set."""
+    """Watches the folders of the Config; `run()` returns after SIGINT or SIGTERM, or once `should_exit` is set.
+
+    A subclass writes its steps anew, by the names that uvicorn has for them:
+
+        startup()            the process that serves is started
+        should_restart()     asked again and again: what has changed, or None; StopIteration is the end
+        restart()            something has
+        shutdown()           that process is ended, and the sockets are closed
+    """
 
     def __init__(self, config: Config, target: Target, sockets: Sequence[Any]) -> None:
         self.config = config
         self.target = target
         self.sockets = sockets
         self.should_exit = threading.Event()
+        self.pid = os.getpid()
+        self.process: Process
+        """What serves, from `startup()` on."""
+        self.reloader_name: str | None = None
+        """What watches, from `run()` on."""
+        self._changes: Iterator[set[Path]] = iter(())
         self._log = logging.getLogger("uvicorn.error")
 
     def signal_handler(self, sig: int, frame: FrameType | None) -> None:
@@ -36,32 +49,59 @@ class ChangeReload:
 
     def run(self) -> None:
         """Until then."""
-        config = self.config
-        folders = [Path(each).absolute() for each in listed(config.reload_dirs) or [os.getcwd()]]
-        choice = Choice(listed(config.reload_includes), listed(config.reload_excludes), listed(config.env_file))
-        with handled({signal.SIGINT: self.signal_handler, signal.SIGTERM: self.signal_handler}):
-            watcher = Watcher(folders, choice, config.reload_delay, self.should_exit)
-            self._log.info("Will watch for changes in these directories: %s", sorted(map(str, folders)))
-            self._log.info("Started reloader process [%d] using %s", os.getpid(), watcher.name)
-            child = self._start()
-            for changed in watcher:
+        by_signals = threading.current_thread() is threading.main_thread()
+        with handled(dict.fromkeys(HANDLED_SIGNALS, self.signal_handler) if by_signals else {}):
+            self._watch()
+            self.startup()
+            for changed in self:
                 if self.should_exit.is_set():
                     break
                 if changed:
-                    names = ", ".join(shown(path) for path in sorted(changed))
-                    self._log.warning("%s detected changes in %s. Reloading...", watcher.name, names)
+                    names = ", ".join(shown(path) for path in changed)
+                    self._log.warning("%s detected changes in %s. Reloading...", self.reloader_name, names)
                     for path in changed:
                         forget_compiled(path)
-                    child.terminate()
-                    child.join()
-                    child = self._start()
-            child.terminate()
-            child.join()
+                    self.restart()
+            self.shutdown()
+
+    def _watch(self) -> None:
+        config = self.config
+        folders = [Path(each).absolute() for each in listed(config.reload_dirs) or [os.getcwd()]]
+        choice = Choice(listed(config.reload_includes), listed(config.reload_excludes), listed(config.env_file))
+        watcher = Watcher(folders, choice, config.reload_delay, self.should_exit)
+        self._log.info("Will watch for changes in these directories: %s", sorted(map(str, folders)))
+        self.reloader_name, self._changes = watcher.name, iter(watcher)
+
+    def __iter__(self) -> Iterator[Sequence[Path] | None]:
+        return self
+
+    def __next__(self) -> Sequence[Path] | None:
+        return self.should_restart()
+
+    def should_restart(self) -> Sequence[Path] | None:
+        """The files that have changed; None a few times a second where none has. Raises StopIteration at the end."""
+        return sorted(next(self._changes)) or None
+
+    def pause(self) -> None:
+        """For a `should_restart()` that looks by itself: wait for reload_delay. Raises StopIteration at the end."""
+        if self.should_exit.wait(self.config.reload_delay or LOOK_SECONDS):
+            raise StopIteration
+
+    def startup(self) -> None:
+        """Start the process that serves."""
+        self._log.info("Started reloader process [%d] using %s", self.pid, self.reloader_name)
+        self.process = Process(self.config, self.target, self.sockets).start()
+
+    def restart(self) -> None:
+        """Another takes its place."""
+        self.process.terminate()
+        self.process.join()
+        self.process = Process(self.config, self.target, self.sockets).start()
+
+    def shutdown(self) -> None:
+        """End it, and close the sockets."""
+        self.process.terminate()
+        self.process.join()
         for sock in self.sockets:
             sock.close()
-        self._log.info("Stopping reloader process [%d]", os.getpid())
-
-    def _start(self) -> Process:
-        process = Process(self.config, self.target, self.sockets)
-        process.start()
-        return process
+        self._log.info("Stopping reloader process [%d]", self.pid)
