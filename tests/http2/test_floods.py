@@ -60,3 +60,16 @@ def test_many_that_are_refused_are_counted(serve: Serve, kind: str, log: Log, mo
     assert len(lines) == REFUSALS_SAID + 1
     assert all(line.startswith("Invalid ") for line in lines[:REFUSALS_SAID])
     assert lines[-1].startswith("HTTP/2: so many invalid requests that they are counted from now on")
+
+
+def test_uploads_that_are_given_up_behind_their_answer_are_none(serve: Serve, log: Log) -> None:
+    """As curl does it: no reset, but the end of the body."""
+    client = Talk(serve(hello))
+    for _ in range(500):
+        number = client.wire.next_id
+        client.send(client.wire.request(b"/", (b"content-length", b"9999"), method=b"POST", end=False))
+        client.send(client.wire.data(number, b"x", end=True))
+        assert client.stream(number).reset is None
+    assert client.get(b"/").status == 200
+    assert client.goaways == []
+    assert log(logging.WARNING) == []

@@ -160,6 +160,31 @@ class TestMalformed:
         (event,) = side.deliver(side.client.headers(1, [(b"x", b"y")]))
         assert isinstance(event, StreamReset)
 
+    @pytest.mark.parametrize("end", ["data", "nothing", "trailers"])
+    def test_what_is_left_out_of_a_body_behind_the_whole_answer(self, side: Pair, end: str) -> None:
+        """A client that gives up its upload so, as curl does, has done nothing wrong."""
+        client = side.client
+        ends = {"data": lambda: client.data(1, b"x" * 30, end=True), "nothing": lambda: client.data(1, end=True)}
+        head = client.request(b"/", (b"content-length", b"100000"), method=b"POST", end=False)
+        side.deliver(head, client.data(1, b"four"))
+        side.engine.respond(1, 401, [], b"no")
+        side.pull()
+        (event,) = side.deliver(ends.get(end, lambda: client.headers(1, [(b"x", b"y")]))())
+        assert isinstance(event, StreamReset)
+        assert (event.stream_id, event.code, event.reason) == (1, ErrorCode.NO_ERROR, "")
+        assert client.streams[1].reset is None
+        assert client.streams[1].body == b"no"
+        assert [type(each) for each in side.deliver(client.request(b"/next", stream_id=3))] == [RequestReceived]
+
+    def test_too_much_of_it_is_a_fault_there_too(self, side: Pair) -> None:
+        client = side.client
+        side.deliver(client.request(b"/", (b"content-length", b"4"), method=b"POST", end=False))
+        side.engine.respond(1, 401, [], b"no")
+        side.pull()
+        (event,) = side.deliver(client.data(1, b"12345", end=True))
+        assert isinstance(event, StreamReset)
+        assert event.code == ErrorCode.PROTOCOL_ERROR
+
 
 class TestStreamErrors:
     @pytest.mark.parametrize("late", ["data", "headers"])

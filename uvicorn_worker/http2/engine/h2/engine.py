@@ -301,10 +301,11 @@ class H2Engine(AbuseLimits):
     def _end_with_trailers(self, stream_id: int, stream: _Stream, events: list[Event]) -> None:
         try:
             trailers = check_trailers(self._decoder.fields)
-            if stream.left:
-                raise Malformed("the body is shorter than its content-length")
         except Malformed as exc:
             self._fail_stream(stream_id, ErrorCode.PROTOCOL_ERROR, str(exc), events)
+            return
+        if stream.left:
+            self._fail_length(stream_id, stream, events)
             return
         events.append(TrailersReceived(stream_id, trailers))
         self._remote_ended(stream_id, stream)
@@ -339,9 +340,7 @@ class H2Engine(AbuseLimits):
             stream.left -= size
             if stream.left < 0 or (end_stream and stream.left):
                 self._give_back(size + padding)
-                longer = "longer" if stream.left < 0 else "shorter"
-                reason = f"the body is {longer} than its content-length"
-                self._fail_stream(stream_id, ErrorCode.PROTOCOL_ERROR, reason, events)
+                self._fail_length(stream_id, stream, events)
                 return
         if not size and not end_stream:
             self._count_control()
@@ -351,6 +350,16 @@ class H2Engine(AbuseLimits):
             self._collect()
         if end_stream:
             self._remote_ended(stream_id, stream)
+
+    def _fail_length(self, stream_id: int, stream: _Stream, events: list[Event]) -> None:
+        """There is more of a body than its content-length says, or its end comes before."""
+        left = stream.left or 0
+        if left > 0 and stream.local_done:
+            # It has its whole answer, and leaves out the rest: what others do by RST_STREAM curl does so.
+            self._end_stream(stream_id, ErrorCode.NO_ERROR, events)
+            return
+        reason = f"the body is {'shorter' if left > 0 else 'longer'} than its content-length"
+        self._fail_stream(stream_id, ErrorCode.PROTOCOL_ERROR, reason, events)
 
     def _read_stray_data(self, size: int, stream_id: int) -> None:
         """DATA of a stream that is not there: it never was, or is no more."""
@@ -390,8 +399,11 @@ class H2Engine(AbuseLimits):
     def _read_reset(self, stream_id: int, code: int, events: list[Event]) -> None:
         if self._is_idle(stream_id):
             raise Http2ConnectionError(ErrorCode.PROTOCOL_ERROR, f"RST_STREAM on stream {stream_id}, which is idle")
-        if stream_id not in self._streams:
-            return
+        if stream_id in self._streams:
+            self._end_stream(stream_id, code, events)
+
+    def _end_stream(self, stream_id: int, code: int, events: list[Event]) -> None:
+        """The client has left it."""
         if not self._streams[stream_id].answered:
             self._count_reset()
         # Given to h2 so that it forgets the stream.

@@ -289,10 +289,11 @@ class NativeEngine(NativeControl):
             if not end_stream:
                 raise Malformed("trailers that do not end the stream")
             trailers = check_trailers(fields)
-            if stream.left:
-                raise Malformed("the body is shorter than its content-length")
         except Malformed as exc:
             self._fail_stream(stream_id, ErrorCode.PROTOCOL_ERROR, str(exc), events)
+            return
+        if stream.left:
+            self._fail_length(stream_id, stream, events)
             return
         events.append(TrailersReceived(stream_id, trailers))
         self._remote_ended(stream_id, stream)
@@ -332,9 +333,7 @@ class NativeEngine(NativeControl):
             stream.left -= useful
             if stream.left < 0 or (end_stream and stream.left):
                 self._give_back(size)
-                longer = "longer" if stream.left < 0 else "shorter"
-                reason = f"the body is {longer} than its content-length"
-                self._fail_stream(stream_id, ErrorCode.PROTOCOL_ERROR, reason, events)
+                self._fail_length(stream_id, stream, events)
                 return
         if not useful and not end_stream:
             self._count_control()
@@ -366,6 +365,16 @@ class NativeEngine(NativeControl):
                 self._remote_ended(stream_id, stream)
         if size > useful:
             self._give_credit(stream_id, self._streams.get(stream_id), size - useful)
+
+    def _fail_length(self, stream_id: int, stream: Stream, events: list[Event]) -> None:
+        """There is more of a body than its content-length says, or its end comes before."""
+        left = stream.left or 0
+        if left > 0 and stream.state == LOCAL_DONE:
+            # It has its whole answer, and leaves out the rest: what others do by RST_STREAM curl does so.
+            self._end_stream(stream_id, ErrorCode.NO_ERROR, events)
+            return
+        reason = f"the body is {'shorter' if left > 0 else 'longer'} than its content-length"
+        self._fail_stream(stream_id, ErrorCode.PROTOCOL_ERROR, reason, events)
 
     def _refuse_late_data(self, stream_id: int, size: int, events: list[Event]) -> None:
         self._give_back(size)
