@@ -45,6 +45,21 @@ def test_http10_persists_where_the_client_asks_for_it(connect: Connect) -> None:
     assert client.open
 
 
+@pytest.mark.parametrize("others", [[], ["Connection: close"], ["Connection: foo"]])
+def test_http10_does_not_persist_for_proxy_connection(connect: Connect, others: list[str]) -> None:
+    fields = [*others, "Proxy-Connection: keep-alive"]
+    client = connect(echo).send(get("/1", *fields, version="1.0") + get("/2", *fields, version="1.0"))
+    assert [(response.body, response.closes) for response in client.responses()] == [(b"GET /1 ", True)]
+    assert client.closed
+
+
+def test_http10_persists_beside_proxy_connection(connect: Connect) -> None:
+    fields = ["Proxy-Connection: keep-alive", "Connection: keep-alive"]
+    client = connect(echo).send(get("/1", *fields, version="1.0") + get("/2", *fields, version="1.0"))
+    assert [response.get("connection") for response in client.responses()] == ["keep-alive", "keep-alive"]
+    assert client.open
+
+
 def test_http10_without_a_length_ends_with_the_connection(connect: Connect) -> None:
     client = connect(stream(b"one", b"two")).send(get("/", "Connection: keep-alive", version="1.0"))
     response = client.response()

@@ -10,7 +10,15 @@ from collections.abc import Iterable
 from uvicorn_worker.core.errors import RequestRefused
 from uvicorn_worker.core.grammar import is_host, parse_length
 
-__all__ = ["NO_HTTP2", "OWN_FIELDS", "Framing", "effective_version", "read_framing", "takes_trailers"]
+__all__ = [
+    "NO_HTTP2",
+    "OWN_FIELDS",
+    "Framing",
+    "asks_to_persist",
+    "effective_version",
+    "read_framing",
+    "takes_trailers",
+]
 
 # Fields that mean something to the server itself; all others only pass through.
 OWN_FIELDS = frozenset([b"host", b"expect", b"transfer-encoding", b"content-length"])
@@ -27,6 +35,15 @@ class Framing:
     def __init__(self, length: int | None, expects_continue: bool) -> None:
         self.length = length
         self.expects_continue = expects_continue
+
+
+def asks_to_persist(headers: Iterable[tuple[bytes, bytes]]) -> bool:
+    """Whether a client of HTTP/1.0 asks to keep the connection.
+
+    For llhttp, `Proxy-Connection` asks, too. A proxy that passes that on without understanding it waits for the end of
+    the connection (RFC 9112, C.2.2).
+    """
+    return any(name == b"connection" and b"keep-alive" in value.lower() for name, value in headers)
 
 
 def effective_version(version: str) -> str:

@@ -31,7 +31,7 @@ from uvicorn_worker.core.scope import Field, without_newer
 from uvicorn_worker.core.target import METHODS, check_target, to_origin_form
 from uvicorn_worker.http1.chunked import ChunkReader
 from uvicorn_worker.http1.cycle import RequestCycle
-from uvicorn_worker.http1.framing import OWN_FIELDS, effective_version, read_framing
+from uvicorn_worker.http1.framing import OWN_FIELDS, asks_to_persist, effective_version, read_framing
 from uvicorn_worker.http1.known_heads import NO_FIELDS, NOTHING, REPEATS, KnownHeads, new
 from uvicorn_worker.http1.known_length import cut_body
 from uvicorn_worker.http1.limits import (
@@ -504,6 +504,8 @@ class MessageReader(KnownHeads):
             if version == "1.0":
                 cycle.http10 = True
                 scope["http_version"], scope["extensions"] = "1.0", without_newer(scope["extensions"])
+                asked = asks_to_persist(headers)
+                cycle.persistent, cycle.keep_alive = cycle.persistent and asked, cycle.keep_alive and asked
             elif version != "1.1" and runtime.config.permit_unconventional_http_version:
                 # What the client makes of the connection is anyone's guess: it ends with this request.
                 version = effective_version(version)
