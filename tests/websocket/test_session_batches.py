@@ -122,7 +122,18 @@ def test_answers_of_all_kinds_keep_their_order(connect: Open) -> None:
     assert [item.opcode for item in socket.frames] == kinds
 
 
-@pytest.mark.parametrize("wrong", [{}, {"text": None}, {"text": b"a"}, {"bytes": "a"}, {"bytes": 5}])
+def test_what_is_given_by_the_other_name(connect: Open) -> None:
+    answers = [told(text="a"), told(text=b"b"), told(bytes="c"), told(bytes=b"d")]
+    socket = connect(answering(*answers)).send(text("1") * 4)
+    assert [(item.opcode, item.payload) for item in socket.frames] == [
+        (TEXT, b"a"),
+        (BINARY, b"b"),
+        (TEXT, b"c"),
+        (BINARY, b"d"),
+    ]
+
+
+@pytest.mark.parametrize("wrong", [{}, {"text": None}, {"text": 5}, {"bytes": 5}])
 def test_what_can_not_be_sent_is_the_applications_error(connect: Open, wrong: dict[str, Any]) -> None:
     socket = connect(answering(told(text="a"), told(**wrong))).send(text("1") + text("2"))
     assert isinstance(socket.app.raised[0], ApplicationError)
