@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 import pytest
 from websockets.exceptions import InvalidStatus
 
-from tests.e2e.harness import APPS, HTTPTOOLS, PATIENCE, Gunicorn, until
+from tests.e2e.harness import APPS, HTTPTOOLS, PATIENCE, Gunicorn
 from tests.e2e.raw import Connection, Truncated
+from tests.e2e.test_reload import edit, wait_answer
 from tests.e2e.websocket.client import open_socket
 
 if TYPE_CHECKING:
@@ -212,10 +213,10 @@ class TestFactories:
     def test_one_that_fails_is_mended_under_reload(self, serve: Serve) -> None:
         files = {"begins.py": "def create():\n    return 1 / 0\n"}
         env = {"UVICORN_FACTORY": "true"}
-        server = serve("begins:create", "--reload", worker=HTTPTOOLS, files=files, env=env)
-        assert "ZeroDivisionError" in server.get("/").text
-        (server.dir / "begins.py").write_text(BEGINS["begins.py"])
-        until(lambda: server.get("/").text == "its task has run", "the new code")
+        server = serve("begins:create", "--reload", "--reload-engine", "poll", worker=HTTPTOOLS, files=files, env=env)
+        wait_answer(server, "ZeroDivisionError")
+        edit(server, BEGINS["begins.py"], "begins.py")
+        wait_answer(server, "its task has run")
 
     def test_one_that_is_not_named(self, serve: Serve) -> None:
         server = serve("interfaces_app:create_asgi2", worker=HTTPTOOLS)

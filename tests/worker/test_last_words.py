@@ -51,7 +51,7 @@ class Case:
             end_turn=lambda: self.turns.append(1),
             loop=self.loop,
             now=0.0,
-            keep_alive_ticks=1,
+            persists=True,
             access=lambda cycle: self.logged.append(cycle.status),
             defaults=SimpleNamespace(lines=b"server: uvicorn\r\n"),
         )
