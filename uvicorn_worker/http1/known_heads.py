@@ -27,7 +27,7 @@ from uvicorn_worker.core.runtime import Runtime
 from uvicorn_worker.core.scope import Field, Origin, RequestLine, is_plain_target, without_newer
 from uvicorn_worker.core.target import METHODS
 from uvicorn_worker.http1.cycle import RequestCycle
-from uvicorn_worker.http1.framing import OWN_FIELDS
+from uvicorn_worker.http1.framing import OWN_FIELDS, asks_to_persist
 from uvicorn_worker.http1.limits import BODY_HIGH_WATER
 from uvicorn_worker.http1.parsers import SPENT, UnmadeParser
 from uvicorn_worker.http1.shared import MOST_LINES, Shared
@@ -431,7 +431,7 @@ class KnownHeads:
             or declared > 1
             or length > runtime.limit_body
             or len(headers) > shared.limit_fields
-            or (http10 and _asks_to_persist(headers))
+            or (http10 and asks_to_persist(headers))
         ):
             return self._leave_to_parser()
         if self.forwarded is not None:
@@ -516,8 +516,3 @@ class KnownHeads:
         elif self.forwarded is not None:
             self.forwarded.append(field)
         return field
-
-
-def _asks_to_persist(headers: list[Field]) -> bool:
-    """Whether a client of HTTP/1.0, whose connections end with the response otherwise, says anything but `close`."""
-    return any(name == b"connection" and value != b"close" for name, value in headers)

@@ -156,7 +156,7 @@ def parser_behind_head(make_parser: Callable[[Callbacks], Any], callbacks: Callb
 
 def is_other_method(parser: Any, start: bytes) -> bool:
     """Whether a head that begins so has a method that the parser knows for another protocol, and stops behind it."""
-    if type(parser) is OtherMethod or hasattr(parser, "knows_methods"):
+    if hasattr(parser, "knows_methods"):
         return False
     word, blank, _ = start.lstrip(b"\r\n").partition(b" ")
     return bool(blank) and word not in METHODS
@@ -185,6 +185,9 @@ class OtherMethod:
 
     Reads on until the word has ended. Where it is a method all the same, the parser is given one of its own for it.
     """
+
+    # Of a method that is none of the parser's nothing more is to be found out.
+    knows_methods = True
 
     __slots__ = ("_reader", "_start")
 
@@ -228,7 +231,7 @@ class StandIn:
     A POST has a body or none as any other method has, but for CONNECT, which parsers know.
     """
 
-    # Of a method that is none of the parser's nothing more is to be found out.
+    # As above.
     knows_methods = True
 
     __slots__ = ("_method", "_parser", "_reader")
