@@ -36,7 +36,7 @@ def load_app(config: Config) -> ASGIApp:
     load_env_file(config.env_file)
     for line in missing_env_files(config.env_file):
         logging.getLogger("uvicorn.error").warning("%s", line)
-    return adapt(import_name(config.app, "app") if isinstance(config.app, str) else config.app, config)
+    return adapt(_found(config), config)
 
 
 def is_factory(app: Any, config: Config) -> bool:
@@ -49,7 +49,12 @@ def is_factory(app: Any, config: Config) -> bool:
 def is_made_late(config: Config) -> bool:
     """Import what `Config.app` names, and say whether that is a factory; raises as `load_app()` does."""
     load_env_file(config.env_file)
-    return is_factory(import_name(config.app, "app") if isinstance(config.app, str) else config.app, config)
+    return is_factory(_found(config), config)
+
+
+def _found(config: Config) -> Any:
+    """`Config.app`, imported where it is a name."""
+    return import_name(config.app, "app") if isinstance(config.app, str) else config.app
 
 
 def adapt(app: Any, config: Config, *, multiprocess: bool = False) -> ASGIApp:
