@@ -27,6 +27,13 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
+def test_a_form_of_access_lines_that_is_none() -> None:
+    ((level, line),) = said(access_log_format="%r %s %Tf")
+    assert level == WARNING
+    assert line.startswith("Gunicorn setting access_log_format = '%r %s %Tf': no line can be made of it")
+    assert said(access_log_format="%(h)s %(D)d 100%%") == []
+
+
 class TestMasters:
     @pytest.mark.parametrize(
         ("variable", "text", "values", "level", "rules"),

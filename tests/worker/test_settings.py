@@ -52,7 +52,7 @@ VALUES: dict[str, list[tuple[Any, Any]]] = {
     "http2_max_header_list_size": [(9999, 9999), (0, 2**24)],
     "websocket_max_message_size": [(1000, 1000), (16777216, 16777216)],
     "loglevel": [("WARNING", "warning"), ("trace", "trace"), ("no such level", "info")],
-    "access_log_format": [("%(h)s", "%(h)s"), (AccessLogFormat.default, None)],
+    "access_log_format": [("%(h)s", "%(h)s"), (AccessLogFormat.default, None), ("%r %s %Tf", None)],
     "certfile": [("cert.pem", "cert.pem")],
     "keyfile": [("key.pem", "key.pem")],
     "ca_certs": [("ca.pem", "ca.pem")],

@@ -15,7 +15,16 @@ from typing import TYPE_CHECKING, Any
 
 from uvicorn_worker.core.asgi import ASGIApp
 from uvicorn_worker.core.errors import ConfigError
-from uvicorn_worker.core.option_rules import APP, CALLABLE, CERT_REQS, ENV_FILES, FIELD_NAME, LOG_CONFIG, PATHS
+from uvicorn_worker.core.option_rules import (
+    ACCESS_LOG_FORMAT,
+    APP,
+    CALLABLE,
+    CERT_REQS,
+    ENV_FILES,
+    FIELD_NAME,
+    LOG_CONFIG,
+    PATHS,
+)
 from uvicorn_worker.core.options import Options, section
 from uvicorn_worker.core.paths import check_paths
 from uvicorn_worker.core.records import record
@@ -475,7 +484,9 @@ class Config:
         "responses to each of the first 32 are counted apart on the board.",
     )
     access_log_format: str | None = logs(
-        None, OPTIONAL_TEXT, "The form of an access line, of Gunicorn's atoms; None: the form that uvicorn gives it."
+        None,
+        ACCESS_LOG_FORMAT,
+        "The form of an access line, of Gunicorn's atoms; None: the form that uvicorn gives it.",
     )
 
     metrics_bind: str | None = watching(

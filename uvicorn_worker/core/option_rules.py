@@ -11,9 +11,38 @@ from typing import Any
 
 from uvicorn_worker.core.grammar import TCHAR
 from uvicorn_worker.core.paths import ALLOWED, is_path_table
-from uvicorn_worker.core.rules import Rule, is_int
+from uvicorn_worker.core.rules import OPTIONAL_TEXT, Rule, is_int
 
-__all__ = ["APP", "CALLABLE", "CERT_REQS", "ENV_FILES", "FIELD_NAME", "LOG_CONFIG", "PATHS"]
+__all__ = [
+    "ACCESS_LOG_FORMAT",
+    "APP",
+    "CALLABLE",
+    "CERT_REQS",
+    "ENV_FILES",
+    "FIELD_NAME",
+    "LOG_CONFIG",
+    "PATHS",
+    "is_access_log_format",
+]
+
+
+class _Sample(dict[str, Any]):
+    """In the place of the atoms of a response: each is there, as the number or the text that it is."""
+
+    def __missing__(self, name: str) -> Any:
+        return 1 if name in ("B", "D", "M", "T") else "-"
+
+    def __repr__(self) -> str:
+        raise TypeError("no atom is named")
+
+
+def is_access_log_format(value: str) -> bool:
+    """Whether a line can be made of it: each conversion names an atom that it takes, as %(r)s and %(D)d do."""
+    try:
+        value % _Sample()
+    except (TypeError, ValueError, OverflowError, MemoryError):
+        return False
+    return True
 
 
 def _is_parser(value: Any) -> bool:
@@ -22,6 +51,11 @@ def _is_parser(value: Any) -> bool:
     return module is not None and isinstance(value, module.RawConfigParser)
 
 
+ACCESS_LOG_FORMAT = Rule(
+    "None or a format of Gunicorn's atoms, as in '%(h)s %(r)s %(s)s'",
+    lambda value: value is None or (isinstance(value, str) and is_access_log_format(value)),
+    OPTIONAL_TEXT.parse,
+)
 APP = Rule(
     "an ASGI application, or 'module:attribute'",
     lambda value: callable(value) or (isinstance(value, str) and bool(value)),

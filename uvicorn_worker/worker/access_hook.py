@@ -22,6 +22,7 @@ from uvicorn_worker.logs.guards import guard_handlers
 from uvicorn_worker.logs.line_forms import gunicorn_forms
 from uvicorn_worker.logs.piped_handlers import unblock_handlers
 from uvicorn_worker.worker.loggers import adopt_loggers, configured_loggers, follows_gunicorn, handlers_of
+from uvicorn_worker.worker.settings import gunicorns_form
 from uvicorn_worker.worker.statsd import metrics_hook, statsd_class
 from uvicorn_worker.worker.views import Fields, RequestView, ResponseView
 
@@ -68,11 +69,11 @@ def _lines_hook(log: Any, cfg: GunicornConfig, config: Config, is_gunicorns: boo
         return None
     writes_gunicorns = is_gunicorns and _is_enabled(log, cfg)
     if follows_gunicorn(ours.name):
-        hook = _line_hook(log, config.access_log_format or cfg.access_log_format) if writes_gunicorns else None
+        hook = _line_hook(log, config.access_log_format or gunicorns_form(cfg)) if writes_gunicorns else None
         return _filtered_hook(hook, ours, config) if hook is not None and ours.filters else hook
     lines: list[AccessHook] = []
     if configured and writes_gunicorns and not _is_repeated(log.access_log, ours):
-        lines.append(_line_hook(log, config.access_log_format or cfg.access_log_format))
+        lines.append(_line_hook(log, config.access_log_format or gunicorns_form(cfg)))
     if handlers_of(ours) and ours.isEnabledFor(logging.INFO):
         lines.append(uvicorn_hook(ours, config))
     return _all_of(lines)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from uvicorn_worker.core.config import OPTIONS, RULES, Config
+from uvicorn_worker.core.option_rules import is_access_log_format
 from uvicorn_worker.core.options import DOCS
 from uvicorn_worker.core.rules import FLAG, no_addresses, split_list
 from uvicorn_worker.core.sources import Found, Given
@@ -21,7 +22,7 @@ from uvicorn_worker.server.env_file import missing_env_files
 if TYPE_CHECKING:
     from gunicorn.config import Config as GunicornConfig
 
-__all__ = ["Say", "remarks_on_code", "remarks_on_config", "remarks_on_outside"]
+__all__ = ["Say", "remarks_on_code", "remarks_on_config", "remarks_on_outside", "remarks_on_settings"]
 
 Say = Callable[[int, str], None]
 """Takes a level and a line; Gunicorn's `log.log` is one."""
@@ -30,6 +31,18 @@ Remark = tuple[int, str]
 
 # How many unknown names are listed.
 _MOST_NAMES = 10
+
+
+def remarks_on_settings(cfg: GunicornConfig) -> Iterator[Remark]:
+    """On Gunicorn's settings, those that can't be honoured as they are."""
+    if not is_access_log_format(cfg.access_log_format):
+        yield (
+            logging.WARNING,
+            (
+                f"Gunicorn setting access_log_format = {cfg.access_log_format!r}: no line can be made of it, so access "
+                "lines have their usual form; atoms are written as in '%(h)s %(r)s %(s)s'"
+            ),
+        )
 
 
 def remarks_on_outside(

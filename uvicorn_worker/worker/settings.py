@@ -19,12 +19,19 @@ from gunicorn.config import KNOWN_SETTINGS, AccessLogFormat
 
 from uvicorn_worker.core.config import OPTIONS, RULES, Config
 from uvicorn_worker.core.errors import ConfigError
+from uvicorn_worker.core.option_rules import is_access_log_format
 from uvicorn_worker.core.rules import split_list
 from uvicorn_worker.core.sources import Given, from_outside
 from uvicorn_worker.core.uvicorn_names import ALIASES
 from uvicorn_worker.core.uvicorn_names import MASTERS as UVICORN_MASTERS
 from uvicorn_worker.logs.levels import LEVELS
-from uvicorn_worker.worker.remarks import Say, remarks_on_code, remarks_on_config, remarks_on_outside
+from uvicorn_worker.worker.remarks import (
+    Say,
+    remarks_on_code,
+    remarks_on_config,
+    remarks_on_outside,
+    remarks_on_settings,
+)
 from uvicorn_worker.worker.ssl_context import context_factory, oldest_version
 
 if TYPE_CHECKING:
@@ -38,6 +45,7 @@ __all__ = [
     "ROWS",
     "Row",
     "config_from_settings",
+    "gunicorns_form",
     "log_level",
     "refuse_unsupported",
     "usual_values",
@@ -67,9 +75,20 @@ def log_level(loglevel: str) -> str:
     return name if name in LEVELS else "info"
 
 
+def gunicorns_form(cfg: GunicornConfig) -> str:
+    """The form of Gunicorn's access lines: its default, too, where the setting is one that no line can be made of.
+
+    Such ones are about, as in aiohttp's spelling, %r for %(r)s: uvicorn's worker does not look at them.
+    """
+    access_log_format: str = cfg.access_log_format
+    default: str = AccessLogFormat.default
+    return access_log_format if is_access_log_format(access_log_format) else default
+
+
 def _unless_default(access_log_format: str) -> str | None:
     """Gunicorn's own default is no wish: lines on uvicorn.access keep uvicorn's form then."""
-    return None if access_log_format == AccessLogFormat.default else access_log_format
+    is_wish = access_log_format != AccessLogFormat.default and is_access_log_format(access_log_format)
+    return access_log_format if is_wish else None
 
 
 def _proxy_mode(value: Any) -> Any:
@@ -134,7 +153,12 @@ ROWS = (
     Row("http2_max_frame_size", "http2_max_frame_size"),
     Row("http2_max_header_list_size", "http2_max_header_list_size", lambda size: size or _LARGEST_HEAD, "0: 16 MiB"),
     Row("loglevel", "log_level", log_level, "`trace` is known here, and `info` to Gunicorn itself"),
-    Row("access_log_format", "access_log_format", _unless_default, "Gunicorn's default counts as unset"),
+    Row(
+        "access_log_format",
+        "access_log_format",
+        _unless_default,
+        "Gunicorn's default counts as unset, and so does a format that no line can be made of",
+    ),
     Row("certfile", "ssl_certfile"),
     Row("keyfile", "ssl_keyfile"),
     Row("ca_certs", "ssl_ca_certs"),
@@ -293,6 +317,7 @@ def config_from_settings(
     asked, config = config.timeout_notify, _within_timeout(cfg, config)
     if say is not None:
         for remarks in (
+            remarks_on_settings(cfg),
             remarks_on_outside(cfg, outside, words, config),
             remarks_on_code(cfg, overrides, CODE),
             remarks_on_config(config),
