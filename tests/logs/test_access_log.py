@@ -102,7 +102,8 @@ class TestAtoms:
 class TestRecords:
     def test_they_have_what_every_record_has(self) -> None:
         made = record_maker("some.logger", "%s")("a line", ("x",))
-        plain = logging.LogRecord("some.logger", logging.INFO, "", 0, "%s", ("x",), None)
+        where = (made.pathname, made.lineno)
+        plain = logging.LogRecord("some.logger", logging.INFO, *where, "%s", ("x",), None, made.funcName)
         changing = {"created", "msecs", "relativeCreated", "taskName"}
         assert {name: value for name, value in vars(made).items() if name not in changing} == {
             name: value for name, value in vars(plain).items() if name not in changing
@@ -111,6 +112,13 @@ class TestRecords:
         assert 0 <= plain.created - made.created < 60
         assert 0 <= plain.relativeCreated - made.relativeCreated < 60_000
         assert 0 <= made.msecs < 1000
+
+    def test_they_say_where_they_come_from(self, records: Records) -> None:
+        """As formats ask with %(filename)s, and collectors of logs that take no None for the name of a function."""
+        record = record_of(records)
+        line = logging.Formatter("%(filename)s %(module)s %(funcName)s").format(record)
+        assert line == "access_log.py access_log line_hook"
+        assert record.lineno > 0
 
     def test_each_has_the_time_at_which_it_was_made(self, monkeypatch: pytest.MonkeyPatch) -> None:
         make = record_maker("some.logger", "")
@@ -142,7 +150,7 @@ class TestRecords:
         monkeypatch.setattr(logging, "_logRecordFactory", Traced)
         record = record_of(records, access_log_format=access_log_format)
         assert not isinstance(record, AccessRecord)
-        assert logging.Formatter("%(trace_id)s %(message)s").format(record) == f"abc {line}"
+        assert logging.Formatter("%(trace_id)s %(module)s %(message)s").format(record) == f"abc access_log {line}"
         assert record.args == args
         assert vars(record)["status_code"] == 200
 

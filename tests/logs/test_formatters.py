@@ -34,6 +34,20 @@ def test_lines_without_colours() -> None:
     assert line == 'INFO:     192.0.2.7:50123 - "GET /a?b HTTP/1.1" 200 OK'
 
 
+class Short(AccessFormatter):
+    """Says what it wants of the three parts, and leaves out the step that would."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - the name is that of logging
+        address, _, path, _, status = record.args  # type: ignore[misc]
+        record.__dict__.update(client_addr=str(address).partition(":")[0], request_line=path, status_code=status)
+        return super(AccessFormatter, self).formatMessage(record)
+
+
+def test_a_subclass_says_what_the_parts_are() -> None:
+    line = Short(ACCESS_FMT, use_colors=False).format(access_record(200))
+    assert line == 'INFO:     192.0.2.7 - "/a?b" 200'
+
+
 def test_the_record_stays_as_it_is() -> None:
     record = access_record(200)
     before = dict(record.__dict__)

@@ -60,11 +60,15 @@ def record_maker(name: str, message: str) -> RecordMaker:
     A factory that was set with `logging.setLogRecordFactory` is asked, since formats may rely on what it adds.
     Otherwise what is the same for all lines of this process and thread is found out once.
     """
+    code = line_hook.__code__
+    # Where a line comes from, for formats with %(filename)s, %(lineno)d and %(funcName)s, and for collectors of
+    # logs that take these for granted. It is the same for all of them.
+    path, line_number, function = code.co_filename, code.co_firstlineno, code.co_name
     factory = logging.getLogRecordFactory()
     if factory is not logging.LogRecord:
-        return lambda line, args: factory(name, logging.INFO, "", 0, message, args, None)
+        return lambda line, args: factory(name, logging.INFO, path, line_number, message, args, None, function)
 
-    common = logging.LogRecord(name, logging.INFO, "", 0, message, None, None).__dict__
+    common = logging.LogRecord(name, logging.INFO, path, line_number, message, None, None, function).__dict__
     if "taskName" in common:
         common["taskName"] = None
     begun = common["created"] - common["relativeCreated"] / 1000

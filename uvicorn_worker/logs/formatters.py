@@ -114,10 +114,6 @@ class ColourizedFormatter(logging.Formatter):
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - the name is that of logging
         record = copy(record)
-        return super().formatMessage(self._prepare(record))
-
-    def _prepare(self, record: logging.LogRecord) -> logging.LogRecord:
-        """Give a record, which is nobody else's, what formats may name."""
         attributes, name = record.__dict__, record.levelname
         padding = " " * (_PREFIX_WIDTH - 1 - len(name))
         if self.use_colors:
@@ -126,7 +122,7 @@ class ColourizedFormatter(logging.Formatter):
                 record.msg = attributes["color_message"]
                 record.message = record.getMessage()
         attributes["levelprefix"] = f"{name}:{padding}"
-        return record
+        return super().formatMessage(record)
 
 
 class DefaultFormatter(ColourizedFormatter):
@@ -157,8 +153,10 @@ class AccessFormatter(ColourizedFormatter):
             text = f"{status_code} "
         return self.status_code_colours.get(status_code // 100, str)(text) if self.use_colors else text
 
-    def _prepare(self, record: logging.LogRecord) -> logging.LogRecord:
-        record = super()._prepare(record)
+    # Of its own, so that a subclass that sets these three in another way can leave it out:
+    # `super(AccessFormatter, self).formatMessage(record)`.
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - the name is that of logging
+        record = copy(record)
         arguments: Any = record.args
         client_addr, method, full_path, http_version, status_code = arguments
         request_line = f"{method} {full_path} HTTP/{http_version}"
@@ -167,4 +165,4 @@ class AccessFormatter(ColourizedFormatter):
         record.__dict__.update(
             client_addr=client_addr, request_line=request_line, status_code=self.get_status_code(int(status_code))
         )
-        return record
+        return super().formatMessage(record)
