@@ -162,7 +162,7 @@ def modules_tables() -> Iterator[str]:
     """Each module with the first line of what it says of itself, room by room, from below."""
     order = [
         "core", "board", "logs", "proxies", "tls", "interfaces", "http1", "http2", "websocket", "switching", "server",
-        "worker", "master", "cli", "middleware", "lifespan", "protocols", "supervisors",
+        "worker", "master", "cli", "middleware", "lifespan", "loops", "protocols", "supervisors",
     ]  # fmt: skip
     found = sorted(path.relative_to(PACKAGE) for path in PACKAGE.rglob("*.py"))
     rooms = sorted({path.parts[0] for path in found if len(path.parts) > 1}, key=order.index)

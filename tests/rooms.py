@@ -19,14 +19,16 @@ __all__ = ["LEVELS", "LEVEL_OF", "STARTS", "above", "pytest_configure"]
 
 # Modules that are where uvicorn has them, and hand out what is in the rooms.
 PARALLELS = {
-    "_types", "config", "importer", "lifespan", "logging", "main", "middleware", "protocols", "supervisors", "types",
-    "workers",
+    "_compat", "_subprocess", "_types", "config", "importer", "lifespan", "logging", "loops", "main", "middleware",
+    "protocols", "supervisors", "types", "workers",
 }  # fmt: skip
 
 # A room may import from those below it; beside that, a command may import what it starts.
 LEVELS: list[set[str]] = [
     {
         "__main__",
+        "_compat",
+        "_subprocess",
         "_types",
         "_workers",
         "cli",
@@ -34,6 +36,7 @@ LEVELS: list[set[str]] = [
         "importer",
         "lifespan",
         "logging",
+        "loops",
         "main",
         "master",
         "middleware",
@@ -51,6 +54,7 @@ LEVELS: list[set[str]] = [
 ]
 STARTS = {("__main__", "cli"), ("cli", "master"), ("_workers", "worker"), ("workers", "worker"), ("main", "cli")} | {
     ("supervisors", "cli"), ("config", "cli"), ("config", "importer"), ("main", "config"), ("_types", "types"),
+    ("_subprocess", "supervisors"),
 }  # fmt: skip
 LEVEL_OF = {room: level for level, rooms in enumerate(LEVELS) for room in rooms}
 

@@ -2,28 +2,39 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib
 import inspect
 import os
+import ssl
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
 NAMES = {
     "": ["Config", "Server", "main", "run"],
-    "_types": ["ASGI3Application", "ASGIReceiveEvent", "ASGISendEvent", "HTTPResponseStartEvent", "HTTPScope", "Scope"],
+    "_compat": ["asyncio_run", "iscoroutinefunction"],
+    "_subprocess": ["get_subprocess"],
+    "_types": [
+        "ASGI3Application", "ASGIReceiveEvent", "ASGISendEvent", "Environ", "ExcInfo", "HTTPResponseStartEvent",
+        "HTTPResponseTrailersEvent", "HTTPScope", "Scope", "WebSocketResponseStartEvent",
+    ],
     "config": [
-        "Config", "HTTP_PROTOCOLS", "INTERFACES", "ImportFromStringError", "LIFESPAN", "LOGGING_CONFIG", "LOG_LEVELS",
-        "LOOP_FACTORIES", "SSL_PROTOCOL_VERSION", "STARTUP_FAILURE", "TRACE_LOG_LEVEL", "WS_PROTOCOLS",
-        "import_from_string", "logger",
+        "Config", "HTTPProtocolType", "HTTP_PROTOCOLS", "INTERFACES", "ImportFromStringError", "InterfaceType",
+        "LIFESPAN", "LOGGING_CONFIG", "LOG_LEVELS", "LOOP_FACTORIES", "LifespanType", "LoopFactoryType",
+        "SSL_PROTOCOL_VERSION", "STARTUP_FAILURE", "TRACE_LOG_LEVEL", "WSProtocolType", "WS_PROTOCOLS",
+        "create_ssl_context", "import_from_string", "logger",
     ],
     "importer": ["ImportFromStringError", "import_from_string"],
     "logging": ["AccessFormatter", "ColourizedFormatter", "DefaultFormatter", "TRACE_LOG_LEVEL"],
     "lifespan.off": ["LifespanOff"],
     "lifespan.on": ["LifespanOn"],
+    "loops.asyncio": ["asyncio_loop_factory"],
+    "loops.auto": ["auto_loop_factory"],
+    "loops.uvloop": ["uvloop_loop_factory"],
     "main": [
         "INTERFACES", "INTERFACE_CHOICES", "LEVEL_CHOICES", "LIFESPAN_CHOICES", "SSL_PROTOCOL_VERSION",
         "STARTUP_FAILURE", "Server", "logger", "main", "run",
@@ -34,8 +45,11 @@ NAMES = {
     "middleware.wsgi": ["WSGIMiddleware"],
     "protocols.utils": ["ClientDisconnected", "get_client_addr", "get_path_with_query_string"],
     "server": ["HANDLED_SIGNALS", "Server", "ServerState", "logger"],
-    "supervisors": ["ChangeReload", "Multiprocess"],
+    "supervisors": ["BaseReload", "ChangeReload", "Multiprocess"],
+    "supervisors.basereload": ["BaseReload"],
     "supervisors.multiprocess": ["Multiprocess", "Process"],
+    "supervisors.statreload": ["StatReload"],
+    "supervisors.watchfilesreload": ["WatchFilesReload"],
     "workers": ["UvicornH11Worker", "UvicornWorker"],
 }  # fmt: skip
 TYPES = [
@@ -62,6 +76,57 @@ def test_words_are_uvicorns(name: str) -> None:
     if name != "INTERFACES":
         with pytest.raises(TypeError, match="does not support item assignment"):
             getattr(ours, name)["mine"] = "mine:Mine"
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("HTTPProtocolType", "HTTP_PROTOCOLS"), ("InterfaceType", "INTERFACES"), ("LifespanType", "LIFESPAN"),
+        ("LoopFactoryType", "LOOP_FACTORIES"), ("WSProtocolType", "WS_PROTOCOLS"),
+    ],
+)  # fmt: skip
+def test_types_of_options_are_uvicorns(name: str, words: str) -> None:
+    """Settings of programs are declared with them, and read by what they allow."""
+    ours, theirs = (importlib.import_module(f"{package}.config") for package in ("uvicorn_worker", "uvicorn"))
+    assert getattr(ours, name) == getattr(theirs, name)
+    assert list(get_args(getattr(ours, name))) == list(getattr(ours, words))
+
+
+def test_a_context_is_made_of_options(tmp_path: Path) -> None:
+    trustme = pytest.importorskip("trustme")
+    config: Any = importlib.import_module("uvicorn_worker.config")
+    authority = trustme.CA()
+    certificate = authority.issue_cert("localhost")
+    for name, blobs in (("cert.pem", certificate.cert_chain_pems), ("key.pem", [certificate.private_key_pem])):
+        (tmp_path / name).write_bytes(b"".join(blob.bytes() for blob in blobs))
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    files = (tmp_path / "cert.pem", tmp_path / "key.pem", None)
+    context = config.create_ssl_context(*files, config.SSL_PROTOCOL_VERSION, 2, tmp_path / "ca.pem", "ECDHE")
+    assert context.verify_mode is ssl.CERT_REQUIRED
+    assert len(context.get_ca_certs()) == 1
+    plain = config.create_ssl_context(str(files[0]), str(files[1]), None, 17, 0, None, None, ["h2"])
+    assert isinstance(plain, ssl.SSLContext)
+
+
+@pytest.mark.parametrize("kind", ["asyncio", "auto", "uvloop"])
+def test_a_loop_of_the_callers_own(kind: str) -> None:
+    """Programs run `serve()`, and what stands beside it, in one."""
+    compat: Any = importlib.import_module("uvicorn_worker._compat")
+    module: Any = importlib.import_module(f"uvicorn_worker.loops.{kind}")
+    if kind == "uvloop":
+        pytest.importorskip("uvloop")
+
+    async def kind_of_loop() -> tuple[str, bool]:
+        loop = asyncio.get_running_loop()
+        return type(loop).__module__, loop.get_debug()
+
+    made, debugs = compat.asyncio_run(
+        kind_of_loop(), debug=True, loop_factory=getattr(module, f"{kind}_loop_factory")()
+    )
+    assert debugs
+    assert kind == "auto" or made.startswith(kind)
+    assert compat.asyncio_run(kind_of_loop())[0].startswith("asyncio")
+    assert compat.iscoroutinefunction(kind_of_loop)
 
 
 def test_the_command_is_asked_for_what_click_has(capsys: pytest.CaptureFixture[str]) -> None:

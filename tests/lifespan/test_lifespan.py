@@ -24,10 +24,13 @@ async def app(scope: Scope, receive: Receive, send: Send) -> None:
 def test_it_is_run() -> None:
     async def main() -> None:
         lifespan = on.LifespanOn(Config(app, log_config=None, lifespan="on"))
+        assert not lifespan.startup_event.is_set()
         await lifespan.startup()
         assert (lifespan.state, lifespan.should_exit) == ({"opened": True}, False)
+        assert (lifespan.startup_event.is_set(), lifespan.shutdown_event.is_set()) == (True, False)
         await lifespan.shutdown()
         assert lifespan.state == {"opened": False}
+        assert lifespan.shutdown_event.is_set()
 
     asyncio.run(main())
 

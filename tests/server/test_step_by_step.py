@@ -14,6 +14,7 @@ from tests.http1.apps import hello
 from tests.server.running import App
 from uvicorn_worker import Config, ConfigError, Server
 from uvicorn_worker.core.asgi import Receive, Scope, Send
+from uvicorn_worker.core.errors import LifespanError
 from uvicorn_worker.server.own_lifespan import LifespanOff, LifespanOn
 
 QUIET: dict[str, Any] = {"host": "127.0.0.1", "port": 0, "log_config": None, "timeout_drain_idle": 0}
@@ -202,6 +203,53 @@ class TestLifespans:
         config.lifespan_class = Hangs
         self.served(config)
         assert "Application shutdown did not complete in time." in caplog.messages
+
+    @pytest.mark.parametrize("failing", ["startup", "shutdown"])
+    @pytest.mark.parametrize("raises", [False, True])
+    def test_that_of_the_server_tells_what_has_failed(self, failing: str, raises: bool) -> None:
+        """Launchers look there for why a server has ended."""
+
+        async def app(scope: Scope, receive: Receive, send: Send) -> None:
+            if scope["type"] != "lifespan":
+                await say_state(scope, receive, send)
+                return
+            while (kind := (await receive())["type"]) != f"lifespan.{failing}":
+                await send({"type": f"{kind}.complete"})
+            if raises:
+                raise RuntimeError("no database")
+            await send({"type": f"{kind}.failed"})
+
+        server = Server(Config(app, **QUIET, lifespan="on"))
+        told: list[bool] = []
+
+        async def main() -> None:
+            serving = asyncio.ensure_future(server.serve())
+            while not server.started and not serving.done():
+                await asyncio.sleep(0.01)
+            told.extend((server.lifespan.startup_event.is_set(), server.lifespan.shutdown_event.is_set()))
+            server.should_exit = True
+            await asyncio.wait([serving])
+            assert (serving.exception() is None) is (failing == "shutdown")
+
+        asyncio.run(main())
+        lifespan = server.lifespan
+        assert told == [True, failing == "startup"]
+        assert lifespan.error_occurred is raises
+        assert lifespan.startup_failed is (failing == "startup")
+        assert lifespan.shutdown_failed is (failing == "shutdown" and not raises)
+        assert lifespan.should_exit is (lifespan.startup_failed or lifespan.shutdown_failed)
+
+    def test_one_of_a_startup_that_takes_too_long(self) -> None:
+        async def app(scope: Scope, receive: Receive, send: Send) -> None:
+            await asyncio.sleep(60)
+
+        async def main() -> None:
+            server = Server(Config(app, **QUIET, lifespan="on", timeout_lifespan_startup=0.01))
+            with pytest.raises(LifespanError, match="took longer"):
+                await server.serve()
+            assert server.lifespan.startup_failed
+
+        asyncio.run(main())
 
     def test_it_is_run_without_a_server(self, caplog: pytest.LogCaptureFixture) -> None:
         async def main() -> None:

@@ -30,8 +30,10 @@ PROGRAM = """
 import os, sys
 from pathlib import Path
 from uvicorn_worker import Config, Server
-from uvicorn_worker.supervisors import ChangeReload, Multiprocess
+from uvicorn_worker._subprocess import get_subprocess
+from uvicorn_worker.supervisors import BaseReload, ChangeReload, Multiprocess
 from uvicorn_worker.supervisors.multiprocess import Process
+from uvicorn_worker.supervisors.statreload import StatReload
 
 class Telling(Config):
     word = ""
@@ -63,6 +65,27 @@ class Watched(ChangeReload):
         super().shutdown()
         print("ended with", self.process.exitcode, flush=True)
 
+class Starting(BaseReload):
+    # Processes are its own.
+
+    def startup(self):
+        self.process = get_subprocess(config=self.config, target=self.target, sockets=self.sockets)
+        self.process.start()
+
+    def restart(self):
+        self.process.terminate()
+        self.process.join()
+        print("anew", flush=True)
+        self.startup()
+
+class Wider(StatReload):
+    # Another file counts, too.
+
+    def iter_py_files(self):
+        yield Path("gone.txt")
+        yield Path("more.txt").absolute()
+        yield from super().iter_py_files()
+
 class Numbered(Multiprocess):
     # Each is told its number, and another signal does nothing.
 
@@ -78,7 +101,7 @@ class Numbered(Multiprocess):
 
 if __name__ == "__main__":
     kind, app, workers = sys.argv[1:]
-    reload = kind in ("reload", "watched")
+    reload = kind in ("reload", "watched", "starting", "wider")
     config = Telling(app, host="127.0.0.1", port=0, reload=reload, workers=int(workers), log_level="info")
     config.word = "mine"
     sock = config.bind_socket()
@@ -88,6 +111,10 @@ if __name__ == "__main__":
         ChangeReload(config, target=server.run, sockets=[sock]).run()
     elif kind == "watched":
         Watched(config, target=server.run, sockets=[sock]).run()
+    elif kind == "starting":
+        Starting(config, target=server.run, sockets=[sock]).run()
+    elif kind == "wider":
+        Wider(config, target=server.run, sockets=[sock]).run()
     elif kind == "numbered":
         Numbered(config, sockets=[sock]).run()
     elif kind == "old":
@@ -211,6 +238,36 @@ def test_a_subclass_writes_the_steps_anew(tmp_path: Path) -> None:
         assert re.search(r"^begun by (WatchFiles|StatReload)$", text, re.MULTILINE)
         assert text.count("anew") == 2
         assert re.search(r"^ended with (0|-15)\nended$", text, re.MULTILINE)
+
+
+def test_a_subclass_starts_the_process_itself(tmp_path: Path) -> None:
+    with running(tmp_path, "starting") as program:
+        _, pid, word = program.until("1")
+        assert word == "mine"
+        (tmp_path / "main.py").write_text(APP.replace('f"1 ', 'f"2 '))
+        assert program.until("2")[1] != pid
+        text = program.stop()
+        assert text.count("anew") == 1
+        assert "Traceback" not in text
+
+
+def test_a_subclass_says_which_files_are_looked_at(tmp_path: Path) -> None:
+    (tmp_path / "more.txt").write_text("1")
+    with running(tmp_path, "wider") as program:
+        _, pid, _ = program.until("1")
+        text = program.says("Started reloader process")
+        assert "using StatReload" in text
+        assert "Will watch for changes in these directories" in text
+        for name in ("more.txt", "main.py"):
+            changed, end = time.time() + 5, time.monotonic() + PATIENCE
+            while f"StatReload detected changes in '{name}'. Reloading..." not in program.log.read_text():
+                # Until it has looked once, what is there is what was there before.
+                assert time.monotonic() < end
+                changed += 1
+                os.utime(tmp_path / name, (changed, changed))
+                time.sleep(0.1)
+        assert program.until("1")[1] != pid
+        assert "Traceback" not in program.stop()
 
 
 @pytest.mark.parametrize(("kind", "word"), [("old", "mine"), ("new", "loaded-mine")])

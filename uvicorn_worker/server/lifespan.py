@@ -38,8 +38,10 @@ class Lifespan:
         self._app = app
         self._log = OwnLog()
         self._events: asyncio.Queue[Event] = asyncio.Queue()
-        self._started = asyncio.Event()
-        self._stopped = asyncio.Event()
+        self.started, self.stopped = asyncio.Event(), asyncio.Event()
+        """Set when the startup, and the shutdown, have ended, however that was."""
+        self.shown: Any = None
+        """What shows this one to others, as `server.lifespan` does: it gets uvicorn's words for what has failed."""
         self._received = False
         self._asked_to_stop = False
         self._abandoned = False
@@ -56,6 +58,11 @@ class Lifespan:
         """Whether the startup or the shutdown has failed."""
         return self._failure is not None
 
+    def _show(self, *names: str) -> None:
+        if self.shown is not None:
+            for name in names:
+                setattr(self.shown, name, True)
+
     def say_on(self, logger: Any) -> None:
         """Write on another logger than uvicorn.error."""
         self._log.logger = logger
@@ -68,9 +75,10 @@ class Lifespan:
         self._task = self._loop.create_task(self._run())
         self._events.put_nowait({"type": "lifespan.startup"})
         try:
-            await asyncio.wait_for(self._started.wait(), self._startup_timeout)
+            await asyncio.wait_for(self.started.wait(), self._startup_timeout)
         except asyncio.TimeoutError:
             await self._cancel()
+            self._show("startup_failed", "should_exit")
             raise LifespanError(f"the lifespan startup took longer than {self._startup_timeout} seconds") from None
         except asyncio.CancelledError:
             await self._cancel()
@@ -91,7 +99,7 @@ class Lifespan:
             self._log.log(self._shutdown_level, "Waiting for application shutdown.")
             self._events.put_nowait({"type": "lifespan.shutdown"})
         try:
-            await asyncio.wait_for(self._stopped.wait(), min(bounds, default=None))
+            await asyncio.wait_for(self.stopped.wait(), min(bounds, default=None))
         except asyncio.TimeoutError:
             self._log.error("Application shutdown did not complete in time.")
         else:
@@ -126,11 +134,12 @@ class Lifespan:
                 raise
             self._raised(exc)
         else:
-            if not self._started.is_set() and self._mode == "on":
+            if not self.started.is_set() and self._mode == "on":
+                self._show("startup_failed", "should_exit")
                 self._failure = LifespanError("the application returned without completing the lifespan startup")
         finally:
-            self._started.set()
-            self._stopped.set()
+            self.started.set()
+            self.stopped.set()
 
     def _is_cancelled(self, exc: BaseException) -> bool:
         """Whether the task is being cancelled or closed, and has not let out what it has waited for."""
@@ -139,19 +148,21 @@ class Lifespan:
         task: Any = self._task
         if not isinstance(exc, asyncio.CancelledError) or not hasattr(task, "cancelling"):
             # Python 3.10 does not say whether it was cancelled.
-            return isinstance(exc, asyncio.CancelledError) and (self._gave_up or self._started.is_set())
+            return isinstance(exc, asyncio.CancelledError) and (self._gave_up or self.started.is_set())
         return bool(task.cancelling())
 
     def _raised(self, exc: BaseException) -> None:
+        self._show("error_occurred")
         if self._failure is not None or self._abandoned:
             # It said startup.failed (or shutdown.failed) and then raised, as Starlette does: it is known already.
             self._log.debug("The lifespan raised after it had failed", exc_info=exc)
-        elif self._stopped.is_set():
+        elif self.stopped.is_set():
             self._log.error("The lifespan raised after its shutdown was complete", exc_info=exc)
-        elif self._started.is_set():
+        elif self.started.is_set():
             self._log.error("The lifespan of the application ended with an exception", exc_info=exc)
         elif self._mode == "on" or isinstance(exc, (SystemExit, KeyboardInterrupt)):
             # Whoever calls sys.exit() does not want to be served.
+            self._show("startup_failed", "should_exit")
             self._failure = LifespanError("the application raised in its lifespan startup")
             self._failure.__cause__ = exc
         elif self._received:
@@ -171,21 +182,23 @@ class Lifespan:
 
     async def _send(self, message: Event) -> None:
         kind = message["type"]
-        starting = not self._started.is_set()
+        starting = not self.started.is_set()
         if kind == "lifespan.startup.complete" and starting:
             self.context = contextvars.copy_context()
             self._log.log(self._startup_level, "Application startup complete.")
-            self._started.set()
+            self.started.set()
         elif kind == "lifespan.startup.failed" and starting:
             self._failure = _failed("startup", message)
-            self._started.set()
-        elif kind == "lifespan.shutdown.complete" and not starting and not self._stopped.is_set():
-            self._stopped.set()
-        elif kind == "lifespan.shutdown.failed" and not starting and not self._stopped.is_set():
+            self._show("startup_failed", "should_exit")
+            self.started.set()
+        elif kind == "lifespan.shutdown.complete" and not starting and not self.stopped.is_set():
+            self.stopped.set()
+        elif kind == "lifespan.shutdown.failed" and not starting and not self.stopped.is_set():
             self._failure = _failed("shutdown", message)
+            self._show("shutdown_failed", "should_exit")
             if not self._abandoned:
                 self._log.error("%s", self._failure)
-            self._stopped.set()
+            self.stopped.set()
         else:
             expected = "lifespan.startup.complete or .failed" if starting else "lifespan.shutdown.complete or .failed"
             raise ApplicationError(f"got the ASGI message {kind!r} where the server expects {expected}")

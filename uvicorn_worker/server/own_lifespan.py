@@ -24,19 +24,23 @@ class LifespanOn:
     """The lifespan of a Config's application: that of a server, or one that its caller runs.
 
     `startup()` and `shutdown()` raise nothing: `should_exit` says whether they have failed, and `logger` why. That is
-    uvicorn.error until the caller puts another one there.
+    uvicorn.error until the caller puts another one there. Whoever runs it, `startup_event` and `shutdown_event` are set
+    when they have ended.
     """
 
     def __init__(self, config: Any) -> None:
         self.config = config
         self.logger = logging.getLogger("uvicorn.error")
         self.state: dict[str, Any] = {}
+        self.startup_event, self.shutdown_event = asyncio.Event(), asyncio.Event()
         self.should_exit = self.startup_failed = self.shutdown_failed = self.error_occurred = False
         self._lifespan: Lifespan | None = None
 
     def show(self, lifespan: Lifespan) -> None:
         """This one is run: `state` is that of its requests."""
-        self._lifespan, self.state, self.should_exit = lifespan, lifespan.state, False
+        self._lifespan, self.state, lifespan.shown = lifespan, lifespan.state, self
+        self.startup_event, self.shutdown_event = lifespan.started, lifespan.stopped
+        self.should_exit = self.startup_failed = self.shutdown_failed = self.error_occurred = False
 
     async def startup(self) -> None:
         """Run the startup."""
@@ -49,16 +53,12 @@ class LifespanOn:
         try:
             await lifespan.startup()
         except LifespanError as exc:
-            self.should_exit = self.startup_failed = True
-            self.error_occurred = exc.__cause__ is not None
             self.logger.error("The application can't be started: %s", exc, exc_info=exc.__cause__)
 
     async def shutdown(self) -> None:
         """Run the shutdown."""
         if self._lifespan is not None:
             await self._lifespan.shutdown(None)
-            self.shutdown_failed = self._lifespan.failed and not self.startup_failed
-            self.should_exit = self.should_exit or self.shutdown_failed
 
 
 # What they are unless somebody has put others in their place.

@@ -5,21 +5,26 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import Any, TypeVar
 
 __all__ = ["run_in"]
 
+_T = TypeVar("_T")
 
-def run_in(factory: Callable[[], asyncio.AbstractEventLoop], main: Coroutine[Any, Any, None]) -> None:
+
+def run_in(
+    factory: Callable[[], asyncio.AbstractEventLoop], main: Coroutine[Any, Any, _T], debug: bool | None = None
+) -> _T:
     """`asyncio.run()` on a loop that `factory` makes; SIGINT is a KeyboardInterrupt when all is cleaned up."""
     if sys.version_info >= (3, 11):
-        with asyncio.Runner(loop_factory=factory) as runner:
-            runner.run(main)
-        return
+        with asyncio.Runner(debug=debug, loop_factory=factory) as runner:
+            return runner.run(main)
     loop = factory()
     try:
         asyncio.set_event_loop(loop)
-        loop.run_until_complete(main)
+        if debug is not None:
+            loop.set_debug(debug)
+        return loop.run_until_complete(main)
     finally:
         _close(loop)
 

@@ -8,7 +8,8 @@
 `uvicorn_worker.run()` and the command, which need no target, do more: see cli/reloading.py and master/.
 """
 
+from uvicorn_worker.supervisors.basereload import BaseReload
 from uvicorn_worker.supervisors.multiprocess import Multiprocess
 from uvicorn_worker.supervisors.reload import ChangeReload
 
-__all__ = ["ChangeReload", "Multiprocess"]
+__all__ = ["BaseReload", "ChangeReload", "Multiprocess"]

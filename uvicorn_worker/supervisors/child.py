@@ -16,7 +16,7 @@ from uvicorn_worker.cli.run import STARTUP_FAILURE
 from uvicorn_worker.core.errors import LifespanError, UvicornWorkerError
 from uvicorn_worker.server import Config, Server
 
-__all__ = ["Process", "Target", "by_target"]
+__all__ = ["Process", "Target", "by_target", "get_subprocess"]
 
 Target = Callable[..., Any]
 
@@ -30,12 +30,9 @@ class Process:
     def __init__(self, config: Config, target: Any = None, sockets: Any = ()) -> None:
         target, sockets = by_target(target, sockets)
         self._listened, self._backlog = sockets, config.backlog
-        multiprocessing.allow_connection_pickling()
         self._stop_within = _STOP_SECONDS + (config.timeout_graceful_shutdown or 0.0)
         self._began = time.monotonic()
-        self.process: SpawnProcess = multiprocessing.get_context("spawn").Process(
-            target=_serve, args=(config, target, list(sockets), _stdin())
-        )
+        self.process: SpawnProcess = get_subprocess(config, target, sockets)
 
     def start(self) -> Process:
         """Let it serve; gives itself."""
@@ -80,6 +77,12 @@ class Process:
         if self.process.exitcode is None:
             self.process.kill()
             self.process.join()
+
+
+def get_subprocess(config: Config, target: Target | None, sockets: Sequence[Any]) -> SpawnProcess:
+    """A process that is to serve, not started yet."""
+    multiprocessing.allow_connection_pickling()
+    return multiprocessing.get_context("spawn").Process(target=_serve, args=(config, target, list(sockets), _stdin()))
 
 
 def by_target(target: Any, sockets: Any) -> tuple[Target | None, Sequence[Any]]:

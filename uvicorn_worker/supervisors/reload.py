@@ -65,12 +65,18 @@ class ChangeReload:
             self.shutdown()
 
     def _watch(self) -> None:
-        config = self.config
-        folders = [Path(each).absolute() for each in listed(config.reload_dirs) or [os.getcwd()]]
+        config, folders = self.config, self._say_folders()
         choice = Choice(listed(config.reload_includes), listed(config.reload_excludes), listed(config.env_file))
         watcher = Watcher(folders, choice, config.reload_delay, self.should_exit)
-        self._log.info("Will watch for changes in these directories: %s", sorted(map(str, folders)))
         self.reloader_name, self._changes = watcher.name, iter(watcher)
+
+    def _folders(self) -> list[Path]:
+        return [Path(each).absolute() for each in listed(self.config.reload_dirs) or [os.getcwd()]]
+
+    def _say_folders(self) -> list[Path]:
+        folders = self._folders()
+        self._log.info("Will watch for changes in these directories: %s", sorted(map(str, folders)))
+        return folders
 
     def __iter__(self) -> Iterator[Sequence[Path] | None]:
         return self
