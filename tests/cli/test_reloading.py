@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 
+from tests.cli.busy import busy
 from tests.records import records_of
 from uvicorn_worker.cli import reloading, watching
 from uvicorn_worker.cli.reloading import Reloader, listed
@@ -159,6 +160,17 @@ def test_one_that_ends_by_its_limit_is_replaced(start: Start) -> None:
     assert watching.get() != before
     assert watching.stop() == 0
     assert "has ended with code" not in watching.log
+
+
+@linux
+def test_one_that_ends_is_replaced_while_a_log_is_written_beside_it(start: Start) -> None:
+    watching = start(limit_max_requests=1)
+    with busy(watching.folder / "app.log") as writes:
+        before = watching.get()
+        watching.wait("Ready in", 2)
+        assert watching.get() != before
+        assert writes.is_alive()
+    assert watching.stop() == 0
 
 
 @linux

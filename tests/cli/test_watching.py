@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from tests.cli.busy import busy
 from uvicorn_worker.cli import watching
 from uvicorn_worker.cli.watching import Choice, Watcher
 
@@ -155,6 +156,51 @@ class TestWatcher:
         changed(path, "x = 22\n")
         assert seen(iter(watcher)) == {path}
         stop.set()
+
+
+class TestBesideABusyFile:
+    """watchfiles tells of nothing, and gives no turn, for as long as files change that do not count."""
+
+    @pytest.fixture
+    def writes(self, tmp_path: Path) -> Iterator[threading.Thread]:
+        pytest.importorskip("watchfiles")
+        (tmp_path / "app").mkdir()
+        with busy(tmp_path / "app" / "app.log") as thread:
+            yield thread
+
+    def test_what_changed_before_it_watches_is_told(self, writes: threading.Thread, tmp_path: Path) -> None:
+        path = changed(tmp_path / "app" / "a.py")
+        stop = threading.Event()
+        watcher = iter(Watcher([tmp_path / "app"], Choice([], []), None, stop))
+        changed(path, "x = 22\n")
+        assert seen(watcher) == {path}
+        assert writes.is_alive()
+        # And what comes later, once.
+        changed(path, "x = 333\n")
+        assert seen(watcher) == {path}
+        assert writes.is_alive()
+        stop.set()
+        assert [found for found in watcher if found] == []
+
+    def test_who_asks_for_a_turn_gets_one(self, writes: threading.Thread, tmp_path: Path) -> None:
+        old, new = changed(tmp_path / "app" / "old.py"), tmp_path / "app" / "new.py"
+        asked = [False, True]
+        stop = threading.Event()
+        watcher = iter(Watcher([tmp_path / "app"], Choice([], []), None, stop, lambda: bool(asked) and asked.pop(0)))
+        assert next(watcher) == set()
+        assert writes.is_alive()
+        # It watches on, and knows of what it has told already.
+        changed(new)
+        assert seen(watcher) == {new}
+        asked += [False, True]
+        assert next(watcher) == set()
+        old.unlink()
+        assert seen(watcher) == {old}
+        asked += [False, True]
+        assert next(watcher) == set()
+        assert writes.is_alive()
+        stop.set()
+        assert [found for found in watcher if found] == []
 
 
 class TestSavedAgain:

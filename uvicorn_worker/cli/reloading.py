@@ -85,7 +85,7 @@ class Reloader:
         return 0
 
     def _watch(self) -> None:
-        watcher = Watcher(self._folders, self._choice, self._config.reload_delay, self._stop)
+        watcher = Watcher(self._folders, self._choice, self._config.reload_delay, self._stop, self._is_alone)
         folders = sorted({str(folder) for folder in [*self._folders, *self._choice.folders]})
         self._log.info("Will watch for changes in these directories: %s", folders)
         self._log.info("Started reloader process [%d] using %s", os.getpid(), watcher.name)
@@ -97,7 +97,7 @@ class Reloader:
                 names = ", ".join(shown(path) for path in sorted(changed))
                 self._log.warning("%s detected changes in %s. Reloading...", watcher.name, names)
                 self._replace(changed)
-            elif self._process.has_ended():
+            elif self._is_alone():
                 self._ended(self._process.exitcode)
         self._end()
         self._log.info("Stopping reloader process [%d]", os.getpid())
@@ -116,12 +116,16 @@ class Reloader:
             before.wait(STOP_SECONDS + _KILL_SECONDS)
         self._process.go()
 
+    def _is_alone(self) -> bool:
+        """Whether the serving process has ended without having been told, and nothing was done about it."""
+        process = self._process
+        return process is not None and not process.end_was_said and process.has_ended()
+
     def _ended(self, code: int | None) -> None:
-        """The serving process has ended without having been told."""
         if code == 0:
             # By a limit.
             self._replace(())
-        elif self._process is not None and not self._process.end_was_said:
+        elif self._process is not None:
             self._process.end_was_said = True
             self._log.error("The server process has ended with code %s; waiting for a change.", code)
 

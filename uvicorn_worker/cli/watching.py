@@ -14,7 +14,7 @@ import importlib.util
 import os
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -85,14 +85,25 @@ def _is_folder(text: str) -> bool:
 class Watcher:
     """The files that have changed, again and again, until `stop` is set."""
 
-    def __init__(self, folders: Sequence[Path], choice: Choice, delay: float | None, stop: threading.Event) -> None:
-        """Raises OSError where a folder can't be read."""
+    def __init__(
+        self,
+        folders: Sequence[Path],
+        choice: Choice,
+        delay: float | None,
+        stop: threading.Event,
+        asks: Callable[[], bool] = bool,
+    ) -> None:
+        """`asks` says whether the caller has something to do; it gets a turn then, whatever is being changed.
+
+        Raises OSError where a folder can't be read.
+        """
         places = [*folders, *choice.folders]
         # One that is in another is watched with it.
         self._folders = [each for each in dict.fromkeys(places) if not any(other in each.parents for other in places)]
         self._choice = choice
         self._delay = delay
         self._stop = stop
+        self._asks = asks
         self.name = "WatchFiles" if _has_watchfiles() else "StatReload"
         """What watches, by uvicorn's name for it."""
         self._seen = self._look()
@@ -104,27 +115,34 @@ class Watcher:
     def _watch(self) -> Iterator[set[Path]]:
         watchfiles: Any = importlib.import_module("watchfiles")
         step = int((self._delay or QUIET_SECONDS) * 1000)
-        alone = [
-            each for each in self._choice.files if each.exists() and not any(f in each.parents for f in self._folders)
-        ]
-        changes = watchfiles.watch(
-            *self._folders,
-            *alone,
-            watch_filter=lambda _, path: self._choice(Path(path)),
-            step=max(step, 1),
-            debounce=max(int(_BURST_SECONDS * 1000), step),
-            stop_event=self._stop,
-            rust_timeout=int(_TURN_SECONDS * 1000),
-            yield_on_timeout=True,
-            raise_interrupt=False,
-            ignore_permission_denied=True,
-        )
-        # It begins to watch when it is asked first, and what has changed since this watcher was made counts, too.
-        missed: set[tuple[Any, str]] = next(changes, set())
-        yield {Path(path) for _, path in missed} | self._changed()
-        self._seen = {}
-        for found in changes:
-            yield self._until_quiet({Path(path) for _, path in found}, changes)
+        while not self._stop.is_set():
+            alone = [
+                each
+                for each in self._choice.files
+                if each.exists() and not any(f in each.parents for f in self._folders)
+            ]
+            end = _End(self._changed, lambda: self._asks() or self._stop.is_set())
+            changes = watchfiles.watch(
+                *self._folders,
+                *alone,
+                watch_filter=lambda _, path: self._choice(Path(path)),
+                step=max(step, 1),
+                debounce=max(int(_BURST_SECONDS * 1000), step),
+                stop_event=end,
+                rust_timeout=int(_TURN_SECONDS * 1000),
+                yield_on_timeout=True,
+                raise_interrupt=False,
+                ignore_permission_denied=True,
+            )
+            for found in changes:
+                changed = self._until_quiet({Path(path) for _, path in found}, changes)
+                if changed:
+                    kept = {path: noted for path, noted in self._seen.items() if path not in changed}
+                    self._seen = kept | _noted(changed)
+                yield changed
+            if not end.is_ours:
+                return
+            yield end.missed
 
     def _until_quiet(self, changed: set[Path], changes: Iterator[set[tuple[Any, str]]]) -> set[Path]:
         """These files and those of `changes` that follow, once none of them changes any more.
@@ -175,6 +193,31 @@ class Watcher:
         for path in self._choice.files:
             _note(path, found)
         return found
+
+
+class _End:
+    """For watchfiles, which asks it at each step whether to end: one that has ended so is begun anew.
+
+    It gives no turn otherwise for as long as files change that do not count, such as a log beside the application.
+    """
+
+    def __init__(self, look: Callable[[], set[Path]], asked: Callable[[], bool]) -> None:
+        """`look` tells what has changed since the last look; `asked` says that its caller has something to do."""
+        self._look = look
+        self._asked = asked
+        self._has_looked = False
+        self.missed: set[Path] = set()
+        """What had changed before it began to watch."""
+        self.is_ours = False
+        """Whether it has ended for this, and not for what a handler of a signal has raised."""
+
+    def is_set(self) -> bool:
+        """Whether it is to end. It watches when it asks first."""
+        if not self._has_looked:
+            self._has_looked = True
+            self.missed = self._look()
+        self.is_ours = bool(self.missed) or self._asked()
+        return self.is_ours
 
 
 def _noted(paths: Iterable[Path]) -> dict[Path, tuple[int, int]]:
