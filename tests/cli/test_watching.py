@@ -182,7 +182,10 @@ class TestBesideABusyFile:
         stop.set()
         assert [found for found in watcher if found] == []
 
-    def test_who_asks_for_a_turn_gets_one(self, writes: threading.Thread, tmp_path: Path) -> None:
+    def test_who_asks_for_a_turn_gets_one(
+        self, writes: threading.Thread, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(watching, "_TURN_SECONDS", 0.05)
         old, new = changed(tmp_path / "app" / "old.py"), tmp_path / "app" / "new.py"
         asked = [False, True]
         stop = threading.Event()

@@ -30,6 +30,8 @@ LOOK_SECONDS = 0.25
 # The longest that a burst of changes is waited for, and how often the caller is given a turn; in seconds.
 _BURST_SECONDS = 1.6
 _TURN_SECONDS = 0.25
+# How many turns are left out before watchfiles is ended for one.
+_LATE_TURNS = 4
 
 
 class Choice:
@@ -121,7 +123,7 @@ class Watcher:
                 for each in self._choice.files
                 if each.exists() and not any(f in each.parents for f in self._folders)
             ]
-            end = _End(self._changed, lambda: self._asks() or self._stop.is_set())
+            end = _End(self._changed, self._asks, self._stop)
             changes = watchfiles.watch(
                 *self._folders,
                 *alone,
@@ -140,6 +142,7 @@ class Watcher:
                     kept = {path: noted for path, noted in self._seen.items() if path not in changed}
                     self._seen = kept | _noted(changed)
                 yield changed
+                end.turn_was_given()
             if not end.is_ours:
                 return
             yield end.missed
@@ -201,22 +204,29 @@ class _End:
     It gives no turn otherwise for as long as files change that do not count, such as a log beside the application.
     """
 
-    def __init__(self, look: Callable[[], set[Path]], asked: Callable[[], bool]) -> None:
-        """`look` tells what has changed since the last look; `asked` says that its caller has something to do."""
+    def __init__(self, look: Callable[[], set[Path]], asks: Callable[[], bool], stop: threading.Event) -> None:
+        """`look` tells what has changed since the last look."""
         self._look = look
-        self._asked = asked
+        self._asks = asks
+        self._stop = stop
         self._has_looked = False
         self.missed: set[Path] = set()
         """What had changed before it began to watch."""
         self.is_ours = False
         """Whether it has ended for this, and not for what a handler of a signal has raised."""
+        self.turn_was_given()
+
+    def turn_was_given(self) -> None:
+        """To whoever asks for one: it need not end for that soon, since to begin may take it long."""
+        self._late = time.monotonic() + _LATE_TURNS * _TURN_SECONDS
 
     def is_set(self) -> bool:
         """Whether it is to end. It watches when it asks first."""
         if not self._has_looked:
             self._has_looked = True
             self.missed = self._look()
-        self.is_ours = bool(self.missed) or self._asked()
+        is_asked = time.monotonic() >= self._late and self._asks()
+        self.is_ours = bool(self.missed) or is_asked or self._stop.is_set()
         return self.is_ours
 
 
