@@ -43,7 +43,10 @@ NAMES = {
     "middleware.message_logger": ["MessageLoggerMiddleware"],
     "middleware.proxy_headers": ["ProxyHeadersMiddleware"],
     "middleware.wsgi": ["WSGIMiddleware"],
-    "protocols.utils": ["ClientDisconnected", "get_client_addr", "get_path_with_query_string"],
+    "protocols.utils": [
+        "ClientDisconnected", "get_client_addr", "get_local_addr", "get_path_with_query_string", "get_remote_addr",
+        "is_ssl",
+    ],
     "server": ["HANDLED_SIGNALS", "Server", "ServerState", "logger"],
     "supervisors": ["BaseReload", "ChangeReload", "Multiprocess"],
     "supervisors.basereload": ["BaseReload"],

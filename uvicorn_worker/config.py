@@ -19,7 +19,8 @@ from uvicorn_worker.server.config import Config
 __all__ = [
     "HTTP_PROTOCOLS", "INTERFACES", "LIFESPAN", "LOGGING_CONFIG", "LOG_LEVELS", "LOOP_FACTORIES",
     "SSL_PROTOCOL_VERSION", "STARTUP_FAILURE", "TRACE_LOG_LEVEL", "WS_PROTOCOLS", "Config", "HTTPProtocolType",
-    "ImportFromStringError", "InterfaceType", "LifespanType", "LoopFactoryType", "WSProtocolType",
+    "ImportFromStringError", "InterfaceType", "LifespanType", "LoopFactoryType", "UvicornDeprecationWarning",
+    "WSProtocolType",
     "create_ssl_context", "import_from_string", "logger",
 ]  # fmt: skip
 
@@ -29,6 +30,10 @@ WSProtocolType = Literal["auto", "none", "websockets", "websockets-sansio", "wsp
 LifespanType = Literal["auto", "on", "off"]
 LoopFactoryType = Literal["none", "auto", "asyncio", "uvloop", "zuvloop"]
 InterfaceType = Literal["auto", "asgi3", "asgi2", "wsgi"]
+
+
+class UvicornDeprecationWarning(UserWarning):
+    """For filters of warnings that name it; nothing here gives it."""
 
 
 def _table(*names: str) -> Mapping[str, str]:

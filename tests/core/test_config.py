@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import math
 import ssl
 from typing import Any
@@ -76,7 +77,7 @@ VALUES: dict[str, tuple[list[Any], list[Any]]] = {
     "log_slow_requests": ([None, 0.5, 75], [0, -1, "five", True]),
     "log_loop_lag": ([None, 0.5, 75], [0, -1, "five", True]),
     "log_level": (["info", "trace"], ["verbose", "", 1.5, True, object()]),
-    "log_config": ([None, {"version": 1}, "log.yaml"], ["", 5, True, [1]]),
+    "log_config": ([None, {"version": 1}, "log.yaml"], ["", 5, True, [1], io.StringIO("no ini file")]),
     "use_colors": ([None, True, False], [2, "perhaps"]),
     "callback_notify": ([None, len], ["module:function", 5]),
     "access_log_format": ([None, "%(h)s", "%(D)d 100%%"], [5, True, "%r %s %Tf", "%s", "%(h)d", "100%"]),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import configparser
+import io
 import ssl
 from pathlib import Path
 from typing import Any
@@ -63,3 +65,10 @@ def test_it_means(name: str, spelled: Any, value: Any) -> None:
     taken = getattr(Config(app, **{name: spelled}), name)
     assert taken == value
     assert type(taken) is type(value)
+
+
+def test_an_open_ini_file_is_read_once() -> None:
+    """uvicorn takes what logging.config.fileConfig takes."""
+    config = Config(app, log_config=io.StringIO("[loggers]\nkeys = root"))
+    assert isinstance(config.log_config, configparser.RawConfigParser)
+    assert config.log_config.get("loggers", "keys") == "root"

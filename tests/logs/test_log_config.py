@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from uvicorn_worker.core.config import Config
 from uvicorn_worker.core.errors import ConfigError
 from uvicorn_worker.logs import formatters
 from uvicorn_worker.logs.log_config import apply_log_config, named_loggers, read_log_config
@@ -156,5 +157,7 @@ def test_colours_may_be_asked_for(colours: bool) -> None:
 def test_a_file_that_is_open(tmp_path: Path) -> None:
     (tmp_path / "log.ini").write_text(INI.replace("uvicorn.logging.AccessFormatter", "logging.Formatter"))
     with (tmp_path / "log.ini").open() as file:
-        apply_log_config(file)
+        config = Config("main:app", log_config=file)
+    for _ in range(2):
+        apply_log_config(config.log_config)
     assert type(formatter_of("uvicorn.access")) is logging.Formatter

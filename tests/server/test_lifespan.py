@@ -158,9 +158,10 @@ def test_off_means_that_it_is_not_called(run: Run, log: Log) -> None:
 
 
 class TestWithoutLifespan:
-    def test_auto_starts_without_noise(self, run: Run, log: Log) -> None:
+    def test_auto_starts_and_says_no_more_than_that(self, run: Run, log: Log) -> None:
+        """What waits for this line, as scripts around uvicorn do, waits for Django's application, too."""
         run(whole(none))
-        assert log() == []
+        assert log() == ["Application startup complete."]
 
     def test_on_fails_with_a_traceback(self, run: Run, caplog: pytest.LogCaptureFixture) -> None:
         with pytest.raises(LifespanError, match="raised in its lifespan startup"):
@@ -174,9 +175,12 @@ class TestWithoutLifespan:
         run(whole(self.silent))
         assert log(logging.WARNING) == []
 
-    def test_and_fails_in_on(self, run: Run) -> None:
-        with pytest.raises(LifespanError, match="returned without completing"):
-            run(whole(self.silent, "on"))
+    def test_and_in_on_with_a_warning(self, run: Run, log: Log) -> None:
+        """uvicorn serves it, too."""
+        run(whole(self.silent, "on"))
+        (line,) = log(logging.WARNING)
+        assert line.startswith("The application returned without completing its lifespan startup; it is served")
+        assert log()[-1] == "Application startup complete."
 
 
 class TestFailure:
@@ -211,8 +215,9 @@ class TestFailure:
 
     def test_returning_after_startup_was_taken(self, run: Run, log: Log) -> None:
         run(whole(returned))
-        with pytest.raises(LifespanError, match="returned without completing"):
-            run(whole(returned, "on"))
+        assert log() == ["Waiting for application startup.", "Application startup complete."]
+        run(whole(returned, "on"))
+        assert len(log(logging.WARNING)) == 1
 
     def test_a_message_that_is_not_allowed(self, run: Run) -> None:
         async def app(scope: Scope, receive: Receive, send: Send) -> None:

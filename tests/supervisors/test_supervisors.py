@@ -459,3 +459,23 @@ def test_an_end_that_was_asked_for_before(tmp_path: Path, monkeypatch: pytest.Mo
     for supervisor in (ChangeReload(config, interrupted, []), Multiprocess(config, interrupted)):
         supervisor.should_exit.set()
         supervisor.run()
+
+
+def test_elsewhere_than_in_the_main_thread_it_is_told_by_its_queue() -> None:
+    """As with uvicorn, whose tests and whose Windows hand signals over so."""
+    seen: list[str] = []
+
+    class Telling(Multiprocess):
+        def init_processes(self) -> None:
+            seen.append("begun")
+
+        def restart_all(self) -> None:
+            seen.append("restarted")
+
+    supervisor = Telling(Config("main:app", port=0, log_config=None))
+    thread = threading.Thread(target=supervisor.run)
+    thread.start()
+    supervisor.signal_queue += [signal.SIGHUP, int(signal.SIGTERM)]
+    thread.join(PATIENCE)
+    assert not thread.is_alive()
+    assert seen == ["begun", "restarted"]

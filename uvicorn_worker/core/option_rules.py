@@ -51,6 +51,20 @@ def _is_parser(value: Any) -> bool:
     return module is not None and isinstance(value, module.RawConfigParser)
 
 
+def _with_ini_read(value: Any) -> Any:
+    """What is in an open ini file, which is read once; whatever else it is, as it is."""
+    if not hasattr(value, "readline"):
+        return value
+    import configparser  # nobody else does at the start
+
+    parser = configparser.ConfigParser()
+    try:
+        parser.read_file(value)
+    except configparser.Error as exc:
+        raise ValueError(str(exc)) from None
+    return parser
+
+
 ACCESS_LOG_FORMAT = Rule(
     "None or a format of Gunicorn's atoms, as in '%(h)s %(r)s %(s)s'",
     lambda value: value is None or (isinstance(value, str) and is_access_log_format(value)),
@@ -72,10 +86,11 @@ ENV_FILES = Rule(
     spell=lambda value: [os.fspath(each) for each in value] if isinstance(value, (list, tuple)) else value,
 )
 LOG_CONFIG = Rule(
-    "None, a dictionary for logging.config, or the path of a JSON, YAML or ini file",
+    "None, a dictionary for logging.config, the path of a JSON, YAML or ini file, or an open ini file",
     lambda value: (
         value is None or (isinstance(value, str) and bool(value)) or isinstance(value, Mapping) or _is_parser(value)
     ),
+    spell=_with_ini_read,
 )
 PATHS = Rule(f"a table from prefixes of paths to tables of {', '.join(ALLOWED)}", is_path_table, json.loads)
 FIELD_NAME = Rule(

@@ -62,10 +62,6 @@ def read_log_config(log_config: Any) -> dict[str, Any] | configparser.RawConfigP
         return _ini_with_known_formatters(log_config)
     if isinstance(log_config, Mapping):
         return with_known_formatters(log_config)
-    if hasattr(log_config, "readline"):
-        parser = configparser.ConfigParser()
-        parser.read_file(log_config)
-        return _ini_with_known_formatters(parser)
     path = os.fspath(log_config)
     try:
         if path.endswith(".json"):

@@ -4,7 +4,8 @@ start() ─► lifespan.startup ─► startup.complete ─► serving ─► li
                 │
                 ├─ startup.failed             the boot fails, always
                 ├─ raised before receive()    auto: the application has no lifespan, and that is fine
-                └─ raised after receive()     auto: served, but the log shows what was raised
+                ├─ raised after receive()     auto: served, but the log shows what was raised
+                └─ returned without a word    served, as uvicorn does; on: with a warning
 """
 
 from __future__ import annotations
@@ -86,6 +87,8 @@ class Lifespan:
         if self._failure is not None:
             # Not logged here: under Gunicorn one worker reports for all of them.
             raise self._failure
+        # Of every application that has one or may have one: deployments wait for this line.
+        self._log.log(self._startup_level, "Application startup complete.")
 
     async def shutdown(self, timeout: float | None) -> None:
         """Run the shutdown; gives up after `timeout` seconds or the option's, whichever is less."""
@@ -135,8 +138,9 @@ class Lifespan:
             self._raised(exc)
         else:
             if not self.started.is_set() and self._mode == "on":
-                self._show("startup_failed", "should_exit")
-                self._failure = LifespanError("the application returned without completing the lifespan startup")
+                self._log.warning(
+                    "The application returned without completing its lifespan startup; it is served without lifespan"
+                )
         finally:
             self.started.set()
             self.stopped.set()
@@ -185,7 +189,6 @@ class Lifespan:
         starting = not self.started.is_set()
         if kind == "lifespan.startup.complete" and starting:
             self.context = contextvars.copy_context()
-            self._log.log(self._startup_level, "Application startup complete.")
             self.started.set()
         elif kind == "lifespan.startup.failed" and starting:
             self._failure = _failed("startup", message)

@@ -49,14 +49,17 @@ class Multiprocess:
         self.should_exit = threading.Event()
         self.processes_num = config.workers
         self.processes: list[Process] = []
-        self._signals: deque[signal.Signals] = deque()
+        self.signal_queue: deque[signal.Signals] = deque()
+        """What has come and was not done yet; what is appended counts as much."""
         self._failures = 0
         self._log = logging.getLogger("uvicorn.error")
 
     def run(self) -> None:
         """Until then."""
-        known = [signal.Signals[name] for name in _NAMES if hasattr(signal, name)]
-        with handled({sig: lambda number, frame: self._signals.append(signal.Signals(number)) for sig in known}):
+        # Only there can they be handled; whoever runs it elsewhere ends it by `should_exit` or `signal_queue`.
+        names = _NAMES if threading.current_thread() is threading.main_thread() else ()
+        known = [signal.Signals[name] for name in names if hasattr(signal, name)]
+        with handled({sig: lambda number, frame: self.signal_queue.append(signal.Signals(number)) for sig in known}):
             self._log.info("Started parent process [%d]", os.getpid())
             self.init_processes()
             while not self.should_exit.wait(_LOOK_SECONDS):
@@ -92,8 +95,8 @@ class Multiprocess:
 
     def handle_signals(self) -> None:
         """Do what the signals ask for that have come, by the method that is named for each."""
-        while self._signals:
-            sig = self._signals.popleft()
+        while self.signal_queue:
+            sig = signal.Signals(self.signal_queue.popleft())
             getattr(self, f"handle_{sig.name[3:].lower()}")()
 
     def handle_int(self) -> None:
