@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import random
 import socket
 import ssl
 import struct
@@ -13,7 +14,7 @@ from typing import Any, ClassVar
 
 from tests.scripted import Response, parse_responses
 
-__all__ = ["PATIENCE", "Peer", "Run", "listen", "run_alone"]
+__all__ = ["PATIENCE", "Peer", "Run", "free_port", "listen", "run_alone"]
 
 Run = Callable[[Coroutine[Any, Any, Any]], Any]
 
@@ -30,6 +31,21 @@ def listen(where: str | Path = "127.0.0.1") -> socket.socket:
         sock = socket.socket(socket.AF_INET6 if ":" in where else socket.AF_INET)
         sock.bind((where, 0))
     return sock
+
+
+def free_port(host: str = "127.0.0.1") -> int:
+    """A port that was free a moment ago, for programs that can neither inherit a socket nor use a unix one.
+
+    It is below those that the kernel gives away by itself, so that nobody gets it in between by chance.
+    """
+    while True:
+        port = random.randrange(10_000, 32_000)
+        with socket.socket() as probe:
+            try:
+                probe.bind((host, port))
+            except OSError:
+                continue
+            return port
 
 
 class Peer:

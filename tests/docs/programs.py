@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import random
 import re
-import socket
 import subprocess
 from functools import cache
 from pathlib import Path
@@ -15,22 +13,7 @@ from tests.programs import find, need
 
 __all__ = ["certificate", "check_apache", "check_caddyfile", "check_envoy", "check_haproxy", "check_lighttpd",
            "check_nghttpx", "check_nginx", "check_vcl", "fit_apache", "fit_caddyfile", "fit_envoy", "fit_haproxy",
-           "fit_lighttpd", "fit_nghttpx", "fit_nginx", "fit_vcl", "free_port"]  # fmt: skip
-
-
-def free_port() -> int:
-    """A port that was free a moment ago, for programs that can neither inherit a socket nor use a unix one.
-
-    It is below those that the kernel gives away by itself, so that nobody gets it in between by chance.
-    """
-    while True:
-        port = random.randrange(10_000, 32_000)
-        with socket.socket() as probe:
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return port
+           "fit_lighttpd", "fit_nghttpx", "fit_nginx", "fit_vcl"]  # fmt: skip
 
 
 @cache

@@ -19,6 +19,7 @@ import httpx
 import pytest
 
 from tests.e2e.harness import HTTPTOOLS, PATIENCE, Gunicorn, alive, until
+from tests.sockets import free_port
 from uvicorn_worker.board.board import Board, find_boards
 from uvicorn_worker.board.reading import BoardReading, WorkerReading, read_board
 
@@ -55,13 +56,6 @@ def in_background(server: Gunicorn, path: str) -> threading.Thread:
     thread = threading.Thread(target=ask, daemon=True)
     thread.start()
     return thread
-
-
-def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port: int = sock.getsockname()[1]
-        return port
 
 
 def scrape(address: str, path: str = "/metrics") -> tuple[int, str]:

@@ -56,7 +56,7 @@ def test_lines_of_json_and_a_worker_class() -> None:
     [("timeot=3", "did you mean timeout?"), ("timeout=x", "--gunicorn timeout=x: "), ("timeout", "must be NAME=VALUE")],
 )
 def test_a_mistake_is_one_line(setting: str, says: str) -> None:
-    with Command("app:app", "--gunicorn", setting) as server:
+    with Command("app:app", "--port", "0", "--gunicorn", setting) as server:
         assert server.wait_exit() in (1, 2)
         assert says in server.log
         assert "Traceback" not in server.log

@@ -24,8 +24,9 @@ from pathlib import Path
 from types import TracebackType
 
 from tests.docs.blocks import ROOT, Block, Command, commands
-from tests.docs.programs import certificate, free_port
+from tests.docs.programs import certificate
 from tests.e2e.harness import PATIENCE, control_socket_option, until
+from tests.sockets import free_port
 
 __all__ = ["Story"]
 

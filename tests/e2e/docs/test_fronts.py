@@ -38,10 +38,10 @@ from tests.docs.programs import (
     fit_nghttpx,
     fit_nginx,
     fit_vcl,
-    free_port,
 )
 from tests.e2e.harness import PATIENCE, Gunicorn, until
 from tests.programs import need
+from tests.sockets import free_port
 
 pytestmark = [pytest.mark.long, pytest.mark.skipif(not (ROOT / "docs").is_dir(), reason="docs/ is not here")]
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 from contextlib import suppress
@@ -17,6 +16,7 @@ from tests.e2e.frontends import running
 from tests.e2e.harness import alive, control_socket_option, until
 from tests.e2e.lifecycle.load import Load
 from tests.e2e.raw import Connection
+from tests.sockets import free_port
 
 EXAMPLE = Path(__file__).parents[3] / "examples" / "cluster"
 
@@ -25,13 +25,6 @@ pytestmark = [
     pytest.mark.skipif(not EXAMPLE.is_dir(), reason="examples/ is not here"),
     pytest.mark.skipif(sys.platform != "linux", reason="elsewhere there is one loopback address"),
 ]
-
-
-def free_port() -> int:
-    """A port that no machine's address uses."""
-    with socket.socket() as sock:
-        sock.bind(("", 0))
-        return int(sock.getsockname()[1])
 
 
 def masters(folder: Path) -> list[int]:
@@ -64,11 +57,12 @@ def test_rolling_restart(tmp_path: Path) -> None:
     # The same proportions, in half of the time.
     edit(folder / "gunicorn.conf.py", "timeout_drain_delay=2", "timeout_drain_delay=1")
     edit(folder / "haproxy.cfg", "inter 500ms fastinter 200ms", "inter 200ms fastinter 100ms")
-    front = ("127.0.0.1", free_port())
+    # Ports that no machine's address uses.
+    front = ("127.0.0.1", free_port(""))
     # The PATH of an environment that was not activated, but from which this Python comes.
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
     env = {name: value for name, value in os.environ.items() if name != "GUNICORN_CMD_ARGS"}
-    env |= {"PATH": path, "PORT": str(free_port()), "FRONT": "{}:{}".format(*front), "SETTLE": "0.6"}
+    env |= {"PATH": path, "PORT": str(free_port("")), "FRONT": "{}:{}".format(*front), "SETTLE": "0.6"}
     env["GUNICORN_OPTIONS"] = " ".join(control_socket_option())
     if "PYTHONPATH" in env:
         env["PYTHONPATH"] = os.pathsep.join(

@@ -15,6 +15,7 @@ from tests.e2e.frontends import nginx_user, running, temporary_paths
 from tests.e2e.harness import PATIENCE, Gunicorn, alive, control_socket_option, until
 from tests.e2e.websocket.browser import find_chromium, open_page
 from tests.e2e.websocket.client import open_socket
+from tests.sockets import free_port
 
 Serve = Callable[..., Gunicorn]
 
@@ -43,12 +44,6 @@ def test_a_room(serve: Serve, worker: str) -> None:
     assert until(lambda: server.out.count(" 101 "), "access lines") == 2
     assert "Traceback" not in server.log
     assert "[WARNING]" not in server.log
-
-
-def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
 
 
 @contextmanager
