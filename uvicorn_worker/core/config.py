@@ -11,7 +11,7 @@ from __future__ import annotations
 import ssl
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import fields
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from uvicorn_worker.core.asgi import ASGIApp
 from uvicorn_worker.core.errors import ConfigError
@@ -441,7 +441,7 @@ class Config:
         "seconds",
     )
 
-    log_config: Mapping[str, Any] | str | RawConfigParser | None = logs(
+    log_config: Mapping[str, Any] | str | RawConfigParser | IO[str] | None = logs(
         None,
         LOG_CONFIG,
         "A logging configuration, applied before the application is loaded, in what it names over that of Gunicorn.",

@@ -49,7 +49,7 @@ class Multiprocess:
         self.should_exit = threading.Event()
         self.processes_num = config.workers
         self.processes: list[Process] = []
-        self.signal_queue: deque[signal.Signals] = deque()
+        self.signal_queue: deque[int] = deque()
         """What has come and was not done yet; what is appended counts as much."""
         self._failures = 0
         self._log = logging.getLogger("uvicorn.error")
