@@ -162,6 +162,14 @@ class TestScheme:
             (["X-Forwarded-Proto: https, http"], "http"),
             (["X-Forwarded-For: 203.0.113.5, 10.0.0.2", "X-Forwarded-Proto: https, http"], "https"),
             (["X-Forwarded-For: 1.2.3.4, 203.0.113.5, 10.0.0.2", "X-Forwarded-Proto: http, https, http"], "https"),
+            # Several lines are one list: that of the nearest proxy, which has added it, is the last.
+            (["X-Forwarded-Proto: https", "X-Forwarded-Proto: http"], "http"),
+            (["X-Forwarded-Proto: http", "X-Forwarded-Proto: https"], "https"),
+            (["X-Forwarded-Ssl: off", "X-Forwarded-Ssl: on"], "https"),
+            (
+                ["X-Forwarded-For: 203.0.113.5, 10.0.0.2", "X-Forwarded-Proto: https", "X-Forwarded-Proto: http"],
+                "https",
+            ),
             # One proxy only has said it.
             (["X-Forwarded-For: 203.0.113.5, 10.0.0.2", "X-Forwarded-Proto: https"], "https"),
         ],
@@ -173,7 +181,7 @@ class TestScheme:
         "lines",
         [
             ["X-Forwarded-Ssl: on", "X-Forwarded-Proto: http"],
-            ["X-Forwarded-Proto: https", "X-Forwarded-Proto: http"],
+            ["X-Forwarded-Proto: https", "X-Forwarded-Proto: http", "X-Forwarded-Ssl: on"],
             ["X-Forwarded-Protocol: ssl", "X-Forwarded-Ssl: off"],
             ["X-Forwarded-Proto: https", "Forwarded: proto=http"],
         ],

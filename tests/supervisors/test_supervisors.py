@@ -293,6 +293,34 @@ def test_several_processes_serve(tmp_path: Path, kind: str, word: str) -> None:
         assert "Traceback" not in text
 
 
+def test_what_can_not_start_takes_the_place_of_none(tmp_path: Path) -> None:
+    """HUP to an application that was broken meanwhile: the processes serve on, and a HUP later all are replaced."""
+    with running(tmp_path, "new", workers=2) as program:
+        before = set(program.pids("serves", 2))
+        (tmp_path / "main.py").write_text("raise RuntimeError('broken')\n")
+        program.process.send_signal(signal.SIGHUP)
+        program.says("is kept.")
+        assert program.ask()[1] in before
+        (tmp_path / "main.py").write_text(APP)
+        program.process.send_signal(signal.SIGHUP)
+        assert set(program.pids("leaves", 2)) == before
+        assert program.until("1")[1] not in before
+        # Each served before the one left whose place it took.
+        said = re.findall(r"^(serves|leaves) \d+$", program.stop(), re.MULTILINE)
+        assert said[:6] == ["serves"] * 2 + ["serves", "leaves"] * 2
+
+
+def test_one_that_does_not_come_up_holds_up_no_end(tmp_path: Path) -> None:
+    with running(tmp_path, "new") as program:
+        program.pids("serves", 1)
+        (tmp_path / "main.py").write_text("import time\nprint('stuck', flush=True)\ntime.sleep(600)\n")
+        program.process.send_signal(signal.SIGHUP)
+        program.says("stuck")
+        text = program.stop(signal.SIGTERM)
+        assert "is kept." not in text
+        assert len(program.pids("leaves", 1)) == 1
+
+
 def test_a_subclass_starts_the_processes_itself(tmp_path: Path) -> None:
     with running(tmp_path, "numbered", workers=2) as program:
         program.until("number-0")

@@ -177,12 +177,7 @@ class OriginReader:
         lines: dict[bytes, list[str]] = {}
         for name, value in fields:
             lines.setdefault(name, []).append(value.decode("latin-1"))
-        schemes = {
-            self._is_secure(name, value, distance)
-            for name, values in lines.items()
-            for value in values
-            if name in self._secure
-        }
+        schemes = {self._is_secure(name, values, distance) for name, values in lines.items() if name in self._secure}
         host, port, prefix = (_items(",".join(lines.get(name, []))) for name in (_HOST, _PORT, _PREFIX))
         client, proto, forwarded_host = self._read_forwarded(",".join(lines.get(b"forwarded", [])))
         if proto in _SECURE:
@@ -218,11 +213,12 @@ class OriginReader:
                 break
         return client, reached
 
-    def _is_secure(self, name: bytes, value: str, distance: int) -> bool:
+    def _is_secure(self, name: bytes, values: list[str], distance: int) -> bool:
         expected = self._secure[name]
-        if value == expected:
+        if all(value == expected for value in values):
             return True
-        item = _at(_items(value), distance)
+        # A proxy that adds a line, as HAProxy's add-header does, has added to the list.
+        item = _at(_items(",".join(values)), distance)
         return item == expected or (name == _PROTO and _SECURE.get(item.lower(), False))
 
 

@@ -7,14 +7,17 @@ import logging
 import multiprocessing
 import os
 import sys
+import threading
 import time
 from collections.abc import Callable, Sequence
+from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
 from typing import Any
 
 from uvicorn_worker.cli.run import STARTUP_FAILURE
 from uvicorn_worker.core.errors import LifespanError, UvicornWorkerError
 from uvicorn_worker.server import Config, Server
+from uvicorn_worker.server.surroundings import Surroundings
 
 __all__ = ["Process", "Target", "by_target", "get_subprocess"]
 
@@ -22,6 +25,8 @@ Target = Callable[..., Any]
 
 # How long one that was told to end may take beyond what its options give it, in seconds, before it is killed.
 _STOP_SECONDS = 5.0
+# How often one that is to be ready is looked at, whether it has ended, in seconds.
+_LOOK_SECONDS = 0.1
 
 
 class Process:
@@ -32,7 +37,13 @@ class Process:
         self._listened, self._backlog = sockets, config.backlog
         self._stop_within = _STOP_SECONDS + (config.timeout_graceful_shutdown or 0.0)
         self._began = time.monotonic()
-        self.process: SpawnProcess = get_subprocess(config, target, sockets)
+        # What a target does is its own concern: when it is ready is not known.
+        self._told: Connection | None = None
+        self._tells: Connection | None = None
+        if target is None:
+            self._told, self._tells = multiprocessing.Pipe(duplex=False)
+        self._is_ready = False
+        self.process: SpawnProcess = get_subprocess(config, target, sockets, self._tells)
 
     def start(self) -> Process:
         """Let it serve; gives itself."""
@@ -41,7 +52,25 @@ class Process:
             sock.listen(self._backlog)
         self._began = time.monotonic()
         self.process.start()
+        if self._tells is not None:
+            # It is the other process's alone: its end is seen.
+            self._tells.close()
         return self
+
+    def is_ready(self) -> bool:
+        """Whether it has begun to accept connections; never of one with a target."""
+        if self._told is not None and not self._is_ready:
+            with contextlib.suppress(EOFError, OSError):
+                self._is_ready = self._told.poll() and bool(self._told.recv())
+        return self._is_ready
+
+    def wait_until_ready(self, timeout: float, should_exit: threading.Event) -> bool:
+        """Wait for that, for `timeout` seconds at most; not for one that ends, nor once `should_exit` is set."""
+        end = time.monotonic() + timeout
+        while not self.is_ready():
+            if not self.is_alive() or time.monotonic() >= end or should_exit.wait(_LOOK_SECONDS):
+                return False
+        return True
 
     @property
     def pid(self) -> int | None:
@@ -79,10 +108,13 @@ class Process:
             self.process.join()
 
 
-def get_subprocess(config: Config, target: Target | None, sockets: Sequence[Any]) -> SpawnProcess:
-    """A process that is to serve, not started yet."""
+def get_subprocess(
+    config: Config, target: Target | None, sockets: Sequence[Any], tells: Connection | None = None
+) -> SpawnProcess:
+    """A process that is to serve, not started yet; on `tells` a Server of its own says that it accepts connections."""
     multiprocessing.allow_connection_pickling()
-    return multiprocessing.get_context("spawn").Process(target=_serve, args=(config, target, list(sockets), _stdin()))
+    args = (config, target, list(sockets), _stdin(), tells)
+    return multiprocessing.get_context("spawn").Process(target=_serve, args=args)
 
 
 def by_target(target: Any, sockets: Any) -> tuple[Target | None, Sequence[Any]]:
@@ -98,11 +130,27 @@ def _stdin() -> int | None:
         return None
 
 
-def _serve(config: Config, target: Target | None, sockets: list[Any], stdin: int | None) -> None:
+class _Telling(Surroundings):
+    """Those of a server whose parent waits for it."""
+
+    def __init__(self, tells: Connection) -> None:
+        self._tells = tells
+
+    def started(self, server: Any) -> None:
+        """It accepts connections."""
+        with contextlib.suppress(OSError):
+            self._tells.send(True)
+
+
+def _serve(
+    config: Config, target: Target | None, sockets: list[Any], stdin: int | None, tells: Connection | None = None
+) -> None:
     """In the new process; one that can't start exits with `STARTUP_FAILURE`."""
     if stdin is not None:
         with contextlib.suppress(OSError):
             sys.stdin = os.fdopen(stdin)
+    if tells is not None:
+        config.surroundings = _Telling(tells)
     try:
         config.set_logging_up()
         (Server(config).run if target is None else target)(sockets=sockets)

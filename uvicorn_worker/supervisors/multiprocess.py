@@ -1,8 +1,8 @@
 """`Multiprocess`: several processes that serve on the same sockets, each replaced when it ends.
 
-HUP          one after the other is replaced
+HUP          one after the other is replaced, once its replacement serves
 TTIN, TTOU   one more, one less
-INT, TERM    the end
+INT, TERM    the end; on Windows BREAK, too
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import logging
 import os
 import signal
 import threading
+import time
 from collections import deque
 from collections.abc import Sequence
 from typing import Any
@@ -27,7 +28,10 @@ _LOOK_SECONDS = 0.2
 # So many in a row that fail so soon don't get any better.
 _FAILURES = 3
 _SOON_SECONDS = 10.0
-_NAMES = ("SIGINT", "SIGTERM", "SIGHUP", "SIGTTIN", "SIGTTOU")
+# How long a replacement may take to be ready, in seconds, where timeout_worker_healthcheck says nothing.
+_READY_SECONDS = 60.0
+_NAMES = ("SIGINT", "SIGTERM", "SIGHUP", "SIGTTIN", "SIGTTOU", "SIGBREAK")
+_ENDS = frozenset({"SIGINT", "SIGTERM", "SIGBREAK"})
 
 
 class Multiprocess:
@@ -59,7 +63,7 @@ class Multiprocess:
         # Only there can they be handled; whoever runs it elsewhere ends it by `should_exit` or `signal_queue`.
         names = _NAMES if threading.current_thread() is threading.main_thread() else ()
         known = [signal.Signals[name] for name in names if hasattr(signal, name)]
-        with handled({sig: lambda number, frame: self.signal_queue.append(signal.Signals(number)) for sig in known}):
+        with handled(dict.fromkeys(known, lambda number, frame: self.signal_queue.append(number))):
             self._log.info("Started parent process [%d]", os.getpid())
             self.init_processes()
             while not self.should_exit.wait(_LOOK_SECONDS):
@@ -87,11 +91,42 @@ class Multiprocess:
             process.join()
 
     def restart_all(self) -> None:
-        """Replace one after the other."""
+        """Replace one after the other; with one that is not ready in time all is left as it is.
+
+        What a target does is not known: of such the one before has ended when the next is started.
+        """
         for place, process in enumerate(self.processes):
+            if self._is_ending():
+                return
+            replacement = None
+            if self.target is None:
+                replacement = self._start()
+                if not self._is_up(replacement):
+                    if not self._is_ending():
+                        self._log.error(
+                            "New child process [%s] was not ready in time, or has ended: process [%s] is kept.",
+                            replacement.pid,
+                            process.pid,
+                        )
+                    return
             process.terminate()
             process.join()
-            self.processes[place] = self._start()
+            self.processes[place] = replacement or self._start()
+
+    def _is_up(self, replacement: Process) -> bool:
+        """Whether it comes to serve; where it does not, it is ended."""
+        timeout = getattr(self.config, "timeout_worker_healthcheck", None) or _READY_SECONDS
+        end = time.monotonic() + timeout
+        while not replacement.wait_until_ready(_LOOK_SECONDS, self.should_exit):
+            if not replacement.is_alive() or time.monotonic() >= end or self._is_ending():
+                replacement.kill()
+                replacement.join()
+                return False
+        return True
+
+    def _is_ending(self) -> bool:
+        """Whether all is to end, or will be told so by a signal that waits for its turn."""
+        return self.should_exit.is_set() or any(signal.Signals(number).name in _ENDS for number in self.signal_queue)
 
     def handle_signals(self) -> None:
         """Do what the signals ask for that have come, by the method that is named for each."""
@@ -107,6 +142,11 @@ class Multiprocess:
     def handle_term(self) -> None:
         """The end, too."""
         self._log.info("Received SIGTERM, exiting.")
+        self.should_exit.set()
+
+    def handle_break(self) -> None:
+        """And this, which is Ctrl+Break."""
+        self._log.info("Received SIGBREAK, exiting.")
         self.should_exit.set()
 
     def handle_hup(self) -> None:
