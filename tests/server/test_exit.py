@@ -73,6 +73,25 @@ class TestAtOnce:
 
         run(main())
 
+    def test_before_the_start_it_says_how_the_stop_is_to_be(self, run: Run) -> None:
+        """Launchers set it where Ctrl+C is to wait for nobody, and then serve."""
+        recorder = Recorder(hanging)
+        app = App(recorder)
+
+        async def main() -> None:
+            running = Running(app)
+            running.server.force_exit = True
+            assert not running.server.should_exit
+            async with running:
+                await running.ask()
+                await until(lambda: recorder.scopes)
+                running.server.should_exit = True
+                await running.stopped()
+
+        run(main())
+        assert isinstance(recorder.raised[0], asyncio.CancelledError)
+        assert app.events == ["startup", "shutdown"]
+
 
 class TestLimit:
     def served(self, run: Run, **options: Any) -> int:

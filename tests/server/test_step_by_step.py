@@ -108,6 +108,29 @@ class TestSteps:
             asyncio.run(main())
         assert app.events == ["startup", "shutdown"] * 2
 
+    def test_a_server_is_started_again_while_it_serves(self) -> None:
+        """As that of httpx's tests is: `serve()` goes on, and ends by `should_exit` as ever."""
+        app = App()
+        server = Server(Config(app, **QUIET))
+
+        async def main() -> None:
+            serving = asyncio.ensure_future(server.serve())
+            while not server.started:
+                await asyncio.sleep(0.01)
+            first = port_of(server)
+            await server.shutdown()
+            with pytest.raises(ConnectionRefusedError):
+                await ask(first)
+            await server.startup()
+            assert server.started
+            assert (await ask(port_of(server))).startswith(b"HTTP/1.1 200")
+            assert not serving.done()
+            server.should_exit = True
+            await asyncio.wait_for(serving, 10)
+
+        asyncio.run(main())
+        assert app.events == ["startup", "shutdown"] * 2
+
     def test_one_socket_is_closed(self) -> None:
         server = Server(Config(App(), **QUIET))
         config = Config(App(), **QUIET)

@@ -86,7 +86,7 @@ class Server(WrittenAnew):
         await Server(Config(app)).serve(sockets=[...])      within a running loop; SIGINT and SIGTERM are taken
         async with Server(Config(app)) as server: ...       no signal is taken; the end of the block stops it
 
-    Setting `should_exit` ends it gracefully, `force_exit` at once.
+    Setting `should_exit` ends it gracefully, `force_exit` at once; before the start, that one says how it is to end.
     """
 
     def __init__(self, config: Config) -> None:
@@ -162,13 +162,13 @@ class Server(WrittenAnew):
 
     @property
     def force_exit(self) -> bool:
-        """Whether the server is to stop at once."""
+        """Whether the server is to stop at once; set before it has started, that its stop is to be such a one."""
         return self._force_exit
 
     @force_exit.setter
     def force_exit(self, value: bool) -> None:
         self._force_exit = value
-        if value:
+        if value and self._loop is not None:
             self.should_exit = True
             self._wake(self._quick)
             self._wake(self._changed)
@@ -270,9 +270,9 @@ class Server(WrittenAnew):
         """
         if sockets is not None and not sockets:
             raise ConfigError("Server.serve: sockets must be a list of one bound socket or more, or None")
-        if self._loop is not None:
-            self._begin_anew()
-        self._loop = asyncio.get_running_loop()
+        self._loop, before = asyncio.get_running_loop(), self._loop
+        if before is not None:
+            self._begin_anew(is_same_loop=before is self._loop)
         if self._should_exit:
             self._exit.set()
             return
@@ -287,12 +287,16 @@ class Server(WrittenAnew):
         if not self.started:
             await self._undo()
 
-    def _begin_anew(self) -> None:
+    def _begin_anew(self, *, is_same_loop: bool) -> None:
         """It has served before, in another event loop maybe: nothing is left of that, but what was asked for since."""
         if hasattr(self, "acceptor"):
             del self.acceptor
         self.servers.clear()
-        self._exit, self._quick, self._changed = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        for event in (self._exit, self._quick, self._changed):
+            event.clear()
+        if not is_same_loop:
+            # In the same one its `main_loop()` may wait, while a caller shuts it down and starts it again.
+            self._exit, self._quick, self._changed = asyncio.Event(), asyncio.Event(), asyncio.Event()
         if not self._should_exit:
             self._exit_time, self._signalled = 0.0, False
         self.started = self.cancelled = self._retired = self._only_own = False

@@ -188,7 +188,8 @@ class Signals:
             # uvicorn's worker calls it at QUIT.
             worker.handle_exit(sig, frame)
         worker.alive = False
-        worker.server.force_exit = True
+        # The first, too, as it may not have begun to start.
+        worker.server.should_exit = worker.server.force_exit = True
         worker.cfg.worker_int(worker)
         # After the server's end there is only the loop's, which takes no long time.
         if not worker.has_run and not worker.loop.is_running():
