@@ -160,6 +160,22 @@ def test_the_command_is_one_of_a_group(capsys: pytest.CaptureFixture[str]) -> No
     assert [each.exit_code for each in (help_of_group, help_of_command, version)] == [0, 0, 0]
 
 
+def test_a_command_invokes_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`context.invoke(uvicorn.main, app="main:app", port=8080)`: its parameters have their defaults."""
+    click: Any = pytest.importorskip("click")
+    module: Any = importlib.import_module("uvicorn_worker.main")
+    seen: list[tuple[str, Any, Any]] = []
+    command: Any = importlib.import_module("uvicorn_worker.cli.command").command()
+    monkeypatch.setattr(command, "callback", lambda app, host, port, **given: seen.append((app, host, port)))
+    for each in (module, module.main):
+        assert isinstance(each, click.Command)
+        invoke = click.pass_context(lambda context, each=each: context.invoke(each, app="a:b", port=0))
+        click.Command("start", callback=invoke)([], standalone_mode=False)
+    assert seen == [("a:b", "127.0.0.1", 0)] * 2
+    assert inspect.ismodule(module)
+    assert importlib.reload(module) is module
+
+
 def test_types() -> None:
     types = importlib.import_module("uvicorn_worker.types")
     theirs = importlib.import_module("uvicorn._types")

@@ -23,8 +23,16 @@ __all__ = [
 ]  # fmt: skip
 
 
+def _class_of(it: Any) -> Any:
+    """What it says that it is, once there is click, which asks for it: `context.invoke(main, app="main:app")`."""
+    click: Any = sys.modules.get("click")
+    return type(it) if click is None else click.Command
+
+
 class _Main:
     """The command, for other commands: `main(args)`, `main.main(args, standalone_mode=False)`, `main.params`."""
+
+    __class__ = property(_class_of)
 
     def __call__(self, args: Sequence[str] | None = None, **extra: Any) -> None:
         command.main(args, **extra)
@@ -52,6 +60,8 @@ _CHOICES = {
 
 
 class _Command(ModuleType):
+    __class__ = property(_class_of)
+
     def __call__(self, args: Sequence[str] | None = None, **extra: Any) -> None:
         main(args, **extra)
 
@@ -64,4 +74,6 @@ class _Command(ModuleType):
         return getattr(main, name)
 
 
-sys.modules[__name__].__class__ = _Command
+if type(sys.modules[__name__]) is ModuleType:
+    # Not again where it is reloaded.
+    sys.modules[__name__].__class__ = _Command

@@ -77,8 +77,8 @@ def test_a_mistake_is_one_line(tmp_path: Path, arguments: list[str], code: int, 
 def test_a_program_may_give_its_parameters_other_defaults() -> None:
     """`{each.name: each for each in uvicorn.main.params}["port"].default = 9000`, and then `uvicorn.main()`."""
     parameter = next(each for each in command().params if each.name == "port")
-    parameter.default = "9000"
+    before, parameter.default = parameter.default, "9000"
     try:
         assert next(each for each in command().params if each.name == "port").default == "9000"
     finally:
-        parameter.default = None
+        parameter.default = before

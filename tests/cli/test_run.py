@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import importlib
 import logging
 import os
 import signal
@@ -310,6 +311,27 @@ class TestOfACommandWithTheParametersOfOurs:
         self.start("--port", "0", "--header", "X-A:b")
         # None of `host` would be all of the machine's addresses.
         assert seen == [("127.0.0.1", 8000, []), ("127.0.0.1", 0, [("X-A", "b")])]
+
+    def test_it_knows_where_it_will_serve(self) -> None:
+        """Such commands show it: `log.info("Running on http://%s:%s", values["host"], values["port"])`."""
+        click: Any = pytest.importorskip("click")
+        seen: dict[str, Any] = {}
+        parameters = [each for each in command().params if each.name != "app"]
+        click.Command("start", params=parameters, callback=seen.update)([], standalone_mode=False)
+        assert (seen["host"], seen["port"], seen["uds"]) == ("127.0.0.1", "8000", None)
+
+    def test_its_callback_is_called(self, server: type[Server], monkeypatch: pytest.MonkeyPatch) -> None:
+        """`uvicorn.main.callback("main:app", **values)`: what nobody has said comes from the environment."""
+        click: Any = pytest.importorskip("click")
+        seen: list[Any] = []
+        server.does = staticmethod(lambda config: seen.append((config.host, config.port)))
+        monkeypatch.setenv("UVICORN_PORT", "0")
+        main: Any = importlib.import_module("uvicorn_worker").main
+        start = click.Command("start", params=main.params[1:], callback=lambda **values: main.callback(app, **values))
+        start([], standalone_mode=False)
+        start(["--host", "localhost", "--port", "8000"], standalone_mode=False)
+        main.callback(app, port="9000")
+        assert seen == [("127.0.0.1", 0), ("localhost", 8000), ("127.0.0.1", 9000)]
 
     def test_what_the_command_has_beside_the_options_holds(self, server: type[Server], tmp_path: Path) -> None:
         seen: list[Any] = []

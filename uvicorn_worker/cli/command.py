@@ -17,7 +17,7 @@ from uvicorn_worker.cli.beside import listed, master_of, special
 from uvicorn_worker.cli.discovery import discover
 from uvicorn_worker.cli.look import LOOKS, look
 from uvicorn_worker.cli.masters import Master
-from uvicorn_worker.cli.options import ACTIONS, make_command
+from uvicorn_worker.cli.options import ACTIONS, DEFAULTS, make_command
 from uvicorn_worker.cli.printing import nginx_file, options_table, systemd_unit
 from uvicorn_worker.cli.run import CommandConfig, check, launch
 from uvicorn_worker.core.errors import AppLoadError, ConfigError
@@ -64,10 +64,24 @@ def _version(click: Any) -> Callable[..., None]:
 
 def _serve(app: str | None, **given: Any) -> None:
     try:
-        _act(app, listed(given))
+        _act(app, listed(_without_defaults(given)))
     except ConfigError as exc:
         sys.stderr.write(f"Error: {exc}\n")
         sys.exit(USAGE)
+
+
+def _without_defaults(given: dict[str, Any]) -> dict[str, Any]:
+    """What nobody has said is not said here, so that it can come from elsewhere."""
+    click: Any = importlib.import_module("click")
+    context = click.get_current_context(silent=True)
+    if context is None:
+        return given
+    unsaid = {
+        name
+        for name, default in DEFAULTS.items()
+        if given.get(name) == default and context.get_parameter_source(name) is click.core.ParameterSource.DEFAULT
+    }
+    return {name: value for name, value in given.items() if name not in unsaid}
 
 
 def _act(app: str | None, line: dict[str, Any]) -> None:

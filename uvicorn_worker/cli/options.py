@@ -10,7 +10,7 @@ from typing import Any
 from uvicorn_worker.core import config as core
 from uvicorn_worker.core.rules import FLAG, Rule
 
-__all__ = ["ACTIONS", "ALSO", "GROUPS", "MANY", "NOT_ON_THE_LINE", "Own", "make_command", "options_of"]
+__all__ = ["ACTIONS", "ALSO", "DEFAULTS", "GROUPS", "MANY", "NOT_ON_THE_LINE", "Own", "make_command", "options_of"]
 
 
 @dataclass(frozen=True)
@@ -22,6 +22,8 @@ class Own:
     kind: str = "text"
     metavar: str | None = None
     name: str | None = None
+    default: str | None = None
+    """For others, whose commands have our parameters, and show or use their values; what is no other says nothing."""
 
     @property
     def key(self) -> str:
@@ -37,8 +39,16 @@ class Own:
 # What is no option of the core: where it listens, how many processes there are, and what is printed instead of serving.
 GROUPS: dict[str, tuple[Own, ...]] = {
     "Where it listens": (
-        Own("--host", "Bind to this host, which may have several addresses; 127.0.0.1 unless it is given."),
-        Own("--port", "Bind to this port, 8000 unless it is given; 0: a free one; auto: 8000, or the next free one."),
+        Own(
+            "--host",
+            "Bind to this host, which may have several addresses; 127.0.0.1 unless it is given.",
+            default="127.0.0.1",
+        ),
+        Own(
+            "--port",
+            "Bind to this port, 8000 unless it is given; 0: a free one; auto: 8000, or the next free one.",
+            default="8000",
+        ),
         Own("--uds", "Bind to a unix socket at this path.", metavar="PATH"),
         Own("--uds-permissions", "The permissions of that socket, 666 unless they are given.", metavar="MODE"),
         Own("--fd", "Listen on this file descriptor.", "int"),
@@ -78,6 +88,7 @@ GROUPS: dict[str, tuple[Own, ...]] = {
     ),
 }
 ACTIONS = tuple(own.key for own in GROUPS["Instead of serving"])
+DEFAULTS = {own.key: own.default for group in GROUPS.values() for own in group if own.default is not None}
 
 NOT_ON_THE_LINE = frozenset({"app", "callback_notify", "ssl_context_factory"})
 # uvicorn's command has a value for this flag.
@@ -120,7 +131,7 @@ def _own(click: Any, own: Own) -> Any:
     words = [*own.words.split(), own.key]
     if own.kind == "flag":
         return click.Option(words, is_flag=True, default=None, help=own.meaning)
-    known: dict[str, Any] = {"default": None, "help": own.meaning, "metavar": own.metavar}
+    known: dict[str, Any] = {"default": own.default, "help": own.meaning, "metavar": own.metavar}
     kind = "dir" if own.key in _FOLDERS else "file" if own.metavar == "PATH" else ""
     known["shell_complete"] = _paths(kind) if kind else _words(_KNOWN.get(own.key, ()))
     if own.kind == "many":
