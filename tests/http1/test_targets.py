@@ -58,9 +58,9 @@ def test_asterisk_form(connect: Connect) -> None:
         ("a/b", "GET"),
         ("example.com:443", "GET"),
         ("?q", "GET"),
-        ("/a#b", "GET"),
-        ("/a?b#c", "GET"),
-        ("http://example.com/#f", "GET"),
+        ("#f", "GET"),
+        ("*#f", "GET"),
+        ("http://#f", "GET"),
         ("http://example.com#f", "GET"),
         ("http://", "GET"),
         ("http:///x", "GET"),
@@ -84,6 +84,26 @@ def test_what_is_none_is_400(connect: Connect, target: str, method: str) -> None
     assert client.response().status == 400
     assert client.closed
     assert app.scopes == []
+
+
+@pytest.mark.parametrize(
+    ("target", "path", "query"),
+    [
+        ("/#f", "/", b""),
+        ("/a#b", "/a", b""),
+        ("/a?b#c?d", "/a", b"b"),
+        ("/a#b#c", "/a", b""),
+        ("http://example.com/a#f", "/a", b""),
+        ("http://example.com?q#f", "/", b"q"),
+    ],
+)
+def test_a_fragment_is_left_out(connect: Connect, target: str, path: str, query: bytes) -> None:
+    """No client should send one; some do, and every other server takes it."""
+    app = Recorder()
+    client = connect(app).send(get(target), get(target))
+    assert [response.status for response in client.responses()] == [200, 200]
+    for scope in app.scopes:
+        assert (scope["path"], scope["raw_path"], scope["query_string"]) == (path, path.encode(), query)
 
 
 @pytest.mark.parametrize("target", ["example.com:443", "/", "http://example.com/"])

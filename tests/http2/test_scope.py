@@ -121,7 +121,8 @@ REFUSED: dict[str, tuple[dict[str, Any], dict[str, Any], int]] = {
     "an absolute target": ({"path": b"http://example.org/"}, {}, 400),
     "* of a GET": ({"path": b"*"}, {}, 400),
     "an expectation": ({"fields": [(b"expect", b"wonders")]}, {}, 417),
-    "a fragment": ({"path": b"/#x"}, {}, 400),
+    "a fragment": ({"path": b"/#x"}, {}, 200),
+    "a fragment alone": ({"path": b"#x"}, {}, 400),
     "a byte above 0x7f": ({"path": b"/\xe9"}, {}, 400),
     "a body that is announced too large": (
         {"fields": [(b"content-length", b"11")], "end": False, "method": b"POST"},

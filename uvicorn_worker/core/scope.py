@@ -139,7 +139,7 @@ class Scopes:
     def locate(self, scope: dict[str, Any], target: bytes, origin: Origin | None) -> None:
         """Put a target in origin-form into the scope of a request, and what its proxies tell; the last thing to do.
 
-        The target is ASCII (`check_target`).
+        The target is ASCII (`checked_target`).
         """
         scope["path"], scope["raw_path"], scope["query_string"] = self.targets.get(target) or self.split(target)
         # Its own: applications may change them.

@@ -15,7 +15,14 @@ from uvicorn_worker.core.config import Config
 from uvicorn_worker.core.errors import RequestRefused
 from uvicorn_worker.core.grammar import is_host, is_token
 
-__all__ = ["METHODS", "NO_METHOD", "check_target", "method_name", "printable_target", "to_origin_form"]
+__all__ = [
+    "METHODS",
+    "NO_METHOD",
+    "checked_target",
+    "method_name",
+    "printable_target",
+    "to_origin_form",
+]
 
 # The methods that llhttp, too, takes for those of HTTP.
 METHOD_NAMES = (
@@ -50,12 +57,14 @@ def method_name(config: Config, method: bytes) -> str | None:
     return name
 
 
-def check_target(target: bytes) -> None:
-    """Refuse (400) what is left of a target after the parser's own check."""
-    if b"#" in target:
-        raise RequestRefused(400, "the request target has a fragment")
+def checked_target(target: bytes) -> bytes:
+    """A target in origin-form without its fragment; refuses (400) what the parser's own check has left.
+
+    A fragment is the client's own (RFC 9110, 7.1). Some send it all the same, and nginx and other servers leave it out.
+    """
     if not target.isascii():
         raise RequestRefused(400, "the request target has a byte above 0x7f")
+    return target.partition(b"#")[0] if b"#" in target else target
 
 
 def printable_target(target: bytes) -> bytes:
@@ -75,7 +84,7 @@ def to_origin_form(target: bytes, method: str) -> tuple[bytes, bytes | None]:
     scheme, separator, rest = target.partition(b"://")
     if separator and scheme.lower() in (b"http", b"https"):
         # The authority ends at the first of these (RFC 3986, 3.2); what remains may be a bare query.
-        ends = [at for at in (rest.find(b"/"), rest.find(b"?"), rest.find(b"#")) if at >= 0]
+        ends = [at for at in (rest.find(b"/"), rest.find(b"?")) if at >= 0]
         authority_end = min(ends, default=len(rest))
         if authority_end:
             if not is_host(rest[:authority_end]):

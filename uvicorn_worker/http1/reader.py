@@ -28,7 +28,7 @@ from uvicorn_worker.core.cycle import DONE
 from uvicorn_worker.core.errors import RequestRefused
 from uvicorn_worker.core.runtime import Runtime
 from uvicorn_worker.core.scope import Field, without_newer
-from uvicorn_worker.core.target import METHODS, check_target, to_origin_form
+from uvicorn_worker.core.target import METHODS, checked_target, to_origin_form
 from uvicorn_worker.http1.chunked import ChunkReader
 from uvicorn_worker.http1.cycle import RequestCycle
 from uvicorn_worker.http1.framing import OWN_FIELDS, asks_to_persist, effective_version, read_framing
@@ -531,7 +531,7 @@ class MessageReader(KnownHeads):
                 if authority is not None:
                     # RFC 9112, 3.2.2: the target's authority takes the place of the Host field.
                     headers = [(b"host", authority), *(field for field in headers if field[0] != b"host")]
-            check_target(url)
+            url = checked_target(url)
             if self.underscored:
                 self.underscored = False
                 headers = shared.proxies.screen(headers, conn.trusted)

@@ -12,7 +12,7 @@ from uvicorn_worker.core.config import Config
 from uvicorn_worker.core.errors import RequestRefused
 from uvicorn_worker.core.runtime import Runtime
 from uvicorn_worker.core.scope import Field, Origin
-from uvicorn_worker.core.target import METHODS, NO_METHOD, check_target, method_name, printable_target
+from uvicorn_worker.core.target import METHODS, NO_METHOD, checked_target, method_name, printable_target
 from uvicorn_worker.http2.engine.events import RequestHead
 from uvicorn_worker.http2.engine.limits import Limits
 from uvicorn_worker.http2.scheduler import read_priority
@@ -100,7 +100,7 @@ def check_head(runtime: Runtime, limits: Limits, head: RequestHead) -> None:
     if target[0] != SLASH and (target != b"*" or method != "OPTIONS"):
         raise RequestRefused(400, "the request target is not a path")
     if head.longest < 0 or b"#" in target:
-        check_target(target)
+        head.target = target = checked_target(target)
     length = head.content_length
     if length and length > runtime.limit_body and length > (limit := runtime.body_limit(target)):
         raise RequestRefused(413, f"the body is larger than {limit} bytes")

@@ -232,7 +232,8 @@ REQUEST_LINES: list[Row] = [
     (b"GET / HTTP/1.1 \r\n" + A + b"\r\n", [400], "9112 3"),
     (b" GET / HTTP/1.1\r\n" + A + b"\r\n", [400], "9112 3"),
     (b"GET\t/ HTTP/1.1\r\n" + A + b"\r\n", [400], "9112 3"),
-    (b"GET /#x HTTP/1.1\r\n" + A + b"\r\n", [400], "9112 3.2.1"),
+    (b"GET /#x HTTP/1.1\r\n" + A + b"\r\n", [200, 200], "9110 7.1"),
+    (b"GET #x HTTP/1.1\r\n" + A + b"\r\n", [400], "9112 3.2.1"),
     (b"GET /\0 HTTP/1.1\r\n" + A + b"\r\n", [400], "9112 3.2"),
 ]
 
