@@ -132,6 +132,36 @@ def test_a_loop_of_the_callers_own(kind: str) -> None:
     assert compat.iscoroutinefunction(kind_of_loop)
 
 
+@pytest.mark.parametrize(
+    ("setup", "module"),
+    [
+        ("loops.auto.auto_loop_setup", "uvloop"),
+        ("loops.uvloop.uvloop_setup", "uvloop"),
+        ("loops.asyncio.asyncio_setup", "asyncio"),
+        ("config.Config('a:b', log_config=None).setup_event_loop", "uvloop"),
+        ("config.Config('a:b', log_config=None, loop='asyncio').setup_event_loop", "asyncio"),
+        ("config.Config('a:b', log_config=None, loop='asyncio:SelectorEventLoop').setup_event_loop", "asyncio"),
+    ],
+)
+def test_a_loop_is_set_up_as_before_there_were_factories(setup: str, module: str, tmp_path: Path) -> None:
+    """With uvicorn before 0.36, for which programs are written: this, and then `asyncio.run()`."""
+    pytest.importorskip("uvloop")
+    imports = "import asyncio\nimport uvicorn_worker.config\nimport uvicorn_worker.loops.asyncio\n"
+    imports += "import uvicorn_worker.loops.auto\nimport uvicorn_worker.loops.uvloop\n"
+    code = imports + (
+        f"uvicorn_worker.{setup}()\nasync def main():\n    print(type(asyncio.get_running_loop()).__module__)\n"
+        "asyncio.run(main())\n"
+    )
+    made = run_python(code, tmp_path).strip()
+    assert made.startswith(module if sys.version_info < (3, 14) else "asyncio")
+
+
+def test_names_of_before_there_were_factories() -> None:
+    config: Any = importlib.import_module("uvicorn_worker.config")
+    assert config.LoopSetupType == config.LoopFactoryType
+    assert config.LOOP_SETUPS is config.LOOP_FACTORIES
+
+
 def test_the_command_is_asked_for_what_click_has(capsys: pytest.CaptureFixture[str]) -> None:
     testing = pytest.importorskip("click.testing")
     module: Any = importlib.import_module("uvicorn_worker.main")

@@ -17,10 +17,10 @@ from uvicorn_worker.logs.formatters import LOG_LEVELS, LOGGING_CONFIG, TRACE_LOG
 from uvicorn_worker.server.config import Config
 
 __all__ = [
-    "HTTP_PROTOCOLS", "INTERFACES", "LIFESPAN", "LOGGING_CONFIG", "LOG_LEVELS", "LOOP_FACTORIES",
+    "HTTP_PROTOCOLS", "INTERFACES", "LIFESPAN", "LOGGING_CONFIG", "LOG_LEVELS", "LOOP_FACTORIES", "LOOP_SETUPS",
     "SSL_PROTOCOL_VERSION", "STARTUP_FAILURE", "TRACE_LOG_LEVEL", "WS_PROTOCOLS", "Config", "HTTPProtocolType",
-    "ImportFromStringError", "InterfaceType", "LifespanType", "LoopFactoryType", "UvicornDeprecationWarning",
-    "WSProtocolType",
+    "ImportFromStringError", "InterfaceType", "LifespanType", "LoopFactoryType", "LoopSetupType",
+    "UvicornDeprecationWarning", "WSProtocolType",
     "create_ssl_context", "import_from_string", "logger",
 ]  # fmt: skip
 
@@ -29,6 +29,7 @@ HTTPProtocolType = Literal["auto", "h11", "httptools", "zttp"]
 WSProtocolType = Literal["auto", "none", "websockets", "websockets-sansio", "wsproto"]
 LifespanType = Literal["auto", "on", "off"]
 LoopFactoryType = Literal["none", "auto", "asyncio", "uvloop", "zuvloop"]
+LoopSetupType = LoopFactoryType
 InterfaceType = Literal["auto", "asgi3", "asgi2", "wsgi"]
 
 
@@ -44,6 +45,8 @@ HTTP_PROTOCOLS = _table("auto", "h11", "httptools", "zttp")
 WS_PROTOCOLS = _table("auto", "none", "websockets", "websockets-sansio", "wsproto")
 LIFESPAN = _table("auto", "on", "off")
 LOOP_FACTORIES = _table("none", "auto", "asyncio", "uvloop", "zuvloop")
+LOOP_SETUPS = LOOP_FACTORIES
+"""As uvicorn had it, and the type of the same name, before 0.36."""
 logger = logging.getLogger("uvicorn.error")
 INTERFACES = ["auto", "asgi3", "asgi2", "wsgi"]
 SSL_PROTOCOL_VERSION = ssl.PROTOCOL_TLS_SERVER

@@ -14,7 +14,7 @@ import pytest
 from uvicorn_worker import Config
 from uvicorn_worker.core.errors import AppLoadError, ConfigError
 from uvicorn_worker.interfaces import Asgi2Adapter, WsgiAdapter
-from uvicorn_worker.server.loading import adapt, is_made_late, load_app, loop_factory
+from uvicorn_worker.server.loading import adapt, is_made_late, load_app, loop_factory, set_loop_policy
 
 MODULE = """
 import asyncio
@@ -274,3 +274,22 @@ class TestLoop:
     def test_a_name_of_something_else(self) -> None:
         with pytest.raises(ConfigError, match="option loop = 'example:number'"):
             loop_factory(Config(app=app, loop="example:number"))
+
+
+def made_late() -> asyncio.AbstractEventLoop:
+    """A loop of one's own."""
+    return asyncio.SelectorEventLoop()
+
+
+@pytest.mark.parametrize(("loop", "is_set"), [("asyncio", False), (f"{__name__}:made_late", True)])
+def test_a_policy_makes_the_loop(loop: str, is_set: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    set_policies: list[Any] = []
+    monkeypatch.setattr(asyncio, "set_event_loop_policy", set_policies.append, raising=False)
+    set_loop_policy(Config("none:none", log_config=None, loop=loop))
+    if sys.version_info >= (3, 14):
+        is_set = False
+    assert bool(set_policies) is is_set
+    for policy in set_policies:
+        made = policy.new_event_loop()
+        assert type(made) is asyncio.SelectorEventLoop
+        made.close()

@@ -24,7 +24,7 @@ from uvicorn_worker.core.uvicorn_names import ALIASES
 from uvicorn_worker.server.binding import Bound, bind
 from uvicorn_worker.server.env_file import load_env_file, remember_env_files, set_by_env_files
 from uvicorn_worker.server.loaded_app import LoadedApp
-from uvicorn_worker.server.loading import load_app, loop_factory
+from uvicorn_worker.server.loading import load_app, loop_factory, set_loop_policy
 from uvicorn_worker.server.own_lifespan import LifespanOn
 from uvicorn_worker.server.surroundings import set_up_logging
 from uvicorn_worker.switching.dispatch import alpn_protocols
@@ -260,6 +260,10 @@ class Config(core.Config):
     def get_loop_factory(self) -> Callable[[], Any]:
         """What makes the event loop; raises `ConfigError`."""
         return loop_factory(self)
+
+    def setup_event_loop(self) -> None:
+        """Let `asyncio.run()` make the event loop, as with uvicorn before 0.36; raises `ConfigError`."""
+        set_loop_policy(self)
 
     def bind_socket(self) -> socket.socket:
         """A bound socket, for `Server.serve(sockets=[...])`, which other processes may inherit; raises `BindError`.

@@ -21,7 +21,7 @@ from uvicorn_worker.interfaces import Kind, detect, needs_arguments
 from uvicorn_worker.server.agents import seen_by_agents, without_wsgi_wrapper
 from uvicorn_worker.server.env_file import load_env_file, missing_env_files
 
-__all__ = ["adapt", "import_name", "is_factory", "is_made_late", "load_app", "loop_factory"]
+__all__ = ["adapt", "import_name", "is_factory", "is_made_late", "load_app", "loop_factory", "set_loop_policy"]
 
 # What a factory raises that can't be called where a loop runs: it runs one by itself, or uses Django's database.
 _WITHOUT_A_LOOP = re.compile(r"from a running event loop|loop is (already )?running|from an async context")
@@ -231,6 +231,26 @@ def loop_factory(config: Config) -> Callable[[], asyncio.AbstractEventLoop]:
     if not callable(factory):
         raise ConfigError(f"option loop = {config.loop!r}: what it names is not callable")
     return factory  # type: ignore[no-any-return]
+
+
+def set_loop_policy(config: Config) -> None:
+    """Let `asyncio.run()` make the event loop that `Config.loop` names, as programs rely on that begin so.
+
+    From Python 3.14 on policies are going: `Server.run()` and `get_loop_factory()` need none.
+    """
+    if sys.version_info >= (3, 14):
+        return
+    factory = loop_factory(config)
+    if factory is asyncio.new_event_loop:
+        return
+
+    class Policy(asyncio.DefaultEventLoopPolicy):
+        """Python's own, but for the loops that it makes."""
+
+        def new_event_loop(self) -> asyncio.AbstractEventLoop:
+            return factory()
+
+    asyncio.set_event_loop_policy(Policy())
 
 
 def _uvloop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
