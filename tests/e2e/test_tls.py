@@ -306,7 +306,7 @@ def test_handshake_has_a_deadline(serve: Serve, worker: str, site: Site) -> None
     def served() -> bool:
         # One that gets no time for its side of the handshake is cut at the same deadline.
         with contextlib.suppress(OSError):
-            return ask(server)["scheme"] == "https"
+            return bool(ask(server)["scheme"] == "https")
         return False
 
     until(served, "a handshake in its time")
