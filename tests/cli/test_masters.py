@@ -68,7 +68,18 @@ def test_settings_of_options(launcher: list[Any]) -> None:
     assert issubclass(cfg.worker_class, UvicornH11Worker)
     assert cfg.worker_class.DRAINS_ON_INT
     assert cfg.worker_class.config_for(cfg).ws_max_size == 77
+    # The table that is given to Gunicorn has a place for access lines.
+    assert not cfg.worker_class.config_for(cfg).access_log
     assert cfg.logconfig_dict["loggers"]["gunicorn.error"]["handlers"] == ["default"]
+
+
+@pytest.mark.parametrize(("given", "level"), [({}, "ERROR"), ({"log_level": "info"}, logging.INFO)])
+def test_a_level_that_is_given_wins_over_that_of_the_table(
+    launcher: list[Any], given: dict[str, Any], level: Any
+) -> None:
+    table = {**LOGGING_CONFIG, "loggers": {**LOGGING_CONFIG["loggers"], "uvicorn.error": {"level": "ERROR"}}}
+    cfg = launched(launcher, Config(app, port=0, workers=2, log_config=table, **given)).cfg
+    assert cfg.logconfig_dict["loggers"]["uvicorn.error"]["level"] == level
 
 
 def test_of_a_file_only_what_was_said_wins(launcher: list[Any], tmp_path: Path) -> None:

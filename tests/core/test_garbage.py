@@ -74,6 +74,14 @@ def test_the_end_of_a_process(tmp_path: Path, asked: bool) -> None:
         assert ((tmp_path / "a").read_text(), (tmp_path / "a.bytes").read_bytes()) == ("text", b"bytes")
 
 
+def test_what_nanobind_has_made_is_looked_for(tmp_path: Path) -> None:
+    """It tells of each function that is left as leaked."""
+    made = 'kept = type("nb_func", (), {"__module__": "nanobind"})()'
+    command = [sys.executable, "-c", f"{END}\n{made}", str(tmp_path / "a"), "asked"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout.splitlines()[-1] == "looked for"
+
+
 def test_where_nothing_can_be_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     """PyPy's collector has no such search."""
     monkeypatch.delattr(gc, "freeze")

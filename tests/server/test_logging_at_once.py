@@ -138,3 +138,18 @@ def test_the_level_of_one_config_is_not_that_of_the_next() -> None:
     logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
     Config(app)
     assert logging.getLogger("uvicorn.error").level == logging.ERROR
+
+
+@pytest.mark.parametrize("log_level", ["info", 20, "debug"])
+def test_a_level_that_is_given_wins_over_that_of_the_table(log_level: Any) -> None:
+    """Also the one that is the default, as solara's `--log-level-uvicorn info` has it."""
+    table = {**TABLE, "loggers": {**TABLE["loggers"], "uvicorn.error": {"level": "ERROR"}}}
+    expected = logging.DEBUG if log_level == "debug" else logging.INFO
+    Config(app, log_config=table)
+    assert logging.getLogger("uvicorn.error").level == logging.ERROR
+    Config(app, log_config=table, log_level=log_level)
+    assert logging.getLogger("uvicorn.error").level == expected
+    config = Config(app, log_config=table)
+    config.log_level = log_level
+    config.configure_logging()
+    assert logging.getLogger("uvicorn.error").level == expected

@@ -86,7 +86,7 @@ def run_master(config: Config, given: Collection[str], master: Master) -> NoRetu
     options = _given(config)
     settings = settings_of(config, None if master.config_file is None else given)
     if master.config_file is None and isinstance(config.log_config, dict):
-        settings["logconfig_dict"] = gunicorns(config.log_config, config.log_level)
+        settings["logconfig_dict"] = gunicorns(config.log_config, config.log_level if config.log_level_given else None)
         options.pop("log_config", None)
     if master.worker_class is not None:
         settings["worker_class"] = _worker_class(master.worker_class)
@@ -110,16 +110,16 @@ def check_places(config: Config, master: Master) -> None:
         bind(config.host, config.port, config.uds, None).close()
 
 
-def gunicorns(log_config: Mapping[str, Any], log_level: str = core.Config.log_level) -> dict[str, Any]:
+def gunicorns(log_config: Mapping[str, Any], log_level: str | None = None) -> dict[str, Any]:
     """The same logging configuration, in which Gunicorn's loggers write as uvicorn's do.
 
-    A `log_level` that is not the default wins over the levels in it, as it does with one process.
+    A `log_level` that is given wins over the levels in it, as it does with one process.
     """
     loggers = dict(log_config.get("loggers", {}))
     for theirs, ours in (("gunicorn.error", "uvicorn"), ("gunicorn.access", "uvicorn.access")):
         if ours in loggers:
             loggers.setdefault(theirs, {**loggers[ours], "propagate": False})
-    if log_level != core.Config.log_level:
+    if log_level is not None:
         for name in ("uvicorn.error", "uvicorn.access", "uvicorn.asgi", "gunicorn.error", "gunicorn.access"):
             if name in loggers or name.startswith("uvicorn"):
                 loggers[name] = {**loggers.get(name, {}), "level": LEVELS[log_level]}
@@ -223,7 +223,6 @@ _SETTINGS = frozenset(
         "app",
         "backlog",
         "log_level",
-        "access_log",
         "timeout_keep_alive",
         "limit_max_requests",
         "limit_max_requests_jitter",

@@ -99,6 +99,8 @@ class Config(core.Config):
     """What makes the `lifespan` of a Server, which runs it where it is not the one that is here by default."""
     log_config_left: bool
     """Whether nothing was said of log_config, which None says, too."""
+    log_level_given: bool
+    """Whether log_level was given: it then wins over levels that loggers have, its default as any other."""
 
     def __init__(self, app: Any = None, *args: Any, **options: Any) -> None:
         given = _by_name(args, options)
@@ -134,6 +136,7 @@ class Config(core.Config):
         object.__setattr__(self, "loaded_app", None)
         object.__setattr__(self, "lifespan_class", LifespanOn)
         object.__setattr__(self, "log_config_left", "log_config" not in given)
+        object.__setattr__(self, "log_level_given", "log_level" in ours)
         if app is None:
             object.__setattr__(self, "app", None)
         if self.logs_at_once:
@@ -141,6 +144,8 @@ class Config(core.Config):
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Set an option, by its rule; another attribute as it is."""
+        if name == "log_level":
+            object.__setattr__(self, "log_level_given", value is not None)
         if name in RULES:
             value = OPTIONS.check_value(name, value, self._assigned)
             if (name, value) == ("http", "h2"):

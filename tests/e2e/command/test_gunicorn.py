@@ -51,6 +51,15 @@ def test_lines_of_json_and_a_worker_class() -> None:
         assert (access["method"], access["path"], access["status_code"]) == ("GET", "/a", 200)
 
 
+def test_no_access_lines_of_several_workers() -> None:
+    with Command("app:app", "--port", "0", "--workers", "2", "--no-access-log") as server:
+        server.wait_log(r"Ready in .*")
+        assert server.get("/a?b").status_code == 200
+        server.signal(signal.SIGTERM)
+        assert server.wait_exit() == 0
+        assert "/a?b" not in server.out + server.log
+
+
 @pytest.mark.parametrize(
     ("setting", "says"),
     [("timeot=3", "did you mean timeout?"), ("timeout=x", "--gunicorn timeout=x: "), ("timeout", "must be NAME=VALUE")],
