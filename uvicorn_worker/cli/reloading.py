@@ -48,6 +48,10 @@ _IMPATIENT = 2
 _ages = itertools.count(1)
 
 
+# The script that Python runs, and its name in a process of multiprocessing.
+_SCRIPT = frozenset({"__main__", "__mp_main__"})
+
+
 class Reloader:
     """Watches, and keeps one process that serves."""
 
@@ -142,8 +146,11 @@ class Reloader:
             time.sleep(0.02)
 
     def _starts_anew(self) -> bool:
-        """Whether a new interpreter is to be started each time."""
-        if not sys.platform.startswith("linux"):
+        """Whether a new interpreter is to be started each time.
+
+        What is forked has the script that called `run()` as it was then: nonebot.run("__mp_main__:app") names that.
+        """
+        if not sys.platform.startswith("linux") or _module_of(self._config.app) in _SCRIPT:
             return True
         folders = {*self._folders, *self._choice.folders}
         files = [getattr(module, "__file__", None) for module in list(sys.modules.values())]
@@ -161,6 +168,10 @@ class Reloader:
     def _heard(self, sig: int, frame: FrameType | None) -> None:
         self._signals += 1
         self._stop.set()
+
+
+def _module_of(app: Any) -> str:
+    return app.partition(":")[0] if isinstance(app, str) else ""
 
 
 class _Process:

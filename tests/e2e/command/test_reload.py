@@ -222,6 +222,19 @@ def test_run_of_a_script_starts_a_new_interpreter() -> None:
         until(lambda: not server.processes(), "the end of what served")
 
 
+@pytest.mark.parametrize("module", ["__mp_main__", "__main__"])
+def test_an_application_in_the_script_is_the_new_one(module: str) -> None:
+    """As NoneBot's handbook has it: nonebot.run(app="__mp_main__:app")."""
+    script = (
+        f"import uvicorn_worker\n{APP}\n"
+        f"if __name__ == '__main__':\n    uvicorn_worker.run('{module}:app', port=0, reload=True)\n"
+    )
+    with Command(files={"main.py": script.replace("VERSION", "1")}, program=("main.py",)) as server:
+        assert server.get().text == "version 1"
+        save(server, script.replace("VERSION", "2"), "main.py")
+        until(lambda: server.get().text == "version 2", "the new version")
+
+
 def test_what_an_environment_file_says_is_new_in_a_new_interpreter() -> None:
     """It inherits the environment of the process that watches, which has read the file, too."""
     script = (
