@@ -145,6 +145,8 @@ def _h2corn(*options: str) -> tuple[str, ...]:
     )
 
 
+# Others that can offer it to the application without being told.
+_SENDS_FILES = ("--env", "UVICORN_PATHSEND=true")
 # Of Gunicorn, and of those that have its names.
 _CERTIFICATE = ("--certfile", "{cert}", "--keyfile", "{key}")
 
@@ -164,10 +166,10 @@ SERVERS = (
         OURS,
         "this project, UvicornWorker",
         _OURS,
-        _gunicorn("uvicorn_worker.UvicornWorker"),
+        _gunicorn("uvicorn_worker.UvicornWorker", *_SENDS_FILES),
         grows=True,
         checkout=True,
-        http2_command=_gunicorn("uvicorn_worker.UvicornH2CWorker"),
+        http2_command=_gunicorn("uvicorn_worker.UvicornH2CWorker", *_SENDS_FILES),
         http2_title="this project, UvicornH2CWorker",
         tls_options=_CERTIFICATE,
     ),

@@ -37,7 +37,6 @@ def test_it_is_this(serve: Serve) -> None:
         "extensions": {
             "http.response.trailers": {},
             "http.response.early_hint": {},
-            "http.response.pathsend": {},
             "http.response.zerocopysend": {},
         },
     }

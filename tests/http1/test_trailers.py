@@ -149,11 +149,12 @@ class TestEarlyHints:
 
 
 class TestScope:
-    def test_extensions_are_announced_where_they_work(self, connect: Connect) -> None:
+    @pytest.mark.parametrize("pathsend", [False, True])
+    def test_extensions_are_announced_where_they_work(self, connect: Connect, pathsend: bool) -> None:
         app = Recorder()
-        connect(app).send(get() + get(version="1.0"))
+        connect(app, pathsend=pathsend).send(get() + get(version="1.0"))
         newer, older = (set(scope["extensions"]) for scope in app.scopes)
-        files = {"http.response.pathsend", "http.response.zerocopysend"}
+        files = {"http.response.zerocopysend"} | ({"http.response.pathsend"} if pathsend else set())
         assert newer == files | {"http.response.trailers", "http.response.early_hint"}
         assert older == files
 

@@ -150,6 +150,6 @@ def test_a_level_that_is_given_wins_over_that_of_the_table(log_level: Any) -> No
     Config(app, log_config=table, log_level=log_level)
     assert logging.getLogger("uvicorn.error").level == expected
     config = Config(app, log_config=table)
-    config.log_level = log_level
+    config.log_level = log_level  # type: ignore[misc]  # it can be assigned
     config.configure_logging()
     assert logging.getLogger("uvicorn.error").level == expected

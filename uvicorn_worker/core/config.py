@@ -231,6 +231,12 @@ class Config:
     )
 
     server_header: bool = responses(True, FLAG, "Add `server: uvicorn` to responses that have no server field.")
+    pathsend: bool = responses(
+        False,
+        FLAG,
+        "Offer applications to send whole files for them (`http.response.pathsend`), as Starlette's `FileResponse` and "
+        "`StaticFiles` then ask for. Middleware that reads, changes or compresses bodies has to know such files.",
+    )
     sendfile: bool = responses(
         True, FLAG, "Let the kernel send the files that an application names (`http.response.pathsend`) where it can."
     )

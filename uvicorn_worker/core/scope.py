@@ -33,6 +33,7 @@ _EXTENSIONS: dict[str, dict[str, Any]] = {
     "http.response.zerocopysend": {},
 }
 _EARLY_HINT = "http.response.early_hint"
+_PATHSEND = "http.response.pathsend"
 _NEWER = frozenset(["http.response.trailers", _EARLY_HINT])
 
 # Leaves a plain target as it is, and changes each byte that none has.
@@ -88,7 +89,9 @@ class Scopes:
         self._root_path = config.root_path
         self._asgi = {"version": "3.0", "spec_version": config.asgi_spec_version}
         self._extensions = {
-            name: value for name, value in _EXTENSIONS.items() if config.early_hints or name != _EARLY_HINT
+            name: value
+            for name, value in _EXTENSIONS.items()
+            if (config.early_hints or name != _EARLY_HINT) and (config.pathsend or name != _PATHSEND)
         }
         self._raw_root_path = raw_path_of(config.root_path)
         # None leaves the extension out.

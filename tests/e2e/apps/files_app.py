@@ -13,6 +13,8 @@ from django.core.asgi import get_asgi_application
 from django.http import FileResponse as DjangoFileResponse
 from django.urls import path
 from starlette.applications import Starlette
+from starlette.datastructures import MutableHeaders
+from starlette.middleware.gzip import GZipMiddleware
 from starlette.responses import FileResponse, JSONResponse
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
@@ -27,6 +29,7 @@ from uvicorn_worker.http1 import kernel_sending
 
 if TYPE_CHECKING:
     from starlette.requests import Request
+    from starlette.types import Message, Receive, Scope, Send
 
 FOLDER = Path(os.environ["E2E_DIR"])
 sent: list[int] = []
@@ -53,6 +56,20 @@ async def file(request: Request) -> FileResponse:
 
 def of_django(request: Any) -> DjangoFileResponse:
     return DjangoFileResponse((FOLDER / "download.bin").open("rb"))
+
+
+async def injected(scope: Scope, receive: Receive, send: Send) -> None:
+    """Appends to each body, as tools do that reload pages."""
+
+    async def appended(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            headers = MutableHeaders(scope=message)
+            headers["content-length"] = str(int(headers["content-length"]) + len(b"injected"))
+        elif message["type"] == "http.response.body" and not message.get("more_body"):
+            message["body"] += b"injected"
+        await send(message)
+
+    await StaticFiles(directory=FOLDER)(scope, receive, appended)
 
 
 settings.configure(ROOT_URLCONF=__name__, ALLOWED_HOSTS=["*"], SECRET_KEY="none")
@@ -83,6 +100,8 @@ app = Starlette(
         *(Mount(path, app) for path, app in mounted),
         Route("/calls", calls),
         Route("/file", file),
+        Mount("/injected", injected),
+        Mount("/zipped", GZipMiddleware(StaticFiles(directory=FOLDER))),
         Mount("/static", StaticFiles(directory=FOLDER)),
         Mount("/django", get_asgi_application()),
     ]

@@ -29,6 +29,8 @@ VALUES: dict[str, tuple[list[str], str, Any]] = {
     "--ws-max-queue": (["7"], "ws_max_queue", 7),
     "--no-early-hints": ([], "early_hints", False),
     "--early-hints": ([], "early_hints", True),
+    "--no-pathsend": ([], "pathsend", False),
+    "--pathsend": ([], "pathsend", True),
     "--no-sendfile": ([], "sendfile", False),
     "--sendfile": ([], "sendfile", True),
     "--timeout-drain-delay": (["2m"], "timeout_drain_delay", 120),
