@@ -349,6 +349,35 @@ class TestClosing:
         line.drop(b"x")
         assert line.calls == ["abort"]
 
+    def test_an_end_that_is_held_back_comes_behind_the_rest(self, connect: Connect) -> None:
+        line = connect()
+        line.allow_dropping(10, known=True, hold_end=True)
+        line.close_gently()
+        line.drop(bytes(9))
+        assert line.calls == []
+        line.drop(b"x")
+        line.drop(b"x")
+        assert line.calls == ["write_eof"]
+
+    @pytest.mark.parametrize(("tls", "calls"), [(False, ["write_eof"]), (True, ["close"])])
+    def test_the_rest_of_a_body_in_chunks_ends_with_the_last(
+        self, connect: Connect, tls: bool, calls: list[str]
+    ) -> None:
+        line = connect(tls=tls)
+        line.allow_dropping(ALLOWED_BYTES, hold_end=True)
+        line.close_gently()
+        line.drop(b"5\r\nhello\r\n")
+        assert line.calls == []
+        line.drop(memoryview(b"5\r\nhello\r\n0\r\n\r\n"))
+        assert line.calls == calls
+
+    def test_it_is_not_held_back_for_ever(self, connect: Connect) -> None:
+        line = connect()
+        line.allow_dropping(ALLOWED_BYTES, hold_end=True)
+        line.close_gently()
+        line.tick(LINGER_TICKS)
+        assert line.calls == ["abort"]
+
     def test_gently_over_tls(self, connect: Connect) -> None:
         line = connect(tls=True)
         line.close_gently()

@@ -262,6 +262,7 @@ class TestInABody:
     def test_a_response_that_is_complete_stays(self, connect: Connect) -> None:
         client = connect(hello).send(CHUNKED, b"xyz\r\n")
         assert client.response().body == b"Hello, world!"
+        client.harness.tick(5)
         assert client.closed
 
 

@@ -77,10 +77,47 @@ class TestLargeRest:
         response = client.response()
         assert response.closes
         assert response.body == b"Hello, world!"
-        # Our side is closed first, and what the client still sends is read: else it might see a reset instead.
+        # What the client still sends is read: else it might see a reset instead. Our side stays open meanwhile, since
+        # most proxies that end TLS would take its end for that of both.
+        assert client.open
+        assert client.transport.reading
+
+    def test_our_side_ends_behind_it(self, connect: Connect) -> None:
+        request = post(bytes(LARGE))
+        client = connect(hello).send(request[:200], request[200:-1])
+        assert client.open
+        client.send(request[-1:])
         assert client.transport.eof_written
         assert not client.transport.lost
-        assert client.transport.reading
+        client.send(b"more")
+        assert client.transport.calls.count("write_eof") == 1
+
+    def test_our_side_ends_where_nothing_more_comes(self, connect: Connect) -> None:
+        client = connect(hello).send(CHUNKED + b"5\r\nhello\r\n")
+        client.harness.tick(1)
+        client.send(b"5\r\nhello\r\n")
+        client.harness.tick(1.5)
+        assert client.open
+        client.harness.tick(3)
+        assert client.closed
+
+    @pytest.mark.parametrize("rest", [f"Content-Length: {LARGE}", "Transfer-Encoding: chunked"])
+    def test_who_waits_for_a_100_sees_the_end_at_once(self, connect: Connect, rest: str) -> None:
+        client = connect(hello).send(get("/", rest, "Expect: 100-continue", method="POST"))
+        assert client.response().closes
+        assert client.transport.eof_written
+        assert not client.transport.lost
+
+    def test_the_end_that_ends_the_answer_comes_at_once(self, connect: Connect) -> None:
+        async def app(scope: Scope, receive: Receive, send: Send) -> None:
+            await send(start())
+            await send(body(b"begun, ", more=True))
+            await send(body(b"done"))
+
+        client = connect(app).send(post(bytes(LARGE), version="1.0")[:200])
+        assert client.transport.output.endswith(b"begun, done")
+        assert client.transport.eof_written
+        assert not client.transport.lost
 
     def test_what_comes_is_dropped(self, connect: Connect) -> None:
         recorder = Recorder()
@@ -113,7 +150,7 @@ class TestLargeRest:
             raise OSError(107, "Transport endpoint is not connected")
 
         client.transport.write_eof = fail  # type: ignore[method-assign]
-        assert client.send(post(bytes(LARGE))[:200]).transport.lost
+        assert client.send(post(bytes(LARGE))).transport.lost
 
     def test_reading_goes_on_where_it_was_paused(self, connect: Connect) -> None:
         async def app(scope: Scope, receive: Receive, send: Send) -> None:

@@ -279,6 +279,204 @@ class TestEarlyAnswers:
 
         run(main())
 
+    @pytest.mark.parametrize("chunked", [False, True], ids=["length", "chunked"])
+    def test_behind_a_proxy_that_has_no_half_closed_connections(self, run: Run, parser: str, chunked: bool) -> None:
+        """Most that end TLS have none, hitch among them: the end of one side is that of both."""
+
+        async def main() -> None:
+            async with serving(unauthorized, http=parser) as site:
+                over = asyncio.Event()
+
+                async def relay(client: asyncio.StreamReader, back: asyncio.StreamWriter) -> None:
+                    server, forth = await asyncio.open_connection(*site.address)
+                    sides = [
+                        asyncio.ensure_future(pass_on(client, forth)),
+                        asyncio.ensure_future(pass_on(server, back)),
+                    ]
+                    await asyncio.wait(sides, return_when=asyncio.FIRST_COMPLETED)
+                    for side, writer in zip(sides, (forth, back), strict=True):
+                        side.cancel()
+                        writer.close()
+                    await asyncio.gather(*sides, forth.wait_closed(), back.wait_closed(), return_exceptions=True)
+                    over.set()
+
+                proxy = await asyncio.start_server(relay, "127.0.0.1", 0)
+                reader, writer = await asyncio.open_connection(*proxy.sockets[0].getsockname())
+                if chunked:
+                    writer.write(CHUNKED + (b"100000\r\n" + bytes(MEBIBYTE) + b"\r\n") * 8 + b"0\r\n\r\n")
+                else:
+                    writer.write(post(bytes(8 * MEBIBYTE)))
+                await asyncio.wait_for(writer.drain(), 20)
+                assert (await reader.read()).endswith(b"who are you?")
+                writer.close()
+                await writer.wait_closed()
+                await over.wait()
+                proxy.close()
+                await until(lambda: not site.connections)
+
+        run(main())
+
+    def test_tls(self, run: Run, certificate: Contexts, parser: str) -> None:
+        async def main() -> None:
+            async with serving(hello, certificate[0], http=parser, timeout_keep_alive=5) as site:
+                reader, writer = await connect_tls(site.address, certificate[1])
+                for _ in range(2):
+                    writer.write(get())
+                    await reader.readuntil(b"Hello, world!")
+                    await site.taken()
+                    site.tick(4)
+                site.tick(2)
+                # A connection that is cut without a close_notify would be an error here.
+                assert await reader.read() == b""
+                writer.close()
+                await until(lambda: not site.connections)
+
+        run(main())
+
+
+async def connect_tls(
+    address: tuple[str, int], context: ssl.SSLContext
+) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    return await asyncio.open_connection(*address, ssl=context, server_hostname="localhost")
+
+
+class TestTheLastAnswer:
+    def test_a_next_request_that_comes_behind_it(self, run: Run, parser: str) -> None:
+        async def main() -> None:
+            gate = Gate(closing)
+            async with serving(gate, http=parser) as site:
+                with await site.connect() as visitor:
+                    await visitor.send(get())
+                    await until(lambda: gate.waiting)
+                    # The client can't know yet that the answer to the first will be the last.
+                    gate.open()
+                    await asyncio.sleep(0)
+                    await visitor.send(get())
+                    assert (await visitor.rest()).endswith(b"Hello, world!")
+                await until(lambda: not site.connections)
+
+        run(main())
+
+    @pytest.mark.parametrize("known", [False, True], ids=["new", "known"])
+    @pytest.mark.parametrize(
+        "behind",
+        [get("/2"), post(b"12345"), post(b"12345")[:-1], get("/2")[:20], get("/2") * 2],
+        ids=["a request", "a body", "a part of a body", "a part of a head", "two requests"],
+    )
+    def test_a_client_that_sends_on_although_it_asked_for_the_end(
+        self, run: Run, parser: str, behind: bytes, known: bool
+    ) -> None:
+        gate = Gate()
+        recorder = Recorder(gate)
+
+        async def main() -> None:
+            async with serving(recorder, http=parser) as site:
+                if known:
+                    # Its lines and names were read before, so that the last request is none of the parser's.
+                    with await site.connect() as visitor:
+                        for request in (get(), post(b"12345")):
+                            await visitor.send(request)
+                            await until(lambda: gate.waiting)
+                            gate.open()
+                            await visitor.answer()
+                    await until(lambda: not site.connections)
+                    recorder.scopes.clear()
+                tally = site.runtime.tally
+                with await site.connect() as visitor:
+                    await visitor.send(get("/1", "Connection: close"))
+                    await until(lambda: gate.waiting)
+                    expected = tally.bytes_in + len(behind)
+                    await visitor.send(behind)
+                    await until(lambda: tally.bytes_in == expected)
+                    gate.open()
+                    await until(lambda: any(connection.closing for connection in site.connections))
+                    await visitor.send(get("/3"))
+                    assert (await visitor.rest()).endswith(b"Hello, world!")
+                await until(lambda: not site.connections)
+
+        run(main())
+        assert recorder.paths == ["/1"]
+
+    def test_one_that_the_client_asked_for_is_over_at_once(self, run: Run, parser: str) -> None:
+        async def main() -> None:
+            async with serving(hello, http=parser) as site:
+                with await site.connect() as visitor:
+                    await visitor.send(get("/", "Connection: close"))
+                    assert (await visitor.rest()).endswith(b"Hello, world!")
+                    await until(lambda: not site.connections)
+
+        run(main())
+
+
+async def unauthorized(scope: Scope, receive: Receive, send: Send) -> None:
+    await answer(send, b"who are you?", 401)
+
+
+CHUNKED = get("/", "Transfer-Encoding: chunked", method="POST")
+
+
+class TestEarlyAnswers:
+    """The client sends all of its upload before it reads the answer, as many libraries do."""
+
+    @pytest.mark.parametrize("chunked", [False, True], ids=["length", "chunked"])
+    def test_the_application_does_not_read(self, run: Run, parser: str, chunked: bool) -> None:
+        async def main() -> None:
+            async with serving(unauthorized, http=parser) as site:
+                with await site.connect() as visitor:
+                    await upload(visitor, chunked)
+                    assert (await visitor.rest()).endswith(b"who are you?")
+                await until(lambda: not site.connections)
+
+        run(main())
+
+    @pytest.mark.parametrize("chunked", [False, True], ids=["length", "chunked"])
+    def test_413(self, run: Run, parser: str, chunked: bool) -> None:
+        async def main() -> None:
+            recorder = Recorder(echo)
+            async with serving(recorder, http=parser, limit_request_body=1000) as site:
+                with await site.connect() as visitor:
+                    await upload(visitor, chunked)
+                    response = await visitor.rest()
+                    assert response.startswith(b"HTTP/1.1 413 ")
+                    assert response.endswith(b"longer than 1000 bytes\n")
+                await until(lambda: not site.connections)
+            # Whether it was called before the body was too long depends on how the reads fell.
+            assert len(recorder.scopes) <= chunked
+
+        run(main())
+
+    @pytest.mark.parametrize("chunked", [False, True], ids=["length", "chunked"])
+    def test_behind_a_proxy_that_has_no_half_closed_connections(self, run: Run, parser: str, chunked: bool) -> None:
+        """Most that end TLS have none, hitch among them: the end of one side is that of both."""
+
+        async def main() -> None:
+            async with serving(unauthorized, http=parser) as site:
+
+                async def relay(client: asyncio.StreamReader, back: asyncio.StreamWriter) -> None:
+                    server, forth = await asyncio.open_connection(*site.address)
+                    sides = [
+                        asyncio.ensure_future(pass_on(client, forth)),
+                        asyncio.ensure_future(pass_on(server, back)),
+                    ]
+                    await asyncio.wait(sides, return_when=asyncio.FIRST_COMPLETED)
+                    for side, writer in zip(sides, (forth, back), strict=True):
+                        side.cancel()
+                        writer.close()
+
+                proxy = await asyncio.start_server(relay, "127.0.0.1", 0)
+                reader, writer = await asyncio.open_connection(*proxy.sockets[0].getsockname())
+                if chunked:
+                    writer.write(CHUNKED + (b"100000\r\n" + bytes(MEBIBYTE) + b"\r\n") * 8 + b"0\r\n\r\n")
+                else:
+                    writer.write(post(bytes(8 * MEBIBYTE)))
+                await asyncio.wait_for(writer.drain(), 20)
+                assert (await reader.read()).endswith(b"who are you?")
+                writer.close()
+                proxy.close()
+                await until(lambda: not site.connections)
+
+        run(main())
+
     def test_tls(self, run: Run, certificate: Contexts, parser: str) -> None:
         async def main() -> None:
             async with serving(unauthorized, certificate[0], http=parser) as site:
@@ -294,11 +492,18 @@ class TestEarlyAnswers:
         run(main())
 
 
+async def pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    while data := await reader.read(65536):
+        writer.write(data)
+        await writer.drain()
+
+
 async def upload(visitor: Visitor, chunked: bool) -> None:
     if chunked:
         await visitor.send(CHUNKED)
         for _ in range(8):
             await visitor.send(b"100000\r\n" + bytes(MEBIBYTE) + b"\r\n")
+        await visitor.send(b"0\r\n\r\n")
     else:
         await visitor.send(post(bytes(8 * MEBIBYTE)))
 

@@ -33,6 +33,9 @@ DIRECT_PIECES = 8
 # with unread bytes in the socket becomes a reset (RFC 9112, 9.6). More is allowed of what the client is known to send.
 LINGER_BYTES = 1048576
 ALLOWED_BYTES = 67108864
+# How a body in chunks ends, but for trailers (RFC 9112, 7.1). It is looked for at the end of a read only: it tells when
+# our side may end, which is in time anyway.
+LAST_CHUNK = b"0\r\n\r\n"
 # For how long, after the client has taken all of it and has sent nothing; and for how long in all.
 LINGER_TICKS = ticks(2.0)
 LINGER_TOTAL_TICKS = ticks(30.0)
@@ -60,6 +63,7 @@ class Output(asyncio.Protocol):
         "gather_limit",
         "gathered",
         "gathered_size",
+        "holds_end",
         "linger_end",
         "rerun_flush",
         "rest_until",
@@ -97,6 +101,9 @@ class Output(asyncio.Protocol):
         self.dropped_before = 0
         # Whether it is known how much comes after the last answer: all of it has where `dropped` is not below 0.
         self.awaits_rest = False
+        # Whether our side stays open until that has come: the answer says where it ends itself, and a proxy without
+        # half-closed connections (most that end TLS) would take the end of one side for that of both.
+        self.holds_end = False
         self.linger_end = 0
         # What TLS adds to each write; 0 without it.
         self.tls_overhead = 0
@@ -203,16 +210,25 @@ class Output(asyncio.Protocol):
     def drop(self, data: bytes | memoryview) -> None:
         """Count what comes after the last answer; a client that does not stop is cut off."""
         self.dropped += len(data)
+        came = self.dropped >= 0 if self.awaits_rest else self.holds_end and data[-5:] == LAST_CHUNK
         if self.dropped > LINGER_BYTES:
             self.transport.abort()
-        elif self.awaits_rest and self.dropped >= 0 and self.tls_overhead and not self.transport.is_closing():
-            # TLS has no half-close: a client that reads to the end of the connection has seen none yet.
-            self.close()
+        elif came and not self.transport.is_closing():
+            # A client that reads to the end of the connection has seen none yet.
+            if self.tls_overhead:
+                self.close()
+            elif self.holds_end:
+                self.holds_end = False
+                self._end_side()
 
-    def allow_dropping(self, size: int, *, known: bool = False) -> None:
-        """The client may send `size` more bytes that nobody wants, and is to see why; `known`: and it will."""
+    def allow_dropping(self, size: int, *, known: bool = False, hold_end: bool = False) -> None:
+        """The client may send `size` more bytes that nobody wants, and is to see why; `known`: and it will.
+
+        With `hold_end` our side stays open meanwhile.
+        """
         self.dropped -= min(size, ALLOWED_BYTES)
         self.awaits_rest = known and size <= ALLOWED_BYTES
+        self.holds_end = hold_end
 
     # Time --------------------------------------------------------------------------------------------
 
@@ -314,22 +330,27 @@ class Output(asyncio.Protocol):
     def close_gently(self) -> None:
         """Close after an answer that the client may not have read yet, while it may still be sending.
 
-        Our side is closed first; what comes is dropped until the client closes, or a bound is reached.
+        Our side is closed first, unless its end is held back; what comes is dropped until the client closes, or a
+        bound is reached.
         """
         if self.closing:
             return
         self.flush()
         self.closing, self.rest_until = True, 0
-        transport, tick = self.transport, self.runtime.tick
-        if not self.tls_overhead and not transport.is_closing():
-            try:
-                transport.write_eof()
-            except OSError:
-                # The client has reset the connection, which nobody has read yet.
-                transport.abort()
+        tick = self.runtime.tick
+        if not self.tls_overhead and not self.holds_end and not self.transport.is_closing():
+            self._end_side()
         self.deadline = tick + LINGER_TICKS
         self.linger_end = tick + LINGER_TOTAL_TICKS
         self.dropped_before = self.dropped
+
+    def _end_side(self) -> None:
+        """End our side of the connection, and read on."""
+        try:
+            self.transport.write_eof()
+        except OSError:
+            # The client has reset the connection, which nobody has read yet.
+            self.transport.abort()
 
     def close_idle(self) -> None:
         """Close a connection on which nothing has come, as was seen right before: from then on each moment counts."""

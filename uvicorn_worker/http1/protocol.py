@@ -281,7 +281,7 @@ class Http1Protocol(Output):
         self.cycle = self.waiting = None
         if not cycle.complete:
             # The client is to see the answer although it sends a body that nobody wants.
-            self._allow_body()
+            self._allow_body(cycle.framing != UNTIL_CLOSE and not cycle.expect_continue)
             self.close_gently()
         elif self.reader.state is STOPPED or self.reader.held:
             self.close_gently()
@@ -298,13 +298,17 @@ class Http1Protocol(Output):
             if not transport.is_closing():
                 transport.close()
 
-    def _allow_body(self) -> None:
-        """Let the client send the rest of the body that comes, up to a bound."""
+    def _allow_body(self, hold_end: bool) -> None:
+        """Let the client send the rest of the body that comes, up to a bound.
+
+        Our side ends behind that only (`hold_end`), unless its end is the end of the answer, or the client waits for
+        a 100 and so may send nothing.
+        """
         declared = self.reader.body_declared
         if declared is None:
-            self.allow_dropping(ALLOWED_BYTES)
+            self.allow_dropping(ALLOWED_BYTES, hold_end=hold_end)
         else:
-            self.allow_dropping(declared - self.reader.body_bytes, known=True)
+            self.allow_dropping(declared - self.reader.body_bytes, known=True, hold_end=hold_end)
 
     def _drop_behind_head(self, data: bytes | memoryview) -> None:
         """Count what has come of a body in the read in which its request was refused for its length.
@@ -476,7 +480,7 @@ class Http1Protocol(Output):
                 self.runtime.paths.count(cycle.target, refusal.status)
             cycle.log_access()
         if refusal.status == 413:
-            self._allow_body()
+            self._allow_body(cycle is None or not cycle.expect_continue)
         self.close_gently()
 
     @property
