@@ -145,8 +145,6 @@ def _h2corn(*options: str) -> tuple[str, ...]:
     )
 
 
-# Others that can offer it to the application without being told.
-_SENDS_FILES = ("--env", "UVICORN_PATHSEND=true")
 # Of Gunicorn, and of those that have its names.
 _CERTIFICATE = ("--certfile", "{cert}", "--keyfile", "{key}")
 
@@ -166,10 +164,10 @@ SERVERS = (
         OURS,
         "this project, UvicornWorker",
         _OURS,
-        _gunicorn("uvicorn_worker.UvicornWorker", *_SENDS_FILES),
+        _gunicorn("uvicorn_worker.UvicornWorker"),
         grows=True,
         checkout=True,
-        http2_command=_gunicorn("uvicorn_worker.UvicornH2CWorker", *_SENDS_FILES),
+        http2_command=_gunicorn("uvicorn_worker.UvicornH2CWorker"),
         http2_title="this project, UvicornH2CWorker",
         tls_options=_CERTIFICATE,
     ),

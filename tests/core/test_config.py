@@ -106,7 +106,7 @@ VALUES: dict[str, tuple[list[Any], list[Any]]] = {
     "root_path": (["", "/mounted"], [b"/x", 5]),
     "server_header": ([True, False], [2, 1.0, "perhaps"]),
     "early_hints": ([True, False], [2, 1.0, "perhaps"]),
-    "pathsend": ([True, False], [2, 1.0, "perhaps"]),
+    "pathsend": (["auto", "on", "off"], [2, 1.0, "perhaps"]),
     "sendfile": ([True, False], [2, 1.0, "perhaps"]),
     "date_header": ([True, False], [2, 1.0, "perhaps"]),
     "headers": (

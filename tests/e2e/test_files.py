@@ -24,7 +24,6 @@ SIZE = 3_000_000
 # A file that is larger than what a worker may grow by while it is sent.
 LARGE, MOST = 40_000_000, 20_000
 WSGI = {"UVICORN_INTERFACE": "wsgi"}
-OFFERED = {"UVICORN_PATHSEND": "true"}
 # Where no file is the kernel's to send, one server is enough.
 once = pytest.mark.parametrize("server", [""], indirect=True)
 
@@ -48,7 +47,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> Path:
 def server(request: pytest.FixtureRequest, folder: Path) -> Iterator[Gunicorn]:
     options = ["--access-logfile", "access.log", "--access-logformat", "%(r)s %(s)s %(B)s"]
     options += [request.param] if request.param else []
-    with Gunicorn("files_app:app", *options, worker=HTTPTOOLS, env={"E2E_DIR": str(folder), **OFFERED}) as server:
+    with Gunicorn("files_app:app", *options, worker=HTTPTOOLS, env={"E2E_DIR": str(folder)}) as server:
         yield server
 
 
@@ -71,8 +70,11 @@ def test_starlette_lets_the_kernel_send(server: Gunicorn, client: httpx.Client, 
 
 
 def test_middleware_sees_the_bodies_of_files(folder: Path, content: bytes) -> None:
-    """Where nothing else is said: it was written for servers that send no files by themselves."""
-    with Gunicorn("files_app:app", worker=HTTPTOOLS, env={"E2E_DIR": str(folder)}) as server, server.client() as client:
+    """It was written for servers that send no files by themselves."""
+    with (
+        Gunicorn("files_app:behind", worker=HTTPTOOLS, env={"E2E_DIR": str(folder)}) as server,
+        server.client() as client,
+    ):
         response = client.get("/injected/download.bin", headers={"accept-encoding": "identity"})
         assert response.content == content + b"injected"
         assert client.get("/zipped/zeros.txt").headers["content-encoding"] == "gzip"

@@ -37,6 +37,7 @@ def test_it_is_this(serve: Serve) -> None:
         "extensions": {
             "http.response.trailers": {},
             "http.response.early_hint": {},
+            "http.response.pathsend": {},
             "http.response.zerocopysend": {},
         },
     }

@@ -149,12 +149,12 @@ class TestEarlyHints:
 
 
 class TestScope:
-    @pytest.mark.parametrize("pathsend", [False, True])
-    def test_extensions_are_announced_where_they_work(self, connect: Connect, pathsend: bool) -> None:
+    @pytest.mark.parametrize("pathsend", ["off", "auto"])
+    def test_extensions_are_announced_where_they_work(self, connect: Connect, pathsend: str) -> None:
         app = Recorder()
         connect(app, pathsend=pathsend).send(get() + get(version="1.0"))
         newer, older = (set(scope["extensions"]) for scope in app.scopes)
-        files = {"http.response.zerocopysend"} | ({"http.response.pathsend"} if pathsend else set())
+        files = {"http.response.zerocopysend"} | ({"http.response.pathsend"} if pathsend == "auto" else set())
         assert newer == files | {"http.response.trailers", "http.response.early_hint"}
         assert older == files
 

@@ -34,14 +34,15 @@ class TestScope:
             "extensions": {
                 "http.response.trailers": {},
                 "http.response.early_hint": {},
+                "http.response.pathsend": {},
                 "http.response.zerocopysend": {},
             },
         }
 
-    def test_files_are_sent_for_an_application_where_the_option_says_so(self, talk: Converse) -> None:
+    def test_files_are_not_sent_for_an_application_where_the_option_says_so(self, talk: Converse) -> None:
         app = Recorder()
-        talk(app, pathsend=True).get(b"/x")
-        assert app.scope["extensions"]["http.response.pathsend"] == {}
+        talk(app, pathsend="off").get(b"/x")
+        assert "http.response.pathsend" not in app.scope["extensions"]
 
     def test_root_path(self, talk: Converse) -> None:
         app = Recorder()
@@ -86,7 +87,7 @@ class TestScope:
             connection.get(b"/same")
         assert [scope["headers"] for scope in app.scopes] == [[(b"host", b"example.org"), (b"added", b"later")]] * 3
         assert [scope["path"] for scope in app.scopes] == ["/changed"] * 3
-        assert [len(scope["extensions"]) for scope in app.scopes] == [4] * 3
+        assert [len(scope["extensions"]) for scope in app.scopes] == [5] * 3
         assert connection.harness.runtime.state == {}
 
     def test_the_state_of_the_lifespan(self, serve: Serve) -> None:

@@ -47,7 +47,7 @@ from uvicorn_worker.core.rules import (
     list_of,
     one_of,
 )
-from uvicorn_worker.core.spellings import HTTP, LEVEL, LOOP, SWITCH, TLS_VERSION, WS
+from uvicorn_worker.core.spellings import AUTO_SWITCH, HTTP, LEVEL, LOOP, SWITCH, TLS_VERSION, WS
 
 if TYPE_CHECKING:
     from configparser import RawConfigParser
@@ -231,11 +231,12 @@ class Config:
     )
 
     server_header: bool = responses(True, FLAG, "Add `server: uvicorn` to responses that have no server field.")
-    pathsend: bool = responses(
-        False,
-        FLAG,
-        "Offer applications to send whole files for them (`http.response.pathsend`), as Starlette's `FileResponse` and "
-        "`StaticFiles` then ask for. Middleware that reads, changes or compresses bodies has to know such files.",
+    pathsend: str = responses(
+        "auto",
+        AUTO_SWITCH,
+        "Offer the application to send whole files for it (`http.response.pathsend`), as Starlette's `FileResponse` "
+        "and `StaticFiles` then ask for. Middleware that reads, changes or compresses bodies has to know such files: "
+        "auto is off where Starlette or FastAPI has middleware that may not.",
     )
     sendfile: bool = responses(
         True, FLAG, "Let the kernel send the files that an application names (`http.response.pathsend`) where it can."

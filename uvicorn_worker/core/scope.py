@@ -91,7 +91,7 @@ class Scopes:
         self._extensions = {
             name: value
             for name, value in _EXTENSIONS.items()
-            if (config.early_hints or name != _EARLY_HINT) and (config.pathsend or name != _PATHSEND)
+            if (config.early_hints or name != _EARLY_HINT) and (config.pathsend != "off" or name != _PATHSEND)
         }
         self._raw_root_path = raw_path_of(config.root_path)
         # None leaves the extension out.
@@ -102,6 +102,10 @@ class Scopes:
         self.request_lines: dict[bytes, RequestLine] = {}
         # What all scopes of one listening address have in common, by (address, scheme).
         self._known: dict[tuple[ServerAddress | None, str], dict[str, Any]] = {}
+
+    def offer_no_files(self) -> None:
+        """The application is none for it (server/files_offered.py); said before there are connections."""
+        self._extensions.pop(_PATHSEND, None)
 
     def of_connection(self, transport: asyncio.BaseTransport, endpoints: Endpoints | None = None) -> dict[str, Any]:
         """What the scopes of a connection have in common; without TLS, of all to one listening address.

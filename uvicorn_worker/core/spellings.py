@@ -87,3 +87,7 @@ HTTP = one_of("auto", "httptools", "h11", "h2", stand_ins={"zttp": "auto"})
 WS = one_of("auto", "websockets", "none", stand_ins={"wsproto": "auto", "websockets-sansio": "auto"})
 _switch = one_of("off", "on")
 SWITCH = Rule(_switch.allowed, _switch.check, spell=_spell_switch)
+_auto_switch = one_of("auto", "off", "on")
+AUTO_SWITCH = Rule(
+    _auto_switch.allowed, _auto_switch.check, spell=lambda value: _auto_switch.spell(_spell_switch(value))
+)

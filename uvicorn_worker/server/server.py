@@ -40,6 +40,7 @@ from uvicorn_worker.logs.line_writer import close_lines
 from uvicorn_worker.server.acceptor import Acceptor
 from uvicorn_worker.server.binding import Bound, bind, url_of
 from uvicorn_worker.server.drain import Drain, Schedule
+from uvicorn_worker.server.files_offered import offer_files
 from uvicorn_worker.server.loading import loop_factory
 from uvicorn_worker.server.loop_watch import LoopWatch
 from uvicorn_worker.server.memory import HeapTrim, MemoryWatch, keep_freed_memory
@@ -315,7 +316,7 @@ class Server(WrittenAnew):
 
     async def _start(self, sockets: Sequence[Any]) -> None:
         config, loop = self.config, asyncio.get_running_loop()
-        app = self.surroundings.load(config)
+        its = app = self.surroundings.load(config)
         if type(self.lifespan) is LifespanOn:
             # A `load()` of its own may have named a class.
             self.lifespan = brought_by(config) or self.lifespan
@@ -345,9 +346,7 @@ class Server(WrittenAnew):
             self._slow = watch_slow_requests(config, Paths(config) if config.paths else None)
         describe_tls: TlsExtension | None = None
         if self._tls is not None:
-            from uvicorn_worker.tls.extension import tls_extension
-
-            describe_tls = tls_extension
+            from uvicorn_worker.tls.extension import tls_extension as describe_tls
         if config.request_id_header is not None:
             from uvicorn_worker.interfaces.request_ids import with_request_ids
 
@@ -363,6 +362,7 @@ class Server(WrittenAnew):
             on_limit=self._limit_reached,
             tls_extension=describe_tls,
         )
+        offer_files(runtime, its, self.log)
         self.server_state.show(runtime)
         if config.limit_max_memory is not None:
             self._memory = MemoryWatch(config.limit_max_memory, self._memory_full)

@@ -29,7 +29,7 @@ from uvicorn_worker.http1 import kernel_sending
 
 if TYPE_CHECKING:
     from starlette.requests import Request
-    from starlette.types import Message, Receive, Scope, Send
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 FOLDER = Path(os.environ["E2E_DIR"])
 sent: list[int] = []
@@ -58,18 +58,22 @@ def of_django(request: Any) -> DjangoFileResponse:
     return DjangoFileResponse((FOLDER / "download.bin").open("rb"))
 
 
-async def injected(scope: Scope, receive: Receive, send: Send) -> None:
+class Injected:
     """Appends to each body, as tools do that reload pages."""
 
-    async def appended(message: Message) -> None:
-        if message["type"] == "http.response.start":
-            headers = MutableHeaders(scope=message)
-            headers["content-length"] = str(int(headers["content-length"]) + len(b"injected"))
-        elif message["type"] == "http.response.body" and not message.get("more_body"):
-            message["body"] += b"injected"
-        await send(message)
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
 
-    await StaticFiles(directory=FOLDER)(scope, receive, appended)
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def appended(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                headers["content-length"] = str(int(headers["content-length"]) + len(b"injected"))
+            elif message["type"] == "http.response.body" and not message.get("more_body"):
+                message["body"] += b"injected"
+            await send(message)
+
+        await self.app(scope, receive, appended)
 
 
 settings.configure(ROOT_URLCONF=__name__, ALLOWED_HOSTS=["*"], SECRET_KEY="none")
@@ -100,9 +104,16 @@ app = Starlette(
         *(Mount(path, app) for path, app in mounted),
         Route("/calls", calls),
         Route("/file", file),
-        Mount("/injected", injected),
-        Mount("/zipped", GZipMiddleware(StaticFiles(directory=FOLDER))),
         Mount("/static", StaticFiles(directory=FOLDER)),
         Mount("/django", get_asgi_application()),
+    ]
+)
+
+# With middleware that does not know of files.
+behind = Starlette(
+    routes=[
+        Route("/calls", calls),
+        Mount("/injected", Injected(StaticFiles(directory=FOLDER))),
+        Mount("/zipped", GZipMiddleware(StaticFiles(directory=FOLDER))),
     ]
 )
