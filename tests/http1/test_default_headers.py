@@ -78,7 +78,7 @@ class TestConfigured:
         assert client.response().get("server") == "mine"
 
     def test_refusals_and_errors_have_them_too(self, connect: Connect) -> None:
-        client = connect(stream(), headers=list(self.FIELDS)).send(get() + get("/#"))
+        client = connect(stream(), headers=list(self.FIELDS)).send(get() + get("*"))
         assert [response.get("x-frame-options") for response in client.responses()] == ["DENY", "DENY"]
 
     def test_a_date_takes_the_place_of_ours(self, connect: Connect) -> None:
