@@ -23,7 +23,7 @@ HOME = Path(__file__).resolve().parent.parent
 # By the time that they take.
 ROOMS = [
     "http1", "websocket", "server", "core", "worker", "http2", "switching", "interfaces", "cli", "logs", "master",
-    "board", "middleware", "lifespan", "protocols", "supervisors", "tls", "proxies",
+    "board", "middleware", "lifespan", "loops", "protocols", "supervisors", "tls", "proxies",
 ]  # fmt: skip
 
 

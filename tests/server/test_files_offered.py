@@ -22,8 +22,8 @@ from uvicorn_worker.core.asgi import Receive, Scope, Send
 from uvicorn_worker.core.config import Config
 from uvicorn_worker.core.log import OwnLog
 from uvicorn_worker.core.runtime import Runtime
-from uvicorn_worker.middleware.proxy_headers import ProxyHeadersMiddleware
 from uvicorn_worker.server.files_offered import offer_files, unknown_middleware
+from uvicorn_worker.server.loaded_app import LoadedApp
 
 FILES = StaticFiles(directory=".")
 GZIP = "starlette.middleware.gzip.GZipMiddleware"
@@ -66,7 +66,7 @@ def with_harmless() -> Any:
     app = Starlette(routes=[Mount("/static", FILES), Route("/", plain), WebSocketRoute("/ws", plain)])
     app.add_middleware(CORSMiddleware, allow_origins=["*"])
     app.add_middleware(SessionMiddleware, secret_key="none")
-    return ProxyHeadersMiddleware(TrustedHostMiddleware(app))
+    return LoadedApp(TrustedHostMiddleware(app))
 
 
 def of_fastapi(*, dispatch: bool = False, mounted: Any = FILES) -> FastAPI:
