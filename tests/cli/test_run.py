@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import importlib
 import logging
 import os
 import signal
@@ -326,7 +325,7 @@ class TestOfACommandWithTheParametersOfOurs:
         seen: list[Any] = []
         server.does = staticmethod(lambda config: seen.append((config.host, config.port)))
         monkeypatch.setenv("UVICORN_PORT", "0")
-        main: Any = importlib.import_module("uvicorn_worker").main
+        main: Any = command()
         start = click.Command("start", params=main.params[1:], callback=lambda **values: main.callback(app, **values))
         start([], standalone_mode=False)
         start(["--host", "localhost", "--port", "8000"], standalone_mode=False)
