@@ -80,7 +80,10 @@ VALUES: dict[str, tuple[list[Any], list[Any]]] = {
     "log_config": ([None, {"version": 1}, "log.yaml"], ["", 5, True, [1], io.StringIO("no ini file")]),
     "use_colors": ([None, True, False], [2, "perhaps"]),
     "callback_notify": ([None, len], ["module:function", 5]),
-    "access_log_format": ([None, "%(h)s", "%(D)d 100%%"], [5, True, "%r %s %Tf", "%s", "%(h)d", "100%"]),
+    "access_log_format": (
+        [None, "%(h)s", "%(D)d 100%%", "%(own)d %(own)s %({x}i)s"],
+        [5, True, "%r %s %Tf", "%s", "%(h)d", "%({x}i)d", "100%"],
+    ),
     "loop": (["auto", "uvloop", "asyncio", "module:factory"], ["trio", "", 1, object()]),
     "http": (["auto", "httptools", "h11"], ["nghttp2", "", 11, Config, "package:Protocol"]),
     "http2": (["off", "on"], ["", 2, "h2c"]),

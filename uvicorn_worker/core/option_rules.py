@@ -26,11 +26,18 @@ __all__ = [
 ]
 
 
+# The atoms that are texts, as the fields and variables are that are named in braces.
+_TEXTS = frozenset("hlutrsmUqHbfaLp")
+
+
 class _Sample(dict[str, Any]):
-    """In the place of the atoms of a response: each is there, as the number or the text that it is."""
+    """In the place of the atoms of a response: each is there, as the text that it is, or as a number.
+
+    A logger class may have atoms of its own, which may be either; a number is taken for a text, too.
+    """
 
     def __missing__(self, name: str) -> Any:
-        return 1 if name in ("B", "D", "M", "T") else "-"
+        return "-" if name in _TEXTS or name.startswith("{") else 1
 
     def __repr__(self) -> str:
         raise TypeError("no atom is named")
