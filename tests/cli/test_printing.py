@@ -41,7 +41,8 @@ def test_the_options_are_a_table_that_can_be_read_again() -> None:
 
 
 def test_objects_are_shown() -> None:
-    table = tomllib.loads(options_table(Config(app, log_config={"version": 1}), {}))
+    log_config = {"version": 1, "disable_existing_loggers": False}
+    table = tomllib.loads(options_table(Config(app, log_config=log_config), {}))
     assert isinstance(table["app"], str)
 
 
