@@ -6,6 +6,7 @@ import contextlib
 import logging
 import math
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import FrameType
@@ -44,7 +45,10 @@ class Stoppable(Protocol):
 
 @contextlib.contextmanager
 def handled(handlers: Mapping[signal.Signals, Handler]) -> Iterator[None]:
-    """Handle signals so for as long as it lasts; for the main thread."""
+    """Handle signals so for as long as it lasts; in another thread than the main one, where nobody can, none is."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
     before = {sig: signal.signal(sig, handler) for sig, handler in handlers.items()}
     try:
         yield

@@ -60,9 +60,8 @@ class Multiprocess:
 
     def run(self) -> None:
         """Until then."""
-        # Only there can they be handled; whoever runs it elsewhere ends it by `should_exit` or `signal_queue`.
-        names = _NAMES if threading.current_thread() is threading.main_thread() else ()
-        known = [signal.Signals[name] for name in names if hasattr(signal, name)]
+        # Whoever runs it in another thread than the main one ends it by `should_exit` or `signal_queue`.
+        known = [signal.Signals[name] for name in _NAMES if hasattr(signal, name)]
         with handled(dict.fromkeys(known, lambda number, frame: self.signal_queue.append(number))):
             self._log.info("Started parent process [%d]", os.getpid())
             self.init_processes()

@@ -49,8 +49,7 @@ class ChangeReload:
 
     def run(self) -> None:
         """Until then."""
-        by_signals = threading.current_thread() is threading.main_thread()
-        with handled(dict.fromkeys(HANDLED_SIGNALS, self.signal_handler) if by_signals else {}):
+        with handled(dict.fromkeys(HANDLED_SIGNALS, self.signal_handler)):
             self._watch()
             self.startup()
             for changed in self:
