@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.http1.apps import hello
-from tests.server.running import App
+from tests.server.running import App, until
 from uvicorn_worker import Config, ConfigError, Server
 from uvicorn_worker.core.asgi import Receive, Scope, Send
 from uvicorn_worker.core.errors import LifespanError
@@ -70,8 +70,7 @@ class TestSteps:
 
         async def main() -> None:
             serving = asyncio.ensure_future(server._serve())
-            while not server.started:
-                await asyncio.sleep(0.01)
+            await until(lambda: server.started)
             assert (await ask(port_of(server))).startswith(b"HTTP/1.1 200")
             server.should_exit = True
             await serving
@@ -96,8 +95,7 @@ class TestSteps:
 
         async def main() -> None:
             serving = asyncio.ensure_future(server.serve())
-            while not server.started:
-                await asyncio.sleep(0.01)
+            await until(lambda: server.started)
             assert len(server.servers) == 1
             assert (await ask(port_of(server))).startswith(b"HTTP/1.1 200")
             server.should_exit = True
@@ -115,8 +113,7 @@ class TestSteps:
 
         async def main() -> None:
             serving = asyncio.ensure_future(server.serve())
-            while not server.started:
-                await asyncio.sleep(0.01)
+            await until(lambda: server.started)
             first = port_of(server)
             await server.shutdown()
             with pytest.raises(ConnectionRefusedError):
@@ -189,8 +186,7 @@ class TestLifespans:
 
         async def main() -> None:
             serving = asyncio.ensure_future(server.serve())
-            while not server.started and not serving.done():
-                await asyncio.sleep(0.01)
+            await until(lambda: server.started or serving.done())
             if server.started:
                 answers.append((await ask(port_of(server))).partition(b"\r\n\r\n")[2])
                 server.should_exit = True
@@ -247,8 +243,7 @@ class TestLifespans:
 
         async def main() -> None:
             serving = asyncio.ensure_future(server.serve())
-            while not server.started and not serving.done():
-                await asyncio.sleep(0.01)
+            await until(lambda: server.started or serving.done())
             told.extend((server.lifespan.startup_event.is_set(), server.lifespan.shutdown_event.is_set()))
             server.should_exit = True
             await asyncio.wait([serving])
@@ -362,8 +357,7 @@ class TestOthers:
         server = Server(Config(App(), **QUIET, loop=loop))
 
         async def end() -> None:
-            while not server.started:
-                await asyncio.sleep(0.01)
+            await until(lambda: server.started)
             server.should_exit = True
 
         ending = loop.create_task(end())
