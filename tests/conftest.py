@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 
 import uvicorn_worker
-from tests.records import kept
+from tests.records import kept, loggers_left_alone
 from tests.sockets import PATIENCE, Peer, Run
 from uvicorn_worker.core.cycle import Cycle
 from uvicorn_worker.core.log import Losses, OwnLog
@@ -134,6 +134,13 @@ def no_peer_is_left() -> Iterator[None]:
     left = list(Peer.live)
     Peer.live.clear()
     assert left == [], "clients of a test are closed in their loop, as by the fixture `run`, or by `run_alone`"
+
+
+@pytest.fixture
+def caplog(caplog: pytest.LogCaptureFixture) -> Iterator[pytest.LogCaptureFixture]:
+    """pytest's, to which uvicorn's lines come."""
+    with loggers_left_alone():
+        yield caplog
 
 
 @pytest.fixture

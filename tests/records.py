@@ -5,10 +5,13 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Iterator
+from unittest.mock import patch
 
 import pytest
 
-__all__ = ["UVICORNS", "Records", "kept", "records", "records_of"]
+from uvicorn_worker.logs import formatters
+
+__all__ = ["UVICORNS", "Records", "kept", "loggers_left_alone", "records", "records_of"]
 
 UVICORNS = ("uvicorn.error", "uvicorn.access", "uvicorn.asgi")
 
@@ -32,10 +35,20 @@ class Records(logging.Handler):
 def records_of(*names: str) -> Iterator[Records]:
     """What is logged on these loggers, which are put back afterwards as they were."""
     handler = Records()
-    with kept(*names) as loggers:
+    with loggers_left_alone(), kept(*names) as loggers:
         for logger in loggers:
             logger.addHandler(handler)
         yield handler
+
+
+@contextlib.contextmanager
+def loggers_left_alone() -> Iterator[None]:
+    """A Config that says nothing of log_config leaves uvicorn's loggers as they are.
+
+    Otherwise it gives them handlers of their own, and nothing comes to those that were there, or to the root's.
+    """
+    with patch.object(formatters, "usual_config", lambda access_log_format: None):
+        yield
 
 
 @contextlib.contextmanager

@@ -130,7 +130,7 @@ def test_what_serve_raises_can_be_caught(sock: socket.socket) -> None:
         for config, sockets, kind in cases:
             with pytest.raises(UvicornWorkerError) as caught:
                 asyncio.run(Server(config).serve(sockets))
-            assert type(caught.value) is kind
+            assert isinstance(caught.value, kind)
 
 
 def test_the_package_says_that_it_is_typed() -> None:

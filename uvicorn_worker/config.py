@@ -10,8 +10,8 @@ from os import PathLike
 from types import MappingProxyType
 from typing import Any, Literal
 
-from uvicorn_worker.cli.run import STARTUP_FAILURE
 from uvicorn_worker.core.config import Config as _Options
+from uvicorn_worker.core.errors import STARTUP_FAILURE
 from uvicorn_worker.importer import ImportFromStringError, import_from_string
 from uvicorn_worker.logs.formatters import LOG_LEVELS, LOGGING_CONFIG, TRACE_LOG_LEVEL
 from uvicorn_worker.server.config import Config

@@ -13,8 +13,8 @@ from types import ModuleType
 from typing import Any
 
 from uvicorn_worker.cli import command, run
-from uvicorn_worker.cli.run import STARTUP_FAILURE
 from uvicorn_worker.config import INTERFACES, LIFESPAN, LOG_LEVELS, LOGGING_CONFIG, SSL_PROTOCOL_VERSION, logger
+from uvicorn_worker.core.errors import STARTUP_FAILURE
 from uvicorn_worker.server import Config, Server, ServerState
 
 __all__ = [

@@ -16,8 +16,8 @@ import pytest
 from uvicorn_worker.cli import reloading
 from uvicorn_worker.cli.command import command
 from uvicorn_worker.cli.masters import Master
-from uvicorn_worker.cli.run import FAILURE, STARTUP_FAILURE, check, free_port, launch, pid_file, prepare, run
-from uvicorn_worker.core.errors import AppLoadError, BindError, ConfigError, LifespanError
+from uvicorn_worker.cli.run import FAILURE, check, free_port, launch, pid_file, prepare, run
+from uvicorn_worker.core.errors import STARTUP_FAILURE, AppLoadError, BindError, ConfigError, LifespanError
 
 # The package has a function of that name.
 module: Any = sys.modules["uvicorn_worker.cli.run"]

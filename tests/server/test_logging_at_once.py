@@ -136,7 +136,7 @@ def test_the_level_of_one_config_is_not_that_of_the_next() -> None:
     Config(app)
     assert [logging.getLogger(name).level for name in NAMES[1:]] == [logging.INFO] * 3
     logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
-    Config(app)
+    Config(app, log_config=None)
     assert logging.getLogger("uvicorn.error").level == logging.ERROR
 
 

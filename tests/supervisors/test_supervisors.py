@@ -19,8 +19,8 @@ from typing import Any
 
 import pytest
 
-from uvicorn_worker.cli.run import STARTUP_FAILURE
 from uvicorn_worker.core.asgi import Receive, Scope, Send
+from uvicorn_worker.core.errors import STARTUP_FAILURE
 from uvicorn_worker.server import Config
 from uvicorn_worker.server.surroundings import handled
 from uvicorn_worker.supervisors import ChangeReload, Multiprocess, child

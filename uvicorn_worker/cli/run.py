@@ -18,7 +18,8 @@ from collections.abc import Collection, Iterator
 from typing import Any, NoReturn
 
 from uvicorn_worker.cli.masters import Master, check_places, needs_master, run_master
-from uvicorn_worker.core.errors import AppLoadError, BindError, ConfigError, LifespanError
+from uvicorn_worker.core.asgi import ASGIApp
+from uvicorn_worker.core.errors import STARTUP_FAILURE, AppLoadError, BindError, ConfigError, LifespanError
 from uvicorn_worker.core.forked import end_process
 from uvicorn_worker.core.garbage import leave_without_a_search, search_as_newer_pythons
 from uvicorn_worker.http1.parsers import check_parser
@@ -31,13 +32,13 @@ from uvicorn_worker.server.alone import report_alone
 from uvicorn_worker.server.binding import bind
 from uvicorn_worker.server.config import options_as_parameters
 from uvicorn_worker.server.failures import users_traceback
-from uvicorn_worker.server.loading import is_made_late
+from uvicorn_worker.server.loading import NOT_LOADED, is_made_late, load_app
 from uvicorn_worker.server.readiness import ready_of
 from uvicorn_worker.server.running import run_in
-from uvicorn_worker.server.surroundings import Surroundings
+from uvicorn_worker.server.surroundings import Surroundings, say_failed_lifespan
 from uvicorn_worker.tls.contexts import check_tls
 
-__all__ = ["FAILURE", "STARTUP_FAILURE", "CommandConfig", "MasterEnded", "check", "launch", "run"]
+__all__ = ["FAILURE", "CommandConfig", "MasterEnded", "check", "launch", "run"]
 
 # Where --port auto begins, and how many it looks at.
 _USUAL_PORT = 8000
@@ -48,16 +49,18 @@ _BESIDE = frozenset(
     {"config", "dev_cert", "gunicorn", "log_format", "pid_file", "preload", "uds_permissions", "worker_class"}
 )
 
-STARTUP_FAILURE = 3
-"""The exit code where the application or its address can't be served; uvicorn has the same."""
 FAILURE = 1
-"""And that where the application's import raises, a certificate does not fit, or a reloader's address is taken."""
+"""The exit code where the application's import raises, a certificate does not fit, or a reloader's address is taken."""
 
 
 class CommandConfig(Config):
     """The options of the command, which sets logging up in the process that serves."""
 
     logs_at_once = False
+
+    def load_app(self) -> ASGIApp:
+        """Import the application again, and give it; who calls it says what it raises."""
+        return load_app(self)
 
 
 def run(app: Any, **options: Any) -> None:
@@ -221,7 +224,7 @@ def _serve(config: Config, began: float, uds_mode: int | None) -> None:
 def _end_failed(exc: Exception, log: logging.Logger, *, is_loaded: bool) -> NoReturn:
     """There is no application, or it can't be served: say why, and exit with the code for it."""
     if not is_loaded and isinstance(exc, (AppLoadError, ConfigError)):
-        log.error("The application can't be loaded: %s", exc)
+        log.error(NOT_LOADED, exc)
         sys.exit(STARTUP_FAILURE)
     if not is_loaded:
         log.error("The application can't be loaded.\n%s", users_traceback(exc).rstrip())
@@ -229,7 +232,7 @@ def _end_failed(exc: Exception, log: logging.Logger, *, is_loaded: bool) -> NoRe
     if not isinstance(exc, (BindError, ConfigError, LifespanError)):
         raise exc
     if not isinstance(exc, LifespanError):
-        # Of that the server has said it.
+        # That was said.
         log.error("%s", exc)
     sys.exit(FAILURE if isinstance(exc, ConfigError) else STARTUP_FAILURE)
 
@@ -268,6 +271,12 @@ class _CommandSurroundings(Surroundings):
     def begins(self, server: Any) -> None:
         """The path is bound next."""
         server.uds_mode = self._uds_mode
+
+    def failed(self, exc: BaseException) -> BaseException:
+        """The rest is said at the end, which has exit codes of its own."""
+        if isinstance(exc, LifespanError):
+            say_failed_lifespan(exc)
+        return exc
 
     def started(self, server: Any) -> None:
         """It accepts connections."""

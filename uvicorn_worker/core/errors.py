@@ -3,13 +3,15 @@
 UvicornWorkerError
 ├── ConfigError          the operator's: an option is unknown, of the wrong type or out of range
 ├── AppLoadError         the operator's: the application can't be imported
-├── BindError            the operator's: an address can't be listened on; also an OSError
+├── BindError            the operator's: an address can't be listened on
 ├── LifespanError        the application's: its startup failed, the server must not serve
 ├── RequestRefused       the client's: carries the status that is answered before the close
 ├── ApplicationError     the application's: a message that ASGI does not allow here; answered with 500
 └── ClientDisconnected   nobody's: the client left; also an OSError, as the ASGI spec asks
 
-And `ProcessExit`, a SystemExit: no error, but the way in which our signal handlers leave what they have interrupted.
+`AppLoadError`, `BindError` and `LifespanError` are SystemExits, too, where they end the start of a server that a
+program has in itself (`as_exit()`). And `ProcessExit`, a SystemExit: no error, but the way in which our signal handlers
+leave what they have interrupted.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ import signal
 from uvicorn_worker.core.forked import is_forked, leave
 
 __all__ = [
+    "STARTUP_FAILURE",
     "AppLoadError",
     "ApplicationError",
     "BindError",
@@ -28,9 +31,13 @@ __all__ = [
     "ProcessExit",
     "RequestRefused",
     "UvicornWorkerError",
+    "as_exit",
     "comes_from_disconnect",
     "ends_process",
 ]
+
+STARTUP_FAILURE = 3
+"""The exit code where the application or its address can't be served; uvicorn has the same."""
 
 # How far a chain of exceptions is followed.
 _CHAIN_LIMIT = 20
@@ -48,12 +55,53 @@ class AppLoadError(UvicornWorkerError):
     """The application named in `Config.app` can't be imported."""
 
 
-class BindError(UvicornWorkerError, OSError):
+class BindError(UvicornWorkerError):
     """The server can't listen where it was told to; the message is one line that says what to do."""
 
 
 class LifespanError(UvicornWorkerError):
     """The application's lifespan startup failed."""
+
+
+class _StartExit(UvicornWorkerError, SystemExit):
+    """A start that has failed, and was said in the log: where nobody catches it, the process ends by it."""
+
+    def __init__(self, *args: object) -> None:
+        super().__init__(*args)
+        self.code = STARTUP_FAILURE
+
+
+class _AppLoadExit(_StartExit, AppLoadError):
+    __doc__ = AppLoadError.__doc__
+
+
+class _BindExit(_StartExit, BindError):
+    __doc__ = BindError.__doc__
+
+
+class _LifespanExit(_StartExit, LifespanError):
+    __doc__ = LifespanError.__doc__
+
+
+_EXITS: dict[type[BaseException], type[_StartExit]] = {
+    AppLoadError: _AppLoadExit,
+    BindError: _BindExit,
+    LifespanError: _LifespanExit,
+}
+
+
+def as_exit(exc: BaseException) -> BaseException:
+    """`exc`, and for a start that has failed an error of its class that is a SystemExit, too, with `STARTUP_FAILURE`.
+
+    With uvicorn it is a SystemExit, for which programs look, and by which a process ends whose server is a task that
+    nobody awaits.
+    """
+    kind = _EXITS.get(type(exc))
+    if kind is None:
+        return exc
+    made = kind(*exc.args).with_traceback(exc.__traceback__)
+    made.__cause__ = exc.__cause__
+    return made
 
 
 class RequestRefused(UvicornWorkerError):

@@ -9,6 +9,7 @@ Where a server listens, and how many processes there are, is no matter of the se
 from __future__ import annotations
 
 import inspect
+import logging
 import os
 import socket
 from collections.abc import Callable, Mapping, Sequence
@@ -18,13 +19,13 @@ from typing import TYPE_CHECKING, Any
 from uvicorn_worker.core import config as core
 from uvicorn_worker.core.asgi import ASGIApp
 from uvicorn_worker.core.config import OPTIONS, RULES
-from uvicorn_worker.core.errors import ConfigError
+from uvicorn_worker.core.errors import AppLoadError, BindError, ConfigError, as_exit
 from uvicorn_worker.core.rules import FLAG, OPTIONAL_COUNT, OPTIONAL_TEXT, POSITIVE, SECONDS, Rule, int_between
 from uvicorn_worker.core.uvicorn_names import ALIASES
 from uvicorn_worker.server.binding import Bound, bind
 from uvicorn_worker.server.env_file import load_env_file, remember_env_files, set_by_env_files
 from uvicorn_worker.server.loaded_app import LoadedApp
-from uvicorn_worker.server.loading import load_app, loop_factory, set_loop_policy
+from uvicorn_worker.server.loading import NOT_LOADED, load_app, loop_factory, set_loop_policy
 from uvicorn_worker.server.own_lifespan import LifespanOn
 from uvicorn_worker.server.surroundings import set_up_logging
 from uvicorn_worker.switching.dispatch import alpn_protocols
@@ -249,14 +250,18 @@ class Config(core.Config):
     # A server calls these, so that a subclass may write them anew.
 
     def load(self) -> None:
-        """Import the application, for `loaded_app`; raises `AppLoadError` and what the import raises."""
+        """Import the application, for `loaded_app`; raises what its import does, and `AppLoadError` as `serve()`."""
         app = self.load_app()
         # As with uvicorn, whose middleware is not there without proxy_headers.
         self.loaded_app = LoadedApp(app) if self.proxy_headers else app
 
     def load_app(self) -> ASGIApp:
         """Import the application again, and give it; raises as `load()` does."""
-        return load_app(self)
+        try:
+            return load_app(self)
+        except AppLoadError as exc:
+            logging.getLogger("uvicorn.error").error(NOT_LOADED, exc)
+            raise as_exit(exc)  # noqa: B904 - it has its cause
 
     def configure_logging(self) -> None:
         """Uvicorn's lines, or those of log_config; a server calls it where nobody has. Raises `ConfigError`."""
@@ -271,11 +276,15 @@ class Config(core.Config):
         set_loop_policy(self)
 
     def bind_socket(self) -> socket.socket:
-        """A bound socket, for `Server.serve(sockets=[...])`, which other processes may inherit; raises `BindError`.
+        """A bound socket, for `Server.serve(sockets=[...])`, which other processes may inherit.
 
-        Of a host with several addresses it is the first.
+        Of a host with several addresses it is the first. Raises `BindError` as `Server.serve()` does.
         """
-        bound: Bound = bind(self.host, self.port, self.uds, self.fd)
+        try:
+            bound: Bound = bind(self.host, self.port, self.uds, self.fd)
+        except BindError as exc:
+            logging.getLogger("uvicorn.error").error("%s", exc)
+            raise as_exit(exc)  # noqa: B904 - it has its cause
         sock, *others = bound.sockets
         for each in others:
             each.close()

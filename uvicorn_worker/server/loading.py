@@ -21,7 +21,19 @@ from uvicorn_worker.interfaces import Kind, detect, needs_arguments
 from uvicorn_worker.server.agents import seen_by_agents, without_wsgi_wrapper
 from uvicorn_worker.server.env_file import load_env_file, missing_env_files
 
-__all__ = ["adapt", "import_name", "is_factory", "is_made_late", "load_app", "loop_factory", "set_loop_policy"]
+__all__ = [
+    "NOT_LOADED",
+    "adapt",
+    "import_name",
+    "is_factory",
+    "is_made_late",
+    "load_app",
+    "loop_factory",
+    "set_loop_policy",
+]
+
+NOT_LOADED = "The application can't be loaded: %s"
+"""What the log says of an `AppLoadError`."""
 
 # What a factory raises that can't be called where a loop runs: it runs one by itself, or uses Django's database.
 _WITHOUT_A_LOOP = re.compile(r"from a running event loop|loop is (already )?running|from an async context")

@@ -212,7 +212,8 @@ class Server(WrittenAnew):
         stream sockets, or such as Gunicorn has; they are closed when the server stops.
 
         Raises `ConfigError` when the options can't be used, `BindError` when the address can't, `AppLoadError` for a
-        name that leads to no application, `LifespanError` when its startup fails, and what its import raises.
+        name that leads to no application, `LifespanError` when its startup fails, and what its import raises. The three
+        are said in the log, and each is a SystemExit with `STARTUP_FAILURE`, too, as with uvicorn.
         Cancelled, it stops at once.
         """
         self.surroundings.set_up_logging(self.config)
@@ -266,8 +267,8 @@ class Server(WrittenAnew):
     async def startup(self, sockets: Sequence[Any] | None = None) -> None:
         """Bind, run the lifespan startup, then begin to accept.
 
-        Raises `ConfigError`, `BindError`, `LifespanError` and what the application's import raises; then what was
-        begun is ended again. `started` stays False where an exit is asked for meanwhile.
+        Raises as `serve()` does; then what was begun is ended again. `started` stays False where an exit is asked for
+        meanwhile.
         """
         if sockets is not None and not sockets:
             raise ConfigError("Server.serve: sockets must be a list of one bound socket or more, or None")
@@ -280,11 +281,10 @@ class Server(WrittenAnew):
         try:
             self.surroundings.begins(self)
             await self._start(self._bind() if sockets is None else sockets)
-        except BaseException as exc:
+        except BaseException as exc:  # noqa: BLE001 - it is raised again
             self.started = False
             await self._undo()
-            self.surroundings.failed(exc)
-            raise
+            raise self.surroundings.failed(exc)  # noqa: B904 - it is the same, or has its cause
         if not self.started:
             await self._undo()
 

@@ -14,16 +14,24 @@ from typing import Any, Protocol
 
 from uvicorn_worker.core.asgi import ASGIApp
 from uvicorn_worker.core.config import Config
-from uvicorn_worker.core.errors import LifespanError
+from uvicorn_worker.core.errors import AppLoadError, BindError, LifespanError, as_exit
 from uvicorn_worker.core.runtime import AccessHook
 from uvicorn_worker.logs.access_log import standalone_access
 from uvicorn_worker.logs.levels import set_levels
 from uvicorn_worker.logs.piped_handlers import unblock_handlers
 from uvicorn_worker.server.loaded_app import bare
-from uvicorn_worker.server.loading import load_app
+from uvicorn_worker.server.loading import NOT_LOADED, load_app
 from uvicorn_worker.server.notify_callback import NotifyCallback
 
-__all__ = ["HANDLED_SIGNALS", "Handler", "Stoppable", "Surroundings", "handled", "set_up_logging"]
+__all__ = [
+    "HANDLED_SIGNALS",
+    "Handler",
+    "Stoppable",
+    "Surroundings",
+    "handled",
+    "say_failed_lifespan",
+    "set_up_logging",
+]
 
 # Where nobody else says what signals do.
 HANDLED_SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -59,18 +67,22 @@ def handled(handlers: Mapping[signal.Signals, Handler]) -> Iterator[None]:
 
 
 def set_up_logging(config: Config) -> None:
-    """uvicorn's lines where nobody has said anything, or those of log_config. Raises `ConfigError`."""
+    """uvicorn's lines where nothing is said of log_config, or those that it says. Raises `ConfigError`."""
     # Gunicorn's workers have loggers already.
     from uvicorn_worker.logs.formatters import usual_config
     from uvicorn_worker.logs.log_config import apply_log_config
 
     log_config = config.log_config
     if log_config is None and getattr(config, "log_config_left", False):
-        is_set_up = logging.getLogger("uvicorn.error").hasHandlers()
-        log_config = None if is_set_up else usual_config(config.access_log_format)
+        log_config = usual_config(config.access_log_format)
     apply_log_config(log_config, config.use_colors)
     set_levels(config)
     unblock_handlers()
+
+
+def say_failed_lifespan(exc: LifespanError) -> None:
+    """One line, and what the application has raised."""
+    logging.getLogger("uvicorn.error").error("The application can't be started: %s", exc, exc_info=exc.__cause__)
 
 
 class Surroundings:
@@ -134,12 +146,17 @@ class Surroundings:
     def started(self, server: Stoppable) -> None:
         """It accepts connections."""
 
-    def failed(self, exc: BaseException) -> None:
-        """Its start has failed, and `startup()` raises this."""
+    def failed(self, exc: BaseException) -> BaseException:
+        """Its start has failed by this; gives what `startup()` raises."""
+        log = logging.getLogger("uvicorn.error")
         if isinstance(exc, LifespanError):
-            logging.getLogger("uvicorn.error").error(
-                "The application can't be started: %s", exc, exc_info=exc.__cause__
-            )
+            say_failed_lifespan(exc)
+        elif isinstance(exc, BindError):
+            log.error("%s", exc)
+        elif isinstance(exc, AppLoadError) and not isinstance(exc, SystemExit):
+            # Else `Config.load()` has said it.
+            log.error(NOT_LOADED, exc)
+        return as_exit(exc)
 
     def on_tick(self, config: Config) -> None:
         """Twice a second, from its start to its end: callback_notify is called when it is time to."""

@@ -14,8 +14,7 @@ from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
 from typing import Any
 
-from uvicorn_worker.cli.run import STARTUP_FAILURE
-from uvicorn_worker.core.errors import LifespanError, UvicornWorkerError
+from uvicorn_worker.core.errors import STARTUP_FAILURE, UvicornWorkerError
 from uvicorn_worker.server import Config, Server
 from uvicorn_worker.server.surroundings import Surroundings
 
@@ -158,7 +157,7 @@ def _serve(
         # The one that has started it has had the same Ctrl+C.
         pass
     except UvicornWorkerError as exc:
-        if not isinstance(exc, LifespanError):
-            # Of a lifespan the server has said it.
+        if not isinstance(exc, SystemExit):
+            # Else the server has said it.
             logging.getLogger("uvicorn.error").error("%s", exc)
         sys.exit(STARTUP_FAILURE)

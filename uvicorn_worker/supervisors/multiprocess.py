@@ -16,7 +16,7 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Any
 
-from uvicorn_worker.cli.run import STARTUP_FAILURE
+from uvicorn_worker.core.errors import STARTUP_FAILURE
 from uvicorn_worker.server import Config
 from uvicorn_worker.server.surroundings import handled
 from uvicorn_worker.supervisors.child import Process, Target, by_target

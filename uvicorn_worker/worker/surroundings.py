@@ -100,8 +100,9 @@ class WorkerSurroundings(Surroundings):
     def on_tick(self, config: Config) -> None:
         """The heartbeat calls callback_notify."""
 
-    def failed(self, exc: BaseException) -> None:
+    def failed(self, exc: BaseException) -> BaseException:
         """One worker reports for all of them."""
+        return exc
 
     def stops(self, server: Stoppable) -> None:
         """The server accepts from duplicates: as long as ours were open, clients would queue up in vain."""
