@@ -242,12 +242,19 @@ class TestLifespans:
         told: list[bool] = []
 
         async def main() -> None:
+            def tell() -> None:
+                told.extend((server.lifespan.startup_event.is_set(), server.lifespan.shutdown_event.is_set()))
+
+            if failing == "startup":
+                with pytest.raises(LifespanError):
+                    await server.serve()
+                tell()
+                return
             serving = asyncio.ensure_future(server.serve())
-            await until(lambda: server.started or serving.done())
-            told.extend((server.lifespan.startup_event.is_set(), server.lifespan.shutdown_event.is_set()))
+            await until(lambda: server.started)
+            tell()
             server.should_exit = True
-            await asyncio.wait([serving])
-            assert (serving.exception() is None) is (failing == "shutdown")
+            await serving
 
         asyncio.run(main())
         lifespan = server.lifespan
