@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
 import signal
+import tempfile
 import time
 from collections.abc import Callable, Iterator
-from typing import Any, cast
+from typing import Any, NoReturn, cast
 
 import pytest
 
@@ -269,3 +272,96 @@ def test_it_is_made_once_for_a_process(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(first, "_owner", 0)
     Relief.settings_read()
     assert Relief.of_master() is not first
+
+
+@pytest.fixture
+def of_root(master: Master, monkeypatch: pytest.MonkeyPatch) -> Master:
+    """A master that its workers may not signal; `heed` is its look at them, too."""
+    by_worker = os.kill
+
+    def refused(pid: int, sig: int) -> None:
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+    def heed() -> list[int]:
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "kill", by_worker)
+            master.relief.looked_at()
+            master.relief.looked_at()
+        return Master.heed(master)
+
+    monkeypatch.setattr(os, "kill", refused)
+    monkeypatch.setattr(master, "heed", heed)
+    return master
+
+
+def test_a_master_that_may_not_be_signalled_sends_it_to_itself(of_root: Master) -> None:
+    """It is root's, and the workers have given that up: Gunicorn's setting `user`."""
+    old = of_root.serves()
+    of_root.seek(old)
+    assert of_root.signals == []
+    assert of_root.heed() == [signal.SIGTTIN]
+    of_root.serves()
+    of_root.turn()
+    assert of_root.heed() == [signal.SIGTTOU]
+    of_root.relief.told()
+    assert of_root.heed() == []
+
+
+def test_one_that_is_told_to_leave_leaves_though_it_may_not_say_so(of_root: Master) -> None:
+    old = of_root.serves()
+    of_root.seek(old)
+    of_root.relief.told()
+    # One more and one less, in this order.
+    assert of_root.heed() == [signal.SIGTTIN, signal.SIGTTOU]
+    assert of_root.relief._state == NOBODY
+
+
+def test_only_the_master_sends_what_was_written_down(of_root: Master, monkeypatch: pytest.MonkeyPatch) -> None:
+    of_root.seek(of_root.serves())
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "getpid", lambda: 1)
+        of_root.relief.looked_at()
+    assert of_root.heed() == [signal.SIGTTIN]
+
+
+def no_folder(*args: Any, **kwargs: Any) -> NoReturn:
+    raise FileNotFoundError(errno.ENOENT, "No usable temporary directory found in ['/tmp']")
+
+
+@pytest.mark.skipif(not hasattr(os, "memfd_create"), reason="files in memory are Linux's")
+def test_no_folder_is_written_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "TemporaryFile", no_folder)
+    relief = Relief()
+    assert relief._take_lock()
+    relief._free_lock()
+
+
+def test_elsewhere_it_is_a_file_without_a_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(os, "memfd_create", raising=False)
+    relief = Relief()
+    assert relief._take_lock()
+    relief._free_lock()
+
+
+def test_without_a_file_nobody_is_asked(master: Master, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker that is to be replaced leaves then, and the master replaces it."""
+    monkeypatch.delattr(os, "memfd_create", raising=False)
+    monkeypatch.setattr(tempfile, "TemporaryFile", no_folder)
+    master.relief = Relief()
+    assert master.seek(master.serves()) == ["left"]
+    assert not master.relief._take_lock()
+    assert master.heed() == []
+
+
+def test_without_locks_nobody_waits_for_one(master: Master, monkeypatch: pytest.MonkeyPatch) -> None:
+    old = master.serves()
+
+    def none(*args: object) -> NoReturn:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "lockf", none)
+    left = master.seek(old)
+    master.turn()
+    assert left == ["left"]
+    master.relief._free_lock()
+    assert master.heed() == []

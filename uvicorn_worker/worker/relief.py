@@ -11,11 +11,15 @@ One worker at a time does this, who has the lock; it falls free with a process t
 right in the end, whatever comes between. A reload (HUP) counts anew, and a worker that was told to leave meanwhile, or
 has died, leaves behind one too many, of which somebody tells the master. In doubt there is one worker too many until
 the next reload, and never one too few.
+
+A master that is root's can't be signalled by workers that have given that up (Gunicorn's `user`). What they would send
+is written down, and the master sends it to itself when it looks at them, which it does once a second.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import fcntl
 import mmap
 import os
@@ -30,6 +34,9 @@ from uvicorn_worker.board.board import SERVING, Board, Slot
 __all__ = ["Relief"]
 
 NOBODY, ASKED, GRANTED, THANKED = range(4)
+# What is shared: the state, and which signals the master is to send to itself.
+_STATE, _MORE, _LESS = range(3)
+_WRITTEN_DOWN = {signal.SIGTTIN: _MORE, signal.SIGTTOU: _LESS}
 
 # How often a worker that waits looks, in seconds.
 LOOK_SECONDS = 0.1
@@ -65,20 +72,27 @@ class Relief:
 
     def __init__(self) -> None:
         self._owner = os.getpid()
-        self._shared = mmap.mmap(-1, 1)
-        # Locks of POSIX belong to a process: the file is shared with all that are forked.
-        with tempfile.TemporaryFile() as file:
-            self._file = os.dup(file.fileno())
+        self._shared = mmap.mmap(-1, 1 + len(_WRITTEN_DOWN))
+        # Locks of POSIX belong to a process: the file is shared with all that are forked. None: there can be none.
+        self._file = _make_file()
         self._has_lock = self._scales = False
         self._since = 0.0
 
     @property
     def _state(self) -> int:
-        return self._shared[0]
+        return self._shared[_STATE]
 
     @_state.setter
     def _state(self, value: int) -> None:
-        self._shared[0] = value
+        self._shared[_STATE] = value
+
+    def looked_at(self) -> None:
+        """In the master, again and again: send what a worker may not."""
+        if os.getpid() == self._owner:
+            for number, place in _WRITTEN_DOWN.items():
+                if self._shared[place]:
+                    self._shared[place] = 0
+                    os.kill(self._owner, number)
 
     def worker_made(self) -> None:
         """In the master: it is about to fork a worker."""
@@ -92,7 +106,13 @@ class Relief:
     @property
     def available(self) -> bool:
         """Whether the master is there, and one that can be asked."""
-        return self._scales and os.getppid() == self._owner
+        return self._scales and self._file is not None and os.getppid() == self._owner
+
+    def _signal(self, number: signal.Signals) -> None:
+        try:
+            os.kill(self._owner, number)
+        except PermissionError:
+            self._shared[_WRITTEN_DOWN[number]] = 1
 
     def seek(self, loop: asyncio.AbstractEventLoop, board: Board, slot: Slot, leave: Callable[[], None]) -> None:
         """See to it that the worker of `slot` is replaced; `leave` is called where that can't be."""
@@ -127,19 +147,19 @@ class Relief:
             return
         self._since = time.monotonic()
         self._state = ASKED
-        os.kill(self._owner, signal.SIGTTIN)
+        self._signal(signal.SIGTTIN)
 
     def _thank(self) -> None:
         self._since = time.monotonic()
         self._state = THANKED
-        os.kill(self._owner, signal.SIGTTOU)
+        self._signal(signal.SIGTTOU)
 
     def told(self) -> None:
         """This worker leaves, since it was told to."""
         if self._has_lock:
             if self._state in (ASKED, GRANTED) and self.available:
                 # Not by us: there is one too many.
-                os.kill(self._owner, signal.SIGTTOU)
+                self._signal(signal.SIGTTOU)
             self._state = NOBODY
             self._free_lock()
 
@@ -152,13 +172,33 @@ class Relief:
                 self._free_lock()
 
     def _take_lock(self) -> bool:
+        if self._file is None:
+            return False
         try:
             fcntl.lockf(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except (BlockingIOError, PermissionError):
+            # Another has it.
+            return False
         except OSError:
+            # A file system that has no locks: nobody gets one.
+            self._file = None
             return False
         self._has_lock = True
         return True
 
     def _free_lock(self) -> None:
         self._has_lock = False
-        fcntl.lockf(self._file, fcntl.LOCK_UN)
+        if self._file is not None:
+            fcntl.lockf(self._file, fcntl.LOCK_UN)
+
+
+def _make_file() -> int | None:
+    """A file without a name: in memory, since where everything is read-only Gunicorn needs but its worker_tmp_dir."""
+    if hasattr(os, "memfd_create"):
+        with contextlib.suppress(OSError):
+            return os.memfd_create("uvicorn-worker-relief")
+    try:
+        with tempfile.TemporaryFile() as file:
+            return os.dup(file.fileno())
+    except OSError:
+        return None

@@ -84,7 +84,11 @@ class Succession:
 
     @property
     def age(self) -> int:
-        """Gunicorn's number of the worker, or that of a younger one in whose place it stays."""
+        """Gunicorn's number of the worker, or that of a younger one in whose place it stays.
+
+        The master asks each time that it looks at its workers.
+        """
+        self._relief.looked_at()
         return self._age if self._slot is None else self._slot.age
 
     def forked(self, pid: int) -> None:
