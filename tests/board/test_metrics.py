@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import http.client
 import re
 import shutil
@@ -218,6 +219,34 @@ class TestAnswers:
         found = answer.status, answer.read()
         client.close()
         return found
+
+    @pytest.mark.parametrize("missing", ["threads", "descriptors"])
+    def test_what_there_is_too_little_of_is_tried_for_again(
+        self, board: Board, monkeypatch: pytest.MonkeyPatch, missing: str
+    ) -> None:
+        """The tick that starts it has other things to do, too."""
+
+        def no_thread(thread: threading.Thread) -> None:
+            raise RuntimeError("can't start new thread")
+
+        def no_descriptor() -> None:
+            raise OSError(errno.EMFILE, "Too many open files")
+
+        sockets = MetricsSocket()
+        sock = sockets.at("127.0.0.1:0")
+        assert sock is not None
+        thread = MetricsThread(sock, board)
+        with monkeypatch.context() as patch:
+            if missing == "threads":
+                patch.setattr(threading.Thread, "start", no_thread)
+            else:
+                patch.setattr(socket, "socketpair", no_descriptor)
+            thread.start()
+            thread.stop()
+        thread.start()
+        assert self.get(sock.getsockname()[1], "/live") == (200, b"live\n")
+        thread.stop()
+        sockets.at(None)
 
     def test_paths(self, port: int, board: Board) -> None:
         assert self.get(port, "/live") == (200, b"live\n")

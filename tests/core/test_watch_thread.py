@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import threading
+from typing import TYPE_CHECKING
 
 from uvicorn_worker.core.watch_thread import WatchThread
+
+if TYPE_CHECKING:
+    import pytest
 
 
 class Watch(WatchThread):
@@ -46,3 +50,21 @@ def test_it_may_end_by_itself_and_be_stopped_from_within() -> None:
     watch = Ends()
     watch.start()
     assert watch.begun.wait(10)
+
+
+def test_where_there_are_no_threads_left_it_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A container has a limit of processes, and threads count."""
+
+    def refused(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    watch = Watch()
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refused)
+        watch.start()
+        watch.stop()
+    assert running() == []
+    watch.start()
+    assert watch.begun.wait(10)
+    watch.stop()
+    assert running() == []

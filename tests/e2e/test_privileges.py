@@ -90,3 +90,19 @@ def test_nothing_is_written_but_the_heartbeat(serve: Serve, worker: str) -> None
     until(replaced, "a worker in the place of the first")
     assert server.stop_gracefully() == 0
     assert "Traceback" not in server.log
+
+
+@needs_root
+def test_a_worker_that_may_have_no_threads_serves_all_the_same(serve: Serve, worker: str) -> None:
+    """Those that watch, and tell of what blocks the loop, are tried for again; nothing else waits for them."""
+    limit = "import resource\nresource.setrlimit(resource.RLIMIT_NPROC, (1, 1))\ntimeout = 2"
+    server = of_another_user(serve, worker, limit)
+    server.wait_log("Ready in")
+    [first] = server.workers()
+    assert len(os.listdir(f"/proc/{first}/task")) == 1
+    # For longer than it would live without a heartbeat.
+    time.sleep(4)
+    assert server.get().text == "hello"
+    assert server.workers() == [first]
+    assert server.stop_gracefully() == 0
+    assert "Traceback" not in server.log

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -305,3 +306,11 @@ class TestPlain:
             await waiter
 
         loop.run_until_complete(main())
+
+
+def test_where_there_is_no_thread_to_try_it_in_it_is_not_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refused)
+    assert not is_understood(asyncio.Task)

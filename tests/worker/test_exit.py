@@ -69,6 +69,14 @@ def test_without_a_bound_nothing_is_started() -> None:
     assert threading.active_count() == before
 
 
+def test_without_a_thread_for_it_the_end_is_the_masters(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refused)
+    module.leave_in_time(Log(), 0.0)
+
+
 class TestCloseLoop:
     """What ends the loop may have been the application, in the middle of anything."""
 

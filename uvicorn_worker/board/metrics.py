@@ -123,11 +123,22 @@ class MetricsThread:
         self._wake: socket.socket | None = None
 
     def start(self) -> None:
-        """Answer, unless this is done already; called with each tick."""
+        """Answer, unless this is done already; called with each tick, so that what can't be had now is tried again."""
         if self._thread is None:
-            self._wake, woken = socket.socketpair()
-            self._thread = threading.Thread(target=self._run, args=(woken,), name="uvicorn-worker-metrics", daemon=True)
-            self._thread.start()
+            try:
+                wake, woken = socket.socketpair()
+            except OSError:
+                # There is no descriptor left.
+                return
+            thread = threading.Thread(target=self._run, args=(woken,), name="uvicorn-worker-metrics", daemon=True)
+            try:
+                thread.start()
+            except RuntimeError:
+                # There are as many threads as the system allows.
+                wake.close()
+                woken.close()
+                return
+            self._wake, self._thread = wake, thread
 
     def stop(self) -> None:
         """Answer no more, until `start` is called again; there is no thread then, unless a client holds it up."""

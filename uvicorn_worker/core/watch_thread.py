@@ -6,6 +6,7 @@ before, and is started again with the next tick or heartbeat.
 
 from __future__ import annotations
 
+import contextlib
 import threading
 
 __all__ = ["WatchThread"]
@@ -24,11 +25,13 @@ class WatchThread:
         self._end = threading.Event()
 
     def start(self) -> None:
-        """Watch, unless this is done already."""
+        """Watch, unless this is done already, or there are as many threads as the system allows."""
         if self._thread is None:
             self._end = end = threading.Event()
-            self._thread = threading.Thread(target=self.watch, args=(end,), name=self.name, daemon=True)
-            self._thread.start()
+            thread = threading.Thread(target=self.watch, args=(end,), name=self.name, daemon=True)
+            with contextlib.suppress(RuntimeError):
+                thread.start()
+                self._thread = thread
 
     def stop(self) -> None:
         """Watch no more, until `start` is called again; there is no thread then, unless what it does holds it up."""

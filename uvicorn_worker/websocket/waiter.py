@@ -181,7 +181,11 @@ def is_understood(make_task: Callable[..., asyncio.Task[Any]]) -> bool:
     """
     passed: list[bool] = []
     thread = threading.Thread(target=lambda: passed.append(_try_out(make_task)), name="waiter-trial")
-    thread.start()
+    try:
+        thread.start()
+    except RuntimeError:
+        # There are as many threads as the system allows.
+        return False
     thread.join()
     return passed == [True]
 

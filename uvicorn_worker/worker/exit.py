@@ -103,4 +103,6 @@ def leave_in_time(log: Any, exit_by: float, code: int = 0) -> None:
 
     timer = threading.Timer(max(exit_by - _MARGIN - time.monotonic(), _LEAST), leave)
     timer.daemon = True
-    timer.start()
+    # RuntimeError: there are as many threads as the system allows. The master ends this process then.
+    with contextlib.suppress(RuntimeError):
+        timer.start()
