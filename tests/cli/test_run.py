@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import logging
 import os
 import signal
@@ -361,3 +362,28 @@ def test_an_application_that_is_put_in_its_place_when_the_server_is_made(server:
     module.Server = Wrapped
     run(app, port=0)
     assert seen == [other, other]
+
+
+def test_what_is_closed_of_the_standard_files_is_opened(monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[int] = []
+    inheritable: list[tuple[int, bool]] = []
+
+    def fstat(descriptor: int) -> None:
+        if descriptor and descriptor not in opened:
+            raise OSError(errno.EBADF, "Bad file descriptor")
+
+    def take(path: str, flags: int) -> int:
+        opened.append(len(opened) + 1)
+        return opened[-1]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fstat", fstat)
+        patch.setattr(os, "open", take)
+        patch.setattr(os, "set_inheritable", lambda *given: inheritable.append(given))
+        module.hold_standard_files()
+        assert inheritable == [(1, True), (2, True)]
+        opened.clear()
+        # Windows has no such numbers.
+        patch.setattr(os, "name", "nt")
+        module.hold_standard_files()
+        assert opened == []

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import logging
+import sys
 from collections.abc import Iterator
 
 import pytest
 
 from tests.records import Records, records_of
-from uvicorn_worker.core.log import ErrorLog, Losses, OwnLog, escaped
+from uvicorn_worker.core import log as module
+from uvicorn_worker.core.log import ErrorLog, Losses, OwnLog, escaped, say_on_stderr, write_stderr
 
 
 @pytest.fixture
@@ -134,3 +137,20 @@ def test_what_comes_and_goes_is_not_said_each_time(
     assert capfd.readouterr().err.endswith("The log is written again; 10 lines were lost\n")
     now += 5
     assert losses.add(OSError("full"))
+
+
+def test_what_has_the_number_of_a_closed_stderr_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    written: list[tuple[int, bytes]] = []
+    monkeypatch.setattr(module, "write_descriptor", lambda number, data: written.append((number, data)))
+    monkeypatch.setattr(sys, "__stderr__", None)
+    say_on_stderr("for nobody")
+    assert written == []
+
+
+def test_what_the_command_says_without_a_console(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stderr", None)
+    write_stderr("for nobody")
+    console = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", console)
+    write_stderr("Error: so it is\n")
+    assert console.getvalue() == "Error: so it is\n"

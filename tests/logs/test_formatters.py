@@ -68,6 +68,17 @@ def test_colours_where_there_is_a_terminal(name: str, monkeypatch: pytest.Monkey
     assert [kind().use_colors for kind in kinds] == [name == "stderr", name == "stdout", name == "stdout"]
 
 
+def test_without_a_console_there_are_no_colours(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A program without a window (pythonw, PyInstaller), or whose streams were closed before it began."""
+    monkeypatch.setattr("sys.stdout", None)
+    monkeypatch.setattr("sys.stderr", None)
+    assert not any(kind().use_colors for kind in (DefaultFormatter, ColourizedFormatter, AccessFormatter))
+    closed = io.StringIO()
+    closed.close()
+    monkeypatch.setattr("sys.stdout", closed)
+    assert not AccessFormatter().use_colors
+
+
 def test_its_configuration_is_one() -> None:
     logging.config.DictConfigurator(formatters.LOGGING_CONFIG)
     assert set(formatters.LOG_LEVELS) == {"critical", "error", "warning", "info", "debug", "trace"}

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-import sys
 from typing import Any
 
 from uvicorn_worker.cli.dev_cert import dev_certificate
 from uvicorn_worker.cli.masters import Master, parse_settings
 from uvicorn_worker.core.errors import ConfigError
+from uvicorn_worker.core.log import write_stderr
 from uvicorn_worker.logs.json_lines import JSON_CONFIG
 
 __all__ = ["listed", "master_of", "special"]
@@ -45,7 +45,7 @@ def special(line: dict[str, Any], options: dict[str, Any], sources: dict[str, st
         options |= {"ssl_certfile": path, "ssl_keyfile": None}
         options.setdefault("http2", "on")
         sources |= {"ssl_certfile": "--dev-cert", "http2": sources.get("http2", "--dev-cert")}
-        sys.stderr.write(f"The certificate of --dev-cert is {path}; a browser has to be told once that it is yours.\n")
+        write_stderr(f"The certificate of --dev-cert is {path}; a browser has to be told once that it is yours.\n")
     if str(options.get("http")).lower() == "h2":
         sources["http2"] = sources["http"]
     log_format = options.pop("log_format", None)

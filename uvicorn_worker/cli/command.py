@@ -21,6 +21,7 @@ from uvicorn_worker.cli.options import ACTIONS, DEFAULTS, make_command
 from uvicorn_worker.cli.printing import nginx_file, options_table, systemd_unit
 from uvicorn_worker.cli.run import CommandConfig, check, launch
 from uvicorn_worker.core.errors import AppLoadError, ConfigError
+from uvicorn_worker.core.log import write_stderr
 from uvicorn_worker.core.sources import from_outside
 from uvicorn_worker.server.config import of_environment
 from uvicorn_worker.server.env_file import missing_env_files
@@ -66,7 +67,7 @@ def _serve(app: str | None, **given: Any) -> None:
     try:
         _act(app, listed(_without_defaults(given)))
     except ConfigError as exc:
-        sys.stderr.write(f"Error: {exc}\n")
+        write_stderr(f"Error: {exc}\n")
         sys.exit(USAGE)
 
 
@@ -149,7 +150,7 @@ def _discovered(options: dict[str, Any], master: Master) -> Any:
         options["factory"] = True
     if found.wsgi:
         options.setdefault("interface", "wsgi")
-    sys.stderr.write(f"Serving {found.app}, found in {found.source}.\n")
+    write_stderr(f"Serving {found.app}, found in {found.source}.\n")
     return found.app
 
 

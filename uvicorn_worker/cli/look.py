@@ -18,6 +18,7 @@ from pathlib import Path
 from uvicorn_worker.board.board import Board, find_boards
 from uvicorn_worker.board.reading import read_board
 from uvicorn_worker.cli.wording import as_text
+from uvicorn_worker.core.log import write_stderr
 
 __all__ = ["LOOKS", "NotFound", "find_board", "look"]
 
@@ -51,7 +52,7 @@ def look(name: str, arguments: Sequence[str]) -> int:
     try:
         board = find_board(given.server)
     except NotFound as exc:
-        sys.stderr.write(f"uvicorn-worker {name}: {exc}\n")
+        write_stderr(f"uvicorn-worker {name}: {exc}\n")
         return 1
     if name == "dump":
         return _dump(board)
@@ -100,7 +101,7 @@ def _top(board: Board, interval: float) -> int:
     try:
         importlib.import_module("rich")
     except ModuleNotFoundError:
-        sys.stderr.write("uvicorn-worker top needs the package rich: install the extra `top` with this package.\n")
+        write_stderr("uvicorn-worker top needs the package rich: install the extra `top` with this package.\n")
         return 1
     from uvicorn_worker.cli.top import run_top
 

@@ -102,6 +102,7 @@ run.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
 def launch(app: Any, options: dict[str, Any], master: Master | None = None, said: Collection[str] = ()) -> None:
     """The same, under Gunicorn where `master` asks for it; of its configuration file those in `said` win."""
     began = time.monotonic()
+    hold_standard_files()
     master = master or Master()
     config = prepare(app, options)
     if needs_master(config, master):
@@ -112,6 +113,21 @@ def launch(app: Any, options: dict[str, Any], master: Master | None = None, said
             _reload(config, master.uds_mode)
         else:
             _serve(config, began, master.uds_mode)
+
+
+def hold_standard_files() -> None:
+    """Open what is closed of stdin, stdout and stderr, so that no socket gets its number: libuv aborts for that.
+
+    What a program writes there that the application starts would go to a client.
+    """
+    if os.name != "posix":
+        return
+    for descriptor in range(3):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            # The lowest one that is free.
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
 
 
 def _serve_with_master(config: Config, said: Collection[str], master: Master) -> NoReturn:

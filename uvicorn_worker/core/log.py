@@ -6,17 +6,19 @@ could not be written is counted. What a client has sent is escaped, so that it c
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
 import os
 import select
+import sys
 import time
 from collections.abc import Callable
 from typing import Any
 
 from uvicorn_worker.core.kernel import write_descriptor
 
-__all__ = ["QUIET_SECONDS", "ErrorLog", "Losses", "OwnLog", "count", "escaped", "say_on_stderr"]
+__all__ = ["QUIET_SECONDS", "ErrorLog", "Losses", "OwnLog", "count", "escaped", "say_on_stderr", "write_stderr"]
 
 # What comes and goes is over when it has not come for so many seconds.
 QUIET_SECONDS = 5.0
@@ -41,13 +43,22 @@ def _code(character: str) -> str:
 
 
 def say_on_stderr(line: str) -> None:
-    """Write a line on stderr, if it takes one without being waited for."""
+    """Write a line on stderr, if there is one and it takes a line without being waited for."""
+    if sys.__stderr__ is None:
+        # It was closed when Python began: by now the number may be that of a client's connection, or of a file.
+        return
     try:
         if select.select([], [2], [], 0)[1]:
             write_descriptor(2, f"[{os.getpid()}] {line}\n".encode("utf-8", "replace"))
     except (OSError, ValueError):
         # There is no stderr, or it is the log that can't be written.
         pass
+
+
+def write_stderr(text: str) -> None:
+    """Write what the command says on sys.stderr; nothing where there is none, as for a program without a console."""
+    with contextlib.suppress(AttributeError, OSError, ValueError):
+        sys.stderr.write(text)
 
 
 class Losses:

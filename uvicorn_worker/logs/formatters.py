@@ -78,6 +78,14 @@ def _in(colour: int) -> Callable[[Any], str]:
     return lambda text: f"\x1b[{colour}m{text}\x1b[0m"
 
 
+def _is_terminal(stream: Any) -> bool:
+    """Whether it is one; a program without a console has no streams, and what stands for one may not know."""
+    try:
+        return bool(stream.isatty())
+    except (AttributeError, ValueError):
+        return False
+
+
 class ColourizedFormatter(logging.Formatter):
     """A formatter with `%(levelprefix)s`, the level's name in its colour.
 
@@ -106,7 +114,7 @@ class ColourizedFormatter(logging.Formatter):
 
     def should_use_colors(self) -> bool:
         """Whether there are colours where `use_colors` says nothing."""
-        return sys.stdout.isatty()
+        return _is_terminal(sys.stdout)
 
     def color_level_name(self, level_name: str, level_no: int) -> str:
         """The level's name in its colour."""
@@ -130,7 +138,7 @@ class DefaultFormatter(ColourizedFormatter):
 
     def should_use_colors(self) -> bool:
         """Whether stderr is a terminal."""
-        return sys.stderr.isatty()
+        return _is_terminal(sys.stderr)
 
 
 class AccessFormatter(ColourizedFormatter):

@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from uvicorn_worker.core.forked import is_forked, leave, mark_forked
+from uvicorn_worker.core.log import write_stderr
 
 __all__ = ["end_children", "forget_the_masters", "keep_from_children", "let_children_go"]
 
@@ -87,7 +88,7 @@ def _let_go(connections: Iterable[Any]) -> None:
 
 
 def _came_back() -> None:
-    sys.stderr.write("A process that the application has forked came back to the event loop of its worker: it ends.\n")
+    write_stderr("A process that the application has forked came back to the event loop of its worker: it ends.\n")
     leave(1)
 
 

@@ -8,14 +8,17 @@ import signal
 import socket
 import ssl
 import stat
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import httpx
 import pytest
 
 from tests.e2e.command.harness import SLOW, Command
-from tests.e2e.harness import PATIENCE, alive, until
+from tests.e2e.harness import PATIENCE, alive, control_socket_option, until
 
 
 @pytest.fixture(scope="module", params=[1, 2], ids=["one", "two"])
@@ -126,3 +129,35 @@ def test_a_certificate_for_localhost() -> None:
         ) as client:
             answer = client.get(f"https://localhost:{port}/")
         assert (answer.status_code, answer.http_version) == (200, "HTTP/2")
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("closed", ["<&- >&- 2>&-", "2>&-"], ids=["all", "stderr"])
+def test_without_the_standard_files(closed: str, workers: int, tmp_path: Path) -> None:
+    """A supervisor may have closed them; a program without a console has none."""
+    (tmp_path / "app.py").write_text(SLOW)
+    words = [sys.executable, "-m", "uvicorn_worker", "app:app", "--uds", "socket", "--workers", str(workers)]
+    folders = os.pathsep.join([str(tmp_path), os.getcwd()])
+    process = subprocess.Popen(
+        ["/bin/sh", "-c", f'exec "$@" {closed}', "sh", *words],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": folders, "GUNICORN_CMD_ARGS": " ".join(control_socket_option())},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        path = str(tmp_path / "socket")
+
+        def is_listened_on() -> bool:
+            assert process.poll() is None
+            with socket.socket(socket.AF_UNIX) as client:
+                return client.connect_ex(path) == 0
+
+        until(is_listened_on, "the socket")
+        with httpx.Client(transport=httpx.HTTPTransport(uds=path), timeout=PATIENCE) as client:
+            assert client.get("http://localhost/").text == "version VERSION"
+        process.terminate()
+        assert process.wait(PATIENCE) == 0
+    finally:
+        process.kill()
+        process.wait()
