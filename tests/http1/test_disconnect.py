@@ -50,6 +50,27 @@ class TestLeaving:
         client.harness.settle()
         assert recorder.received == [{"type": "http.disconnect"}]
 
+    @pytest.mark.parametrize("length", [b"content-length: 10", b"transfer-encoding: chunked"])
+    def test_a_body_whose_rest_comes_afterwards(self, connect: Connect, length: bytes) -> None:
+        """An application that was told at a stop is not given the beginning of an upload for all of it."""
+        gate = Gate()
+
+        async def app(scope: Scope, receive: Receive, send: Send) -> None:
+            await receive()
+            await gate.wait()
+            await read_body(receive)
+
+        first, last = (b"5\r\nhello\r\n", b"5\r\nworld\r\n0\r\n\r\n") if b"chunked" in length else (b"hello", b"world")
+        recorder = Recorder(app)
+        client = connect(recorder).send(b"POST / HTTP/1.1\r\nHost: a\r\n" + length + b"\r\n\r\n" + first)
+        for cycle in list(client.harness.runtime.cycles):
+            client.harness.inside(cycle.disconnect)
+        client.send(last)
+        gate.open()
+        client.harness.settle()
+        assert [event["type"] for event in recorder.received] == ["http.request", "http.disconnect"]
+        assert client.harness.runtime.cycles == set()
+
     @pytest.mark.parametrize("sent", [[], [start()], [start(), body(b"a", more=True)]], ids=["none", "start", "body"])
     def test_send_raises_an_oserror(self, connect: Connect, sent: list[Any], log: Log) -> None:
         async def app(scope: Scope, receive: Receive, send: Send) -> None:

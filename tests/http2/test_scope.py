@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.http1.apps import Recorder, answer, hello
+from tests.http1.apps import Gate, Recorder, answer, hello
 from tests.http2.conftest import Converse, Serve, Talk
 from uvicorn_worker.core.address import Endpoints
 
@@ -247,6 +247,29 @@ class TestRefused:
         connection.send(wire.request(end=False, method=b"POST"), wire.data(1, b"0123456789"))
         connection.send(wire.data(1, b"x"))
         assert received == [b"0123456789"]
+        assert connection.stream(1).body == b"so far so good"
+
+    def test_and_ends_before_the_application_asks_again(self, talk: Converse) -> None:
+        received = []
+        gate = Gate()
+
+        async def app(scope: Any, receive: Any, send: Any) -> None:
+            await send({"type": "http.response.start", "status": 200})
+            await send({"type": "http.response.body", "body": b"so far", "more_body": True})
+            while (event := await receive())["type"] == "http.request":
+                received.append((event["body"], event["more_body"]))
+                await gate.wait()
+            await send({"type": "http.response.body", "body": b" so good"})
+
+        connection = talk(app, limit_request_body=10)
+        wire = connection.wire
+        connection.send(wire.request(end=False, method=b"POST"), wire.data(1, b"0123456789"))
+        connection.send(wire.data(1, b"x"))
+        connection.send(wire.data(1, b"y", end=True))
+        gate.open()
+        connection.harness.settle()
+        connection.pull()
+        assert received == [(b"0123456789", True)]
         assert connection.stream(1).body == b"so far so good"
 
     def test_limit_concurrency(self, talk: Converse) -> None:

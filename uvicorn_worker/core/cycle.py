@@ -118,8 +118,8 @@ class Cycle:
     gone: bool
     left: float
     lost: bool
-    # The request's body: what has come and was not taken, whether all has come, whether all was taken, and whether the
-    # client waits to be asked for it.
+    # The request's body: what has come and was not taken, whether all has come, whether all was taken or nothing of it
+    # is given any more, and whether the client waits to be asked for it.
     chunks: list[bytes]
     # The connection, which is told by body_taken() how much the application has taken.
     conn: Any
@@ -501,6 +501,9 @@ class Cycle:
         if not self.gone:
             self.gone = True
             self.left = time.monotonic()
+            if not self.complete:
+                # What comes of the body from now on is dropped: its end must not look like that of a shorter one.
+                self.delivered = True
         self.wake()
 
     def connection_lost(self) -> None:
