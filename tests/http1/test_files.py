@@ -214,6 +214,30 @@ class TestZerocopysend:
         client = self.run(connect, make(10), lambda file: zerocopy(object()))
         assert client.response().status == 500
 
+    def test_one_that_is_given_up_cuts_the_connection(self, connect: Connect, make: Callable[[int], Path]) -> None:
+        """What the application goes on to send is not taken for the rest of the file."""
+        path = make(1_000_000)
+        raised: list[BaseException] = []
+
+        async def app(scope: Scope, receive: Receive, send: Send) -> None:
+            await send(start())
+            with path.open("rb") as file:
+                sending = asyncio.ensure_future(send(zerocopy(file, more_body=True)))
+                await asyncio.sleep(0)
+                sending.cancel()
+                await asyncio.wait([sending])
+                assert sending.cancelled()
+            try:
+                await send(body(b"that was all"))
+            except OSError as exc:
+                raised.append(exc)
+
+        client = connect(app).stall().send(get() + get())
+        settle(client.drain())
+        assert client.closed
+        assert len(raised) == 1
+        assert b"that was all" not in client.transport.output
+
     def test_with_trailers(self, connect: Connect, make: Callable[[int], Path]) -> None:
         path = make(50_000)
 

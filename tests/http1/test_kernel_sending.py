@@ -299,3 +299,26 @@ def test_a_cancelled_application_leaves_nothing_behind(run: Run, path: Path, cal
                 assert len(data) < SIZE
 
     run(main())
+
+
+def test_one_that_is_given_up_cuts_the_connection(run: Run, path: Path, calls: Calls) -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await send(start())
+        with pytest.raises(asyncio.TimeoutError):
+            await asyncio.wait_for(send({"type": "http.response.pathsend", "path": str(path)}), 0.05)
+        with pytest.raises(OSError, match="client"):
+            await send({"type": "http.response.pathsend", "path": str(path)})
+
+    async def main() -> None:
+        async with serving(app) as site:
+            with await site.connect() as visitor:
+                await visitor.send(get())
+                await until(lambda: bool(calls.sent) and cut(site))
+                head, _, content = (await visitor.rest()).partition(b"\r\n\r\n")
+            size, _, content = content.partition(b"\r\n")
+            assert b"transfer-encoding: chunked" in head
+            assert int(size, 16) == SIZE
+            assert 0 < len(content) < SIZE
+            assert CONTENT.startswith(content)
+
+    run(main())

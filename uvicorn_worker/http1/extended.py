@@ -194,13 +194,7 @@ class ExtendedCycle(Cycle):
         chunked = self.framing == CHUNKED
         if chunked:
             self.conn.gather(b"%x\r\n" % size)
-        self.special |= SENDING_FILE
-        try:
-            left = size if sock is None else await self._send_by_kernel(part, sock)
-            if left:
-                await self._send_pieces(part, left)
-        finally:
-            self.special &= ~SENDING_FILE
+        await self._send_part(part, sock)
         if self.lost:
             if self.framing == SIZED and runtime.drops_rest:
                 return
@@ -215,6 +209,21 @@ class ExtendedCycle(Cycle):
                 self.remaining -= size
             if not more:
                 self._send_more(b"", False)
+
+    async def _send_part(self, part: FilePart, sock: Any) -> None:
+        """Send the content of a file, by the kernel if there is a `sock`; where it ends before, nothing can follow."""
+        self.special |= SENDING_FILE
+        try:
+            left = part.size if sock is None else await self._send_by_kernel(part, sock)
+            if left:
+                await self._send_pieces(part, left)
+        except (Exception, asyncio.CancelledError):
+            # The client would take what comes behind the beginning of the file for the rest of it.
+            if not self.lost:
+                self.cut()
+            raise
+        finally:
+            self.special &= ~SENDING_FILE
 
     def _check_length(self, size: int, more: bool) -> None:
         """Raise `ApplicationError` where a piece of `size` bytes does not fit the length that was told."""
