@@ -366,6 +366,33 @@ class TestEarlyAnswer:
         assert connection.get().whole
         assert connection.goaways == []
 
+    @pytest.mark.parametrize("reads", ["nothing", "a piece"])
+    def test_what_has_come_whole_and_is_not_read_is_given_back(self, talk: Converse, reads: str) -> None:
+        """Uploads that are answered without being read (401, 404, 405) leave the connection as it was."""
+        gate = Gate(hello)
+
+        async def app(scope: Any, receive: Any, send: Any) -> None:
+            if reads == "a piece":
+                await receive()
+            await gate(scope, receive, send)
+
+        connection = talk(app, http2_initial_window_size=65535)
+        wire = connection.wire
+        # 6.9.2: it is 65,535 in the beginning.
+        window = 65_535 + sum(one.number for one in wire.of(FrameType.WINDOW_UPDATE))
+        before, sent = len(wire.frames), 0
+        while sent < 3 * window:
+            number = wire.next_id
+            connection.send(wire.request(method=b"POST", end=False), wire.data(number, bytes(10)))
+            connection.send(wire.data(number, bytes(10_000)), wire.data(number, bytes(10_000), end=True))
+            gate.open()
+            connection.pull()
+            assert connection.stream(number).whole
+            sent += 20_010
+            updates = [one for one in wire.frames[before:] if one.kind == FrameType.WINDOW_UPDATE and not one.stream_id]
+            assert sent - sum(one.number for one in updates) <= window / 2
+        assert connection.goaways == []
+
 
 class TestDisconnect:
     def test_a_reset_wakes_the_application(self, talk: Converse) -> None:

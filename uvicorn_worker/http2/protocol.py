@@ -341,6 +341,9 @@ class Http2Protocol(Sending):
         if not cycle.complete:
             self._discard_rest(cycle)
         else:
+            if cycle.chunks:
+                # The application has left it: the window of the connection must not shrink with each such request.
+                cycle.take_body()
             self.streams.pop(cycle.stream_id, None)
             if not self.streams:
                 self._become_idle()
@@ -398,8 +401,7 @@ class Http2Protocol(Sending):
     def _discard(self, cycle: StreamCycle, size: int, end: bool) -> None:
         """Nobody takes what has come of a body: neither what waits nor `size` bytes more."""
         size += sum(map(len, cycle.chunks))
-        if cycle.chunks:
-            cycle.chunks.clear()
+        cycle.chunks.clear()
         self.engine.acknowledge(cycle.stream_id, size)
         cycle.received += size
         cycle.discarded += size
@@ -436,8 +438,7 @@ class Http2Protocol(Sending):
     def _forget(self, cycle: StreamCycle) -> None:
         """A stream is gone before its time."""
         self.scheduler.remove(cycle)
-        for chunk in cycle.chunks:
-            self.engine.acknowledge(cycle.stream_id, len(chunk))
+        cycle.take_body()
         cycle.connection_lost()
         if cycle.progress == BEGUN:
             if self.abandoned is None:
