@@ -380,6 +380,31 @@ class TestChangedFiles:
         contexts.take()
         assert shown(contexts.context) == site.certificate
 
+    def test_one_that_is_mended_without_a_change_of_the_files(self, site: Site, log: Log) -> None:
+        """A key that comes for root alone, and is given to the group by the hook that follows (`chmod`)."""
+        contexts = self.contexts(site)
+        before = shown(contexts.context)
+        site.renew()
+        check, is_refused = contexts_module._check_readable, True
+
+        def readable(name: str, path: str) -> None:
+            if is_refused and name == "ssl_keyfile":
+                raise ConfigError(f"option {name} = {path!r}: can't be read: Permission denied")
+            check(name, path)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(contexts_module, "_check_readable", readable)
+            for _ in range(5):
+                contexts.look()
+                contexts.take()
+            assert shown(contexts.context) == before
+            assert len(log()) == 1
+            is_refused = False
+            contexts.look()
+            contexts.take()
+        assert shown(contexts.context) == site.certificate
+        assert log()[1:] == ["The TLS files have changed: new connections use them."]
+
     def test_so_is_a_file_that_is_gone(self, site: Site, log: Log) -> None:
         contexts = self.contexts(site)
         before = contexts.context
@@ -589,6 +614,34 @@ class TestSharedContexts:
         site.key.write_text("nonsense")
         assert shown(TlsContexts(config(site)).context) == old
         assert "the old ones stay in use" in log()[0]
+
+    def test_files_that_only_the_master_may_see_are_not_looked_at(
+        self, site: Site, log: Log, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The master is root's, and its workers have another user: /etc/letsencrypt/live is root's alone."""
+        share_context(config(site), HTTP1_ONLY, object())
+
+        def stat(path: str) -> os.stat_result:
+            raise PermissionError(13, "Permission denied")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "stat", stat)
+            contexts = TlsContexts(config(site))
+            for tick in range(2 * contexts_module.LOOK_TICKS):
+                contexts.on_tick(tick)
+            contexts.look()
+        assert shown(contexts.context) == site.certificate
+        assert log() == []
+
+    def test_files_that_are_gone_are_looked_for(self, site: Site) -> None:
+        share_context(config(site), HTTP1_ONLY, object())
+        site.cert.unlink()
+        contexts = TlsContexts(config(site))
+        new = site.renew()
+        for _ in range(2):
+            contexts.look()
+        contexts.take()
+        assert shown(contexts.context) == new
 
     def test_a_key_of_another_kind_means_another_context(self, site: Site) -> None:
         """A context would go on showing the certificate of the first kind, too."""

@@ -292,6 +292,18 @@ def _state_of(paths: Sequence[str]) -> list[_FileState]:
     return state
 
 
+def _are_hidden(paths: Sequence[str]) -> bool:
+    """Whether there is a folder that this process may not look into, as that of Let's Encrypt is root's alone."""
+    for path in paths:
+        try:
+            os.stat(path)
+        except PermissionError:
+            return True
+        except (OSError, ValueError):
+            continue
+    return False
+
+
 # Changed files -----------------------------------------------------------------------------------------------
 
 
@@ -313,6 +325,8 @@ class TlsContexts:
         self._log = OwnLog()
         self._paths = _paths_of(config)
         self._looking = False
+        # Why the files can't be used that are there now, as the log has it.
+        self._refused = ""
         # A context of what the files hold now, which a look has found good; whether it can be loaded into the other.
         self._fresh: ssl.SSLContext | None = None
         self._in_place = False
@@ -324,6 +338,10 @@ class TlsContexts:
             return
         if shared is None or config.ssl_context_factory is not None or shared.key != _key_of(config, protocols):
             self.context = make_context(config, protocols)
+            return
+        if _are_hidden(self._paths):
+            # This process has given up the user that may see them: the next ones come with HUP.
+            self.context, self._paths = shared.context, []
             return
         # They may have changed since the first of the generation was forked.
         self._start_with(shared.context, shared.state)
@@ -365,13 +383,16 @@ class TlsContexts:
         self._seen = state
         if state == self._used or state != seen:
             return
-        in_place = self._config.ssl_context_factory is None and self._same_authorities(state)
-        self._used = state
         try:
             fresh = make_context(self._config, self._protocols)
         except ConfigError as exc:
-            self._log.error("The TLS files have changed and can't be used, so the old ones stay in use: %s", exc)
+            # It is tried again: a key that may be read at last (chmod) does not look like another one.
+            if str(exc) != self._refused:
+                self._refused = str(exc)
+                self._log.error("The TLS files have changed and can't be used, so the old ones stay in use: %s", exc)
             return
+        in_place = self._config.ssl_context_factory is None and self._same_authorities(state)
+        self._used, self._refused = state, ""
         self._in_place = in_place and _kind_of_key(fresh) == _kind_of_key(self.context) is not None
         self._fresh = fresh
 
