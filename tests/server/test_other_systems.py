@@ -45,8 +45,15 @@ for name in (
 for name in ("SO_REUSEPORT", "AF_UNIX", "SO_PEERCRED", "TCP_CORK", "TCP_USER_TIMEOUT", "TCP_DEFER_ACCEPT", "TCP_INFO"):
     if hasattr(socket, name):
         delattr(socket, name)
-for name in ("poll", "epoll"):
-    delattr(select, name)
+for name in ("MSG_DONTWAIT", "MSG_NOSIGNAL", "SO_DOMAIN", "SO_PROTOCOL", "SOCK_NONBLOCK", "SOCK_CLOEXEC"):
+    if hasattr(socket, name):
+        delattr(socket, name)
+for name in ("writev", "readv", "pwrite", "pwritev", "pipe2", "get_blocking", "set_blocking", "waitid", "tcgetpgrp"):
+    if hasattr(os, name):
+        delattr(os, name)
+for name in ("poll", "epoll", "PIPE_BUF"):
+    if hasattr(select, name):
+        delattr(select, name)
 # It counts by what is missing.
 os.process_cpu_count = os.cpu_count
 sys.platform = "win32"

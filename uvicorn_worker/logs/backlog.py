@@ -22,7 +22,7 @@ from collections import deque
 from uvicorn_worker.core.kernel import write_descriptor
 from uvicorn_worker.core.log import Losses, OwnLog
 
-__all__ = ["Backlog", "backlog_of", "close_backlogs", "opened_again"]
+__all__ = ["PIPE_BYTES", "Backlog", "backlog_of", "close_backlogs", "opened_again"]
 
 # How much waits for a reader that does not read, in bytes; how long the end of the process waits for one that takes
 # nothing, and for one that takes little at a time, in seconds.
@@ -33,7 +33,8 @@ _LONGEST_WAIT = 5.0
 _PAUSE = 0.001
 _LONG_PAUSE = 0.1
 # How much is written with one call where that may wait: where there is room, there is so much (POSIX).
-_ROOM = getattr(select, "PIPE_BUF", 4096)
+# Windows has no name for it.
+PIPE_BYTES: int = getattr(select, "PIPE_BUF", 4096)
 
 _UNREAD = BlockingIOError("its reader does not read")
 
@@ -339,4 +340,4 @@ class _Waiting(_Target):
         """Write some of it."""
         if not self.wait(0):
             raise _UNREAD
-        return write_descriptor(self._fd, data[:_ROOM])
+        return write_descriptor(self._fd, data[:PIPE_BYTES])

@@ -14,7 +14,6 @@ import contextvars
 import io
 import logging
 import os
-import select
 import stat
 import weakref
 from collections.abc import Callable
@@ -23,15 +22,14 @@ from typing import Any
 
 from uvicorn_worker.core.kernel import write_descriptor
 from uvicorn_worker.core.runtime import CycleView
-from uvicorn_worker.logs.backlog import Backlog, backlog_of, close_backlogs
+from uvicorn_worker.logs.backlog import PIPE_BYTES, Backlog, backlog_of, close_backlogs
 from uvicorn_worker.logs.guards import name_of
 from uvicorn_worker.logs.line_forms import Forms, LineForm
 from uvicorn_worker.logs.piped_handlers import PipedEmit
 
 __all__ = ["LineWriter", "close_lines", "close_logs", "flush_lines", "plain_handler"]
 
-# A write of so much to a pipe is not mixed with those of others (POSIX; Linux has no less).
-_PIPE_BYTES = select.PIPE_BUF
+# A write of no more than PIPE_BYTES to a pipe is not mixed with those of others (POSIX).
 _FILE_BYTES = 65536
 
 MakeRecord = Callable[[CycleView, float], logging.LogRecord]
@@ -238,7 +236,7 @@ class LineWriter:
             return
         encoding, errors = stream.encoding or "utf-8", stream.errors or "backslashreplace"
         data = (terminator.join(lines) + terminator).encode(encoding, errors)
-        limit = _PIPE_BYTES
+        limit = PIPE_BYTES
         is_known = stream is self._stream and monotonic() <= self._looked
         if not is_known:
             backlog = self._backlog
