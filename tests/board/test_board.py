@@ -88,6 +88,15 @@ class TestSlots:
         monkeypatch.setattr(os, "kill", refuse)
         assert slot.alive
 
+    def test_one_that_was_buried_is_gone_whoever_has_its_number_by_now(self) -> None:
+        slot = Board().add(1)
+        assert slot is not None
+        slot.pid = os.getpid()
+        slot.buried = True
+        assert not slot.alive
+        slot.begin(2)
+        assert slot.alive
+
     def test_when_it_began_to_serve_stays(self) -> None:
         slot = Board().add(1)
         assert slot is not None

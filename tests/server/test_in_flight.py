@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import os
 import signal
 import threading
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,9 +19,10 @@ from tests.scripted import get
 from tests.server.running import Running, until
 from tests.sockets import Peer, run_alone
 from uvicorn_worker import Config, Server
-from uvicorn_worker.board.board import find_boards
+from uvicorn_worker.board.board import Board, find_boards
 from uvicorn_worker.board.reading import read_board
 from uvicorn_worker.core.asgi import Receive, Scope, Send
+from uvicorn_worker.server import alone
 from uvicorn_worker.server.alone import report_alone
 from uvicorn_worker.server.in_flight import describe_flight
 
@@ -131,7 +134,11 @@ class TestAlone:
         paused: list[int] = []
         server = Server(Config(hello))
         monkeypatch.setattr(server, "pause_threads", lambda: paused.append(1))
+        monkeypatch.setattr(alone, "_servers", weakref.WeakKeyDictionary())
+        monkeypatch.setattr(alone, "_pause_before_forks", functools.cache(alone._pause_before_forks.__wrapped__))
         report_alone(server)
+        # It is called for ever: once is enough for all servers, and none is kept by it.
+        report_alone(Server(Config(hello)))
         (before,) = hooks
         assert callable(before)
         before()
@@ -140,6 +147,29 @@ class TestAlone:
         monkeypatch.setattr(os, "getpid", lambda: 1)
         before()
         assert paused == [1]
+
+    def test_one_after_the_other_in_one_process(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """`run()` in a loop, as after limit_max_requests: those that have ended are no workers, and no stalled ones."""
+
+        async def main() -> None:
+            for _ in range(3):
+                sock = Running(hello).sock
+                server = Server(Config(hello, lifespan="off", timeout_drain_idle=0, metrics_bind="127.0.0.1:0"))
+                report_alone(server)
+                await server.startup([sock])
+                assert server.metrics is not None
+                metrics = server.metrics.socket
+                reading = read_board(Board.of_master())
+                assert [worker.state for worker in reading.workers if worker.pid == os.getpid()] == ["serving"]
+                server.force_exit = True
+                await server.shutdown()
+                sock.close()
+                # Another one is bound to the same port, and a client that came to this would wait for ever.
+                assert metrics.fileno() == -1
+
+        pytest.importorskip("prometheus_client")
+        monkeypatch.setattr(Board, "_of_master", None)
+        run_alone(main())
 
     def test_in_a_thread_it_hears_no_signal(self) -> None:
         before = signal.getsignal(signal.SIGUSR2)
@@ -153,6 +183,7 @@ class TestAlone:
         server = Server(Config(hello, metrics_bind=f"unix:{tmp_path}/m"))
         report_alone(server)
         assert server.metrics is not None
+        server.metrics.socket.close()
         server = Server(Config(hello, metrics_bind="unix:/no/such/folder/m"))
         report_alone(server)
         assert server.metrics is None

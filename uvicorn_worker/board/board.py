@@ -239,7 +239,9 @@ class Slot:
 
     @property
     def alive(self) -> bool:
-        """Whether its process is there, be it yet to be forked."""
+        """Whether its process is there, be it yet to be forked; one that was buried is not, whoever has its number."""
+        if self.buried:
+            return False
         pid = self.pid
         if not pid:
             return self.state == BOOTING
