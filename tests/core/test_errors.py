@@ -2,10 +2,24 @@
 
 from __future__ import annotations
 
+import pickle
+from typing import Any
+
 import pytest
 
 from uvicorn_worker.core import errors
-from uvicorn_worker.core.errors import ClientDisconnected, RequestRefused, UvicornWorkerError, comes_from_disconnect
+from uvicorn_worker.core.errors import (
+    STARTUP_FAILURE,
+    AppLoadError,
+    BindError,
+    ClientDisconnected,
+    ConfigError,
+    LifespanError,
+    RequestRefused,
+    UvicornWorkerError,
+    as_exit,
+    comes_from_disconnect,
+)
 
 
 def raised_from(cause: Exception | None, *, hidden: bool = False) -> Exception:
@@ -31,6 +45,25 @@ def test_all_are_of_one_tree() -> None:
         kind = getattr(errors, name)
         # What ends the process is to be caught by nobody.
         assert not isinstance(kind, type) or issubclass(kind, (UvicornWorkerError, SystemExit))
+
+
+@pytest.mark.parametrize("kind", [AppLoadError, BindError, LifespanError])
+def test_a_start_that_has_failed_is_an_exit_too(kind: type[UvicornWorkerError]) -> None:
+    cause = ZeroDivisionError()
+    with pytest.raises(kind) as caught:
+        raise kind("no database") from cause
+    made = as_exit(caught.value)
+    assert isinstance(made, kind)
+    assert isinstance(made, SystemExit)
+    assert (made.__cause__, made.__traceback__) == (cause, caught.value.__traceback__)
+    assert as_exit(made) is made
+    again: Any = pickle.loads(pickle.dumps(made))  # noqa: S301
+    assert (type(again), again.args, again.code) == (type(made), ("no database",), STARTUP_FAILURE)
+
+
+def test_other_errors_are_none() -> None:
+    error = ConfigError("option workers")
+    assert as_exit(error) is error
 
 
 def test_a_refused_request_has_its_answer() -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import pickle
 import socket
 import subprocess
 import sys
@@ -25,7 +24,6 @@ from uvicorn_worker.core.errors import (
     ConfigError,
     LifespanError,
     UvicornWorkerError,
-    as_exit,
 )
 from uvicorn_worker.server import Config, Server
 from uvicorn_worker.server.binding import bind
@@ -148,17 +146,6 @@ def test_what_an_import_raises_and_options_that_can_not_be_used_are_no_exits(
         Config("imports_what_is_not_there:app").load()
     assert not isinstance(raised.value, SystemExit)
     assert log(logging.ERROR) == []
-
-
-def test_it_keeps_its_cause_and_where_it_was_raised() -> None:
-    cause = ZeroDivisionError()
-    with pytest.raises(LifespanError) as caught:
-        raise LifespanError("no database") from cause
-    made = as_exit(caught.value)
-    assert (made.__cause__, made.__traceback__) == (cause, caught.value.__traceback__)
-    assert as_exit(made) is made
-    again: Any = pickle.loads(pickle.dumps(made))  # noqa: S301
-    assert (type(again), again.args, again.code) == (type(made), ("no database",), STARTUP_FAILURE)
 
 
 def test_another_bind_is_none() -> None:
