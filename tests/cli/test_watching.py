@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from tests.cli.busy import busy
+from tests.records import records_of
 from uvicorn_worker.cli import watching
 from uvicorn_worker.cli.watching import Choice, Watcher
 
@@ -156,6 +157,31 @@ class TestWatcher:
         changed(path, "x = 22\n")
         assert seen(iter(watcher)) == {path}
         stop.set()
+
+
+@pytest.mark.parametrize("error", [OSError(28, "OS file watch limit reached."), RuntimeError("Too many open files")])
+def test_where_inotify_has_no_more_to_give_it_is_looked(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, error: Exception
+) -> None:
+    """Editors take what a user may have of it: watchfiles raises one or the other."""
+
+    def watch(*folders: Any, **options: Any) -> Iterator[set[Any]]:
+        raise error
+
+    monkeypatch.setitem(sys.modules, "watchfiles", SimpleNamespace(watch=watch))
+    monkeypatch.setattr(watching, "_has_watchfiles", lambda: True)
+    monkeypatch.setattr(watching, "LOOK_SECONDS", 0.02)
+    stop = threading.Event()
+    watcher = Watcher([tmp_path], Choice([], []), None, stop)
+    with records_of("uvicorn.error") as records:
+        sets = iter(watcher)
+        assert next(sets) == set()
+    assert records.lines == [f"watchfiles can't watch, so files are looked at again and again instead: {error}"]
+    assert watcher.name == "StatReload"
+    path = changed(tmp_path / "a.py")
+    assert seen(sets) == {path}
+    stop.set()
+    assert list(sets) == []
 
 
 class TestBesideABusyFile:

@@ -110,6 +110,41 @@ def test_elsewhere_than_on_linux_psutil_says_it(monkeypatch: pytest.MonkeyPatch,
     assert memory.resident_bytes() == 77 << 20
 
 
+def test_psutil_may_not_know_it_either(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """As without /proc, in a chroot: its own error, which is none of the system's, is no reason not to serve."""
+
+    class Unknown(Exception):
+        pass
+
+    def process() -> None:
+        raise Unknown
+
+    monkeypatch.setattr(memory, "_STATM", tmp_path / "none")
+    monkeypatch.setitem(sys.modules, "psutil", SimpleNamespace(Process=process, Error=Unknown))
+    assert memory.resident_bytes() == 0
+    with pytest.raises(OSError, match="nor by psutil"):
+        memory.resident_memory()
+
+
+def test_a_look_that_fails_is_not_the_last(run: Run, size: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process without a descriptor left can't look, and may have much to give back."""
+
+    def resident() -> int:
+        if size[0] == 0:
+            size[0] = 201
+            raise OSError(24, "Too many open files")
+        return size[0]
+
+    monkeypatch.setattr(memory, "resident_memory", resident)
+
+    async def main() -> None:
+        async with Running(App(), limit_max_memory=200) as running:
+            size[0] = 0
+            await running.stopped()
+
+    run(main())
+
+
 class TestGivingBack:
     """What the allocator keeps after a peak goes back to the system."""
 

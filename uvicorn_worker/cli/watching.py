@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import logging
 import os
 import threading
 import time
@@ -112,7 +113,16 @@ class Watcher:
 
     def __iter__(self) -> Iterator[set[Path]]:
         """Sets of files; an empty one a few times a second where nothing has changed."""
-        return self._poll() if self.name == "StatReload" else self._watch()
+        if self.name == "WatchFiles":
+            try:
+                yield from self._watch()
+            except (OSError, RuntimeError) as exc:
+                # Of Linux' inotify a user has so many instances and watches, and editors take them.
+                log = logging.getLogger("uvicorn.error")
+                log.warning("watchfiles can't watch, so files are looked at again and again instead: %s", exc)
+                self.name = "StatReload"
+        if self.name == "StatReload":
+            yield from self._poll()
 
     def _watch(self) -> Iterator[set[Path]]:
         watchfiles: Any = importlib.import_module("watchfiles")

@@ -50,7 +50,11 @@ def _resident() -> int:
             psutil: Any = importlib.import_module("psutil")
         except ImportError:
             raise OSError(exc.errno, f"{_STATM} can't be read, and psutil is not installed") from None
-        return int(psutil.Process().memory_info().rss)
+        try:
+            return int(psutil.Process().memory_info().rss)
+        except psutil.Error:
+            # Without /proc it can't know either.
+            raise OSError(exc.errno, f"{_STATM} can't be read, nor by psutil") from None
 
 
 def resident_memory() -> int:
@@ -111,8 +115,9 @@ class MemoryWatch:
         self._handle = loop.call_later(CHECK_SECONDS * random.uniform(0.5, 1.5), self._check, loop)  # noqa: S311 - spreads, no secret
 
     def _check(self, loop: asyncio.AbstractEventLoop) -> None:
-        size = resident_memory()
-        if size > self._limit:
+        # Where there is no descriptor left for it, that is no reason never to look again.
+        size = _resident_or_none()
+        if size is not None and size > self._limit:
             self._on_full(size)
         else:
             self._schedule(loop)
