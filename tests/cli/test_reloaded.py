@@ -10,6 +10,7 @@ import os
 import signal
 import socket
 import sys
+import time
 from collections.abc import Callable, Iterator
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -20,6 +21,7 @@ import pytest
 from tests.sockets import listen
 from uvicorn_worker.board.board import Board, Slot
 from uvicorn_worker.cli.reloaded import FAILED, SERVES, serve_until_told
+from uvicorn_worker.logs import backlog
 from uvicorn_worker.server import Config
 
 pytestmark = [
@@ -269,3 +271,31 @@ def test_options_that_can_not_be_had_are_said_and_end_it(start: Start, tmp_path:
     assert serving.ended() == 1
     assert "no.pem" in serving.output.read_text()
     assert "Traceback" not in serving.output.read_text()
+
+
+def test_its_last_lines_are_not_lost_where_their_reader_is_slow(
+    start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """multiprocessing ends a process without `atexit`: what waits for the reader is waited for before."""
+    monkeypatch.setattr(backlog, "_LAST_WAIT", PATIENCE)
+    os.mkfifo(tmp_path / "output")
+    reader = os.open(tmp_path / "output", os.O_RDONLY | os.O_NONBLOCK)
+    writer = os.open(tmp_path / "output", os.O_WRONLY | os.O_NONBLOCK)
+    try:
+        serving = start()
+        assert serving.word() == SERVES
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                os.write(writer, b"x" * 4096)
+        serving.tell(signal.SIGTERM)
+        os.close(writer)
+        # It has come to its end by then, mostly.
+        time.sleep(0.3)
+        os.set_blocking(reader, True)
+        lines = b""
+        while piece := os.read(reader, 1024):
+            lines += piece
+        assert serving.ended() == 0
+        assert b"Finished server process" in lines
+    finally:
+        os.close(reader)

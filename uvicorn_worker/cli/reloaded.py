@@ -28,6 +28,7 @@ from uvicorn_worker.core.asgi import ASGIApp
 from uvicorn_worker.core.errors import AppLoadError, ConfigError, LifespanError, ProcessExit
 from uvicorn_worker.core.runtime import CycleView
 from uvicorn_worker.logs.in_flight import has_begun, has_length
+from uvicorn_worker.logs.line_writer import close_logs
 from uvicorn_worker.server import Config, Server
 from uvicorn_worker.server.alone import report_alone
 from uvicorn_worker.server.failures import failure_app, users_traceback
@@ -64,6 +65,23 @@ def serve_until_told(
 
     `board` is that of the watching process, where this one was forked from it, and `slot` what it may write there.
     """
+    try:
+        _serve_until_told(config, set_up, sockets, pipe, other_end, is_first, board, slot)
+    finally:
+        # multiprocessing ends the process without what is registered for that: lines that wait would be lost.
+        close_logs()
+
+
+def _serve_until_told(
+    config: Config,
+    set_up: Callable[[Config], None] | None,
+    sockets: list[socket.socket],
+    pipe: Connection,
+    other_end: Connection | None,
+    is_first: bool,
+    board: Board | None,
+    slot: Slot | None,
+) -> None:
     if slot is not None:
         slot.pid = os.getpid()
     signal.signal(signal.SIGINT, _ignore)

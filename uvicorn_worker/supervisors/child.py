@@ -15,6 +15,7 @@ from multiprocessing.context import SpawnProcess
 from typing import Any
 
 from uvicorn_worker.core.errors import STARTUP_FAILURE, UvicornWorkerError
+from uvicorn_worker.logs.line_writer import close_logs
 from uvicorn_worker.server import Config, Server
 from uvicorn_worker.server.surroundings import Surroundings
 
@@ -161,3 +162,6 @@ def _serve(
             # Else the server has said it.
             logging.getLogger("uvicorn.error").error("%s", exc)
         sys.exit(STARTUP_FAILURE)
+    finally:
+        # multiprocessing ends the process without what is registered for that: lines that wait would be lost.
+        close_logs()
