@@ -66,6 +66,16 @@ def test_the_line_wins_over_the_environment_and_that_over_the_file(
     assert said == {"host", "headers"}
 
 
+def test_a_folder_to_watch_must_be_there(launched: list[Any], folder: Path) -> None:
+    """On the command line, as with uvicorn; a file may be named in its place."""
+    done = run("main:app", "--reload", "--reload-dir", "no")
+    assert done.exit_code == 2
+    assert f"option reload_dirs: there is no folder {folder / 'no'}" in done.output
+    assert launched == []
+    (folder / "config.py").write_text("")
+    assert options(launched, "main:app", "--reload", "--reload-dir", "config.py")["reload_dirs"] == ["config.py"]
+
+
 def test_what_is_for_gunicorn_alone(launched: list[Any]) -> None:
     options(
         launched, "main:app", "-c", "g.py", "--gunicorn", "a=b=c", "--worker-class", "h11", "--preload", "--pid", "p",

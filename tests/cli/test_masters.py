@@ -47,14 +47,17 @@ def launched(launcher: list[Any], config: Config, master: Master | None = None) 
 @pytest.mark.parametrize(
     ("options", "bind"),
     [
-        ({"host": "::1", "port": 1}, "[::1]:1"),
-        ({"host": None, "port": 1}, "0.0.0.0:1"),
-        ({"uds": "s"}, "unix:s"),
-        ({"fd": 7}, "fd://7"),
+        ({"host": "::1", "port": 1}, ["[::1]:1"]),
+        ({"host": None, "port": 1}, ["0.0.0.0:1"]),
+        ({"host": ["::1", "127.0.0.1"], "port": 1}, ["[::1]:1", "127.0.0.1:1"]),
+        # Of which Gunicorn's first socket would have all.
+        ({"host": ["::", "0.0.0.0"], "port": 1}, ["[::]:1"]),
+        ({"uds": "s"}, ["unix:s"]),
+        ({"fd": 7}, ["fd://7"]),
     ],
 )
-def test_where_it_listens(options: dict[str, Any], bind: str) -> None:
-    assert settings_of(Config(app, **options), None)["bind"] == [bind]
+def test_where_it_listens(options: dict[str, Any], bind: list[str]) -> None:
+    assert settings_of(Config(app, **options), None)["bind"] == bind
 
 
 def test_settings_of_options(launcher: list[Any]) -> None:

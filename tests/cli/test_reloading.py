@@ -22,7 +22,6 @@ from tests.cli.busy import busy
 from tests.records import records_of
 from uvicorn_worker.cli import reloading, watching
 from uvicorn_worker.cli.reloading import Reloader, listed
-from uvicorn_worker.core.errors import ConfigError
 from uvicorn_worker.server import Config
 
 linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="processes are forked on Linux alone")
@@ -215,11 +214,6 @@ def test_whoever_can_not_wait_says_it_twice(start: Start) -> None:
         watching.wait("Draining: 1 request")
         assert watching.stop() == 0
     assert "Stopping reloader process" in watching.log
-
-
-def test_where_to_look_must_be_there(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="there is no folder"):
-        Reloader(Config("app:app", reload_dirs=[str(tmp_path / "none")]), set_up)
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ import pytest
 from tests.cli.busy import busy
 from tests.records import records_of
 from uvicorn_worker.cli import watching
-from uvicorn_worker.cli.watching import Choice, Watcher
+from uvicorn_worker.cli.watching import Choice, Watcher, where_to_look
 
 Start = Callable[..., Iterator[set[Path]]]
 
@@ -71,6 +71,32 @@ class TestChoice:
         choice = Choice([], [".*", str(tmp_path)], [str(tmp_path / ".env")])
         assert choice(tmp_path / ".env")
         assert choice.files == {tmp_path / ".env"}
+
+
+class TestWhereToLook:
+    def test_a_file_among_the_folders(self, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+        """Reflex names its configuration so."""
+        file = tmp_path / "rxconfig.py"
+        file.write_text("")
+        assert where_to_look([str(tmp_path), str(file)]) == ([tmp_path], [str(file)])
+        assert caplog.text == ""
+
+    @pytest.mark.parametrize("there", [True, False])
+    def test_what_is_not_there(
+        self, there: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        monkeypatch.chdir(tmp_path)
+        (tmp_path / "app").mkdir()
+        found, files = where_to_look(["none", "nor this", *(["app"] if there else [])])
+        assert (found, files) == ([tmp_path / "app" if there else tmp_path], [])
+        said = "" if there else " The working directory is watched."
+        assert [record.getMessage() for record in caplog.records] == [
+            f"option reload_dirs: there is no none, nor this.{said}"
+        ]
+
+    def test_nothing_is_said(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.chdir(tmp_path)
+        assert where_to_look([]) == ([tmp_path], [])
 
 
 @pytest.fixture(params=["WatchFiles", "StatReload"])

@@ -7,6 +7,7 @@ import errno
 import os
 import socket
 import stat
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +66,40 @@ class TestAddresses:
                 assert await ask(server) == 200
 
         run(main())
+
+    @pytest.mark.parametrize("hosts", [["127.0.0.1", "127.0.0.2"], ("127.0.0.1", "127.0.0.2", "127.0.0.1")])
+    def test_several_hosts(self, run: Run, hosts: Any) -> None:
+        """As asyncio takes them, and so uvicorn does; each address once, and all with one port."""
+
+        async def main() -> None:
+            async with Server(config(host=hosts)) as server:
+                names = [each.sockets[0].getsockname() for each in server.servers]
+                assert [name[0] for name in names] == ["127.0.0.1", "127.0.0.2"]
+                assert len({name[1] for name in names}) == 1
+                assert await ask(server) == 200
+
+        if sys.platform != "linux":
+            pytest.skip("elsewhere 127.0.0.2 is nobody's")
+        run(main())
+
+    def test_all_addresses_of_both_families(self, run: Run) -> None:
+        async def main() -> None:
+            try:
+                socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+            except OSError:
+                pytest.skip("there is no IPv6 here")
+            async with Server(config(host=["::", "0.0.0.0"])) as server:
+                assert [each.sockets[0].getsockname()[0] for each in server.servers] == ["::", "0.0.0.0"]
+
+        run(main())
+
+    def test_one_of_several_hosts_that_is_none(self, run: Run) -> None:
+        refused(run, Server(config(host=["127.0.0.1", "no-such-host.invalid"])), r"host 'no-such-host\.invalid' has no")
+
+    @pytest.mark.parametrize("host", [[], [1], b"127.0.0.1", 127])
+    def test_what_is_no_host(self, host: Any) -> None:
+        with pytest.raises(ConfigError, match=r"option host = .*: must be None, a string, or a list of strings"):
+            config(host=host)
 
     def test_ipv6(self, run: Run) -> None:
         async def main() -> None:

@@ -24,6 +24,7 @@ from uvicorn_worker.core.errors import STARTUP_FAILURE
 from uvicorn_worker.server import Config
 from uvicorn_worker.server.surroundings import handled
 from uvicorn_worker.supervisors import ChangeReload, Multiprocess, child
+from uvicorn_worker.supervisors.statreload import StatReload
 
 PATIENCE = 30.0
 PROGRAM = """
@@ -249,6 +250,19 @@ def test_a_subclass_starts_the_process_itself(tmp_path: Path) -> None:
         text = program.stop()
         assert text.count("anew") == 1
         assert "Traceback" not in text
+
+
+def test_a_file_in_place_of_a_folder_is_watched(tmp_path: Path) -> None:
+    folder, file = tmp_path / "app", tmp_path / "rxconfig.py"
+    folder.mkdir()
+    (folder / "main.py").write_text("")
+    file.write_text("")
+    config = Config("main:app", reload=True, reload_dirs=[str(folder), str(file)], reload_delay=0.01)
+    watching = StatReload(config, lambda sockets: None, [])
+    assert set(watching.iter_py_files()) == {folder / "main.py", file}
+    assert watching.should_restart() is None
+    os.utime(file, (time.time() + 5, time.time() + 5))
+    assert watching.should_restart() == [file]
 
 
 def test_a_subclass_says_which_files_are_looked_at(tmp_path: Path) -> None:

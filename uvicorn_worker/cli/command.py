@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import importlib
+import os
 import re
 import sys
 from collections.abc import Callable, Sequence
@@ -96,6 +97,10 @@ def _act(app: str | None, line: dict[str, Any]) -> None:
     for missing in missing_env_files(options.get("env_file")):
         # With uvicorn's command, too, one that is named has to be there.
         raise ConfigError(missing)
+    if options.get("reload"):
+        for place in options.get("reload_dirs") or ():
+            if not os.path.exists(place):
+                raise ConfigError(f"option reload_dirs: there is no folder {os.path.abspath(place)}")
     name = app or options.pop("app", None)
     if name is None:
         name = _discovered(options, master)

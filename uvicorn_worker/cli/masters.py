@@ -15,7 +15,7 @@ from uvicorn_worker.core.errors import AppLoadError, ConfigError
 from uvicorn_worker.logs.formatters import usual_config
 from uvicorn_worker.logs.levels import LEVELS
 from uvicorn_worker.server import Config
-from uvicorn_worker.server.binding import bind, url_of
+from uvicorn_worker.server.binding import bind, hosts_of, url_of
 from uvicorn_worker.server.failures import users_traceback
 from uvicorn_worker.server.loading import import_name
 from uvicorn_worker.tls.asked import tls_is_on
@@ -190,14 +190,17 @@ def _say_where(cfg: Any, *, secure: bool) -> None:
 
 def settings_of(config: Config, given: Collection[str] | None) -> dict[str, Any]:
     """Gunicorn's settings, by name; where `given` is not None those of them alone."""
-    host = config.host or "0.0.0.0"
-    address = f"[{host}]:{config.port}" if ":" in host else f"{host}:{config.port}"
+    hosts = [host or "0.0.0.0" for host in hosts_of(config.host)]
+    if "::" in hosts:
+        # Gunicorn's socket of it has the IPv4 addresses, too.
+        hosts = [host for host in hosts if host != "0.0.0.0"]
+    addresses = [f"[{host}]:{config.port}" if ":" in host else f"{host}:{config.port}" for host in hosts]
     if config.uds is not None:
-        address = f"unix:{config.uds}"
+        addresses = [f"unix:{config.uds}"]
     if config.fd is not None:
-        address = f"fd://{config.fd}"
+        addresses = [f"fd://{config.fd}"]
     rows: list[tuple[tuple[str, ...], str, Any]] = [
-        (("host", "port", "uds", "fd"), "bind", [address]),
+        (("host", "port", "uds", "fd"), "bind", addresses),
         (("workers",), "workers", config.workers),
         (("reload",), "reload", config.should_reload),
         (("log_level",), "loglevel", config.log_level),

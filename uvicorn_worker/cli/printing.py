@@ -13,6 +13,7 @@ from typing import Any
 from uvicorn_worker.core import config as core
 from uvicorn_worker.core.config import OPTIONS
 from uvicorn_worker.server import Config
+from uvicorn_worker.server.binding import hosts_of
 from uvicorn_worker.server.config import PLACES
 from uvicorn_worker.tls.asked import tls_is_on
 
@@ -93,7 +94,8 @@ def _nginx(config: Config) -> Iterator[str]:
     if config.uds is not None:
         address = f"unix:{os.path.abspath(config.uds)}"
     else:
-        host = config.host if config.host not in (None, "", "0.0.0.0", "::") else "127.0.0.1"
+        (first, *_) = hosts_of(config.host)
+        host = "127.0.0.1" if first in (None, "0.0.0.0", "::") else first
         address = f"[{host}]:{config.port}" if ":" in str(host) else f"{host}:{config.port}"
     yield "# /etc/nginx/conf.d/app.conf, to start from: say the name, and add certificates."
     yield "map $http_upgrade $app_connection {"

@@ -31,8 +31,7 @@ from typing import Any
 from uvicorn_worker.board.board import Board, Slot
 from uvicorn_worker.board.ends import RELOAD, bury
 from uvicorn_worker.cli.reloaded import RELOAD_SIGNAL, STOP_SECONDS, serve_until_told
-from uvicorn_worker.cli.watching import Choice, Watcher
-from uvicorn_worker.core.errors import ConfigError
+from uvicorn_worker.cli.watching import Choice, Watcher, where_to_look
 from uvicorn_worker.server import Config
 from uvicorn_worker.server.binding import bind, url_of
 from uvicorn_worker.server.failures import is_users
@@ -65,11 +64,9 @@ class Reloader:
         self._signals = 0
         self._sockets: Sequence[socket.socket] = ()
         self._process: _Process | None = None
-        self._folders = [Path(each).absolute() for each in listed(config.reload_dirs) or [os.getcwd()]]
-        for folder in self._folders:
-            if not folder.is_dir():
-                raise ConfigError(f"option reload_dirs: there is no folder {folder}")
-        self._choice = Choice(listed(config.reload_includes), listed(config.reload_excludes), listed(config.env_file))
+        self._folders, files = where_to_look(listed(config.reload_dirs))
+        files += listed(config.env_file)
+        self._choice = Choice(listed(config.reload_includes), listed(config.reload_excludes), files)
         self._anew = self._starts_anew()
 
     def run(self) -> int:

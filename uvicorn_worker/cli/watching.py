@@ -2,7 +2,7 @@
 
     *.py of the folders         is watched, and what --reload-include names beside
     .*, *.swp, *~ and the like  is not, and what --reload-exclude names, patterns or folders
-    environment files           are, wherever they are
+    environment files           are, wherever they are, and files that are named in place of folders
 
 Both ways give the same files. A burst of saves is one set: a change is told when no other has followed for a moment.
 """
@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-__all__ = ["Choice", "Watcher"]
+__all__ = ["Choice", "Watcher", "where_to_look"]
 
 _INCLUDED = ("*.py",)
 _EXCLUDED = (".*", ".py[cod]", ".sw.*", "~*", "*~", "*.py[cod]", "*.sw?")
@@ -33,6 +33,20 @@ _BURST_SECONDS = 1.6
 _TURN_SECONDS = 0.25
 # How many turns are left out before watchfiles is ended for one.
 _LATE_TURNS = 4
+
+
+def where_to_look(places: Sequence[str]) -> tuple[list[Path], list[str]]:
+    """The folders of reload_dirs, and the files among them; the working directory where no folder is.
+
+    What isn't there is left out, and the log says so: a program may name what only some have.
+    """
+    folders = [Path(each).absolute() for each in places if _is_folder(each)]
+    others = [each for each in places if not _is_folder(each)]
+    files = [each for each in others if os.path.exists(each)]
+    if missing := [each for each in others if each not in files]:
+        said = "" if folders else " The working directory is watched."
+        logging.getLogger("uvicorn.error").warning("option reload_dirs: there is no %s.%s", ", ".join(missing), said)
+    return folders or [Path.cwd()], files
 
 
 class Choice:

@@ -11,12 +11,13 @@ import errno
 import os
 import socket
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Sequence
+from typing import Any
 
 from uvicorn_worker.core.errors import BindError
 from uvicorn_worker.core.kernel import duplicate_of, has_its_family
 
-__all__ = ["Bound", "bind", "bind_path", "url_of"]
+__all__ = ["Bound", "bind", "bind_path", "hosts_of", "url_of"]
 
 # What a unix socket may be used by where nothing else is said: by everyone, as uvicorn has it.
 _PATH_MODE = 0o666
@@ -40,7 +41,9 @@ class Bound:
         self._path = None
 
 
-def bind(host: str | None, port: int, uds: str | None, fd: int | None, uds_mode: int | None = None) -> Bound:
+def bind(
+    host: str | Collection[str] | None, port: int, uds: str | None, fd: int | None, uds_mode: int | None = None
+) -> Bound:
     """Sockets for one of these: the descriptor before the path, and the path before the address.
 
     `uds_mode` are the permissions of the path. Raises `BindError`, whose one line says what could not be bound, and
@@ -50,7 +53,7 @@ def bind(host: str | None, port: int, uds: str | None, fd: int | None, uds_mode:
         return Bound([_inherited(fd)])
     if uds is not None:
         return Bound([bind_path(uds, uds_mode)], uds)
-    return Bound(list(_bind_address(host, port)))
+    return Bound(_bind_addresses(hosts_of(host), port))
 
 
 def _inherited(fd: int) -> socket.socket:
@@ -64,18 +67,29 @@ def _inherited(fd: int) -> socket.socket:
 # Addresses ------------------------------------------------------------------------------------------------------
 
 
-def _bind_address(host: str | None, port: int) -> Iterator[socket.socket]:
-    """A socket for each address of the host; without a host for all that the machine has.
+def hosts_of(host: str | Collection[str] | None) -> list[str | None]:
+    """The option `host`, which may be several, one by one; None: all addresses of the machine."""
+    if host is None or isinstance(host, str):
+        return [host or None]
+    return [each or None for each in host]
+
+
+def _bind_addresses(hosts: Sequence[str | None], port: int) -> list[socket.socket]:
+    """A socket for each address of these hosts.
 
     With port 0 the kernel chooses one, and all of the addresses get the same.
     """
-    try:
-        found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    except OSError as exc:
-        raise BindError(f"host {host!r} has no address: {exc.strerror or exc}") from None
+    found: dict[Any, str | None] = {}
+    for each in hosts:
+        try:
+            infos = socket.getaddrinfo(each, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        except OSError as exc:
+            raise BindError(f"host {each!r} has no address: {exc.strerror or exc}") from None
+        for info in infos:
+            found.setdefault(info, each)
     bound: list[socket.socket] = []
     refused: OSError | None = None
-    for family, kind, protocol, _, address in dict.fromkeys(found):
+    for (family, kind, protocol, _, address), host in found.items():
         chosen = port or (bound[0].getsockname()[1] if bound else 0)
         try:
             bound.append(_listener(family, kind, protocol, (address[0], chosen, *address[2:])))
@@ -89,8 +103,8 @@ def _bind_address(host: str | None, port: int) -> Iterator[socket.socket]:
             raise BindError(f"{_shown(host)}:{port} can't be bound: {_reason(exc, port)}") from None
     if not bound:
         reason = _reason(refused, port) if refused else "there is no address"
-        raise BindError(f"{_shown(host)}:{port} can't be bound: {reason}")
-    return iter(bound)
+        raise BindError(f"{_shown(hosts[0])}:{port} can't be bound: {reason}")
+    return bound
 
 
 def _listener(family: int, kind: int, protocol: int, address: tuple[object, ...]) -> socket.socket:

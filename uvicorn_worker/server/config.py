@@ -36,9 +36,17 @@ if TYPE_CHECKING:
 
 __all__ = ["PLACES", "Config", "of_environment", "options_as_parameters", "proxies_of_environment"]
 
+
+def _is_host(value: Any) -> bool:
+    """As for asyncio's `create_server()`."""
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return bool(value) and all(isinstance(each, str) for each in value)
+    return value is None or isinstance(value, str)
+
+
 # The options of uvicorn's Config that are no options of the server core, with their defaults.
 PLACES: dict[str, tuple[Any, Rule]] = {
-    "host": ("127.0.0.1", OPTIONAL_TEXT),
+    "host": ("127.0.0.1", Rule("None, a string, or a list of strings", _is_host)),
     "port": (8000, int_between(0, 65535)),
     "uds": (None, OPTIONAL_TEXT),
     "fd": (None, OPTIONAL_COUNT),
@@ -82,7 +90,7 @@ class Config(core.Config):
     logs_at_once = True
     """Whether logging is set up as soon as there is a Config, as with uvicorn; not where a Gunicorn has set it up."""
 
-    host: str | None
+    host: str | Sequence[str] | None
     port: int
     uds: str | None
     fd: int | None

@@ -11,7 +11,7 @@ from types import FrameType
 from typing import Any
 
 from uvicorn_worker.cli.reloading import forget_compiled, listed, shown
-from uvicorn_worker.cli.watching import LOOK_SECONDS, Choice, Watcher
+from uvicorn_worker.cli.watching import LOOK_SECONDS, Choice, Watcher, where_to_look
 from uvicorn_worker.server import Config
 from uvicorn_worker.server.surroundings import HANDLED_SIGNALS, handled
 from uvicorn_worker.supervisors.child import Process, Target
@@ -42,6 +42,7 @@ class ChangeReload:
         """What watches, from `run()` on."""
         self._changes: Iterator[set[Path]] = iter(())
         self._log = logging.getLogger("uvicorn.error")
+        self._folders, self._files = where_to_look(listed(config.reload_dirs))
 
     def signal_handler(self, sig: int, frame: FrameType | None) -> None:
         """It is to end."""
@@ -64,18 +65,15 @@ class ChangeReload:
             self.shutdown()
 
     def _watch(self) -> None:
-        config, folders = self.config, self._say_folders()
-        choice = Choice(listed(config.reload_includes), listed(config.reload_excludes), listed(config.env_file))
-        watcher = Watcher(folders, choice, config.reload_delay, self.should_exit)
+        config = self.config
+        self._say_folders()
+        files = [*self._files, *listed(config.env_file)]
+        choice = Choice(listed(config.reload_includes), listed(config.reload_excludes), files)
+        watcher = Watcher(self._folders, choice, config.reload_delay, self.should_exit)
         self.reloader_name, self._changes = watcher.name, iter(watcher)
 
-    def _folders(self) -> list[Path]:
-        return [Path(each).absolute() for each in listed(self.config.reload_dirs) or [os.getcwd()]]
-
-    def _say_folders(self) -> list[Path]:
-        folders = self._folders()
-        self._log.info("Will watch for changes in these directories: %s", sorted(map(str, folders)))
-        return folders
+    def _say_folders(self) -> None:
+        self._log.info("Will watch for changes in these directories: %s", sorted(map(str, self._folders)))
 
     def __iter__(self) -> Iterator[Sequence[Path] | None]:
         return self

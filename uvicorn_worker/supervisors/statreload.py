@@ -26,8 +26,10 @@ class StatReload(ChangeReload):
         self._say_folders()
 
     def iter_py_files(self) -> Iterator[Path]:
-        """The files of the Config's folders that are looked at."""
-        for folder in self._folders():
+        """The files of the Config's folders that are looked at, and those that are named beside them."""
+        for file in self._files:
+            yield Path(file).resolve()
+        for folder in self._folders:
             for path in folder.rglob("*.py"):
                 yield path.resolve()
 
