@@ -68,7 +68,16 @@ def test_pairs_that_are_no_tuples() -> None:
     assert as_pair([b"a", b"b"]) == (b"a", b"b")
 
 
-@pytest.mark.parametrize("field", [None, 1, (), (b"a",), (b"a", b"b", b"c"), ("a", b"b"), (b"a", "b"), [b"a", [b"b"]]])
+@pytest.mark.parametrize(
+    "field", [("a", "b\xe9"), (b"a", "b\xe9"), ["a", b"b\xe9"], (bytearray(b"a"), memoryview(b"b\xe9"))], ids=repr
+)
+def test_text_and_other_buffers(field: Any) -> None:
+    assert as_pair(field) == (b"a", b"b\xe9")
+
+
+@pytest.mark.parametrize(
+    "field", [None, 1, (), (b"a",), (b"a", b"b", b"c"), (b"a", "\u20ac"), (b"a", 1), [b"a", [b"b"]]]
+)
 def test_what_is_no_pair(field: Any) -> None:
     with pytest.raises(ApplicationError, match="must be pairs of bytes"):
         as_pair(field)

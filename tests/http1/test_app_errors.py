@@ -183,12 +183,13 @@ class TestHeaders:
             (b"Content-Length", b"five"),
             (b"connection", b"close\r\nx: y"),
             (b"transfer-encoding", b"chunked\r\nx: y"),
-            ("x-a", "b"),
-            (b"x-a", "b"),
-            ("x-a", b"b"),
+            ("x-a", "b\r\nx-b: c"),
+            (b"x-a", "\u20ac"),
+            ("x-\xe9", b"b"),
+            ("content-length", "five"),
             (b"x-a", 5),
             (b"x-a", None),
-            (b"x-a", bytearray(b"b")),
+            (b"x-a", bytearray(b"b\n")),
             [b"x-a", b"b\r\nc"],
             (b"x-a",),
             (b"x-a", b"b", b"c"),
@@ -217,6 +218,17 @@ class TestHeaders:
         headers = [[b"x-a", b"b"], [b"Content-Length", b"5"]]
         response = connect(respond(start(200, headers), body(b"12345"))).send(get()).response()
         assert (response.get("x-a"), response.get("content-length")) == ("b", "5")
+
+    def test_text_will_do(self, connect: Connect) -> None:
+        headers = [
+            ("Content-Type", "text/plain"),
+            (b"x-a", bytearray(b"b")),
+            ("content-length", "5"),
+            ("Server", "own"),
+        ]
+        for response in connect(respond(start(200, headers), body(b"12345"))).send(get() * 3).responses():
+            assert [response.get(name) for name in ("content-type", "x-a", "server")] == ["text/plain", "b", "own"]
+            assert (response.get_all("content-length"), response.body) == (["5"], b"12345")
 
     def test_any_iterable_will_do(self, connect: Connect) -> None:
         headers = iter([(b"x-a", b"b"), (b"x-a", b"c")])

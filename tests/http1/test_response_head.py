@@ -94,11 +94,12 @@ class TestEncodeFields:
         [
             (b"x\n", b"y"),
             (b"x", b"y\n"),
-            ("x", b"y"),
-            (b"x", "y"),
-            (b"x", bytearray(b"y")),
+            ("x\n", b"y"),
+            (b"x", "y\n"),
+            (b"x", "\u20ac"),
+            (b"x", bytearray(b"y\n")),
             (b"x", 1),
-            [b"x", "y"],
+            [b"x", "y\n"],
             [b"x", b"y\n"],
             (b"x",),
             (b"x", b"y", b"z"),
@@ -115,6 +116,13 @@ class TestEncodeFields:
         for _ in range(repeat):
             with pytest.raises(ApplicationError):
                 encode([(b"good", b"1"), field], memo)
+
+    def test_text_is_as_bytes_are(self, repeat: int) -> None:
+        memo: FieldMemo = {}
+        headers = [("X", "y\xe9"), ("Content-Length", "12"), ("Server", b"s"), (b"connection", "close"), ["a", "b"]]
+        for _ in range(repeat):
+            assert encode(headers, memo) == (b"X: y\xe9\r\nServer: s\r\na: b\r\n", 12, CLOSES, {b"server"})
+        assert all(type(part) is bytes for field in memo for part in field)
 
     @pytest.mark.parametrize("second", [b"content-length", b"Content-Length"])
     def test_it_refuses_two_lengths(self, second: bytes, repeat: int) -> None:

@@ -20,6 +20,7 @@ FIELDS: dict[str, Any] = {
     "lists": [[b"a", b"b"], [b"content-length", b"2"]],
     "a tuple": ((b"a", b"b"),),
     "spaces": [(b"X-Own", b" v ")],
+    "text": [("Content-Type", "text/plain"), (b"content-length", "2"), ["Server", b"own"]],
     "long": [(b"x-%d" % number, b"y" * 100) for number in range(20)],
 }
 
@@ -44,6 +45,19 @@ def test_what_came_before_does_not_show(talk: Converse, before: str, name: str) 
     for _ in range(2):
         got = connection.get(path(name))
         assert (got.fields, got.body) == (alone.fields, alone.body)
+
+
+def test_text_is_as_bytes_are(talk: Converse) -> None:
+    headers = [("Content-Type", "text/plain"), ("Content-Length", "2"), (b"X-Own", bytearray(b"v")), ("Server", "own")]
+    in_bytes = [(b"content-type", b"text/plain"), (b"content-length", b"2"), (b"x-own", b"v"), (b"server", b"own")]
+    got = [talk(application(200, each), date_header=False).get() for each in (headers, in_bytes)]
+    assert got[0].fields == got[1].fields
+    assert got[0].body == b"ok"
+
+
+@pytest.mark.parametrize("headers", [[("x-a", "b\r\nx-b: c")], [("x-a", "\u20ac")], [("x-a", 1)]])
+def test_what_is_none_is_refused(talk: Converse, headers: Any) -> None:
+    assert talk(application(200, headers)).get().status == 500
 
 
 @pytest.mark.parametrize("status", [200, 204, 304, 404])

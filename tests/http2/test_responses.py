@@ -61,7 +61,7 @@ class TestHead:
         [
             [(b"a b", b"x")],
             [(b"a", b"x\r\ny")],
-            [("a", "x")],
+            [("a", "x\ny")],
             [(b"a",)],
             [5],
             [(b"content-length", b"x")],

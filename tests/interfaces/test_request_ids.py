@@ -57,6 +57,12 @@ def test_one_is_made_where_there_is_none_that_can_be_used(value: bytes | None) -
     assert start["headers"][-1] == (b"x-request-id", made.encode())
 
 
+def test_an_application_that_sends_text() -> None:
+    own = {"type": "http.response.start", "status": 200, "headers": [("X-Request-ID", "own"), ("a", "b")]}
+    _, [start] = call(scope_with((b"x-request-id", b"abc-1")), own)
+    assert start["headers"] == [(b"a", b"b"), (b"x-request-id", b"abc-1")]
+
+
 @pytest.mark.parametrize("kind", ["websocket.accept", "websocket.http.response.start"])
 def test_the_answer_to_a_handshake_has_it(kind: str) -> None:
     _, [answer, other] = call(scope_with(kind="websocket"), {"type": kind}, {"type": "websocket.send", "text": "x"})

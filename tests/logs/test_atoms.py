@@ -77,6 +77,9 @@ class TestAtoms:
             assert ours[name] == theirs[name], name
         assert ours["h"] == "-"
 
+    def test_fields_of_an_application_that_sends_text(self) -> None:
+        assert Atoms(cycle_of(response_headers=[("X-Own", "v"), (b"a", b"b")]))["{x-own}o"] == "v"
+
     def test_it_is_a_mapping_of_them_all(self) -> None:
         atoms = Atoms(cycle_of())
         assert isinstance(atoms, Mapping)

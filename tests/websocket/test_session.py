@@ -114,6 +114,11 @@ class TestAccept:
         socket.tell("accept", headers=[(name, b"x"), (b"x-one", b"1")])
         assert (socket.handshake.accepted or [])[2:] == [(b"x-one", b"1")]
 
+    def test_headers_that_are_text(self, connect: Open) -> None:
+        socket = connect(ponder)
+        assert socket.tell("accept", headers=[("X-One", "1"), ("Upgrade", "x"), ["a", b"b"]]) is None
+        assert (socket.handshake.accepted or [])[2:] == [(b"X-One", b"1"), (b"a", b"b")]
+
     def test_the_subprotocol_is_said_once(self, connect: Open) -> None:
         socket = connect(ponder)
         socket.tell("accept", subprotocol="chat", headers=[(b"Sec-WebSocket-Protocol", b"other")])

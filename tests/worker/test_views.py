@@ -65,6 +65,9 @@ class TestResponse:
     def test_a_status_without_a_phrase(self) -> None:
         assert response_of(cycle_of(get(), respond(start(299), body_of(b"")))).status == "299"
 
+    def test_fields_that_are_text(self) -> None:
+        assert ResponseView(200, [("X-A", "b"), [b"x-b", b"c"]], 0).headers == [("X-A", "b"), ("x-b", "c")]  # type: ignore[list-item]
+
     def test_no_response(self) -> None:
         resp = ResponseView(None, (), 0)
         assert (resp.status, resp.status_code, resp.headers, resp.headers_sent) == (None, None, [], False)

@@ -55,11 +55,26 @@ def read_length(value: bytes, before: int | None) -> int:
 
 
 def as_pair(field: Any) -> tuple[bytes, bytes]:
-    """A header that is not a tuple of two, or can't be looked up as one."""
+    """A header as two strings of bytes, where it is not a tuple of two such ones.
+
+    ASGI asks for bytes. Text is taken all the same: an application that sends it is served by uvicorn with h11, which
+    is what there is where httptools is not installed.
+    """
     try:
         name, value = field
     except (TypeError, ValueError):
         raise ApplicationError(f"response headers must be pairs of bytes, not {field!r}") from None
-    if not isinstance(name, bytes) or not isinstance(value, bytes):
-        raise ApplicationError(f"response headers must be pairs of bytes, not ({name!r}, {value!r})")
-    return name, value
+    if type(name) is bytes and type(value) is bytes:
+        return name, value
+    try:
+        return _as_bytes(name), _as_bytes(value)
+    except ValueError:
+        raise ApplicationError(f"response headers must be pairs of bytes, not ({name!r}, {value!r})") from None
+
+
+def _as_bytes(part: Any) -> bytes:
+    if isinstance(part, str):
+        return part.encode("latin-1")
+    if isinstance(part, (bytes, bytearray, memoryview)):
+        return bytes(part)
+    raise ValueError

@@ -71,6 +71,8 @@ def encode_fields(
         except (TypeError, ValueError):
             # A list, which ASGI allows and which has no hash, or something that is no header at all.
             name, value = as_pair(field)
+        if type(name) is not bytes or type(value) is not bytes:
+            name, value = as_pair((name, value))
         if name == b"content-length" and value.isdigit() and len(value) <= LENGTH_DIGITS:
             if length is not None and length != int(value):
                 raise ApplicationError("the response has two different content-length headers")

@@ -104,6 +104,8 @@ class PreparedFields:
             except (TypeError, ValueError):
                 # A list, which ASGI allows and which has no hash, or something that is no header at all.
                 name, value = as_pair(field)
+            if type(name) is not bytes or type(value) is not bytes:
+                name, value = as_pair((name, value))
             if name == b"content-length" and length is None and value.isdigit() and len(value) <= LENGTH_DIGITS:
                 length = int(value)
                 continue

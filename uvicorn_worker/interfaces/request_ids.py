@@ -11,6 +11,7 @@ import time
 from typing import Any
 
 from uvicorn_worker.core.asgi import ASGIApp, Event, Receive, Scope, Send
+from uvicorn_worker.core.response_fields import as_pair
 
 __all__ = ["make_id", "with_request_ids"]
 
@@ -59,4 +60,4 @@ def with_request_ids(app: ASGIApp, header: str) -> ASGIApp:
 
 def _with(headers: Any, name: bytes, value: bytes) -> list[tuple[bytes, bytes]]:
     """The fields of a response, that of the application's own left out."""
-    return [*((field, each) for field, each in headers if bytes(field).lower() != name), (name, value)]
+    return [*(field for field in map(as_pair, headers) if field[0].lower() != name), (name, value)]

@@ -15,6 +15,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from uvicorn_worker.core.log import escaped
+from uvicorn_worker.core.response_fields import as_pair
 from uvicorn_worker.core.runtime import CycleView
 
 __all__ = ["Atoms", "compile_format", "compile_line", "make_environ", "path_of", "query_of"]
@@ -204,7 +205,7 @@ def _request_field(atoms: Atoms, name: bytes) -> str:
 
 
 def _response_field(cycle: CycleView, wanted: bytes) -> str:
-    values = [value for name, value in cycle.response_headers if name.lower() == wanted]
+    values = [value for name, value in map(as_pair, cycle.response_headers) if name.lower() == wanted]
     return escaped(values[-1].decode("latin-1")) if values else "-"
 
 

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from uvicorn_worker.core.asgi import Event
 from uvicorn_worker.core.clock import ticks
 from uvicorn_worker.core.errors import ApplicationError, ClientDisconnected, comes_from_disconnect
+from uvicorn_worker.core.response_fields import as_pair
 from uvicorn_worker.core.runtime import Runtime
 from uvicorn_worker.websocket.control import Closed
 from uvicorn_worker.websocket.errors import ProtocolError
@@ -340,7 +341,7 @@ class WebSocketSession:
         own = {b"upgrade", b"connection", b"sec-websocket-accept", b"sec-websocket-extensions"}
         if subprotocol:
             own.add(b"sec-websocket-protocol")
-        headers += [(name, value) for name, value in message.get("headers") or () if name.lower() not in own]
+        headers += [field for field in map(as_pair, message.get("headers") or ()) if field[0].lower() not in own]
         # Raises for a header that must not reach the wire; then nothing was answered yet.
         self._carrier, early = self._handshake.accept(self, headers)
         self._frames = FrameConnection(self._agreement.deflate, self._runtime.config.ws_max_size)

@@ -7,6 +7,7 @@ from functools import cached_property
 from http import HTTPStatus
 from typing import Any
 
+from uvicorn_worker.core.response_fields import as_pair
 from uvicorn_worker.logs.atoms import path_of, query_of
 
 __all__ = ["Fields", "RequestView", "ResponseView"]
@@ -97,4 +98,4 @@ class ResponseView:
     @cached_property
     def headers(self) -> Fields:
         """The fields that the application has set."""
-        return Fields((name.decode("latin-1"), value.decode("latin-1")) for name, value in self._headers)
+        return Fields((name.decode("latin-1"), value.decode("latin-1")) for name, value in map(as_pair, self._headers))
