@@ -44,7 +44,7 @@ def test_each_option_of_the_command_is_there(server: str) -> None:
     done = subprocess.run([program, "--help"], env=env, capture_output=True, text=True, timeout=60, check=True)
     # Where a line begins with an option: names in the text of another one are left out.
     heads = [line.strip() for line in done.stdout.splitlines() if re.match(r" {1,8}-", line)]
-    options = {name for head in heads for name in re.findall(r"--([a-z0-9][a-z0-9-]*)", head.split("   ")[0])}
+    options = {name for head in heads for name in re.findall(r"--([a-z0-9][a-z0-9_-]*)", head.split("   ")[0])}
     options = {name for name in options if not LEFT_OUT.fullmatch(name)}
     assert options == set(WORDS[server]["options"])
 
