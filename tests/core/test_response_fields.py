@@ -69,7 +69,9 @@ def test_pairs_that_are_no_tuples() -> None:
 
 
 @pytest.mark.parametrize(
-    "field", [("a", "b\xe9"), (b"a", "b\xe9"), ["a", b"b\xe9"], (bytearray(b"a"), memoryview(b"b\xe9"))], ids=repr
+    "field",
+    [("a", "b\xe9"), (b"a", "b\xe9"), ["a", b"b\xe9"], (bytearray(b"a"), memoryview(b"b\xe9"))],
+    ids=["text", "one of them text", "list", "buffers"],
 )
 def test_text_and_other_buffers(field: Any) -> None:
     assert as_pair(field) == (b"a", b"b\xe9")
