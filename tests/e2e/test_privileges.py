@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
     Serve = Callable[..., Gunicorn]
 
-# Loaded by the master: the workers may not be let into the folders of those who run the tests.
+# Loaded by the master, as hashlib is, which Gunicorn asks for: the workers may not be let into the folders of those who
+# run the tests.
 APP = """\
 async def app(scope, receive, send):
     if scope["type"] == "http":
@@ -29,7 +30,7 @@ needs_root = pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0,
 
 
 def of_another_user(serve: Serve, worker: str, settings: str = "", workers: int = 1) -> Gunicorn:
-    config = f"preload_app = True\nuser = group = 65534\n{settings}\n"
+    config = f"import hashlib\npreload_app = True\nuser = group = 65534\n{settings}\n"
     return serve("app:app", files={"app.py": APP, "gunicorn.conf.py": config}, worker=worker, workers=workers)
 
 
