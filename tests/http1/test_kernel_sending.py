@@ -301,9 +301,13 @@ def test_a_cancelled_application_leaves_nothing_behind(run: Run, path: Path, cal
     run(main())
 
 
-def test_one_that_is_given_up_cuts_the_connection(run: Run, path: Path, calls: Calls) -> None:
+@pytest.mark.parametrize("length", [True, False], ids=["content-length", "chunked"])
+def test_one_that_is_given_up_cuts_the_connection(run: Run, path: Path, calls: Calls, length: bool) -> None:
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        await send(start())
+        await send(start(headers=[(b"content-length", b"%d" % SIZE)] if length else ()))
+        if not length:
+            # With an empty piece before it, the file is not the whole body. What comes right behind the head would be.
+            await send(body(more=True))
         with pytest.raises(asyncio.TimeoutError):
             await asyncio.wait_for(send({"type": "http.response.pathsend", "path": str(path)}), 0.05)
         with pytest.raises(OSError, match="client"):
@@ -315,9 +319,12 @@ def test_one_that_is_given_up_cuts_the_connection(run: Run, path: Path, calls: C
                 await visitor.send(get())
                 await until(lambda: bool(calls.sent) and cut(site))
                 head, _, content = (await visitor.rest()).partition(b"\r\n\r\n")
-            size, _, content = content.partition(b"\r\n")
-            assert b"transfer-encoding: chunked" in head
-            assert int(size, 16) == SIZE
+            if length:
+                assert b"content-length: %d" % SIZE in head
+            else:
+                assert b"transfer-encoding: chunked" in head
+                size, _, content = content.partition(b"\r\n")
+                assert int(size, 16) == SIZE
             assert 0 < len(content) < SIZE
             assert CONTENT.startswith(content)
 
