@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.scripted import ScriptedTransport
-from uvicorn_worker.core.address import Endpoints, client_address, peer_name, server_address
+from uvicorn_worker.core.address import Endpoints, client_address, of_this_machine, peer_name, server_address
 
 
 @pytest.mark.parametrize(
@@ -55,3 +55,21 @@ def test_endpoints_are_what_is_in_them() -> None:
     assert len({one, other}) == 1
     assert one != Endpoints(("192.0.2.1", 80), ("192.0.2.2", 443))
     assert one != "192.0.2.1"
+
+
+@pytest.mark.parametrize(
+    ("client", "near"),
+    [
+        (None, True),
+        (("127.0.0.1", 1), True),
+        (("127.8.0.1", 1), True),
+        (("::1", 1), True),
+        (("::ffff:127.0.0.1", 1), True),
+        (("192.0.2.1", 1), False),
+        (("12.7.0.1", 1), False),
+        (("::1234", 1), False),
+        (("2001:db8::1", 1), False),
+    ],
+)
+def test_clients_of_this_machine(client: tuple[str, int] | None, near: bool) -> None:
+    assert of_this_machine(client) is near

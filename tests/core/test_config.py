@@ -131,7 +131,7 @@ VALUES: dict[str, tuple[list[Any], list[Any]]] = {
     "timeout_keep_alive": ([0, 0.5, 75], [-1, "five", True]),
     "timeout_request_head": ([0, 0.5, 75], [-1, "five", True]),
     "timeout_graceful_shutdown": ([None, 0, 0.5, 30], [-1, "five", True]),
-    "timeout_drain_idle": ([0, 0.5, 30], [-1, "five", True]),
+    "timeout_drain_idle": ([None, 0, 0.5, 30], [-1, "five", True]),
     "timeout_drain_spread": ([None, 0, 0.5, 30], [-1, "five", True]),
 }
 TAKEN = [(name, value) for name, (good, _) in VALUES.items() for value in good]

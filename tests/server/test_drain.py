@@ -178,6 +178,70 @@ class TestIdleConnections:
         assert log(logging.WARNING) == []
 
 
+@pytest.mark.parametrize(
+    ("stop", "seconds", "closed"),
+    [
+        ({}, None, {1.1: 4}),
+        ({"by_hand": True}, None, {0.2: 3, 1.1: 1}),
+        ({"in_code": True}, None, {0.2: 3, 1.1: 1}),
+        ({"in_code": True}, 0.5, {0.6: 4}),
+    ],
+    ids=["signal", "Ctrl+C", "in code", "in code, with a time given"],
+)
+def test_clients_on_this_machine_need_less_time_where_nobody_serves_on(
+    monkeypatch: pytest.MonkeyPatch, stop: dict[str, bool], seconds: float | None, closed: dict[float, int]
+) -> None:
+    clients = [("127.0.0.1", 1), ("::1", 1), None, ("192.0.2.1", 1)]
+    connections: list[Any] = []
+
+    class Idle:
+        idle = True
+        rest_until = 0
+
+        def __init__(self, client: Any) -> None:
+            self.client = client
+
+        def close_if_idle(self) -> None:
+            connections.remove(self)
+
+    connections += map(Idle, clients)
+    monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: 0.0))
+    config = Config(app=echo, timeout_drain_idle=seconds)
+    runtime = cast("Any", SimpleNamespace(config=config, connections=connections))
+    acceptor = cast("Any", SimpleNamespace(handshakes=()))
+    drain = module.Drain(runtime, acceptor, Schedule(0.0, 30), asyncio.Event(), bool, **stop)
+    seen = {}
+    for now in (0.0, 0.05, 0.2, 0.4, 0.6, 0.9, 1.1):
+        before = len(connections)
+        round_ = drain._close_idle(now)
+        with contextlib.suppress(StopIteration):
+            while True:
+                round_.send(None)
+        if len(connections) < before:
+            seen[now] = before - len(connections)
+    assert seen == closed
+
+
+@pytest.mark.parametrize("how", ["in code", "TERM", "Ctrl+C", "a limit"])
+def test_who_asks_for_a_stop(run: Run, how: str) -> None:
+    """Of a program's own end, and of Ctrl+C, clients on this machine learn at once."""
+
+    async def main() -> None:
+        options = {"timeout_drain_idle": None, "limit_max_requests": 1 if how == "a limit" else None}
+        async with Running(App(), **options) as running:
+            await (await running.ask()).response()
+            if how == "in code":
+                running.server.should_exit = True
+            elif how != "a limit":
+                running.server.handle_exit(signal.SIGTERM if how == "TERM" else signal.SIGINT, None)
+            await until(lambda: running.server.should_exit)
+            drain = running.server.drain_of(Schedule(time.monotonic(), 30))
+            soon = drain._near_patience < drain._patience
+            assert soon == (how in ("in code", "Ctrl+C"))
+
+    run(main())
+
+
 def test_a_round_has_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where closing takes long, the rest of the idle connections have their turn in the next round."""
     now = 0.0

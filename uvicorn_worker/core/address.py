@@ -11,6 +11,7 @@ __all__ = [
     "ServerAddress",
     "client_address",
     "client_of",
+    "of_this_machine",
     "peer_name",
     "server_address",
     "server_of",
@@ -57,6 +58,11 @@ def client_of(name: Any) -> Address | None:
     if isinstance(name, (tuple, list)) and len(name) >= 2:
         return str(name[0]), int(name[1])
     return None
+
+
+def of_this_machine(client: Address | None) -> bool:
+    """Whether this is the address of a client of this machine: of loopback, or None, over a unix socket."""
+    return client is None or client[0] == "::1" or client[0].startswith(("127.", "::ffff:127."))
 
 
 def server_of(name: Any) -> ServerAddress | None:

@@ -407,10 +407,11 @@ class Config:
         "From the signal to the end: running requests are waited for, then cancelled. None: no bound.",
         "seconds",
     )
-    timeout_drain_idle: float = timeouts(
-        1.0,
-        SECONDS,
-        "How long idle keep-alive connections are still served at a stop, answering `Connection: close`.",
+    timeout_drain_idle: float | None = timeouts(
+        None,
+        OPTIONAL_SECONDS,
+        "How long idle keep-alive connections are still served at a stop, answering `Connection: close`. None: one "
+        "second; a tenth of one for clients of the same machine where the stop comes by Ctrl+C or by `should_exit`.",
         "seconds",
     )
     timeout_drain_delay: float = timeouts(

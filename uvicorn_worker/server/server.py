@@ -175,10 +175,7 @@ class Server(WrittenAnew):
             self._wake(self._changed)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """A signal handler: the first signal stops gracefully, a SIGINT after it at once.
-
-        Libraries find the server by this being a bound method of an object with `should_exit`.
-        """
+        """A signal handler, by which libraries find the server: the first stops gracefully, a SIGINT then at once."""
         if self.should_exit and sig == signal.SIGINT:
             self.captured.append(sig)
             self.force_exit = True
@@ -546,7 +543,8 @@ class Server(WrittenAnew):
     def drain_of(self, schedule: Schedule) -> Drain:
         """What ends that is under way, within this time."""
         by_hand = signal.SIGINT in self.captured
-        return Drain(self.runtime, self.acceptor, schedule, self._changed, lambda: self._force_exit, by_hand)
+        in_code = self.surroundings.stops_in_code and not (self._signalled or self._retired)
+        return Drain(self.runtime, self.acceptor, schedule, self._changed, lambda: self._force_exit, by_hand, in_code)
 
     def _schedule(self) -> Schedule:
         timeout, within = self.config.timeout_graceful_shutdown, self.surroundings.stop_within

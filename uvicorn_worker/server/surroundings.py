@@ -91,6 +91,9 @@ class Surroundings:
     says_where = True
     """Whether the log says where sockets listen that the server was given; of those that it binds it says so anyway."""
 
+    stops_in_code = True
+    """Whether a stop that no signal has asked for is the wish of the program around it."""
+
     stop_within: float | None = None
     """Seconds for a stop, where that is less than what the configuration gives."""
 

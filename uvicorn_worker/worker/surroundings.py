@@ -27,6 +27,8 @@ class WorkerSurroundings(Surroundings):
 
     # Gunicorn says it.
     says_where = False
+    # It is the worker's.
+    stops_in_code = False
 
     def __init__(self, worker: Any) -> None:
         # Not by its class, which knows this one.
