@@ -124,7 +124,7 @@ def loggers_as_before() -> Iterator[None]:
 @pytest.fixture(autouse=True)
 def no_gunicorn_as_before(monkeypatch: pytest.MonkeyPatch) -> None:
     """A worker class that is set up says of the process that its loggers are Gunicorn's."""
-    monkeypatch.setattr(Config, "logs_at_once", Config.logs_at_once)
+    monkeypatch.setattr(Config, "own_logs_at_once", Config.own_logs_at_once)
 
 
 @pytest.fixture(autouse=True)

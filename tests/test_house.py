@@ -218,7 +218,7 @@ def assigned_to_runtime(tree: ast.AST) -> set[str]:
         if isinstance(node, ast.Attribute) and isinstance(node.ctx, (ast.Store, ast.Del)):
             owner = node.value
             name = owner.id if isinstance(owner, ast.Name) else owner.attr if isinstance(owner, ast.Attribute) else ""
-            if name.lstrip("_") == "runtime":
+            if name.lstrip("_").removeprefix("own_") == "runtime":
                 found.add(node.attr)
     return found
 

@@ -69,10 +69,10 @@ def test_settings_of_options(launcher: list[Any]) -> None:
     assert (cfg.workers, cfg.timeout, cfg.graceful_timeout, cfg.accesslog) == (3, 1, 7, None)
     assert (cfg.max_requests, cfg.max_requests_jitter, cfg.preload_app, cfg.pidfile) == (9, 2, True, "p")
     assert issubclass(cfg.worker_class, UvicornH11Worker)
-    assert cfg.worker_class.DRAINS_ON_INT
-    assert cfg.worker_class.config_for(cfg).ws_max_size == 77
+    assert cfg.worker_class.own_drains_on_int
+    assert cfg.worker_class.own_config_for(cfg).ws_max_size == 77
     # The table that is given to Gunicorn has a place for access lines.
-    assert not cfg.worker_class.config_for(cfg).access_log
+    assert not cfg.worker_class.own_config_for(cfg).access_log
     assert cfg.logconfig_dict["loggers"]["gunicorn.error"]["handlers"] == ["default"]
 
 

@@ -107,7 +107,7 @@ def test_term_ends_the_process_in_order_and_other_signals_are_raised_again(
     raised: list[int] = []
     monkeypatch.setattr(signal, "raise_signal", raised.append)
     try:
-        server.does = staticmethod(lambda config: config.surroundings.raise_again(signal.SIGTERM))
+        server.does = staticmethod(lambda config: config.own_surroundings.raise_again(signal.SIGTERM))
         assert code_of(app, port=0) == 0
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         run(app, port=0)
@@ -124,15 +124,15 @@ def test_the_socket_gets_its_permissions_and_ready_is_said(
     seen: list[Any] = []
 
     class Made:
-        uds_mode: int | None = None
-        log = logging.getLogger("uvicorn.error")
+        own_uds_mode: int | None = None
+        own_log = logging.getLogger("uvicorn.error")
 
     def serve(config: Any) -> None:
         made = Made()
-        config.surroundings.begins(made)
-        config.surroundings.started(made)
-        config.surroundings.set_up_logging(config)
-        seen.append(made.uds_mode)
+        config.own_surroundings.begins(made)
+        config.own_surroundings.started(made)
+        config.own_surroundings.set_up_logging(config)
+        seen.append(made.own_uds_mode)
 
     server.does = staticmethod(serve)
     launch(app, {"uds": "s"}, Master(uds_mode=0o600))
@@ -270,7 +270,7 @@ class TestAFactory:
         made: list[Any] = []
 
         async def load(config: Any) -> None:
-            made.append(config.surroundings.load(config))
+            made.append(config.own_surroundings.load(config))
 
         server.does = staticmethod(lambda config: asyncio.run(load(config)))
         run("made_late:create", factory=True)
@@ -278,7 +278,7 @@ class TestAFactory:
         assert [each.__name__ for each in made] == ["app", "app"]
 
     def test_one_that_fails(self, server: type[Server], caplog: pytest.LogCaptureFixture) -> None:
-        server.does = staticmethod(lambda config: config.surroundings.load(config))
+        server.does = staticmethod(lambda config: config.own_surroundings.load(config))
         assert code_of("made_late:fails", factory=True) == FAILURE
         assert "The application can't be loaded.\n" in caplog.text
         assert "ZeroDivisionError" in caplog.text
@@ -357,7 +357,7 @@ def test_an_application_that_is_put_in_its_place_when_the_server_is_made(server:
 
         def run(self) -> None:
             config = self.config
-            seen.extend([config.surroundings.load(config), config.surroundings.load(config)])
+            seen.extend([config.own_surroundings.load(config), config.own_surroundings.load(config)])
 
     module.Server = Wrapped
     run(app, port=0)

@@ -51,7 +51,7 @@ class Worker(SyncWorker):
     surge: ClassVar[int | None] = None
 
     @classmethod
-    def config_for(cls, cfg: Any) -> Config:
+    def own_config_for(cls, cfg: Any) -> Config:
         return Config(app, reload_surge=cls.surge)
 
 

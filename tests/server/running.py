@@ -53,7 +53,7 @@ class Running:
         return self
 
     async def _serve(self) -> None:
-        await self.server.wait_for_exit()
+        await self.server._own_wait_for_exit()
         await self.server.shutdown()
 
     async def __aexit__(self, *exc: object) -> None:

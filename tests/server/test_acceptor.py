@@ -84,10 +84,10 @@ class TestLimit:
                 assert (await first.response()).status == 200
                 assert (await second.response()).status == 200
                 assert not await answered(third)
-                assert len(running.server.runtime.connections) == 2
+                assert len(running.server.own_runtime.connections) == 2
                 await first.close()
                 # The request came before, and the connection waited for its turn.
-                await until(lambda: len(running.server.runtime.connections) == 2)
+                await until(lambda: len(running.server.own_runtime.connections) == 2)
 
         run(main())
 
@@ -133,9 +133,9 @@ class TestLimit:
         async def main() -> None:
             async with Running(App(), limit_connections=20) as running:
                 peers = [await running.ask(b"") for _ in range(40)]
-                await until(lambda: len(running.server.runtime.connections) == 20)
+                await until(lambda: len(running.server.own_runtime.connections) == 20)
                 await asyncio.sleep(0.05)
-                assert len(running.server.runtime.connections) == 20
+                assert len(running.server.own_runtime.connections) == 20
                 for peer in peers:
                     await peer.close()
 
@@ -149,7 +149,7 @@ class TestLimit:
                 peers = [await running.ask() for _ in range(5)]
                 await until(lambda: gate.waiting)
                 running.server.should_exit = True
-                await until(lambda: running.server.runtime.draining)
+                await until(lambda: running.server.own_runtime.draining)
                 for _ in range(5):
                     await until(lambda: gate.waiting)
                     gate.open()
@@ -447,13 +447,13 @@ class TestMakingConnections:
     ) -> None:
         async def main() -> None:
             async with Running(App()) as running:
-                factory = running.server.acceptor._factory
+                factory = running.server.own_acceptor._factory
 
                 def failing() -> asyncio.Protocol:
-                    running.server.acceptor._factory = factory
+                    running.server.own_acceptor._factory = factory
                     raise ZeroDivisionError
 
-                running.server.acceptor._factory = failing
+                running.server.own_acceptor._factory = failing
                 assert await (await running.ask()).rest() == b""
                 assert (await (await running.ask()).response()).status == 200
 
@@ -473,7 +473,7 @@ class TestMakingConnections:
     ) -> None:
         async def main() -> None:
             async with Running(App()) as running:
-                acceptor = running.server.acceptor
+                acceptor = running.server.own_acceptor
                 acceptor._light = None
 
                 async def fail(factory: object, conn: socket.socket) -> None:
@@ -511,7 +511,7 @@ class TestMakingConnections:
         async def main() -> None:
             async with Running(App(), timeout_graceful_shutdown=60, ssl_certfile=str(certificate)) as running:
                 silent = await running.ask(b"")
-                await until(lambda: running.server.acceptor.pending)
+                await until(lambda: running.server.own_acceptor.pending)
                 assert await running.stop() >= 1
                 assert await silent.rest() == b""
 
@@ -521,6 +521,6 @@ class TestMakingConnections:
         async def main() -> None:
             async with Running(App(), timeout_request_head=0.2, ssl_certfile=str(certificate)) as running:
                 assert await (await running.ask(b"")).rest() == b""
-                await until(lambda: not running.server.acceptor.pending)
+                await until(lambda: not running.server.own_acceptor.pending)
 
         run(main())

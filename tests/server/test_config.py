@@ -25,7 +25,7 @@ class TestGiven:
         config = Config()
         assert config.app is None
         assert (config.host, config.port, config.uds, config.fd) == ("127.0.0.1", 8000, None, None)
-        assert (config.reload, config.workers, config.loaded, config.log_config_left) == (False, 1, False, True)
+        assert (config.reload, config.workers, config.loaded, config.own_log_config_left) == (False, 1, False, True)
 
     def test_proxies_of_the_environment(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """As Gunicorn and uvicorn have it, where the option says nothing."""
@@ -56,7 +56,7 @@ class TestGiven:
 
     def test_none_is_not_given_and_no_host_is_every_address(self) -> None:
         config = Config(app, host=None, port=None, workers=None, log_level=None, log_config=None)
-        assert (config.host, config.port, config.workers, config.log_config_left) == (None, 8000, 1, False)
+        assert (config.host, config.port, config.workers, config.own_log_config_left) == (None, 8000, 1, False)
 
     @pytest.mark.parametrize(
         ("options", "says"),

@@ -159,9 +159,9 @@ class Site:
 
     async def is_quiet(self) -> None:
         """Nothing is under way any more."""
-        runtime = self.running.server.runtime
+        runtime = self.running.server.own_runtime
         await until(lambda: not (self.proxy.open or runtime.connections or runtime.cycles))
-        assert not self.running.server.acceptor.pending
+        assert not self.running.server.own_acceptor.pending
 
 
 def timers(loop: Any) -> int | None:

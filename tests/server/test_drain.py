@@ -119,7 +119,7 @@ class TestIdleConnections:
                 peer = await running.ask()
                 await peer.reader.readuntil(b"ha")
                 running.server.should_exit = True
-                await until(lambda: running.server.runtime.draining)
+                await until(lambda: running.server.own_runtime.draining)
                 await asyncio.sleep(1.1)
                 gate.open()
                 # Its head had no Connection: close, so the client is right to go on.
@@ -135,7 +135,7 @@ class TestIdleConnections:
         async def main() -> None:
             async with Running(App(), timeout_drain_idle=0.1) as running:
                 peer = await running.ask(get()[:10])
-                await until(lambda: running.server.runtime.connections)
+                await until(lambda: running.server.own_runtime.connections)
                 running.server.should_exit = True
                 await asyncio.sleep(0.4)
                 response = await peer.ask(get()[10:])
@@ -151,7 +151,7 @@ class TestIdleConnections:
                 for peer in peers:
                     await peer.response()
                 running.server.should_exit = True
-                await until(lambda: running.server.runtime.draining)
+                await until(lambda: running.server.own_runtime.draining)
                 for peer in peers:
                     peer.send(get())
                 # The loop stands still until well after the connections were to be closed.
@@ -235,7 +235,7 @@ def test_who_asks_for_a_stop(run: Run, how: str) -> None:
             elif how != "a limit":
                 running.server.handle_exit(signal.SIGTERM if how == "TERM" else signal.SIGINT, None)
             await until(lambda: running.server.should_exit)
-            drain = running.server.drain_of(Schedule(time.monotonic(), 30))
+            drain = running.server._own_drain_of(Schedule(time.monotonic(), 30))
             soon = drain._near_patience < drain._patience
             assert soon == (how in ("in code", "Ctrl+C"))
 
@@ -441,8 +441,8 @@ class TestWebSockets:
                 peers = [await running.ask(handshake()) for _ in range(200)]
                 for peer in peers:
                     await peer.reader.readuntil(b"\r\n\r\n")
-                runtime = running.server.runtime
-                drain = module.Drain(runtime, running.server.acceptor, Schedule(0.0, 30), asyncio.Event(), bool)
+                runtime = running.server.own_runtime
+                drain = module.Drain(runtime, running.server.own_acceptor, Schedule(0.0, 30), asyncio.Event(), bool)
                 drain._begun = 0.0
                 turns = 0
 

@@ -42,7 +42,7 @@ class TestCancelled:
                 await task
             with pytest.raises(OSError, match=r"refused|Connect call failed"):
                 await asyncio.open_connection(*address)
-            assert not server.runtime.connections
+            assert not server.own_runtime.connections
 
         run(main())
         assert isinstance(recorder.raised[0], asyncio.CancelledError)
@@ -60,7 +60,7 @@ class TestCancelled:
             peer.send(get())
             await until(lambda: recorder.scopes)
             server.should_exit = True
-            await until(lambda: server.runtime.draining)
+            await until(lambda: server.own_runtime.draining)
             task.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await task
@@ -102,7 +102,7 @@ class TestStartsThatFail:
 
         async def main() -> None:
             server = server_of(app)
-            server.surroundings = Broken()
+            server.own_surroundings = Broken()
             with pytest.raises(ZeroDivisionError):
                 await server.serve()
 

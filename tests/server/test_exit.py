@@ -48,7 +48,7 @@ class TestAtOnce:
                 await running.ask()
                 await until(lambda: recorder.scopes)
                 running.server.should_exit = True
-                await until(lambda: running.server.runtime.draining)
+                await until(lambda: running.server.own_runtime.draining)
                 running.server.force_exit = True
                 await running.stopped()
 

@@ -83,7 +83,7 @@ def test_nothing_waits_for_the_collector(run: Run, case: str, http: str) -> None
             if case != "half a head":
                 await peer.reader.read(65536)
         await peer.close()
-        await until(lambda: not running.server.runtime.connections and not running.server.runtime.cycles)
+        await until(lambda: not running.server.own_runtime.connections and not running.server.own_runtime.cycles)
 
     async def main() -> None:
         async with Running(App(echo), http=http, http2="on") as running:

@@ -133,7 +133,7 @@ class TestAlone:
         monkeypatch.setattr(os, "register_at_fork", lambda **given: hooks.append(given["before"]))
         paused: list[int] = []
         server = Server(Config(hello))
-        monkeypatch.setattr(server, "pause_threads", lambda: paused.append(1))
+        monkeypatch.setattr(server, "own_pause_threads", lambda: paused.append(1))
         monkeypatch.setattr(alone, "_servers", weakref.WeakKeyDictionary())
         monkeypatch.setattr(alone, "_pause_before_forks", functools.cache(alone._pause_before_forks.__wrapped__))
         report_alone(server)
@@ -157,8 +157,8 @@ class TestAlone:
                 server = Server(Config(hello, lifespan="off", timeout_drain_idle=0, metrics_bind="127.0.0.1:0"))
                 report_alone(server)
                 await server.startup([sock])
-                assert server.metrics is not None
-                metrics = server.metrics.socket
+                assert server.own_metrics is not None
+                metrics = server.own_metrics.socket
                 reading = read_board(Board.of_master())
                 assert [worker.state for worker in reading.workers if worker.pid == os.getpid()] == ["serving"]
                 server.force_exit = True
@@ -182,8 +182,8 @@ class TestAlone:
         pytest.importorskip("prometheus_client")
         server = Server(Config(hello, metrics_bind=f"unix:{tmp_path}/m"))
         report_alone(server)
-        assert server.metrics is not None
-        server.metrics.socket.close()
+        assert server.own_metrics is not None
+        server.own_metrics.socket.close()
         server = Server(Config(hello, metrics_bind="unix:/no/such/folder/m"))
         report_alone(server)
-        assert server.metrics is None
+        assert server.own_metrics is None

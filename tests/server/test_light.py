@@ -213,14 +213,14 @@ def test_both_ways_say_the_same(run: Run, app: ASGIApp, talk: Talk, http: str, h
         if http2 != "off":
             options |= {"http2": "on", "http2_cleartext": http2}
         async with Running(app, lifespan="off", **options) as running:
-            acceptor = running.server.acceptor
+            acceptor = running.server.own_acceptor
             assert acceptor._light is not None
             if not is_light:
                 acceptor._light = None
             peer = await Peer.connect(running.sock)
             said.append(undated(await talk(peer)))
             await peer.close()
-            await until(lambda: not running.server.runtime.connections)
+            await until(lambda: not running.server.own_runtime.connections)
 
     for is_light in (True, False):
         run(main(is_light))
@@ -236,8 +236,8 @@ def test_no_transport_is_made_for_a_connection_that_ends_with_its_answer(
             for _ in range(3):
                 peer = await running.ask(get("/", CLOSE))
                 assert (await peer.rest()).endswith(b"Hello, world!")
-            assert running.server.runtime.tally.accepted == 3
-            await until(lambda: not running.server.runtime.connections)
+            assert running.server.own_runtime.tally.accepted == 3
+            await until(lambda: not running.server.own_runtime.connections)
 
     run(main())
 
@@ -270,7 +270,7 @@ def test_what_a_connection_asks_of_the_kernel(run: Run) -> None:
                 client.send(get("/", CLOSE))
             sys.setprofile(note)
             try:
-                while running.server.runtime.requests < many or running.server.runtime.connections:
+                while running.server.own_runtime.requests < many or running.server.own_runtime.connections:
                     await asyncio.sleep(0)
             finally:
                 sys.setprofile(None)
@@ -310,7 +310,7 @@ def test_a_request_that_is_there_already_is_read_with_the_accept(run: Run, monke
     async def main() -> None:
         monkeypatch.setattr(LightConnections, "watch", note)
         async with Running(app, lifespan="off") as running:
-            tally, light = running.server.runtime.tally, running.server.acceptor._light
+            tally, light = running.server.own_runtime.tally, running.server.own_acceptor._light
             assert light is not None
             clients = ask(running, *["/"] * 5)
             await until(lambda: tally.accepted == 5)
@@ -322,7 +322,7 @@ def test_a_request_that_is_there_already_is_read_with_the_accept(run: Run, monke
             light._early = 0
             clients += ask(running, *["/"] * EARLY_SAMPLE)
             await until(lambda: tally.accepted == 8 + EARLY_SAMPLE)
-            await until(lambda: not running.server.runtime.connections)
+            await until(lambda: not running.server.own_runtime.connections)
             assert len(watched) == 1 + EARLY_SAMPLE - 1
             assert light._early == 1
             for client in clients:
@@ -337,7 +337,7 @@ def test_a_request_that_is_there_already_is_read_with_the_accept(run: Run, monke
 def test_clients_that_keep_their_connections_get_transports_soon(run: Run) -> None:
     async def main() -> None:
         async with Running(hello, lifespan="off") as running:
-            light = running.server.acceptor._light
+            light = running.server.own_acceptor._light
             assert light is not None
 
             async def ask_twice() -> None:
@@ -376,7 +376,7 @@ def test_a_client_that_leaves_is_told_of(run: Run) -> None:
             await asyncio.wait_for(gate.opened.wait(), 20)
             peer.reset()
             await until(lambda: seen)
-            await until(lambda: not running.server.runtime.connections)
+            await until(lambda: not running.server.own_runtime.connections)
 
     run(main())
     assert seen == ["http.disconnect"]
@@ -416,7 +416,7 @@ def test_a_silent_client_is_closed_in_time(run: Run) -> None:
         async with Running(hello, lifespan="off", timeout_keep_alive=0.5, timeout_request_head=0.5) as running:
             silent = await Peer.connect(running.sock)
             await silent.rest()
-            await until(lambda: not running.server.runtime.connections)
+            await until(lambda: not running.server.own_runtime.connections)
 
     run(main())
 
@@ -872,7 +872,7 @@ def test_the_address_of_one_that_listens_everywhere(run: Run) -> None:
     async def main() -> None:
         async with Running(app, lifespan="off") as running:
             everywhere = socket.create_server(("", 0))
-            running.server.acceptor.listen(everywhere)
+            running.server.own_acceptor.listen(everywhere)
             reader, writer = await asyncio.open_connection("127.0.0.1", everywhere.getsockname()[1])
             writer.write(get("/", CLOSE))
             assert (await reader.read()).endswith(b"127.0.0.1")

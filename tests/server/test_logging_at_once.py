@@ -99,7 +99,7 @@ def test_what_was_changed_meanwhile_is_left() -> None:
 @pytest.mark.parametrize("made", [lambda config: pickle.loads(pickle.dumps(config)), copy.deepcopy])  # noqa: S301
 def test_another_process_sets_it_up_anew(made: Any) -> None:
     config = made(Config("main:app", log_config=TABLE))
-    assert not config.logging_is_set_up
+    assert not config.own_logging_is_set_up
     logging.getLogger("uvicorn").handlers.clear()
     Surroundings().set_up_logging(config)
     assert len(logging.getLogger("uvicorn").handlers) == 1
@@ -107,9 +107,9 @@ def test_another_process_sets_it_up_anew(made: Any) -> None:
 
 def test_what_is_assigned_counts() -> None:
     config = Config(app, log_config=None)
-    assert config.logging_is_set_up
+    assert config.own_logging_is_set_up
     config.log_config = TABLE  # type: ignore[misc]
-    assert not config.logging_is_set_up
+    assert not config.own_logging_is_set_up
     Surroundings().set_up_logging(config)
     assert len(logging.getLogger("uvicorn").handlers) == 1
 
@@ -121,11 +121,11 @@ def test_a_configuration_that_can_not_be_used_is_told_at_once() -> None:
 
 def test_of_one_that_waits() -> None:
     class Waits(Config):
-        logs_at_once = False
+        own_logs_at_once = False
 
     logging.getLogger("uvicorn").handlers.clear()
     config = Waits(app, log_config=TABLE)
-    assert not config.logging_is_set_up
+    assert not config.own_logging_is_set_up
     assert logging.getLogger("uvicorn").handlers == []
 
 

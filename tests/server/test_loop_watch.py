@@ -80,7 +80,7 @@ def test_a_server_says_what_it_is_at_and_how_it_ends(slot: Slot) -> None:
 
     async def main() -> None:
         running = Running(app)
-        running.server.reporter = Reporter(slot)
+        running.server.own_reporter = Reporter(slot)
         async with running as served:
             server = served.server
             assert slot.state == SERVING
@@ -88,9 +88,9 @@ def test_a_server_says_what_it_is_at_and_how_it_ends(slot: Slot) -> None:
             first.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
             await first.response()
             second.send(b"GET /wait HTTP/1.1\r\nHost: a\r\n\r\n")
-            while not server.runtime.cycles:
+            while not server.own_runtime.cycles:
                 await asyncio.sleep(0.01)
-            server._on_tick()
+            server._own_on_tick()
             figures = slot.figures
             assert (figures["connections"], figures["idle"], figures["requests"]) == (2, 1, 1)
             assert (figures["http11_2xx"], figures["accepted"]) == (1, 2)
@@ -141,7 +141,7 @@ def test_where_the_loop_stands_still_its_requests_are_written_by_another_thread(
 
     async def main() -> None:
         running = Running(app, paths={"/block": {}})
-        running.server.reporter = reporter
+        running.server.own_reporter = reporter
         async with running as served:
             reporter.on_silence()
             peer = await Peer.connect(served.sock)

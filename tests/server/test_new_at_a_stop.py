@@ -47,7 +47,7 @@ def test_a_first_request_is_answered(run: Run, tmp_path: Path, monkeypatch: pyte
 
     async def main() -> None:
         async with Running(App(), **options) as running:
-            runtime = running.server.runtime
+            runtime = running.server.own_runtime
             new, silent = [await Peer.connect(running.sock, context) for _ in range(2)]
             await until(lambda: len(runtime.connections) == 2)
             running.server.should_exit = True
@@ -72,9 +72,9 @@ def test_its_first_bytes_are_enough(run: Run, begun: bytes) -> None:
     async def main() -> None:
         async with Running(App(), **options) as running:
             peer = await running.ask(begun)
-            await until(lambda: any(not each.idle for each in running.server.runtime.connections))
+            await until(lambda: any(not each.idle for each in running.server.own_runtime.connections))
             running.server.should_exit = True
-            await until(lambda: running.server.runtime.draining)
+            await until(lambda: running.server.own_runtime.draining)
             await asyncio.sleep(LONGER)
             assert (await peer.ask(rest)).status == 200
             await running.stopped()
@@ -91,7 +91,7 @@ def test_the_moment_between_its_header_and_its_connection_is_no_handshake(
     async def main() -> None:
         async with Running(App(), proxy_protocol="v1") as running:
             server = running.server
-            drain = Drain(server.runtime, server.acceptor, Schedule(0.0, None), asyncio.Event(), bool)
+            drain = Drain(server.own_runtime, server.own_acceptor, Schedule(0.0, None), asyncio.Event(), bool)
             drain._begun -= LONGER
 
             def look_and_make(self: Acceptor, *arguments: Any) -> Any:
@@ -110,10 +110,10 @@ def test_one_that_has_been_silent_for_longer_is_closed_at_once(run: Run) -> None
     async def main() -> None:
         async with Running(App()) as running:
             silent = await Peer.connect(running.sock)
-            await until(lambda: any(each.rest_until > 0 for each in running.server.runtime.connections))
+            await until(lambda: any(each.rest_until > 0 for each in running.server.own_runtime.connections))
             # No time passes any more for connections: one that has just been opened would be waited for without end.
-            assert running.server._ticker is not None
-            running.server._ticker.stop()
+            assert running.server._own_ticker is not None
+            running.server._own_ticker.stop()
             await running.stop()
             assert await silent.rest() == b""
 
@@ -124,7 +124,7 @@ def test_it_is_closed_when_the_time_is_over(run: Run, log: Log) -> None:
     async def main() -> None:
         async with Running(App(hello), timeout_graceful_shutdown=0.5) as running:
             silent = await Peer.connect(running.sock)
-            await until(lambda: running.server.runtime.connections)
+            await until(lambda: running.server.own_runtime.connections)
             running.server.should_exit = True
             assert await silent.rest() == b""
             await silent.close()

@@ -98,10 +98,10 @@ def test_connections_are_made_either_way(run: Run, at_once: bool) -> None:
 
     async def main() -> None:
         async with Running(App()) as running:
-            assert running.server.acceptor._at_once
-            running.server.acceptor._at_once = at_once
+            assert running.server.own_acceptor._at_once
+            running.server.own_acceptor._at_once = at_once
             assert (await (await running.ask(get())).response()).status == 200
-            assert running.server.acceptor.pending == 0
+            assert running.server.own_acceptor.pending == 0
 
     run(main())
 

@@ -46,7 +46,7 @@ class TestLifetime:
 
         async def main() -> None:
             running = Running(app, worker_lifetime=0.05)
-            running.server.reporter = Reporter(slot)
+            running.server.own_reporter = Reporter(slot)
             async with running:
                 await running.stopped()
 
@@ -71,9 +71,9 @@ def test_where_somebody_takes_its_place_first_it_serves_on(run: Run, log: Log, s
 
     async def main() -> None:
         running = Running(App(), limit_max_requests=1)
-        running.server.reporter = Reporter(slot)
+        running.server.own_reporter = Reporter(slot)
         async with running:
-            running.server.asks_to_go = lambda: not asked.append(True)  # type: ignore[func-returns-value]
+            running.server.own_asks_to_go = lambda: not asked.append(True)  # type: ignore[func-returns-value]
             peer = await Peer.connect(running.sock)
             for _ in range(3):
                 assert (await peer.ask(get())).status == 200
@@ -91,16 +91,16 @@ def test_it_says_how_much_it_has_to_do_where_work_is_shared(run: Run, board: Boa
 
     async def main() -> None:
         running = Running(App())
-        running.server.neighbours = Neighbours(board, slot)
+        running.server.own_neighbours = Neighbours(board, slot)
         async with running:
             assert slot.beat
             peer = await Peer.connect(running.sock)
             await peer.ask(get())
-            running.server._on_tick()
+            running.server._own_on_tick()
             assert slot.load == 1
             await peer.close()
-            await until(lambda: not running.server.runtime.connections)
-            running.server._on_tick()
+            await until(lambda: not running.server.own_runtime.connections)
+            running.server._own_on_tick()
             assert slot.load == 0
 
     run(main())
@@ -112,8 +112,8 @@ def test_a_stop_is_as_quick_as_whoever_runs_it_wants(run: Run, own: float | None
         running = Running(App(hanging), timeout_graceful_shutdown=own)
         async with running:
             await running.ask()
-            await until(lambda: running.server.runtime.cycles)
-            running.server.surroundings = Hurried()
+            await until(lambda: running.server.own_runtime.cycles)
+            running.server.own_surroundings = Hurried()
             await running.stop()
 
     run(main())
@@ -132,7 +132,7 @@ def test_a_process_that_goes_without_a_stop_is_silent_about_the_lifespan(run: Ru
 
     async def main() -> None:
         async with Running(app) as running:
-            running.server.abandon()
+            running.server.own_abandon()
 
     run(main())
     assert log(logging.ERROR) == []
@@ -150,16 +150,16 @@ class TestBoard:
 
         async def main() -> None:
             running = Running(App(app), ws_ping_interval=None)
-            running.server.reporter = Reporter(slot)
+            running.server.own_reporter = Reporter(slot)
             async with running:
                 peer = await running.ask(HANDSHAKE)
                 await peer.reader.readuntil(b"\r\n\r\n")
                 # It is older than the request, and nobody waits for it.
                 await running.ask(get("/first"))
-                await until(lambda: len(running.server.runtime.cycles) == 2)
+                await until(lambda: len(running.server.own_runtime.cycles) == 2)
                 await running.ask(get("/second"))
-                await until(lambda: len(running.server.runtime.cycles) == 3)
-                running.server._on_tick()
+                await until(lambda: len(running.server.own_runtime.cycles) == 3)
+                running.server._own_on_tick()
                 figures = slot.figures
                 assert (figures["websockets"], figures["requests"]) == (1, 2)
                 assert slot.oldest == "GET /first"
@@ -171,13 +171,13 @@ class TestBoard:
     def test_streams_of_http2(self, run: Run, slot: Slot) -> None:
         async def main() -> None:
             running = Running(App(hanging), http2="on")
-            running.server.reporter = Reporter(slot)
+            running.server.own_reporter = Reporter(slot)
             async with running:
                 wire = Client()
                 await running.ask(wire.preface() + wire.request() + wire.request())
                 await running.ask()
-                await until(lambda: len(running.server.runtime.cycles) == 3)
-                running.server._on_tick()
+                await until(lambda: len(running.server.own_runtime.cycles) == 3)
+                running.server._own_on_tick()
                 figures = slot.figures
                 assert (figures["http2_connections"], figures["http2_streams"]) == (1, 2)
                 assert (figures["connections"], figures["requests"], figures["idle"]) == (2, 3, 0)
@@ -196,9 +196,9 @@ class TestBoard:
 
         async def main() -> None:
             running = Running(App(app), http2="on", ws_ping_interval=None, timeout_keep_alive=60)
-            running.server.reporter = Reporter(slot)
+            running.server.own_reporter = Reporter(slot)
             async with running:
-                server, runtime = running.server, running.server.runtime
+                server, runtime = running.server, running.server.own_runtime
                 wire = Client()
                 for sent in wire.preface() + wire.request(), HANDSHAKE, get(), get():
                     await running.ask(sent)
@@ -206,11 +206,11 @@ class TestBoard:
 
                 def all_rest() -> bool:
                     runtime.count_tick()
-                    server._on_tick()
+                    server._own_on_tick()
                     return all(connection.rest_until for connection in runtime.connections)
 
                 await until(all_rest)
-                server._on_tick()
+                server._own_on_tick()
                 figures = slot.figures
                 assert (figures["connections"], figures["idle"]) == (4, 3)
                 assert (figures["http2_connections"], figures["websockets"]) == (1, 1)
@@ -220,12 +220,12 @@ class TestBoard:
     def test_a_server_at_its_limit(self, run: Run, slot: Slot) -> None:
         async def main() -> None:
             running = Running(App(hanging), limit_concurrency=1)
-            running.server.reporter = Reporter(slot)
+            running.server.own_reporter = Reporter(slot)
             async with running:
                 seen = [slot.figures["at_limit"]]
                 await running.ask()
-                await until(lambda: running.server.runtime.cycles)
-                running.server._on_tick()
+                await until(lambda: running.server.own_runtime.cycles)
+                running.server._own_on_tick()
                 seen.append(slot.figures["at_limit"])
                 assert seen == [0, 1]
 

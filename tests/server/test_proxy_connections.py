@@ -137,7 +137,7 @@ def test_a_stop_waits_for_a_header_that_has_begun(run: Run) -> None:
             silent = await Peer.connect(running.sock)
             begun = await Peer.connect(running.sock)
             begun.send(header[:10])
-            await until(lambda: len(running.server.runtime.connections) == 2)
+            await until(lambda: len(running.server.own_runtime.connections) == 2)
             running.server.should_exit = True
             # The one that has said nothing is closed.
             assert await silent.rest() == b""
@@ -153,7 +153,7 @@ def test_a_stop_at_once_closes_all(run: Run) -> None:
         async with Running(App(), proxy_protocol="v1", timeout_graceful_shutdown=10) as running:
             peer = await Peer.connect(running.sock)
             peer.send(b"PROXY ")
-            await until(lambda: running.server.runtime.connections)
+            await until(lambda: running.server.own_runtime.connections)
             running.server.force_exit = True
             assert await peer.rest() == b""
             await running.stopped()

@@ -62,7 +62,7 @@ class ReusedPort(Surroundings):
 
 async def started(sock: socket.socket, app: App) -> Server:
     server = Server(Config(app=app, timeout_drain_idle=0.2))
-    server.surroundings = ReusedPort()
+    server.own_surroundings = ReusedPort()
     await server.startup([sock])
     return server
 
@@ -118,11 +118,11 @@ def test_a_client_that_comes_late_has_time_for_its_handshake(run: Run, tmp_path:
     async def main() -> None:
         sock = member()
         server = Server(Config(app=App(gate), timeout_drain_idle=0.2, **Site(tmp_path).options))
-        server.surroundings = ReusedPort()
+        server.own_surroundings = ReusedPort()
         await server.startup([sock])
         running = await Peer.connect(sock, client_context())
         running.send(get())
-        await until(lambda: server.runtime.cycles)
+        await until(lambda: server.own_runtime.cycles)
         server.should_exit = True
         stopping = asyncio.ensure_future(server.shutdown())
         await asyncio.sleep(1.2)
@@ -155,7 +155,7 @@ def test_while_one_leaves_the_first_of_the_group_gets_what_comes(run: Run, monke
         address = kept.getsockname()
         leaving, staying = member(address[1]), member(address[1])
         first, second = Server(Config(app=hello, lifespan="off")), Server(Config(app=hello, lifespan="off"))
-        first.surroundings, second.surroundings = ReusedPort(kept), ReusedPort(kept)
+        first.own_surroundings, second.own_surroundings = ReusedPort(kept), ReusedPort(kept)
         await first.startup([leaving])
         await second.startup([staying])
         leaving.close()
@@ -173,7 +173,7 @@ def test_while_one_leaves_the_first_of_the_group_gets_what_comes(run: Run, monke
         assert staying.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
         # None of those of now is for a socket that is gone, and not all of them are for the first.
         kept.setblocking(False)
-        second.acceptor._pause()
+        second.own_acceptor._pause()
         clients = [socket.create_connection(address) for _ in range(40)]
         own = 0
         staying.setblocking(False)

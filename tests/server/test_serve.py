@@ -94,7 +94,7 @@ class TestSockets:
                 assert (await peer.ask(get())).status == 200
                 assert app.scope["server"] == sock.getsockname()
                 assert app.scope["client"] == peer.writer.get_extra_info("sockname")
-                assert {listener.family for listener in server.acceptor.listeners} == {socket.AF_INET}
+                assert {listener.family for listener in server.own_acceptor.listeners} == {socket.AF_INET}
                 [listening] = server.servers
                 assert url_of(listening.sockets[0], secure=False) == "http://{}:{}".format(*sock.getsockname())
             sock.close()
@@ -174,7 +174,7 @@ class TestRequests:
                 while not recorder.scopes:
                     await asyncio.sleep(0.01)
                 peer.reset()
-                while server.runtime.cycles:
+                while server.own_runtime.cycles:
                     await asyncio.sleep(0.01)
 
         run(main())
@@ -196,7 +196,7 @@ class TestRequests:
                 peer.send(get())
                 await peer.reader.readuntil(b"tick")
                 await peer.close()
-                while server.runtime.cycles:
+                while server.own_runtime.cycles:
                     await asyncio.sleep(0.01)
 
         run(main())

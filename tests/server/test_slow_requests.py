@@ -53,10 +53,10 @@ def test_one_that_passes_the_limit_is_told_with_where_it_stands_and_at_its_end()
             poll.send(request("/poll"))
             while app.waits < 2:
                 await asyncio.sleep(0.01)
-            for cycle in served.server.runtime.cycles:
+            for cycle in served.server.own_runtime.cycles:
                 cycle.started -= 31
-            served.server._on_tick()
-            served.server._on_tick()
+            served.server._own_on_tick()
+            served.server._own_on_tick()
             app.event.set()
             await slow.response()
             await poll.response()
@@ -77,7 +77,7 @@ def test_one_that_ends_between_two_ticks_is_told_at_its_end() -> None:
             peer.send(request("/slow"))
             while not app.waits:
                 await asyncio.sleep(0.01)
-            [cycle] = served.server.runtime.cycles
+            [cycle] = served.server.own_runtime.cycles
             app.event.set()
             cycle.started -= 6
             await peer.response()
@@ -94,14 +94,14 @@ def test_one_whose_client_leaves_is_told_when_its_task_ends() -> None:
             peer.send(request("/slow"))
             while not app.waits:
                 await asyncio.sleep(0.01)
-            [cycle] = served.server.runtime.cycles
+            [cycle] = served.server.own_runtime.cycles
             cycle.started -= 6
-            served.server._on_tick()
+            served.server._own_on_tick()
             peer.reset()
-            while served.server.runtime.connections:
+            while served.server.own_runtime.connections:
                 await asyncio.sleep(0.01)
             app.event.set()
-            while served.server.runtime.cycles:
+            while served.server.own_runtime.cycles:
                 await asyncio.sleep(0.01)
             await asyncio.sleep(0)
 

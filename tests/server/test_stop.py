@@ -38,7 +38,7 @@ class TestGraceful:
                 peer = await running.ask()
                 await until(lambda: gate.waiting)
                 running.server.should_exit = True
-                await until(lambda: running.server.runtime.draining)
+                await until(lambda: running.server.own_runtime.draining)
                 gate.open()
                 response = await peer.response()
                 assert (response.body, response.closes) == (b"Hello, world!", True)
@@ -60,7 +60,7 @@ class TestGraceful:
                 peer = await running.ask(get() * 3)
                 await until(lambda: gate.waiting)
                 running.server.should_exit = True
-                await until(lambda: running.server.runtime.draining)
+                await until(lambda: running.server.own_runtime.draining)
                 responses = []
                 for _ in range(3):
                     await until(lambda: gate.waiting)
@@ -79,7 +79,7 @@ class TestGraceful:
                 await unused.response()
                 begun = time.monotonic()
                 running.server.should_exit = True
-                await until(lambda: running.server.runtime.draining)
+                await until(lambda: running.server.own_runtime.draining)
                 response = await used.ask(get())
                 assert (response.status, response.closes) == (200, True)
                 assert await unused.rest() == b""
@@ -96,7 +96,7 @@ class TestGraceful:
                 await running.ask()
                 await until(lambda: gate.waiting)
                 running.server.should_exit = True
-                await until(lambda: running.server.runtime.draining)
+                await until(lambda: running.server.own_runtime.draining)
                 late = await running.ask()
                 with pytest.raises(asyncio.TimeoutError):
                     await asyncio.wait_for(late.reader.read(1), 0.2)
@@ -120,9 +120,9 @@ class TestGraceful:
             async with Running(App(upload)) as running:
                 request = post(bytes(100_000))
                 peer = await running.ask(request[:50_000])
-                await until(lambda: running.server.runtime.cycles)
+                await until(lambda: running.server.own_runtime.cycles)
                 running.server.should_exit = True
-                await until(lambda: running.server.runtime.draining)
+                await until(lambda: running.server.own_runtime.draining)
                 assert (await peer.ask(request[50_000:])).body == b"100000"
                 await running.stopped()
 
@@ -168,7 +168,7 @@ class TestTime:
         async def main() -> None:
             async with Running(App(patient), timeout_graceful_shutdown=0.5) as running:
                 peer = await running.ask()
-                await until(lambda: running.server.runtime.cycles)
+                await until(lambda: running.server.own_runtime.cycles)
                 await running.stop()
                 assert (await peer.response()).body == b"in the end"
 
@@ -195,7 +195,7 @@ class TestTime:
         async def main() -> None:
             async with Running(App(), timeout_graceful_shutdown=0.5) as running:
                 peer = await running.ask(get()[:10])
-                await until(lambda: running.server.runtime.connections)
+                await until(lambda: running.server.own_runtime.connections)
                 await running.stop()
                 assert await peer.rest() == b""
 
@@ -225,7 +225,7 @@ class TestTime:
         async def main() -> None:
             async with Running(App(stubborn), timeout_graceful_shutdown=0.3) as running:
                 peer = await running.ask()
-                await until(lambda: running.server.runtime.cycles)
+                await until(lambda: running.server.own_runtime.cycles)
                 await running.stop()
                 assert (await peer.response()).status == 503
 

@@ -338,6 +338,6 @@ class TestLifespan:
         class Ends(Server):
             async def main_loop(self) -> None:
                 assert isinstance(self.lifespan, LifespanOn)
-                assert isinstance(self.lifespan._lifespan, lifespans.Lifespan)
+                assert isinstance(self.lifespan._own_lifespan, lifespans.Lifespan)
 
         Ends(config).run()

@@ -59,7 +59,7 @@ def quiet(caplog: pytest.LogCaptureFixture) -> Callable[[], bool]:
 
 async def gone(server: Server) -> None:
     """Wait until the server has no connection left."""
-    while server.runtime.connections:
+    while server.own_runtime.connections:
         await asyncio.sleep(0.01)
 
 
@@ -99,7 +99,7 @@ class TestHandshake:
             sock = listen()
             async with serving(echo, sock, **BARE, **site.options) as server:
                 assert await in_thread(ask, sock) == b""
-                assert not server.runtime.connections
+                assert not server.own_runtime.connections
                 assert await self.served(sock) == 200
 
         run(main())
@@ -127,7 +127,7 @@ class TestHandshake:
                 with pytest.raises((ssl.SSLError, ConnectionError)):
                     await Peer.connect(sock, client())
                 assert await self.served(sock) == 200
-                assert len(server.runtime.connections) == 1
+                assert len(server.own_runtime.connections) == 1
 
         run(main())
         assert quiet()
@@ -308,7 +308,7 @@ class TestEnd:
             async with serving(app, sock, **BARE, **site.options) as server:
                 peer = await Peer.connect(sock, client_context())
                 peer.send(get()[:-2])
-                while not server.runtime.connections:
+                while not server.own_runtime.connections:
                     await asyncio.sleep(0.01)
                 peer.reset()
                 await gone(server)

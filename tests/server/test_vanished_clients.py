@@ -102,7 +102,7 @@ def test_a_stream_of_small_events_ends(
             await until(lambda: recorder.raised)
             # Who takes what is sent goes on.
             assert recorder.done == 1
-            assert len(server.runtime.connections) == 1
+            assert len(server.own_runtime.connections) == 1
             assert not reading.done()
             reading.cancel()
             for peer in (stays, leaves):

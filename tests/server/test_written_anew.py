@@ -188,7 +188,7 @@ def test_a_tick_that_makes_the_fields_of_all_responses() -> None:
     class Makes(Server):
         async def on_tick(self, counter: int) -> bool:
             self.server_state.default_headers = [(b"date", b"%d" % counter), (b"x-own", b"server"), (b"X-Tick", b"1")]
-            self.runtime.defaults.refresh()
+            self.own_runtime.defaults.refresh()
             await ask(self)
             return counter == 1
 

@@ -19,11 +19,13 @@ from typing import Any
 
 import pytest
 
+from tests.names import PLAUSIBLE, names_of, not_own
 from uvicorn_worker.core.asgi import Receive, Scope, Send
 from uvicorn_worker.core.errors import STARTUP_FAILURE
 from uvicorn_worker.server import Config
 from uvicorn_worker.server.surroundings import handled
 from uvicorn_worker.supervisors import ChangeReload, Multiprocess, child
+from uvicorn_worker.supervisors.multiprocess import Process
 from uvicorn_worker.supervisors.statreload import StatReload
 
 PATIENCE = 30.0
@@ -521,3 +523,57 @@ def test_elsewhere_than_in_the_main_thread_it_is_told_by_its_queue() -> None:
     thread.join(PATIENCE)
     assert not thread.is_alive()
     assert seen == ["begun", "restarted"]
+
+
+# What uvicorn's supervisors have, and what of ours is told in their texts.
+SUPERVISORS = {
+    ChangeReload: {
+        "config", "is_restarting", "pause", "pid", "process", "reloader_name", "restart", "run", "should_exit",
+        "should_restart", "shutdown", "signal_handler", "sockets", "startup", "target",
+    },
+    Multiprocess: {
+        "config", "init_processes", "join_all", "keep_subprocess_alive", "processes", "processes_num", "restart_all",
+        "run", "should_exit", "signal_queue", "sockets", "target", "terminate_all",
+    },
+    Process: {
+        "exitcode", "is_alive", "is_ready", "join", "kill", "pid", "process", "start", "terminate", "wait_until_ready",
+    },
+}  # fmt: skip
+
+
+def test_every_name_that_is_not_uvicorns_is_plainly_ours() -> None:
+    for kind, names in SUPERVISORS.items():
+        found = {name for name in names_of(kind) if not name.startswith("handle_")}
+        assert not_own(found - names) == []
+        assert names - found == set()
+    assert not_own(names_of(StatReload) - SUPERVISORS[ChangeReload] - {"iter_py_files", "mtimes"}) == []
+
+
+@pytest.mark.parametrize("kind", [ChangeReload, Multiprocess])
+def test_a_subclass_has_names_of_its_own(kind: Any) -> None:
+    names = [name for name in PLAUSIBLE if name != "target"]
+    taken = SUPERVISORS[kind]
+
+    def refuses(*args: object) -> Any:
+        raise AssertionError("it was called")
+
+    own: dict[str, Any] = {name: refuses for name in names if name not in taken}
+    supervisor = type("Mine", (kind,), own)(Config("main:app", log_config=None, workers=0), interrupted, [])
+    supervisor.should_exit.set()
+    supervisor.run()
+
+
+def test_a_subclass_hears_signals_that_do_nothing_else() -> None:
+    seen: list[str] = []
+
+    class Hears(Multiprocess):
+        def init_processes(self) -> None:
+            for sig in (signal.SIGUSR1, signal.SIGUSR2, signal.SIGWINCH, signal.SIGQUIT):
+                signal.raise_signal(sig)
+            signal.raise_signal(signal.SIGTERM)
+
+        def handle_usr1(self) -> None:
+            seen.append("usr1")
+
+    Hears(Config("main:app", port=0, log_config=None)).run()
+    assert seen == ["usr1"]

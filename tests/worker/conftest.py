@@ -31,8 +31,8 @@ def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
     """Starts workers of one master, which is the test."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(module.Board, "_of_master", None)
-    monkeypatch.setattr(BaseWorker, "_token", None)
-    monkeypatch.setattr(BaseWorker, "_shares", None)
+    monkeypatch.setattr(BaseWorker, "_own_token", None)
+    monkeypatch.setattr(BaseWorker, "_own_shares", None)
     # How another test's master has left the loggers is nothing to this one's.
     monkeypatch.setattr(loggers, "_followers", {})
     monkeypatch.setattr(loggers, "_levels", {})

@@ -74,8 +74,8 @@ class TestLoading:
             (CoreConfig(hello), False),
             (uvicorns(), False),
         ):
-            config.replaced_by(other)
-            assert config.replacement is (other if is_kept else None)
+            config.own_replaced_by(other)
+            assert config.own_replacement is (other if is_kept else None)
 
 
 class TestDifferences:
@@ -110,23 +110,23 @@ class TestWorkerConfig:
         config.load()
         assert not config.loaded
         config.ssl = context
-        assert config.settled().ssl_context_factory(None, None) is context
+        assert config.own_settled().ssl_context_factory(None, None) is context
         assert not hasattr(config, "ssl")
         config.ssl = None
-        assert config.settled().ssl_context_factory is None
+        assert config.own_settled().ssl_context_factory is None
 
     def test_a_protocol_class_that_is_assigned_ends_the_start(self) -> None:
         config: Any = WorkerConfig(Surroundings())
         config.http_protocol_class = object
         with pytest.raises(ConfigError, match=r"self\.config, http_protocol_class: no protocol class can"):
-            config.settled()
+            config.own_settled()
 
     def test_what_was_assigned_outlives_the_settings(self) -> None:
         config: Any = WorkerConfig(Surroundings())
         config.ws_max_size = 5
-        config.base_on(Config(hello, ws_max_size=6, root_path="/new"))
+        config.own_base_on(Config(hello, ws_max_size=6, root_path="/new"))
         assert (config.ws_max_size, config.root_path) == (5, "/new")
-        assert config.settled() is config
+        assert config.own_settled() is config
 
     def test_the_first_mistake_is_kept_for_the_start(self) -> None:
         """In the master an exception would be the end of the service."""
@@ -134,7 +134,7 @@ class TestWorkerConfig:
         config.ws_max_size = "large"
         config.root_path = 7
         with pytest.raises(ConfigError, match="option ws_max_size = 'large'"):
-            config.settled()
+            config.own_settled()
 
     def test_what_uvicorns_has_for_itself_is_explained(self) -> None:
         config: Any = WorkerConfig(Surroundings())
@@ -154,8 +154,8 @@ class Own(UvicornWorker):
 def made(monkeypatch: pytest.MonkeyPatch) -> Any:
     """A worker in the master, before the fork."""
     monkeypatch.setattr(module.Board, "_of_master", None)
-    monkeypatch.setattr(BaseWorker, "_token", None)
-    monkeypatch.setattr(BaseWorker, "_shares", None)
+    monkeypatch.setattr(BaseWorker, "_own_token", None)
+    monkeypatch.setattr(BaseWorker, "_own_shares", None)
     cfg = settings(keepalive=9, timeout=31)
     worker = Own(1, os.getpid(), [], SimpleNamespace(wsgi=lambda: hello), 15, cfg, Logger(cfg))
     yield worker
@@ -183,20 +183,20 @@ class TestOfAWorker:
     def test_one_that_can_not_be_used_ends_the_start_and_not_the_master(self, made: Any) -> None:
         made.config = {"ws_max_size": 5}
         with pytest.raises(ConfigError, match="must be a Config"):
-            made.config.settled()
+            made.config.own_settled()
 
     def test_settings_that_can_not_be_used_at_a_reload(self, made: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-        assert made.config.error is None
+        assert made.config.own_error is None
         monkeypatch.setattr(Own, "CONFIG_KWARGS", {"ws_max_size": "large"})
-        made._read_settings()
+        made._own_read_settings()
         with pytest.raises(ConfigError, match="option ws_max_size = 'large'"):
-            made.config.settled()
+            made.config.own_settled()
         # Nor are they an exception in the master, which makes the next one.
         cfg = settings()
         other = Own(2, os.getpid(), [], SimpleNamespace(wsgi=lambda: hello), 15, cfg, Logger(cfg))
         other.tmp.close()
         with pytest.raises(ConfigError, match="option ws_max_size = 'large'"):
-            other.config.settled()
+            other.config.own_settled()
 
     def test_the_board_knows_how_many_there_should_be(self, made: Any) -> None:
         assert Board.of_master().wanted == made.cfg.workers

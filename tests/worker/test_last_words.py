@@ -66,9 +66,9 @@ class Case:
         self.closed: list[int] = []
         self.server: Any = SimpleNamespace(
             started=True,
-            runtime=self.runtime,
+            own_runtime=self.runtime,
             config=config,
-            acceptor=SimpleNamespace(close=lambda: self.closed.append(1)),
+            own_acceptor=SimpleNamespace(close=lambda: self.closed.append(1)),
         )
 
     def got(self) -> bytes:

@@ -158,7 +158,7 @@ class TestBoot:
 
         class Own(UvicornH11Worker):
             async def _serve(self) -> None:
-                self.server.should_exit = True
+                self.own_server.should_exit = True
                 raise RuntimeError("in the middle of it")
 
         process = start(kind=Own)
@@ -231,7 +231,7 @@ class TestHeartbeat:
         class Ends(UvicornH11Worker):
             def notify(self) -> None:
                 super().notify()
-                if self.server.started:
+                if self.own_server.started:
                     self.alive = False
 
         process = start(kind=Ends, timeout=1)
@@ -369,7 +369,7 @@ def test_a_worker_that_fails_later_does_not_end_the_master(
     class Own(UvicornH11Worker):
         async def _serve(self) -> None:
             serving = asyncio.ensure_future(super()._serve())
-            while not self.server.started:
+            while not self.own_server.started:
                 await asyncio.sleep(0.01)
             serving.cancel()
             await asyncio.wait([serving])

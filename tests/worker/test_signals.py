@@ -143,7 +143,7 @@ class TestTwice:
         """As Ctrl+C of the command is: the second one cuts what still runs."""
 
         class Drains(UvicornH11Worker):
-            DRAINS_ON_INT = True
+            own_drains_on_int = True
 
         process = start(kind=Drains, worker_int=counts).serves()
         with process.asks("/wait"):
@@ -262,10 +262,10 @@ class TestCtrlC:
         self, start: Start, monkeypatch: pytest.MonkeyPatch, always: bool, of_master: signal.Signals
     ) -> None:
         class Own(UvicornH11Worker):
-            DRAINS_ON_INT = always
+            own_drains_on_int = always
 
             def handle_quit(self, sig: int, frame: Any) -> None:
-                if sig == signal.SIGINT and not self.server.should_exit:
+                if sig == signal.SIGINT and not self.own_server.should_exit:
                     signal.raise_signal(of_master)
                 super().handle_quit(sig, frame)
 

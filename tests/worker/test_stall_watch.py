@@ -98,7 +98,7 @@ class TestStall:
             SimpleNamespace(scope=scope, target=target, started=now - 5 - number, task=object())
             for number, target in enumerate(targets)
         ]
-        return SimpleNamespace(started=True, runtime=SimpleNamespace(cycles=cycles, loop=loop))
+        return SimpleNamespace(started=True, own_runtime=SimpleNamespace(cycles=cycles, loop=loop))
 
     def test_while_it_starts(self) -> None:
         text = describe_stall(SimpleNamespace(started=False), 30.04)  # type: ignore[arg-type]
@@ -121,7 +121,9 @@ class TestStall:
     ) -> None:
         server = self.server(loop, *(b"/%d" % number for number in range(60)))
         # The youngest, which would be left out.
-        monkeypatch.setattr("uvicorn_worker.worker.stall_watch.running_task", lambda _: server.runtime.cycles[0].task)
+        monkeypatch.setattr(
+            "uvicorn_worker.worker.stall_watch.running_task", lambda _: server.own_runtime.cycles[0].task
+        )
         lines = describe_stall(server, 30).split("\n")
         assert lines[1] == "  GET /0 for 5.0 s, from 192.0.2.7:50123 (it has the event loop)"
         assert len(lines) == 1 + 1 + 50 + 1

@@ -21,7 +21,7 @@ from uvicorn_worker.worker.settings import config_from_settings
 
 
 def config_of(kind: type[UvicornWorker]) -> Any:
-    return config_from_settings(settings(), hello, sys.maxsize, kind._overrides(), defaults=kind._DEFAULTS)
+    return config_from_settings(settings(), hello, sys.maxsize, kind._own_overrides(), defaults=kind._own_defaults)
 
 
 class TestConfigKwargs:
@@ -130,7 +130,7 @@ class TestSetup:
 
     @pytest.fixture(autouse=True)
     def first_time(self, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-        monkeypatch.setattr(BaseWorker, "_was_set_up", False)
+        monkeypatch.setattr(BaseWorker, "_own_was_set_up", False)
         monkeypatch.delenv("SETUP_ONE", raising=False)
         yield
         UvicornWorker.setup()
@@ -157,9 +157,9 @@ class TestSetup:
         file.write_text("FORWARDED_ALLOW_IPS=192.0.2.1, 192.0.2.2")
         kind = UvicornWorker.configure(env_file=str(file))
         kind.setup()
-        assert kind.config_for(settings()).forwarded_allow_ips == ["192.0.2.1", "192.0.2.2", "unix"]
+        assert kind.own_config_for(settings()).forwarded_allow_ips == ["192.0.2.1", "192.0.2.2", "unix"]
         by_hand = settings(forwarded_allow_ips="192.0.2.3")
-        assert kind.config_for(by_hand).forwarded_allow_ips == ["192.0.2.3", "unix"]
+        assert kind.own_config_for(by_hand).forwarded_allow_ips == ["192.0.2.3", "unix"]
 
     def test_one_that_is_not_there_is_told(self, tmp_path: Path) -> None:
         kind = UvicornWorker.configure(env_file=str(tmp_path / "none"))

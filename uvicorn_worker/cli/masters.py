@@ -86,7 +86,9 @@ def run_master(config: Config, given: Collection[str], master: Master) -> NoRetu
     options = _given(config)
     settings = settings_of(config, None if master.config_file is None else given)
     if master.config_file is None and isinstance(config.log_config, dict):
-        settings["logconfig_dict"] = gunicorns(config.log_config, config.log_level if config.log_level_given else None)
+        settings["logconfig_dict"] = gunicorns(
+            config.log_config, config.log_level if config.own_log_level_given else None
+        )
         options.pop("log_config", None)
     if master.worker_class is not None:
         settings["worker_class"] = _worker_class(master.worker_class)
@@ -148,7 +150,7 @@ def _fix_options(cfg: Any, options: Mapping[str, Any]) -> None:
         worker = import_name(":".join(worker.rsplit(".", 1)), "worker_class")
     if hasattr(worker, "configure"):
         name = f"{worker.__module__.partition('.')[0]}.{worker.__qualname__}"
-        names = {"DRAINS_ON_INT": True, "__module__": worker.__module__, "__qualname__": name}
+        names = {"own_drains_on_int": True, "__module__": worker.__module__, "__qualname__": name}
         cfg.set("worker_class", type(worker.__name__, (worker.configure(**options),), names))
 
 

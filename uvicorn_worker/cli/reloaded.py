@@ -99,7 +99,7 @@ def _serve_until_told(
     if set_up is not None:
         set_up(config)
     surroundings = _ReloadSurroundings(pipe)
-    _set(config, **_OWN, surroundings=surroundings)
+    _set(config, **_OWN, own_surroundings=surroundings)
     log = logging.getLogger("uvicorn.error")
     surroundings.load_or_show(config, before_loop=True)
     if not is_first and not _may_go(pipe):
@@ -217,7 +217,7 @@ class _ReloadSurroundings(Surroundings):
     def started(self, server: Any) -> None:
         """Tell that connections are accepted."""
         if self.word == SERVES:
-            server.log.info("%s", ready_of(server, time.monotonic() - self._began, _OWN))
+            server.own_log.info("%s", ready_of(server, time.monotonic() - self._began, _OWN))
         with contextlib.suppress(OSError):
             self._pipe.send_bytes(self.word)
 
@@ -225,8 +225,8 @@ class _ReloadSurroundings(Surroundings):
         """What waits in the queue of the sockets is for the next process; streams don't hold it up."""
         if not self._is_replaced:
             return
-        server.acceptor.close()
-        cycles = server.runtime.cycles
+        server.own_acceptor.close()
+        cycles = server.own_runtime.cycles
         begun = [cycle for cycle in cycles if cycle.websocket or (has_begun(cycle) and not has_length(cycle))]
         for cycle in begun:
             if not cycle.websocket:

@@ -56,7 +56,7 @@ FAILURE = 1
 class CommandConfig(Config):
     """The options of the command, which sets logging up in the process that serves."""
 
-    logs_at_once = False
+    own_logs_at_once = False
 
     def load_app(self) -> ASGIApp:
         """Import the application again, and give it; who calls it says what it raises."""
@@ -212,11 +212,11 @@ def set_up_logging(config: Config) -> None:
 def _serve(config: Config, began: float, uds_mode: int | None) -> None:
     log = logging.getLogger("uvicorn.error")
     surroundings: Any = _CommandSurroundings(began, uds_mode)
-    config.surroundings = surroundings
+    config.own_surroundings = surroundings
     search_as_newer_pythons()
     server: Server | None = None
     # Before the application is imported: what that registers for the end comes first.
-    leave_without_a_search(lambda: bool(getattr(server, "captured", None)))
+    leave_without_a_search(lambda: bool(getattr(server, "own_captured", None)))
     try:
         if not is_made_late(config):
             config.load()
@@ -286,7 +286,7 @@ class _CommandSurroundings(Surroundings):
 
     def begins(self, server: Any) -> None:
         """The path is bound next."""
-        server.uds_mode = self._uds_mode
+        server.own_uds_mode = self._uds_mode
 
     def failed(self, exc: BaseException) -> BaseException:
         """The rest is said at the end, which has exit codes of its own."""
@@ -296,7 +296,7 @@ class _CommandSurroundings(Surroundings):
 
     def started(self, server: Any) -> None:
         """It accepts connections."""
-        server.log.info("%s", ready_of(server, time.monotonic() - self._began))
+        server.own_log.info("%s", ready_of(server, time.monotonic() - self._began))
 
 
 def _reload(config: Config, uds_mode: int | None) -> None:

@@ -518,11 +518,6 @@ class Config:
                 f"option timeout_drain_delay = {delay!r}: must be less than timeout_graceful_shutdown = {graceful!r}"
             )
 
-    @classmethod
-    def from_options(cls, options: Mapping[str, Any], source: str) -> Config:
-        """A `Config` from options that came from `source`, which a `ConfigError` names."""
-        return cls(**OPTIONS.check_all(options, source))
-
 
 # What is given for options by their names, from wherever it comes, goes through this.
 OPTIONS = Options(fields(Config))

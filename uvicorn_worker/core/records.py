@@ -42,7 +42,7 @@ class _Signature:
         return Signature(parameters, return_annotation=None)
 
 
-def _constructor(cls: type, items: tuple[Field[Any], ...]) -> Any:
+def _constructor(cls: Any, items: tuple[Field[Any], ...]) -> Any:
     names = tuple(item.name for item in items)
     known = frozenset(names)
     # A default is an attribute of the class already; as that, a function would be a method.
@@ -68,8 +68,9 @@ def _constructor(cls: type, items: tuple[Field[Any], ...]) -> Any:
                     assign(self, item.name, item.default_factory())
                 else:
                     raise TypeError(f"{cls.__name__} lacks the argument {item.name!r}")
-        if hasattr(self, "__post_init__"):
-            self.__post_init__()
+        if hasattr(cls, "__post_init__"):
+            # This class's own: a subclass that is a dataclass calls its own itself.
+            cls.__post_init__(self)
 
     return construct
 

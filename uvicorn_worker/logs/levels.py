@@ -32,7 +32,7 @@ _given: dict[str, int] = {}
 
 def set_levels(config: Config) -> None:
     """Set the level of uvicorn's loggers, but for those that others have given one where `log_level` was not given."""
-    is_given = getattr(config, "log_level_given", config.log_level != Config.log_level)
+    is_given = getattr(config, "own_log_level_given", config.log_level != Config.log_level)
     for name in ("uvicorn.error", "uvicorn.access", "uvicorn.asgi"):
         logger = logging.getLogger(name)
         if logger.level in (logging.NOTSET, _given.get(name)) or is_given:

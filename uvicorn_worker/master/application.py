@@ -33,9 +33,9 @@ class Application(WSGIApplication):
     """Whether INT, as of Ctrl+C, is a graceful stop."""
 
     def __init__(self, app: Any = None, settings: Mapping[str, Any] | None = None, config: str | None = None) -> None:
-        self._app = app
-        self._settings = settings
-        self._config_file = config
+        self._own_app = app
+        self._own_settings = settings
+        self._own_config_file = config
         super().__init__("%(prog)s [OPTIONS] [APP_MODULE]", prog=None)
 
     def load_default_config(self) -> None:
@@ -45,26 +45,26 @@ class Application(WSGIApplication):
 
     def load_config(self) -> None:
         """From the command line, or from what the constructor was given; called again at each HUP."""
-        if self._settings is None and self._app is None:
+        if self._own_settings is None and self._own_app is None:
             super().load_config()
             return
-        if self._config_file is not None:
-            self.load_config_from_file(self._config_file)
-        for name, value in (self._settings or {}).items():
+        if self._own_config_file is not None:
+            self.load_config_from_file(self._own_config_file)
+        for name, value in (self._own_settings or {}).items():
             if name not in self.cfg.settings:
                 raise ConfigError(f"Gunicorn has no setting {name!r}")
             self.cfg.set(name, value)
-        self.app_uri = self._app if isinstance(self._app, str) else self.cfg.wsgi_app
-        if isinstance(self._app, str):
-            self.cfg.set("default_proc_name", self._app)
-        elif self._app is None and self.app_uri is None:
+        self.app_uri = self._own_app if isinstance(self._own_app, str) else self.cfg.wsgi_app
+        if isinstance(self._own_app, str):
+            self.cfg.set("default_proc_name", self._own_app)
+        elif self._own_app is None and self.app_uri is None:
             raise ConfigError("no application is named")
         self.chdir()
 
     def load(self) -> Any:
         """The application; in a worker, or in the master with preload_app."""
-        if self._app is not None and not isinstance(self._app, str):
-            return self._app
+        if self._own_app is not None and not isinstance(self._own_app, str):
+            return self._own_app
         uri = self.app_uri
         if self.cfg.paste is None and isinstance(uri, str) and ":" in uri and not uri.endswith(")"):
             # With the nearest name where there is none of this one, and what Gunicorn asks of an application.

@@ -53,7 +53,7 @@ class Arbiter(GunicornArbiter):
     def setup(self, app: Any) -> None:
         """Take over the settings, at the start and at each HUP."""
         super().setup(app)
-        options = getattr(self.worker_class, "config_for", None)
+        options = getattr(self.worker_class, "own_config_for", None)
         self._surge = None if options is None else options(self.cfg).reload_surge
 
     # Ctrl+C ------------------------------------------------------------------------------------------

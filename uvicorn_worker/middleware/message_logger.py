@@ -13,8 +13,8 @@ class MessageLoggerMiddleware:
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
-        self._logged = log_messages(app)
+        self._own_logged = log_messages(app)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve what the scope is of."""
-        await self._logged(scope, receive, send)
+        await self._own_logged(scope, receive, send)

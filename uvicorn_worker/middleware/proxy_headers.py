@@ -24,16 +24,16 @@ class ProxyHeadersMiddleware:
     def __init__(self, app: ASGIApp, trusted_hosts: Iterable[str] | str = "127.0.0.1") -> None:
         self.app = app
         hosts = trusted_hosts if isinstance(trusted_hosts, str) else list(trusted_hosts)
-        self._proxies = Proxies(Config(app, forwarded_allow_ips=hosts), Trust(hosts))
+        self._own_proxies = Proxies(Config(app, forwarded_allow_ips=hosts), Trust(hosts))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve what the scope is of; fields that contradict each other say nothing."""
         if scope["type"] in ("http", "websocket"):
-            scope = self._located(scope)
+            scope = self._own_located(scope)
         await self.app(scope, receive, send)
 
-    def _located(self, scope: Scope) -> Scope:
-        proxies = self._proxies
+    def _own_located(self, scope: Scope) -> Scope:
+        proxies = self._own_proxies
         if not proxies.trusts_peer(scope.get("client"), scope.get("server")):
             return scope
         fields = tuple(field for field in scope["headers"] if field[0] in proxies.names)

@@ -34,15 +34,15 @@ def report_alone(server: Server, board: Board | None = None, slot: Slot | None =
     if server.config.metrics_bind is not None:
         check_metrics()
         sock = MetricsSocket().at(server.config.metrics_bind)
-        server.metrics = None if sock is None else MetricsThread(sock, board)
+        server.own_metrics = None if sock is None else MetricsThread(sock, board)
     if slot is not None:
         slot.pid = os.getpid()
-        server.reporter = _Passing(slot, sock) if is_own else Reporter(slot)
+        server.own_reporter = _Passing(slot, sock) if is_own else Reporter(slot)
     _servers[server] = os.getpid()
     _pause_before_forks()
 
     def tell(sig: int, frame: Any) -> None:
-        server.log.warning("%s", describe_flight(server))
+        server.own_log.warning("%s", describe_flight(server))
 
     if hasattr(signal, "SIGUSR2") and threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGUSR2, tell)
@@ -76,7 +76,7 @@ def _pause_before_forks() -> None:
     def before_fork() -> None:
         for server, owner in list(_servers.items()):
             if os.getpid() == owner:
-                server.pause_threads()
+                server.own_pause_threads()
 
     if hasattr(os, "register_at_fork"):
         os.register_at_fork(before=before_fork)

@@ -12,7 +12,7 @@ import inspect
 import logging
 import os
 import socket
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, fields
 from typing import TYPE_CHECKING, Any
 
@@ -86,8 +86,8 @@ class Config(core.Config):
     """
 
     # How an error calls an option that was assigned.
-    _assigned = "an assignment to a Config"
-    logs_at_once = True
+    _own_assignment = "an assignment to a Config"
+    own_logs_at_once = True
     """Whether logging is set up as soon as there is a Config, as with uvicorn; not where a Gunicorn has set it up."""
 
     host: str | Sequence[str] | None
@@ -96,19 +96,19 @@ class Config(core.Config):
     fd: int | None
     reload: bool
     workers: int
-    app_dir: str | None
-    reload_dirs: Sequence[str] | str | None
-    reload_includes: Sequence[str] | str | None
-    reload_excludes: Sequence[str] | str | None
-    reload_delay: float | None
-    timeout_worker_healthcheck: float | None
+    app_dir: str | None = None
+    reload_dirs: Sequence[str] | str | None = None
+    reload_includes: Sequence[str] | str | None = None
+    reload_excludes: Sequence[str] | str | None = None
+    reload_delay: float | None = None
+    timeout_worker_healthcheck: float | None = None
     loaded_app: ASGIApp | None
     """The application, once `load()` has imported it; with `proxy_headers` it is the `app` of this one."""
     lifespan_class: Callable[[Any], Any]
     """What makes the `lifespan` of a Server, which runs it where it is not the one that is here by default."""
-    log_config_left: bool
+    own_log_config_left: bool
     """Whether nothing was said of log_config, which None says, too."""
-    log_level_given: bool
+    own_log_level_given: bool
     """Whether log_level was given: it then wins over levels that loggers have, its default as any other."""
 
     def __init__(self, app: Any = None, *args: Any, **options: Any) -> None:
@@ -134,40 +134,39 @@ class Config(core.Config):
                 places[name] = value
         for name, value in places.items():
             object.__setattr__(self, name, value)
-        for name in _UNUSED:
-            value = given.get(name)
-            if name in _DURATIONS and value is not None:
-                try:
-                    value = SECONDS.take(value)
-                except (ValueError, TypeError):
-                    raise ConfigError(f"option {name} = {value!r}: must be {SECONDS.allowed}") from None
+        for name, value in _unused(given):
             object.__setattr__(self, name, value)
         object.__setattr__(self, "loaded_app", None)
         object.__setattr__(self, "lifespan_class", LifespanOn)
-        object.__setattr__(self, "log_config_left", "log_config" not in given)
-        object.__setattr__(self, "log_level_given", "log_level" in ours)
+        object.__setattr__(self, "own_log_config_left", "log_config" not in given)
+        object.__setattr__(self, "own_log_level_given", "log_level" in ours)
         if app is None:
             object.__setattr__(self, "app", None)
-        if self.logs_at_once:
-            self.set_logging_up()
+        if self.own_logs_at_once:
+            self.own_set_logging_up()
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Set an option, by its rule; another attribute as it is."""
         if name == "log_level":
-            object.__setattr__(self, "log_level_given", value is not None)
-        if name in RULES:
-            value = OPTIONS.check_value(name, value, self._assigned)
+            object.__setattr__(self, "own_log_level_given", value is not None)
+        if (name, value) == ("app", ""):
+            # None is given: so says a subclass that is a dataclass, before it calls __init__().
+            pass
+        elif name in RULES:
+            value = OPTIONS.check_value(name, value, self._own_assignment)
             if (name, value) == ("http", "h2"):
                 object.__setattr__(self, "http2", "on")
                 value = "auto"
         elif name in PLACES and value is not None:
             value = _checked(name, value)
         elif name in _PROTOCOLS:
-            raise ConfigError(f"{self._assigned}, {name}: no protocol class can take the place of the server's own")
+            raise ConfigError(
+                f"{self._own_assignment}, {name}: no protocol class can take the place of the server's own"
+            )
         if name.startswith("ssl_"):
-            self.__dict__.pop("_ssl", None)
+            self.__dict__.pop("_own_ssl", None)
         elif name in _LOGGING:
-            self.__dict__.pop("_logging_set_up", None)
+            self.__dict__.pop("_own_logging_set_up", None)
         object.__setattr__(self, name, value)
 
     def __eq__(self, other: object) -> bool:
@@ -203,11 +202,11 @@ class Config(core.Config):
 
         Raises `ConfigError` where the options give none that can be used.
         """
-        if "_ssl" not in self.__dict__ and tls_is_on(self):
+        if "_own_ssl" not in self.__dict__ and tls_is_on(self):
             from uvicorn_worker.tls.contexts import make_context
 
-            object.__setattr__(self, "_ssl", make_context(self, alpn_protocols(self)))
-        return self.__dict__.get("_ssl")
+            object.__setattr__(self, "_own_ssl", make_context(self, alpn_protocols(self)))
+        return self.__dict__.get("_own_ssl")
 
     @ssl.setter
     def ssl(self, context: SSLContext | None) -> None:
@@ -246,14 +245,14 @@ class Config(core.Config):
         return self.loaded_app is not None
 
     @property
-    def logging_is_set_up(self) -> bool:
+    def own_logging_is_set_up(self) -> bool:
         """Whether it was, and nothing was said of it since: what others have made of it then is left so."""
-        return self.__dict__.get("_logging_set_up") is _PROCESS
+        return self.__dict__.get("_own_logging_set_up") is _PROCESS
 
-    def set_logging_up(self) -> None:
+    def own_set_logging_up(self) -> None:
         """Call `configure_logging()`, as a server need not do then."""
         self.configure_logging()
-        object.__setattr__(self, "_logging_set_up", _PROCESS)
+        object.__setattr__(self, "_own_logging_set_up", _PROCESS)
 
     # A server calls these, so that a subclass may write them anew.
 
@@ -298,6 +297,20 @@ class Config(core.Config):
             each.close()
         sock.set_inheritable(True)
         return sock
+
+
+def _unused(given: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Those that were given; raises `ConfigError`."""
+    for name in _UNUSED:
+        value = given.get(name)
+        if value is None:
+            continue
+        if name in _DURATIONS:
+            try:
+                value = SECONDS.take(value)
+            except (ValueError, TypeError):
+                raise ConfigError(f"option {name} = {value!r}: must be {SECONDS.allowed}") from None
+        yield name, value
 
 
 def of_environment() -> dict[str, tuple[str, Any]]:

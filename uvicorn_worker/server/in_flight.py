@@ -24,10 +24,10 @@ def describe_flight(server: Server) -> str:
     """
     if not server.started:
         return f"Process {os.getpid()} does not serve yet."
-    runtime = server.runtime
+    runtime = server.own_runtime
     now = time.monotonic()
     cycles = sorted(runtime.cycles, key=lambda cycle: cycle.started)
-    lines = [f"In flight in process {os.getpid()}: {census(cycles, runtime.connections, server.acceptor.pending)}"]
+    lines = [f"In flight in process {os.getpid()}: {census(cycles, runtime.connections, server.own_acceptor.pending)}"]
     running = running_task(runtime.loop)
     for cycle in cycles[:_NAMED]:
         lines += [f"  {line}" for line in describe_cycles([cycle], now, running)]

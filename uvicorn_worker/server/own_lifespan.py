@@ -3,13 +3,18 @@
 config.load()
 server.lifespan = config.lifespan_class(config)      LifespanOn: the server runs its own, which this one shows
 await server.startup()                               any other: the server calls its startup() and shutdown()
+
+`start_lifespan()` and `stop_lifespan()` are what a server does with whichever it is.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 import logging
+import math
+import time
 from typing import Any
 
 from uvicorn_worker.core.asgi import ASGIApp
@@ -17,7 +22,17 @@ from uvicorn_worker.core.config import Config
 from uvicorn_worker.core.errors import LifespanError
 from uvicorn_worker.server.lifespan import Lifespan
 
-__all__ = ["BroughtLifespan", "LifespanOff", "LifespanOn", "brought_by", "lifespan_of"]
+__all__ = [
+    "QUICK_SECONDS", "BroughtLifespan", "LifespanOff", "LifespanOn", "brought_by", "lifespan_of", "start_lifespan",
+    "stop_lifespan",
+]  # fmt: skip
+
+# What a shutdown has at least, even where no time is left.
+_LEAST_SECONDS = 0.1
+# How long one that was given up may take to end.
+_CANCEL_SECONDS = 0.5
+# And what it has at most in a quick stop.
+QUICK_SECONDS = 2.0
 
 
 class LifespanOn:
@@ -34,21 +49,21 @@ class LifespanOn:
         self.state: dict[str, Any] = {}
         self.startup_event, self.shutdown_event = asyncio.Event(), asyncio.Event()
         self.should_exit = self.startup_failed = self.shutdown_failed = self.error_occurred = False
-        self._lifespan: Lifespan | None = None
+        self._own_lifespan: Lifespan | None = None
 
-    def show(self, lifespan: Lifespan) -> None:
+    def _own_show(self, lifespan: Lifespan) -> None:
         """This one is run: `state` is that of its requests."""
-        self._lifespan, self.state, lifespan.shown = lifespan, lifespan.state, self
+        self._own_lifespan, self.state, lifespan.shown = lifespan, lifespan.state, self
         self.startup_event, self.shutdown_event = lifespan.started, lifespan.stopped
         self.should_exit = self.startup_failed = self.shutdown_failed = self.error_occurred = False
 
     async def startup(self) -> None:
         """Run the startup."""
-        if self._lifespan is None:
+        if self._own_lifespan is None:
             if not self.config.loaded:
                 self.config.load()
-            self.show(Lifespan(self.config, self.config.loaded_app))
-        lifespan: Any = self._lifespan
+            self._own_show(Lifespan(self.config, self.config.loaded_app))
+        lifespan: Any = self._own_lifespan
         lifespan.say_on(self.logger)
         try:
             await lifespan.startup()
@@ -57,8 +72,8 @@ class LifespanOn:
 
     async def shutdown(self) -> None:
         """Run the shutdown."""
-        if self._lifespan is not None:
-            await self._lifespan.shutdown(None)
+        if self._own_lifespan is not None:
+            await self._own_lifespan.shutdown(None)
 
 
 # What they are unless somebody has put others in their place.
@@ -124,5 +139,46 @@ def lifespan_of(
     if type(shown) is not LifespanOn or (LifespanOn.startup, LifespanOn.shutdown) != _OWN:
         return BroughtLifespan(shown)
     lifespan = Lifespan(config, app, startup_level, shutdown_level)
-    shown.show(lifespan)
+    shown._own_show(lifespan)
     return lifespan
+
+
+async def start_lifespan(lifespan: Lifespan | BroughtLifespan, exit_asked: asyncio.Event) -> None:
+    """The startup, which an exit that is asked for meanwhile cancels."""
+    startup = asyncio.ensure_future(lifespan.startup())
+    exiting = asyncio.ensure_future(exit_asked.wait())
+    try:
+        await asyncio.wait([startup, exiting], return_when=asyncio.FIRST_COMPLETED)
+        if not startup.done():
+            startup.cancel()
+            with contextlib.suppress(asyncio.CancelledError, LifespanError):
+                await startup
+            return
+        await startup
+    finally:
+        exiting.cancel()
+        if not startup.done():
+            # This start itself was cancelled.
+            startup.cancel()
+            await asyncio.wait([startup], timeout=_CANCEL_SECONDS)
+
+
+async def stop_lifespan(
+    lifespan: Lifespan | BroughtLifespan, end: float, quick_asked: asyncio.Event, *, is_quick: bool
+) -> None:
+    """The shutdown, until `end` by the monotonic clock, or until a quick stop is asked for, or asked for again."""
+    left = end - time.monotonic()
+    bound = None if left == math.inf else max(left, _LEAST_SECONDS)
+    if is_quick:
+        quick_asked.clear()
+        bound = QUICK_SECONDS if bound is None else min(bound, QUICK_SECONDS)
+    work = asyncio.ensure_future(lifespan.shutdown(bound))
+    quick = asyncio.ensure_future(quick_asked.wait())
+    # What does not heed being cancelled must not hold up the end.
+    timeout = None if bound is None else bound + _CANCEL_SECONDS
+    try:
+        await asyncio.wait([work, quick], timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for future in (work, quick):
+            future.cancel()
+        await asyncio.wait([work, quick], timeout=_LEAST_SECONDS)

@@ -16,40 +16,40 @@ class ServerState:
     """Counters and sets of a server; empty before it has started."""
 
     def __init__(self) -> None:
-        self._runtime: Runtime | None = None
+        self._own_runtime: Runtime | None = None
 
-    def show(self, runtime: Runtime) -> None:
+    def _own_show(self, runtime: Runtime) -> None:
         """The server has started: what is seen is that of its runtime."""
-        self._runtime = runtime
+        self._own_runtime = runtime
 
     @property
     def total_requests(self) -> int:
         """How many requests were answered, and WebSockets ended."""
-        return 0 if self._runtime is None else self._runtime.requests
+        return 0 if self._own_runtime is None else self._own_runtime.requests
 
     @property
     def connections(self) -> Connections:
         """The connections that are open."""
-        return Connections(self._runtime)
+        return Connections(self._own_runtime)
 
     @property
     def tasks(self) -> set[asyncio.Task[None]]:
         """The tasks of the requests that are in the application."""
-        cycles = () if self._runtime is None else list(self._runtime.cycles)
+        cycles = () if self._own_runtime is None else list(self._own_runtime.cycles)
         return {cycle.task for cycle in cycles if cycle.task is not None}
 
     @property
     def default_headers(self) -> list[tuple[bytes, bytes]]:
         """The fields that every response gets, unless the application sets one of the same name."""
-        lines = b"" if self._runtime is None else self._runtime.defaults.lines
+        lines = b"" if self._own_runtime is None else self._own_runtime.defaults.lines
         pairs = [line.partition(b":") for line in lines.split(b"\r\n") if line]
         return [(name, value.strip()) for name, _, value in pairs]
 
     @default_headers.setter
     def default_headers(self, fields: Iterable[tuple[bytes, bytes]]) -> None:
         """Set by an `on_tick()` that somebody has written anew, each second, with the date in them."""
-        if self._runtime is not None:
-            self._runtime.defaults.give(fields)
+        if self._own_runtime is not None:
+            self._own_runtime.defaults.give(fields)
 
 
 class Connections(Set["Connection"]):

@@ -73,7 +73,7 @@ def set_up_logging(config: Config) -> None:
     from uvicorn_worker.logs.log_config import apply_log_config
 
     log_config = config.log_config
-    if log_config is None and getattr(config, "log_config_left", False):
+    if log_config is None and getattr(config, "own_log_config_left", False):
         log_config = usual_config(config.access_log_format)
     apply_log_config(log_config, config.use_colors)
     set_levels(config)
@@ -109,7 +109,7 @@ class Surroundings:
 
     def set_up_logging(self, config: Config) -> None:
         """Logging as the configuration has it; raises `ConfigError`."""
-        if getattr(config, "logging_is_set_up", False):
+        if getattr(config, "own_logging_is_set_up", False):
             unblock_handlers()
             return
         configure: Callable[[], None] | None = getattr(config, "configure_logging", None)

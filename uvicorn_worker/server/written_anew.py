@@ -38,10 +38,10 @@ class WrittenAnew:
 
     def __init__(self) -> None:
         self._captured_signals: list[int] = []
-        self._draining: asyncio.Future[None] | None = None
+        self._own_draining: asyncio.Future[None] | None = None
 
     @property
-    def captured(self) -> list[int]:
+    def own_captured(self) -> list[int]:
         """The signals that came while the server has handled them."""
         return self._captured_signals
 
@@ -53,24 +53,24 @@ class WrittenAnew:
             return None
         return limit + random.randint(0, self.config.limit_max_requests_jitter)  # noqa: S311 - spreads restarts, no secret
 
-    def drain_of(self, schedule: Schedule) -> Drain:
+    def _own_drain_of(self, schedule: Schedule) -> Drain:
         """What ends that is under way, within this time."""
         raise NotImplementedError
 
     async def _wait_tasks_to_complete(self) -> None:
         """Return once nothing is under way any more."""
-        if self._draining is None:
+        if self._own_draining is None:
             # Who has written `shutdown()` anew waits by this, for as long as it likes.
-            await self.drain_of(Schedule(time.monotonic(), None)).run()
+            await self._own_drain_of(Schedule(time.monotonic(), None)).run()
         else:
-            await asyncio.wait({self._draining})
+            await asyncio.wait({self._own_draining})
 
-    async def wait_for_drain(self, drain: Coroutine[Any, Any, None], schedule: Schedule) -> None:
+    async def _own_wait_for_drain(self, drain: Coroutine[Any, Any, None], schedule: Schedule) -> None:
         """Run it, and beside it the wait of a subclass: that is cancelled when requests are, as uvicorn's is."""
         if getattr(self._wait_tasks_to_complete, "__func__", None) is WrittenAnew._wait_tasks_to_complete:
             await drain
             return
-        self._draining = draining = asyncio.ensure_future(drain)
+        self._own_draining = draining = asyncio.ensure_future(drain)
         waiting = asyncio.ensure_future(self._wait_tasks_to_complete())
         try:
             await asyncio.wait({draining}, timeout=_until(schedule.cut))
@@ -87,7 +87,7 @@ class WrittenAnew:
             for future in (draining, waiting):
                 future.cancel()
             await asyncio.wait({draining, waiting}, timeout=_GIVE_UP_SECONDS)
-            self._draining = None
+            self._own_draining = None
         with contextlib.suppress(asyncio.CancelledError, asyncio.InvalidStateError):
             waiting.result()
 

@@ -34,35 +34,35 @@ class Process:
 
     def __init__(self, config: Config, target: Any = None, sockets: Any = ()) -> None:
         target, sockets = by_target(target, sockets)
-        self._listened, self._backlog = sockets, config.backlog
-        self._stop_within = _STOP_SECONDS + (config.timeout_graceful_shutdown or 0.0)
-        self._began = time.monotonic()
+        self._own_listened, self._own_backlog = sockets, config.backlog
+        self._own_stop_within = _STOP_SECONDS + (config.timeout_graceful_shutdown or 0.0)
+        self._own_began = time.monotonic()
         # What a target does is its own concern: when it is ready is not known.
-        self._told: Connection | None = None
-        self._tells: Connection | None = None
+        self._own_told: Connection | None = None
+        self._own_tells: Connection | None = None
         if target is None:
-            self._told, self._tells = multiprocessing.Pipe(duplex=False)
-        self._is_ready = False
-        self.process: SpawnProcess = get_subprocess(config, target, sockets, self._tells)
+            self._own_told, self._own_tells = multiprocessing.Pipe(duplex=False)
+        self._own_is_ready = False
+        self.process: SpawnProcess = get_subprocess(config, target, sockets, self._own_tells)
 
     def start(self) -> Process:
         """Let it serve; gives itself."""
-        for sock in self._listened:
+        for sock in self._own_listened:
             # From now on clients wait, and are not refused, whatever becomes of the processes that serve.
-            sock.listen(self._backlog)
-        self._began = time.monotonic()
+            sock.listen(self._own_backlog)
+        self._own_began = time.monotonic()
         self.process.start()
-        if self._tells is not None:
+        if self._own_tells is not None:
             # It is the other process's alone: its end is seen.
-            self._tells.close()
+            self._own_tells.close()
         return self
 
     def is_ready(self) -> bool:
         """Whether it has begun to accept connections; never of one with a target."""
-        if self._told is not None and not self._is_ready:
+        if self._own_told is not None and not self._own_is_ready:
             with contextlib.suppress(EOFError, OSError):
-                self._is_ready = self._told.poll() and bool(self._told.recv())
-        return self._is_ready
+                self._own_is_ready = self._own_told.poll() and bool(self._own_told.recv())
+        return self._own_is_ready
 
     def wait_until_ready(self, timeout: float, should_exit: threading.Event) -> bool:
         """Wait for that, for `timeout` seconds at most; not for one that ends, nor once `should_exit` is set."""
@@ -83,9 +83,9 @@ class Process:
         return self.process.exitcode
 
     @property
-    def seconds(self) -> float:
+    def own_seconds(self) -> float:
         """For how long it runs."""
-        return time.monotonic() - self._began
+        return time.monotonic() - self._own_began
 
     def terminate(self) -> None:
         """Tell it to end."""
@@ -102,7 +102,7 @@ class Process:
 
     def join(self) -> None:
         """Wait for the end of one that was told; what holds it up for too long is cut."""
-        self.process.join(self._stop_within)
+        self.process.join(self._own_stop_within)
         if self.process.exitcode is None:
             self.process.kill()
             self.process.join()
@@ -150,9 +150,9 @@ def _serve(
         with contextlib.suppress(OSError):
             sys.stdin = os.fdopen(stdin)
     if tells is not None:
-        config.surroundings = _Telling(tells)
+        config.own_surroundings = _Telling(tells)
     try:
-        config.set_logging_up()
+        config.own_set_logging_up()
         (Server(config).run if target is None else target)(sockets=sockets)
     except KeyboardInterrupt:
         # The one that has started it has had the same Ctrl+C.

@@ -30,7 +30,10 @@ _FAILURES = 3
 _SOON_SECONDS = 10.0
 # How long a replacement may take to be ready, in seconds, where timeout_worker_healthcheck says nothing.
 _READY_SECONDS = 60.0
-_NAMES = ("SIGINT", "SIGTERM", "SIGHUP", "SIGTTIN", "SIGTTOU", "SIGBREAK")
+# For the last four a subclass may have a method; without one they do nothing, as with uvicorn.
+_NAMES = (
+    "SIGINT", "SIGTERM", "SIGHUP", "SIGTTIN", "SIGTTOU", "SIGBREAK", "SIGQUIT", "SIGUSR1", "SIGUSR2", "SIGWINCH",
+)  # fmt: skip
 _ENDS = frozenset({"SIGINT", "SIGTERM", "SIGBREAK"})
 
 
@@ -55,29 +58,29 @@ class Multiprocess:
         self.processes: list[Process] = []
         self.signal_queue: deque[int] = deque()
         """What has come and was not done yet; what is appended counts as much."""
-        self._failures = 0
-        self._log = logging.getLogger("uvicorn.error")
+        self._own_failures = 0
+        self._own_log = logging.getLogger("uvicorn.error")
 
     def run(self) -> None:
         """Until then."""
         # Whoever runs it in another thread than the main one ends it by `should_exit` or `signal_queue`.
         known = [signal.Signals[name] for name in _NAMES if hasattr(signal, name)]
         with handled(dict.fromkeys(known, lambda number, frame: self.signal_queue.append(number))):
-            self._log.info("Started parent process [%d]", os.getpid())
+            self._own_log.info("Started parent process [%d]", os.getpid())
             self.init_processes()
             while not self.should_exit.wait(_LOOK_SECONDS):
                 self.handle_signals()
                 self.keep_subprocess_alive()
             self.terminate_all()
             self.join_all()
-            self._log.info("Stopping parent process [%d]", os.getpid())
+            self._own_log.info("Stopping parent process [%d]", os.getpid())
 
-    def _start(self) -> Process:
+    def _own_start(self) -> Process:
         return Process(self.config, self.target, self.sockets).start()
 
     def init_processes(self) -> None:
         """Start them, into `processes`."""
-        self.processes += [self._start() for _ in range(self.processes_num)]
+        self.processes += [self._own_start() for _ in range(self.processes_num)]
 
     def terminate_all(self) -> None:
         """Tell all of them to end."""
@@ -95,14 +98,14 @@ class Multiprocess:
         What a target does is not known: of such the one before has ended when the next is started.
         """
         for place, process in enumerate(self.processes):
-            if self._is_ending():
+            if self._own_is_ending():
                 return
             replacement = None
             if self.target is None:
-                replacement = self._start()
-                if not self._is_up(replacement):
-                    if not self._is_ending():
-                        self._log.error(
+                replacement = self._own_start()
+                if not self._own_is_up(replacement):
+                    if not self._own_is_ending():
+                        self._own_log.error(
                             "New child process [%s] was not ready in time, or has ended: process [%s] is kept.",
                             replacement.pid,
                             process.pid,
@@ -110,20 +113,20 @@ class Multiprocess:
                     return
             process.terminate()
             process.join()
-            self.processes[place] = replacement or self._start()
+            self.processes[place] = replacement or self._own_start()
 
-    def _is_up(self, replacement: Process) -> bool:
+    def _own_is_up(self, replacement: Process) -> bool:
         """Whether it comes to serve; where it does not, it is ended."""
         timeout = getattr(self.config, "timeout_worker_healthcheck", None) or _READY_SECONDS
         end = time.monotonic() + timeout
         while not replacement.wait_until_ready(_LOOK_SECONDS, self.should_exit):
-            if not replacement.is_alive() or time.monotonic() >= end or self._is_ending():
+            if not replacement.is_alive() or time.monotonic() >= end or self._own_is_ending():
                 replacement.kill()
                 replacement.join()
                 return False
         return True
 
-    def _is_ending(self) -> bool:
+    def _own_is_ending(self) -> bool:
         """Whether all is to end, or will be told so by a signal that waits for its turn."""
         return self.should_exit.is_set() or any(signal.Signals(number).name in _ENDS for number in self.signal_queue)
 
@@ -131,32 +134,34 @@ class Multiprocess:
         """Do what the signals ask for that have come, by the method that is named for each."""
         while self.signal_queue:
             sig = signal.Signals(self.signal_queue.popleft())
-            getattr(self, f"handle_{sig.name[3:].lower()}")()
+            handle = getattr(self, f"handle_{sig.name[3:].lower()}", None)
+            if handle is not None:
+                handle()
 
     def handle_int(self) -> None:
         """The end."""
-        self._log.info("Received SIGINT, exiting.")
+        self._own_log.info("Received SIGINT, exiting.")
         self.should_exit.set()
 
     def handle_term(self) -> None:
         """The end, too."""
-        self._log.info("Received SIGTERM, exiting.")
+        self._own_log.info("Received SIGTERM, exiting.")
         self.should_exit.set()
 
     def handle_break(self) -> None:
         """And this, which is Ctrl+Break."""
-        self._log.info("Received SIGBREAK, exiting.")
+        self._own_log.info("Received SIGBREAK, exiting.")
         self.should_exit.set()
 
     def handle_hup(self) -> None:
         """All are replaced."""
-        self._log.info("Received SIGHUP, restarting processes.")
+        self._own_log.info("Received SIGHUP, restarting processes.")
         self.restart_all()
 
     def handle_ttin(self) -> None:
         """One more."""
         self.processes_num += 1
-        self.processes.append(self._start())
+        self.processes.append(self._own_start())
 
     def handle_ttou(self) -> None:
         """One less."""
@@ -171,11 +176,11 @@ class Multiprocess:
         for place, process in enumerate(self.processes):
             if process.exitcode is None or self.should_exit.is_set():
                 continue
-            failed = process.exitcode > 0 and process.seconds < _SOON_SECONDS
-            self._failures = self._failures + 1 if failed else 0
-            if process.exitcode == STARTUP_FAILURE or self._failures >= _FAILURES:
-                self._log.error("Child process [%d] failed to start, stopping the parent process.", process.pid)
+            failed = process.exitcode > 0 and process.own_seconds < _SOON_SECONDS
+            self._own_failures = self._own_failures + 1 if failed else 0
+            if process.exitcode == STARTUP_FAILURE or self._own_failures >= _FAILURES:
+                self._own_log.error("Child process [%d] failed to start, stopping the parent process.", process.pid)
                 self.should_exit.set()
                 return
-            self._log.info("Child process [%d] died", process.pid)
-            self.processes[place] = self._start()
+            self._own_log.info("Child process [%d] died", process.pid)
+            self.processes[place] = self._own_start()

@@ -38,11 +38,13 @@ class ChangeReload:
         self.pid = os.getpid()
         self.process: Process
         """What serves, from `startup()` on."""
+        self.is_restarting = False
+        """Of interest on Windows alone, where a subclass may ask for it."""
         self.reloader_name: str | None = None
         """What watches, from `run()` on."""
-        self._changes: Iterator[set[Path]] = iter(())
-        self._log = logging.getLogger("uvicorn.error")
-        self._folders, self._files = where_to_look(listed(config.reload_dirs))
+        self._own_changes: Iterator[set[Path]] = iter(())
+        self._own_log = logging.getLogger("uvicorn.error")
+        self._own_folders, self._own_files = where_to_look(listed(config.reload_dirs))
 
     def signal_handler(self, sig: int, frame: FrameType | None) -> None:
         """It is to end."""
@@ -51,29 +53,29 @@ class ChangeReload:
     def run(self) -> None:
         """Until then."""
         with handled(dict.fromkeys(HANDLED_SIGNALS, self.signal_handler)):
-            self._watch()
+            self._own_watch()
             self.startup()
             for changed in self:
                 if self.should_exit.is_set():
                     break
                 if changed:
                     names = ", ".join(shown(path) for path in changed)
-                    self._log.warning("%s detected changes in %s. Reloading...", self.reloader_name, names)
+                    self._own_log.warning("%s detected changes in %s. Reloading...", self.reloader_name, names)
                     for path in changed:
                         forget_compiled(path)
                     self.restart()
             self.shutdown()
 
-    def _watch(self) -> None:
+    def _own_watch(self) -> None:
         config = self.config
-        self._say_folders()
-        files = [*self._files, *listed(config.env_file)]
+        self._own_say_folders()
+        files = [*self._own_files, *listed(config.env_file)]
         choice = Choice(listed(config.reload_includes), listed(config.reload_excludes), files)
-        watcher = Watcher(self._folders, choice, config.reload_delay, self.should_exit)
-        self.reloader_name, self._changes = watcher.name, iter(watcher)
+        watcher = Watcher(self._own_folders, choice, config.reload_delay, self.should_exit)
+        self.reloader_name, self._own_changes = watcher.name, iter(watcher)
 
-    def _say_folders(self) -> None:
-        self._log.info("Will watch for changes in these directories: %s", sorted(map(str, self._folders)))
+    def _own_say_folders(self) -> None:
+        self._own_log.info("Will watch for changes in these directories: %s", sorted(map(str, self._own_folders)))
 
     def __iter__(self) -> Iterator[Sequence[Path] | None]:
         return self
@@ -83,7 +85,7 @@ class ChangeReload:
 
     def should_restart(self) -> Sequence[Path] | None:
         """The files that have changed; None a few times a second where none has. Raises StopIteration at the end."""
-        return sorted(next(self._changes)) or None
+        return sorted(next(self._own_changes)) or None
 
     def pause(self) -> None:
         """For a `should_restart()` that looks by itself: wait for reload_delay. Raises StopIteration at the end."""
@@ -92,7 +94,7 @@ class ChangeReload:
 
     def startup(self) -> None:
         """Start the process that serves."""
-        self._log.info("Started reloader process [%d] using %s", self.pid, self.reloader_name)
+        self._own_log.info("Started reloader process [%d] using %s", self.pid, self.reloader_name)
         self.process = Process(self.config, self.target, self.sockets).start()
 
     def restart(self) -> None:
@@ -107,4 +109,4 @@ class ChangeReload:
         self.process.join()
         for sock in self.sockets:
             sock.close()
-        self._log.info("Stopping reloader process [%d]", self.pid)
+        self._own_log.info("Stopping reloader process [%d]", self.pid)

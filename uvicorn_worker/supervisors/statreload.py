@@ -22,14 +22,14 @@ class StatReload(ChangeReload):
         self.mtimes: dict[Path, float] = {}
         """When the files were changed that are known."""
 
-    def _watch(self) -> None:
-        self._say_folders()
+    def _own_watch(self) -> None:
+        self._own_say_folders()
 
     def iter_py_files(self) -> Iterator[Path]:
         """The files of the Config's folders that are looked at, and those that are named beside them."""
-        for file in self._files:
+        for file in self._own_files:
             yield Path(file).resolve()
-        for folder in self._folders:
+        for folder in self._own_folders:
             for path in folder.rglob("*.py"):
                 yield path.resolve()
 

@@ -65,25 +65,25 @@ class BaseWorker(Worker):
     CONFIG_KWARGS: ClassVar[dict[str, Any]] = {**AUTO}
     """Options that a subclass fixes, beside those of the classes above it; they win over Gunicorn's settings."""
 
-    _DEFAULTS: ClassVar[dict[str, Any]] = {}
+    _own_defaults: ClassVar[dict[str, Any]] = {}
     """Options whose defaults are others under this class; Gunicorn's settings win over them."""
 
-    DRAINS_ON_INT: ClassVar[bool] = False
+    own_drains_on_int: ClassVar[bool] = False
     """Whether the first INT, as of Ctrl+C, is a graceful stop."""
 
-    _token: ClassVar[FailureToken | None] = None
-    _was_set_up: ClassVar[bool] = False
-    _shares: ClassVar[Any] = None
+    _own_token: ClassVar[FailureToken | None] = None
+    _own_was_set_up: ClassVar[bool] = False
+    _own_shares: ClassVar[Any] = None
 
-    _shared: list[Any]
-    _succession: Succession
-    _config: WorkerConfig | None
-    _signals: Signals
-    _surroundings: Surroundings
-    _beaten: float
+    _own_shared: list[Any]
+    _own_succession: Succession
+    _own_config: WorkerConfig | None
+    _own_signals: Signals
+    _own_surroundings: Surroundings
+    _own_beaten: float
     # What the metrics are told on.
-    _metrics: socket.socket | None
-    _metrics_socket: ClassVar[MetricsSocket | None] = None
+    _own_metrics: socket.socket | None
+    _own_metrics_socket: ClassVar[MetricsSocket | None] = None
 
     @classmethod
     def setup(cls) -> None:
@@ -91,14 +91,14 @@ class BaseWorker(Worker):
         try:
             forget_env_files()
             given = outer_options().get("env_file")
-            load_env_file(cls._overrides().get("env_file", given and given.value))
+            load_env_file(cls._own_overrides().get("env_file", given and given.value))
         except ConfigError as exc:
             # On HUP an exception would be the end of the master without a word to its workers: they report it.
-            if not BaseWorker._was_set_up:
+            if not BaseWorker._own_was_set_up:
                 raise RuntimeError(str(exc)) from None
-        BaseWorker._was_set_up = True
+        BaseWorker._own_was_set_up = True
         # Loggers are Gunicorn's here: one that the application makes and does not serve would take the lines from them.
-        ServerConfig.logs_at_once = False
+        ServerConfig.own_logs_at_once = False
         Relief.settings_read()
 
     @classmethod
@@ -106,7 +106,7 @@ class BaseWorker(Worker):
         """Stop the master, before it forks, for options that can't be used."""
         say = None if log is None else log.log
         try:
-            config = config_from_settings(cfg, _not_loaded, sys.maxsize, cls._overrides(), say, cls._DEFAULTS)
+            config = config_from_settings(cfg, _not_loaded, sys.maxsize, cls._own_overrides(), say, cls._own_defaults)
             loop_factory(config)
             if tls_is_on(config):
                 from uvicorn_worker.tls.contexts import check_tls
@@ -135,9 +135,9 @@ class BaseWorker(Worker):
             )
 
     @classmethod
-    def config_for(cls, cfg: GunicornConfig) -> Config:
+    def own_config_for(cls, cfg: GunicornConfig) -> Config:
         """The options of this class under Gunicorn's settings; raises `ConfigError`."""
-        return config_from_settings(cfg, _not_loaded, sys.maxsize, cls._overrides(), None, cls._DEFAULTS)
+        return config_from_settings(cfg, _not_loaded, sys.maxsize, cls._own_overrides(), None, cls._own_defaults)
 
     @classmethod
     def configure(cls: type[W], **options: Any) -> type[W]:
@@ -153,69 +153,69 @@ class BaseWorker(Worker):
         return type(cls.__name__, (cls,), {"CONFIG_KWARGS": options, **names})
 
     @classmethod
-    def _overrides(cls) -> dict[str, Any]:
+    def _own_overrides(cls) -> dict[str, Any]:
         """What CONFIG_KWARGS fixes before there is a worker."""
         return options_in_code(cls)
 
     def __new__(cls: type[W], *args: Any, **kwargs: Any) -> W:
         """Before the fork, also where a subclass leaves our `__init__` out, as some of uvicorn's worker's do."""
         worker: W = super().__new__(cls)
-        worker._surroundings = worker._make_surroundings()
-        worker._config = None
-        worker._beaten = time.monotonic()
+        worker._own_surroundings = worker._own_make_surroundings()
+        worker._own_config = None
+        worker._own_beaten = time.monotonic()
         named = {**dict(zip(_ARGUMENTS, args, strict=False)), **kwargs}
         cfg = named["cfg"]
         # Before there is a slot for the one that takes the place of those that are gone.
         tell_deaths(named["log"], cfg.timeout)
         Board.of_master().wanted = cfg.workers
         try:
-            config = cls.config_for(cfg)
+            config = cls.own_config_for(cfg)
         except ConfigError:
             # The worker says so.
             config = None
-        worker._metrics = cls._bind_metrics(config)
-        worker._succession = Succession(named["age"], cfg.workers)
-        worker._signals = worker._make_signals()
+        worker._own_metrics = cls._own_bind_metrics(config)
+        worker._own_succession = Succession(named["age"], cfg.workers)
+        worker._own_signals = worker._own_make_signals()
         # Where Gunicorn opens sockets for each worker (reuse_port), it puts them in the place of these after the fork.
-        worker._shared = named["sockets"]
-        keep_listening(worker._shared, cfg, named["log"])
-        read_families(worker._shared, cfg, named["log"])
+        worker._own_shared = named["sockets"]
+        keep_listening(worker._own_shared, cfg, named["log"])
+        read_families(worker._own_shared, cfg, named["log"])
         adopt_loggers(named["log"], cfg)
-        worker._share_tls(cfg, config)
+        worker._own_share_tls(cfg, config)
         Offenders.of_master()
-        if BaseWorker._token is None or BaseWorker._token.owner != os.getpid():
-            BaseWorker._token = FailureToken()
-        BaseWorker._token.worker_made()
+        if BaseWorker._own_token is None or BaseWorker._own_token.owner != os.getpid():
+            BaseWorker._own_token = FailureToken()
+        BaseWorker._own_token.worker_made()
         return worker
 
     @classmethod
-    def _bind_metrics(cls, config: Config | None) -> socket.socket | None:
+    def _own_bind_metrics(cls, config: Config | None) -> socket.socket | None:
         """The socket for metrics_bind, which all workers of the master have; called in the master."""
         if config is None:
             return None
         where = config.metrics_bind
-        if BaseWorker._metrics_socket is None or BaseWorker._metrics_socket.owner != os.getpid():
+        if BaseWorker._own_metrics_socket is None or BaseWorker._own_metrics_socket.owner != os.getpid():
             if where is None:
                 return None
             from uvicorn_worker.board.metrics import MetricsSocket
 
-            BaseWorker._metrics_socket = MetricsSocket()
-        return BaseWorker._metrics_socket.at(where)
+            BaseWorker._own_metrics_socket = MetricsSocket()
+        return BaseWorker._own_metrics_socket.at(where)
 
-    def _metrics_thread(self) -> MetricsThread | None:
+    def _own_metrics_thread(self) -> MetricsThread | None:
         """What tells the metrics in a worker; None where nobody is told."""
-        if self._metrics is None:
+        if self._own_metrics is None:
             return None
         # There since before the fork, with the socket.
         from uvicorn_worker.board.metrics import MetricsThread
 
-        return MetricsThread(self._metrics, self._succession.board)
+        return MetricsThread(self._own_metrics, self._own_succession.board)
 
-    def _share_tls(self, cfg: GunicornConfig, config: Config | None) -> None:
+    def _own_share_tls(self, cfg: GunicornConfig, config: Config | None) -> None:
         """Make the TLS context before the fork, once for the settings of the start and of each HUP."""
-        if BaseWorker._shares is cfg:
+        if BaseWorker._own_shares is cfg:
             return
-        BaseWorker._shares = cfg
+        BaseWorker._own_shares = cfg
         try:
             if config is not None and tls_is_on(config):
                 from uvicorn_worker.tls.contexts import share_context
@@ -225,11 +225,11 @@ class BaseWorker(Worker):
             # The worker says so.
             pass
 
-    def _make_surroundings(self) -> Surroundings:
+    def _own_make_surroundings(self) -> Surroundings:
         """What a server that is made of `self.config` finds around it."""
         raise NotImplementedError
 
-    def _make_signals(self) -> Signals:
+    def _own_make_signals(self) -> Signals:
         """What each signal means to it."""
         raise NotImplementedError
 
@@ -239,36 +239,40 @@ class BaseWorker(Worker):
 
         Typed as Any, so that a type checker lets subclasses assign what is read-only in other places.
         """
-        if self._config is None:
-            self._read_settings()
-        return self._config
+        if self._own_config is None:
+            self._own_read_settings()
+        return self._own_config
 
     @config.setter
     def config(self, value: Any) -> None:
-        if value is self._config:
+        if value is self._own_config:
             return
         try:
             given = differences(value)
         except ConfigError as exc:
-            self.config.fail(str(exc))
+            self.config.own_fail(str(exc))
             return
-        self.config.replaced_by(value)
+        self.config.own_replaced_by(value)
         for name, option in given.items():
             # What uvicorn's worker says itself, and subclasses copy, is no wish.
             is_copied = (name, option) == ("timeout_notify", self.timeout) or getattr(option, "__self__", None) is self
             if not is_copied:
                 setattr(self.config, name, option)
 
-    def _read_settings(self) -> None:
-        if self._config is None:
-            self._config = WorkerConfig(self._surroundings)
-        config = self._config
+    def _own_read_settings(self) -> None:
+        if self._own_config is None:
+            self._own_config = WorkerConfig(self._own_surroundings)
+        config = self._own_config
         try:
-            config.base_on(
+            config.own_base_on(
                 config_from_settings(
-                    self.cfg, _not_loaded, self.max_requests, options_in_code(type(self), self), defaults=self._DEFAULTS
+                    self.cfg,
+                    _not_loaded,
+                    self.max_requests,
+                    options_in_code(type(self), self),
+                    defaults=self._own_defaults,
                 )
             )
         except ConfigError as exc:
             # The master has checked this at its start; what was changed before a reload is seen here first.
-            config.fail(str(exc))
+            config.own_fail(str(exc))

@@ -38,42 +38,42 @@ _UVICORNS_OWN = frozenset(
 class WorkerConfig(Config):
     """The options of a worker; see the module's text."""
 
-    _assigned = "an assignment to self.config"
-    logs_at_once = False
+    _own_assignment = "an assignment to self.config"
+    own_logs_at_once = False
 
-    surroundings: Surroundings
-    error: str | None
+    own_surroundings: Surroundings
+    own_error: str | None
     """The first value that could not be used, in one line."""
-    replacement: Any
+    own_replacement: Any
     """The Config that took its place, where that loads the application in a way of its own."""
 
     def __init__(self, surroundings: Surroundings) -> None:
-        self._set("error", None)
-        self._set("replacement", None)
-        self._set("assigned", {})
-        self._set("surroundings", surroundings)
+        self._own_set("own_error", None)
+        self._own_set("own_replacement", None)
+        self._own_set("own_assigned", {})
+        self._own_set("own_surroundings", surroundings)
         super().__init__()
         del self.__dict__["lifespan_class"]
 
-    def _set(self, name: str, value: Any) -> None:
+    def _own_set(self, name: str, value: Any) -> None:
         object.__setattr__(self, name, value)
 
-    def base_on(self, config: core.Config) -> None:
+    def own_base_on(self, config: core.Config) -> None:
         """Take the options of `config`, but for those that were assigned."""
-        assigned: Mapping[str, Any] = self.__dict__["assigned"]
+        assigned: Mapping[str, Any] = self.__dict__["own_assigned"]
         for item in fields(config):
             if item.name != "app" and item.name not in assigned:
-                self._set(item.name, getattr(config, item.name))
+                self._own_set(item.name, getattr(config, item.name))
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Override an option; an error is kept for the start."""
         try:
             super().__setattr__(name, value)
         except ConfigError as exc:
-            self.fail(str(exc))
+            self.own_fail(str(exc))
             return
         if name in RULES and name != "app":
-            self.__dict__["assigned"][name] = value
+            self.__dict__["own_assigned"][name] = value
 
     def __getattr__(self, name: str) -> Any:
         """Only what is not there: say where it belongs to."""
@@ -99,19 +99,19 @@ class WorkerConfig(Config):
         if self.app is not None:
             super().load()
 
-    def fail(self, message: str) -> None:
+    def own_fail(self, message: str) -> None:
         """Let the start end with this line."""
-        if self.error is None:
-            self._set("error", message)
+        if self.own_error is None:
+            self._own_set("own_error", message)
 
-    def replaced_by(self, config: Any) -> None:
+    def own_replaced_by(self, config: Any) -> None:
         """Another Config took the place of this one, which takes its options; what it makes of the app is its own."""
-        self._set("replacement", config if _has_own_loading(config) else None)
+        self._own_set("own_replacement", config if _has_own_loading(config) else None)
 
-    def settled(self) -> core.Config:
+    def own_settled(self) -> core.Config:
         """What the server may start with; raises `ConfigError`."""
-        if self.error is not None:
-            raise ConfigError(self.error)
+        if self.own_error is not None:
+            raise ConfigError(self.own_error)
         return self
 
 

@@ -54,7 +54,7 @@ def close_loop(loop: asyncio.AbstractEventLoop, main: asyncio.Task[None] | None,
             main.cancel()
             loop.run_until_complete(asyncio.wait([main], timeout=_STOP_SECONDS))
         # What is cancelled now may say so; nobody is to take it for a failure.
-        server.abandon()
+        server.own_abandon()
         tasks = asyncio.all_tasks(loop)
         for task in tasks:
             task.cancel()

@@ -43,8 +43,8 @@ def holder_of_loop(server: Server, frame: FrameType | None) -> Any:
     """The request that has the event loop, or None; `frame` is what the loop's thread runs."""
     if not server.started:
         return None
-    cycles = list(server.runtime.cycles)
-    task = running_task(server.runtime.loop)
+    cycles = list(server.own_runtime.cycles)
+    task = running_task(server.own_runtime.loop)
     for cycle in cycles:
         # One that is in its first step has no task yet where tasks start eagerly (Python 3.12).
         if task is not None and cycle.task is task:
@@ -68,10 +68,10 @@ def answer_holder(server: Server, frame: FrameType | None) -> None:
     """Answer the request that has the loop, on the loop's thread; who comes from now on is for other workers."""
     if server.started:
         # The turns of the loop in which the tasks end would accept connections, only to cut them.
-        server.acceptor.close()
+        server.own_acceptor.close()
         # What others were answered in this turn of the loop, which does not end.
         with contextlib.suppress(Exception):
-            server.runtime.end_turn()
+            server.own_runtime.end_turn()
     cycle = holder_of_loop(server, frame)
     if cycle is None:
         return
@@ -92,7 +92,7 @@ def answer_holder(server: Server, frame: FrameType | None) -> None:
 def answer_past_the_loop(server: Server) -> None:
     """The same, from another thread while the main one, which has the loop, is stuck."""
     if server.started:
-        for conn in list(server.runtime.writing):
+        for conn in list(server.own_runtime.writing):
             _write_raw(conn)
     # Without the GIL the thread may go on while it is looked at, and CPython lets nobody read its variables then.
     looks = getattr(sys, "_is_gil_enabled", lambda: True)()

@@ -38,18 +38,18 @@ __all__ = ["Signalled", "Signals"]
 class Signalled(Protocol):
     """What the signals ask of their worker."""
 
-    DRAINS_ON_INT: ClassVar[bool]
+    own_drains_on_int: ClassVar[bool]
     alive: bool
     cfg: Any
     log: Any
-    loop: asyncio.AbstractEventLoop
-    server: Server
+    own_loop: asyncio.AbstractEventLoop
+    own_server: Server
 
     @property
-    def has_run(self) -> bool:
+    def own_has_run(self) -> bool:
         """Whether its loop has run, and with it what ends the process in order."""
 
-    def report_stall(self) -> None:
+    def own_report_stall(self) -> None:
         """Say for how long the loop has stood still, unless that was said since the last heartbeat."""
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None: ...
@@ -60,9 +60,9 @@ class Signalled(Protocol):
 
     def handle_usr1(self, sig: int, frame: FrameType | None) -> None: ...
 
-    def handle_usr2(self, sig: int, frame: FrameType | None) -> None: ...
+    def own_handle_usr2(self, sig: int, frame: FrameType | None) -> None: ...
 
-    def handle_ignored(self, sig: int, frame: FrameType | None) -> None: ...
+    def own_handle_ignored(self, sig: int, frame: FrameType | None) -> None: ...
 
 
 class Signals:
@@ -72,7 +72,7 @@ class Signals:
         self._worker = worker
         self._succession = succession
         self._has_own_exit = has_own_exit
-        self._by_hand = ByHand(always=worker.DRAINS_ON_INT)
+        self._by_hand = ByHand(always=worker.own_drains_on_int)
         # Those that came while there were no handlers for them.
         self._early: list[int] = []
         # Whether a TERM is put off.
@@ -105,15 +105,15 @@ class Signals:
         """Those of the worker, which hear first what was kept."""
         worker = self._worker
         handlers: dict[int, Any] = {
-            signal.SIGTERM: worker.server.handle_exit,
+            signal.SIGTERM: worker.own_server.handle_exit,
             signal.SIGINT: worker.handle_quit,
             signal.SIGQUIT: worker.handle_quit,
             signal.SIGUSR1: worker.handle_usr1,
             signal.SIGABRT: worker.handle_abort,
             # A handler rather than SIG_IGN, which the programs that the application starts would inherit.
-            signal.SIGHUP: worker.handle_ignored,
-            signal.SIGUSR2: worker.handle_usr2,
-            signal.SIGWINCH: worker.handle_ignored,
+            signal.SIGHUP: worker.own_handle_ignored,
+            signal.SIGUSR2: worker.own_handle_usr2,
+            signal.SIGWINCH: worker.own_handle_ignored,
             signal.SIGCHLD: signal.SIG_DFL,
         }
         for sig, handler in handlers.items():
@@ -148,7 +148,7 @@ class Signals:
         if not self._held:
             self._held = True
             worker.log.debug("Told to leave: serving on until a new worker has started.")
-            worker.loop.call_soon_threadsafe(self._succession.watch, worker.loop, self._let_go, worker.log)
+            worker.own_loop.call_soon_threadsafe(self._succession.watch, worker.own_loop, self._let_go, worker.log)
         return True
 
     def _let_go(self, stays: bool) -> None:
@@ -156,43 +156,43 @@ class Signals:
         self._held = False
         if not stays:
             self._succession.told()
-            server = self._worker.server
-            server.holds_exit = None
+            server = self._worker.own_server
+            server.own_holds_exit = None
             server.handle_exit(signal.SIGTERM, None)
 
     # INT and QUIT ------------------------------------------------------------------------------------
 
     def quit(self, sig: int, frame: FrameType | None) -> None:
         """INT and QUIT: cut what is under way and leave; a Ctrl+C drains first."""
-        loop, server = self._worker.loop, self._worker.server
+        loop, server = self._worker.own_loop, self._worker.own_server
         running = loop.is_running()
         if running and self._by_hand.may_have_overtaken(sig, server.should_exit):
             loop.call_soon_threadsafe(loop.call_later, OVERTAKEN_SECONDS, self._cut, sig, frame)
         elif running and self._by_hand.drains(sig, server.should_exit):
             self._succession.leaves(ends.TOLD_TO)
             # Not handle_exit: the master's TERM may have come in the middle of this.
-            server.exit_gracefully(sig)
+            server.own_exit_gracefully(sig)
         else:
             self._cut(sig, frame)
 
     def _cut(self, sig: int, frame: FrameType | None) -> None:
         worker = self._worker
-        if worker.server.force_exit:
+        if worker.own_server.force_exit:
             return
         if self._by_hand.repeats(sig):
             worker.cfg.worker_int(worker)
             return
-        worker.server.captured.append(sig)
+        worker.own_server.own_captured.append(sig)
         self._succession.leaves(ends.TOLD_TO)
         if sig == signal.SIGQUIT and self._has_own_exit:
             # uvicorn's worker calls it at QUIT.
             worker.handle_exit(sig, frame)
         worker.alive = False
         # The first, too, as it may not have begun to start.
-        worker.server.should_exit = worker.server.force_exit = True
+        worker.own_server.should_exit = worker.own_server.force_exit = True
         worker.cfg.worker_int(worker)
         # After the server's end there is only the loop's, which takes no long time.
-        if not worker.has_run and not worker.loop.is_running():
+        if not worker.own_has_run and not worker.own_loop.is_running():
             sys.exit(0)
 
     # ABRT --------------------------------------------------------------------------------------------
@@ -202,15 +202,15 @@ class Signals:
         worker = self._worker
         worker.alive = False
         self._succession.leaves(ends.BLOCKED)
-        worker.report_stall()
-        answer_holder(worker.server, frame)
+        worker.own_report_stall()
+        answer_holder(worker.own_server, frame)
         code: Any = 1
         try:
             worker.cfg.worker_abort(worker)
         except SystemExit as exc:
             code = exc.code
         # Should something take the exception for its own (uvloop does, in what a transport calls): leave all the same.
-        worker.server.force_exit = self.aborted = True
+        worker.own_server.force_exit = self.aborted = True
         raise ProcessExit(spare_the_master(code))
 
     # USR1 and USR2 -----------------------------------------------------------------------------------
@@ -219,13 +219,13 @@ class Signals:
         """The stacks of an abort must go to the new files, too."""
         worker = self._worker
         for line in keep_files_open(worker.log.reopen_files):
-            worker.server.log.error("%s", line)
+            worker.own_server.own_log.error("%s", line)
         unblock_handlers()
         enable_trace(worker.log.error_log)
 
     def tell_flight(self) -> None:
         """Say what is in flight, and where the task of each request stands."""
-        self._worker.log.warning("%s", describe_flight(self._worker.server))
+        self._worker.log.warning("%s", describe_flight(self._worker.own_server))
 
 
 def _set(sig: int, handler: Any) -> None:

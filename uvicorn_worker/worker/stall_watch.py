@@ -67,7 +67,7 @@ def describe_stall(server: Server, seconds: float) -> str:
     headline = f"The event loop has stood still for {seconds:.1f} s"
     if not server.started:
         return f"{headline}, before the application was started."
-    runtime = server.runtime
+    runtime = server.own_runtime
     lines = describe_cycles(list(runtime.cycles), time.monotonic(), running_task(runtime.loop))
     if not lines:
         return f"{headline}, with no request in flight."

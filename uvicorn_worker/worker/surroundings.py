@@ -43,13 +43,13 @@ class WorkerSurroundings(Surroundings):
 
     def divide(self, sockets: Sequence[Any]) -> tuple[list[Any], list[Any]]:
         """With reuse_port each worker has sockets of its own beside those of the master."""
-        shared, own = self._worker.divide(sockets)
+        shared, own = self._worker.own_divide(sockets)
         return shared, own
 
     @property
     def stop_within(self) -> float | None:  # type: ignore[override]
         """A reload does not wait for long."""
-        return _RELOAD_SECONDS if self._worker.reloading else None
+        return _RELOAD_SECONDS if self._worker.own_reloading else None
 
     def set_up_logging(self, config: Config) -> None:
         """The worker has done that, before it loaded the application."""
@@ -61,19 +61,19 @@ class WorkerSurroundings(Surroundings):
     def raise_again(self, sig: int) -> None:
         """Only for a handler of the application: the worker ends on Gunicorn's normal path."""
         handler = signal.getsignal(sig)
-        is_ours = handler is signal.default_int_handler or self._worker._signals.are_ours(handler)
+        is_ours = handler is signal.default_int_handler or self._worker._own_signals.are_ours(handler)
         if callable(handler) and not is_ours:
             signal.raise_signal(sig)
 
     def made(self, server: Stoppable) -> None:
         """The newest is the worker's: signals, heartbeat and limits are its."""
-        self._worker.adopt(server)
+        self._worker.own_adopt(server)
 
     def begins(self, server: Stoppable) -> None:
         """The heartbeat begins with the loop, if it does not run already."""
-        self._worker.adopt(server)
-        self._worker.config.settled()
-        self._worker.begin()
+        self._worker.own_adopt(server)
+        self._worker.config.own_settled()
+        self._worker.own_begin()
 
     def load(self, config: Config) -> ASGIApp:
         """What `self.config.app` says, or else `self.wsgi`, with Gunicorn's request hooks around it."""
@@ -82,10 +82,10 @@ class WorkerSurroundings(Surroundings):
         if self._adapted is None:
             # It is a factory, which may begin tasks in this loop, or a subclass has loaded it by itself.
             loaded = self._loaded = app
-            worker.make_application(lambda: loaded)
+            worker.own_make_application(lambda: loaded)
         if app is self._loaded:
             app = worker.wsgi
-        if (replacement := getattr(config, "replacement", None)) is not None:
+        if (replacement := getattr(config, "own_replacement", None)) is not None:
             app = loaded_by(replacement, app)
         if (seconds := config.block_repeat_offenders) is not None:
             app = refusing(app, Offenders.of_master(), seconds, worker.log.warning)
@@ -97,7 +97,7 @@ class WorkerSurroundings(Surroundings):
 
     def started(self, server: Stoppable) -> None:
         """The start is over."""
-        self._worker.on_started()
+        self._worker.own_on_started()
 
     def on_tick(self, config: Config) -> None:
         """The heartbeat calls callback_notify."""
@@ -108,4 +108,4 @@ class WorkerSurroundings(Surroundings):
 
     def stops(self, server: Stoppable) -> None:
         """The server accepts from duplicates: as long as ours were open, clients would queue up in vain."""
-        self._worker.on_stop()
+        self._worker.own_on_stop()

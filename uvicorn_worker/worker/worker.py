@@ -16,6 +16,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import operator
 import os
 import signal
 import sys
@@ -91,34 +92,46 @@ def _without_a_report(exc: Exception) -> BaseException | None:
     return exc.__cause__ if isinstance(exc, (ConfigError, BindError, LifespanError)) else exc
 
 
+class _Shown:
+    """What hooks find on a worker of Gunicorn's for ASGI; a subclass may have something of its own by the name."""
+
+    def __init__(self, path: str) -> None:
+        self._find = operator.attrgetter(path)
+
+    def __get__(self, worker: Any, cls: type) -> Any:
+        return self if worker is None else self._find(worker)
+
+
 class UvicornWorker(BaseWorker):
     """HTTP/1.1 on uvloop and httptools, where they are installed."""
 
     alive: bool
-    server: Server
-    loop: asyncio.AbstractEventLoop
+    own_server: Server
+    own_loop: asyncio.AbstractEventLoop
+    loop = _Shown("own_loop")
+    servers = _Shown("own_server.servers")
 
     # When the next heartbeat is due, and until when the start may go without any; by the monotonic clock.
-    _notify_at = _quiet_until = _beaten = 0.0
-    _notify_interval = _HEARTBEAT
-    reloading = _has_failed = False
-    _stall_watch: StallWatch | None = None
-    _loops: LoopChoice | None = None
+    _own_notify_at = _own_quiet_until = _own_beaten = 0.0
+    _own_notify_interval = _HEARTBEAT
+    own_reloading = _own_has_failed = False
+    _own_stall_watch: StallWatch | None = None
+    _own_loops: LoopChoice | None = None
     # On which loop the heartbeat runs, and since when the server has accepted.
-    _beating_on: asyncio.AbstractEventLoop | None = None
-    _served_since: float | None = None
-    _notifying: asyncio.Task[None] | None = None
+    _own_beating_on: asyncio.AbstractEventLoop | None = None
+    _own_served_since: float | None = None
+    _own_notifying: asyncio.Task[None] | None = None
     # What runs the server.
-    _main: asyncio.Task[None] | None = None
+    _own_main: asyncio.Task[None] | None = None
 
-    _surroundings: WorkerSurroundings
+    _own_surroundings: WorkerSurroundings
 
-    def _make_surroundings(self) -> WorkerSurroundings:
+    def _own_make_surroundings(self) -> WorkerSurroundings:
         return WorkerSurroundings(self)
 
-    def _make_signals(self) -> Signals:
+    def _own_make_signals(self) -> Signals:
         has_own_exit = type(self).handle_exit is not UvicornWorker.handle_exit
-        return Signals(self, self._succession, has_own_exit=has_own_exit)
+        return Signals(self, self._own_succession, has_own_exit=has_own_exit)
 
     # Boot --------------------------------------------------------------------------------------------
 
@@ -128,58 +141,58 @@ class UvicornWorker(BaseWorker):
         getattr(gc, "freeze", bool)()  # PyPy has none.
         forget_the_masters()
         search_as_newer_pythons()
-        leave_without_a_search(lambda: bool(getattr(self.server, "captured", None)))
-        self._signals.keep()
+        leave_without_a_search(lambda: bool(getattr(self.own_server, "own_captured", None)))
+        self._own_signals.keep()
         # Anew: what was changed since the master has started this worker's class, by post_fork too, counts.
-        self._read_settings()
+        self._own_read_settings()
         config = self.config
-        self.server = Server(config)
+        self.own_server = Server(config)
         try:
             set_up_logging(self.log, self.cfg, config)
         except ConfigError as exc:
-            self._boot_failed(str(exc), Arbiter.WORKER_BOOT_ERROR)
+            self._own_boot_failed(str(exc), Arbiter.WORKER_BOOT_ERROR)
         timeout = self.cfg.timeout
         if config.timeout_startup is not None:
-            self._quiet_until = time.monotonic() + config.timeout_startup
+            self._own_quiet_until = time.monotonic() + config.timeout_startup
         try:
-            config.settled()
-            self._loops = LoopChoice(config)
+            config.own_settled()
+            self._own_loops = LoopChoice(config)
         except ConfigError as exc:
-            self._boot_failed(str(exc), Arbiter.WORKER_BOOT_ERROR)
-        self._notify_interval = config.timeout_notify or min(_HEARTBEAT, timeout / 4 if timeout else _HEARTBEAT)
-        self._callback_notify = NotifyCallback(config.callback_notify, self.log)
-        self.loop = self._loops.loop
-        self._loops.watch()
+            self._own_boot_failed(str(exc), Arbiter.WORKER_BOOT_ERROR)
+        self._own_notify_interval = config.timeout_notify or min(_HEARTBEAT, timeout / 4 if timeout else _HEARTBEAT)
+        self._own_callback_notify = NotifyCallback(config.callback_notify, self.log)
+        self.own_loop = self._own_loops.loop
+        self._own_loops.watch()
         try:
             super().init_process()
         except SystemExit as exc:
-            has_said_why = self._has_failed or self._signals.aborted
+            has_said_why = self._own_has_failed or self._own_signals.aborted
             if not has_said_why and (failed := _failed_start(exc)) is not None:
                 # A subclass has made another exit of a failed start, for the master to try again.
                 self.log.error("%s", _in_words(failed), exc_info=failed.__cause__)
                 raise
-            if exc.code and not has_said_why and self._served_since is None:
-                self._boot_failed(f"The worker has exited with {exc.code!r} at its start.", _boot_code(exc.code))
+            if exc.code and not has_said_why and self._own_served_since is None:
+                self._own_boot_failed(f"The worker has exited with {exc.code!r} at its start.", _boot_code(exc.code))
             if not exc.code:
-                self._succession.left()
+                self._own_succession.left()
             raise
         except AppImportError as exc:
             exc.__context__ = None
-            self._boot_failed(f"The application can't be loaded: {exc}", Arbiter.APP_LOAD_ERROR, exc)
+            self._own_boot_failed(f"The application can't be loaded: {exc}", Arbiter.APP_LOAD_ERROR, exc)
         except Exception as exc:
-            if self._served_since is not None and (self._is_leaving or not self._failed_soon):
+            if self._own_served_since is not None and (self._own_is_leaving or not self._own_failed_soon):
                 raise
-            self._boot_failed(_in_words(exc), Arbiter.WORKER_BOOT_ERROR, _without_a_report(exc))
+            self._own_boot_failed(_in_words(exc), Arbiter.WORKER_BOOT_ERROR, _without_a_report(exc))
 
     @property
-    def _is_leaving(self) -> bool:
+    def _own_is_leaving(self) -> bool:
         """Whether the worker was told to end."""
-        was_told = self._signals.are_kept or (self.server.should_exit and not self.server.cancelled)
-        return self._signals.aborted or not self.alive or was_told or self.ppid != os.getppid()
+        was_told = self._own_signals.are_kept or (self.own_server.should_exit and not self.own_server.own_cancelled)
+        return self._own_signals.aborted or not self.alive or was_told or self.ppid != os.getppid()
 
     @property
-    def _failed_soon(self) -> bool:
-        return self._served_since is None or time.monotonic() - self._served_since < _BRIEF_SECONDS
+    def _own_failed_soon(self) -> bool:
+        return self._own_served_since is None or time.monotonic() - self._own_served_since < _BRIEF_SECONDS
 
     def load_wsgi(self) -> None:
         """Load the application as Gunicorn does; it was loaded before the fork if preload_app is set."""
@@ -190,58 +203,60 @@ class UvicornWorker(BaseWorker):
             load_env_file(self.config.env_file)
             return self.app.wsgi()
 
-        self.make_application(load, may_wait=True)
+        self.own_make_application(load, may_wait=True)
 
-    def make_application(self, load: Callable[[], Any], *, may_wait: bool = False) -> None:
+    def own_make_application(self, load: Callable[[], Any], *, may_wait: bool = False) -> None:
         """Make the application, which is `self.wsgi` then; a factory, where it `may_wait`, is called by the server."""
         self.notify()
         failed: BaseException | None = None
         try:
             app = load()
             waits = may_wait and is_factory(app, self.config)
-            self.wsgi = app if waits else self._surroundings.adapt(app, self.config)
+            self.wsgi = app if waits else self._own_surroundings.adapt(app, self.config)
         except SystemExit as exc:
             if not exc.code:
                 raise
-            self._boot_failed(f"The application exited with {exc.code!r} while it was loaded.", Arbiter.APP_LOAD_ERROR)
+            self._own_boot_failed(
+                f"The application exited with {exc.code!r} while it was loaded.", Arbiter.APP_LOAD_ERROR
+            )
         except KeyboardInterrupt:
             raise
         except BaseException as exc:  # noqa: BLE001 - an import may raise anything; it is reported
             if self.cfg.reload:
-                self._show_failure("The application can't be loaded", exc)
+                self._own_show_failure("The application can't be loaded", exc)
                 return
             if isinstance(exc, (AppImportError, AppLoadError, ConfigError)):
                 # Its message says it all.
-                self._boot_failed(f"The application can't be loaded: {exc}", Arbiter.APP_LOAD_ERROR)
+                self._own_boot_failed(f"The application can't be loaded: {exc}", Arbiter.APP_LOAD_ERROR)
             failed = exc
         if failed is not None:
             # Not while it is handled: until then PyPy gives it its whole traceback back.
             message = f"The application can't be loaded: {failed}"
-            self._boot_failed(message, Arbiter.WORKER_BOOT_ERROR, from_users(failed))
+            self._own_boot_failed(message, Arbiter.WORKER_BOOT_ERROR, from_users(failed))
         self.notify()
 
-    def _show_failure(self, message: str, exc: BaseException) -> None:
+    def _own_show_failure(self, message: str, exc: BaseException) -> None:
         """Under --reload: serve what went wrong until a file changes."""
         self.log.error("%s; waiting for a change of its files: %s", message, exc, exc_info=exc)
         for path in files_of(exc):
             self.reloader.add_extra_file(path)
         self.wsgi = failure_app(exc)
 
-    def _boot_failed(self, message: str, code: int, exc: BaseException | None = None) -> NoReturn:
+    def _own_boot_failed(self, message: str, code: int, exc: BaseException | None = None) -> NoReturn:
         """End this process so that the master ends, with one report however many workers fail."""
-        self._has_failed = True
-        if self._is_leaving:
+        self._own_has_failed = True
+        if self._own_is_leaving:
             # A master that stops would take the code for a failure of its own.
             self.log.debug("Told to leave before it served, so that nobody waits for it: %s", message)
-            self._succession.left()
+            self._own_succession.left()
             sys.exit(0)
-        self._succession.leaves(ends.NOT_BOOTED, code)
-        token = BaseWorker._token
+        self._own_succession.leaves(ends.NOT_BOOTED, code)
+        token = BaseWorker._own_token
         reports = token is None or token.take()
-        if self._succession.spares_the_master():
-            self._leave_to_others(message, reports, exc)
+        if self._own_succession.spares_the_master():
+            self._own_leave_to_others(message, reports, exc)
         if token is not None and not reports:
-            if not self._is_told_within(_WAIT_FOR_MASTER):
+            if not self._own_is_told_within(_WAIT_FOR_MASTER):
                 # Its signal came before this process could take it, or the one that was to report was killed.
                 token.give_back()
             sys.exit(0)
@@ -250,21 +265,21 @@ class UvicornWorker(BaseWorker):
             token.wait_for_forks()
         sys.exit(code)
 
-    def _leave_to_others(self, message: str, reports: bool, exc: BaseException | None) -> NoReturn:
+    def _own_leave_to_others(self, message: str, reports: bool, exc: BaseException | None) -> NoReturn:
         """A worker that can't boot while others serve is no reason to end the service."""
-        pause = self._succession.failed(reports)
+        pause = self._own_succession.failed(reports)
         if reports:
             self.log.error("%s. Other workers serve on; this one leaves after %g s.", message, pause, exc_info=exc)
-        self._is_told_within(pause)
-        if reports and BaseWorker._token is not None:
-            BaseWorker._token.give_back()
+        self._own_is_told_within(pause)
+        if reports and BaseWorker._own_token is not None:
+            BaseWorker._own_token.give_back()
         sys.exit(0)
 
-    def _is_told_within(self, seconds: float) -> bool:
+    def _own_is_told_within(self, seconds: float) -> bool:
         """Wait for the master's word to leave, for so long. The server may have come to its end before it."""
-        self._signals.keep()
+        self._own_signals.keep()
         deadline = time.monotonic() + seconds
-        while not (told := self._is_leaving) and time.monotonic() < deadline:
+        while not (told := self._own_is_leaving) and time.monotonic() < deadline:
             self.notify()
             time.sleep(0.05)
         return told
@@ -278,8 +293,8 @@ class UvicornWorker(BaseWorker):
         try:
             self.tmp.fileno()
         except ValueError:
-            return self._succession.number
-        return self._succession.age
+            return self._own_succession.number
+        return self._own_succession.age
 
     @age.setter
     def age(self, value: int) -> None:
@@ -288,22 +303,22 @@ class UvicornWorker(BaseWorker):
     @property
     def pid(self) -> int | str:
         """The process; a word in brackets before the fork."""
-        return self._pid
+        return self._own_pid
 
     @pid.setter
     def pid(self, value: int | str) -> None:
         """Set by the master on both sides of the fork."""
-        self._pid = value
+        self._own_pid = value
         if value == os.getpid():
             # What is said from here on is said by this process: that it boots, before anything else.
             unblock_handlers()
         if isinstance(value, int):
-            self._succession.forked(value)
+            self._own_succession.forked(value)
 
     @property
     def nr(self) -> int:
         """How many requests were answered, which Gunicorn's hooks ask for."""
-        runtime = getattr(getattr(self, "server", None), "runtime", None)
+        runtime = getattr(getattr(self, "own_server", None), "own_runtime", None)
         return 0 if runtime is None else runtime.requests
 
     @nr.setter
@@ -314,29 +329,29 @@ class UvicornWorker(BaseWorker):
 
     def run(self) -> None:
         """Serve until the end; called by Gunicorn's init_process once the application is loaded."""
-        if self._loops is not None:
-            self.loop = self._loops.decide()
-            if self._loops.note:
-                self.log.info("%s", self._loops.note)
-        loop = self.loop
+        if self._own_loops is not None:
+            self.own_loop = self._own_loops.decide()
+            if self._own_loops.note:
+                self.log.info("%s", self._own_loops.note)
+        loop = self.own_loop
         loop.set_exception_handler(report_unless_exit)
         keep_from_children(
             loop,
-            self._listening,
-            lambda: self.server.runtime.connections if self.server.started else (),
-            self._signals.are_ours,
-            self._pause_threads,
+            self._own_listening,
+            lambda: self.own_server.own_runtime.connections if self.own_server.started else (),
+            self._own_signals.are_ours,
+            self._own_pause_threads,
         )
         # The loop watches for signals by itself; Gunicorn's pipe has no reader.
         signal.set_wakeup_fd(-1)
         try:
-            loop.run_until_complete(self._run())
+            loop.run_until_complete(self._own_run())
         except SystemExit as exc:
             if is_forked():
                 leave(exc.code)
-            if self.server.started and not isinstance(exc, ProcessExit):
-                if not self._is_leaving:
-                    self._succession.leaves(ends.EXIT, exc.code if isinstance(exc.code, int) else 1)
+            if self.own_server.started and not isinstance(exc, ProcessExit):
+                if not self._own_is_leaving:
+                    self._own_succession.leaves(ends.EXIT, exc.code if isinstance(exc.code, int) else 1)
                     self.log.error(
                         "The application has called sys.exit(%r) outside of a request: this worker ends", exc.code
                     )
@@ -344,30 +359,30 @@ class UvicornWorker(BaseWorker):
                     raise ProcessExit(1) from exc
             raise
         except Exception:
-            self._succession.leaves(ends.CRASHED)
+            self._own_succession.leaves(ends.CRASHED)
             raise
         finally:
             try:
-                close_loop(self.loop, self._main, self.server)
+                close_loop(self.own_loop, self._own_main, self.own_server)
             finally:
-                if self._stall_watch is not None:
-                    self._stall_watch.stop()
+                if self._own_stall_watch is not None:
+                    self._own_stall_watch.stop()
             let_children_go()
-            self._succession.left()
+            self._own_succession.left()
             ignore_the_master()
-            server = self.server
-            exit_by = time.monotonic() + _QUICK_EXIT if server.force_exit else server.exit_by
-            leave_in_time(self.log, exit_by, 1 if self._signals.aborted else 0)
+            server = self.own_server
+            exit_by = time.monotonic() + _QUICK_EXIT if server.force_exit else server.own_exit_by
+            leave_in_time(self.log, exit_by, 1 if self._own_signals.aborted else 0)
 
-    def _pause_threads(self) -> None:
+    def _own_pause_threads(self) -> None:
         """The application forks: it is to find no threads of ours, which come back with the next beat."""
-        if self._stall_watch is not None:
-            self._stall_watch.stop()
-        self.server.pause_threads()
+        if self._own_stall_watch is not None:
+            self._own_stall_watch.stop()
+        self.own_server.own_pause_threads()
 
-    async def _run(self) -> None:
-        self._main = asyncio.current_task()
-        self.begin()
+    async def _own_run(self) -> None:
+        self._own_main = asyncio.current_task()
+        self.own_begin()
         try:
             await self._serve()
         except (LifespanError, SystemExit) as exc:
@@ -376,132 +391,130 @@ class UvicornWorker(BaseWorker):
                 raise
             if not self.cfg.reload:
                 raise failed from failed.__cause__
-            self._show_failure("The application can't be started", failed)
+            self._own_show_failure("The application can't be started", failed)
             self.config.app = self.wsgi
             Server(self.config)
             await self._serve()
-        if self._served_since is None and not self._is_leaving:
+        if self._own_served_since is None and not self._own_is_leaving:
             raise RuntimeError(f"{type(self).__qualname__}._serve() has come to its end without having served")
 
-    def _listening(self) -> list[Any]:
+    def _own_listening(self) -> list[Any]:
         """The sockets that wait for connections, and the duplicates that are accepted from."""
-        acceptor = getattr(self.server, "acceptor", None)
-        metrics = () if self._metrics is None else (self._metrics,)
-        return [*self.sockets, *self._shared, *metrics, *(acceptor.listeners if acceptor is not None else ())]
+        acceptor = getattr(self.own_server, "own_acceptor", None)
+        metrics = () if self._own_metrics is None else (self._own_metrics,)
+        return [*self.sockets, *self._own_shared, *metrics, *(acceptor.listeners if acceptor is not None else ())]
 
     async def _serve(self) -> None:
         """Serve on Gunicorn's sockets until the end; subclasses do something before, or make a `Server` themselves."""
         self.config.app = self.wsgi
         self._install_sigquit_handler()
         try:
-            await self.server.serve(self.sockets)
+            await self.own_server.serve(self.sockets)
         except LifespanError as exc:
             if type(self)._serve is UvicornWorker._serve:
                 raise
             # That of uvicorn's worker, which a subclass may look for.
             raise SystemExit(Arbiter.WORKER_BOOT_ERROR) from exc
 
-    def adopt(self, server: Server) -> None:
+    def own_adopt(self, server: Server) -> None:
         """This is the server that signals, the heartbeat and limits are about."""
-        before: Server | None = getattr(self, "server", None)
+        before: Server | None = getattr(self, "own_server", None)
         if before is server:
             return
-        self.server = server
-        server.holds_exit = self._signals.holds_exit
-        server.asks_to_go = self._asks_to_go
-        server.neighbours = self._succession.neighbours
-        server.reporter = self._succession.reporter
-        server.metrics = self._metrics_thread()
+        self.own_server = server
+        server.own_holds_exit = self._own_signals.holds_exit
+        server.own_asks_to_go = self._own_asks_to_go
+        server.own_neighbours = self._own_succession.neighbours
+        server.own_reporter = self._own_succession.reporter
+        server.own_metrics = self._own_metrics_thread()
         # Gunicorn says itself when a worker boots and exits: a reload of many would be many words.
-        server.startup_level = logging.INFO if self.age <= self.cfg.workers else logging.DEBUG
-        server.shutdown_level = logging.DEBUG
+        server.own_startup_level = logging.INFO if self.age <= self.cfg.workers else logging.DEBUG
+        server.own_shutdown_level = logging.DEBUG
         if before is not None:
-            self._signals.pass_on(before, server)
+            self._own_signals.pass_on(before, server)
 
-    def begin(self) -> None:
+    def own_begin(self) -> None:
         """The event loop runs: give the heartbeat, and see what else is told by way of the loop."""
         loop = asyncio.get_running_loop()
-        if self._beating_on is loop:
+        if self._own_beating_on is loop:
             return
-        self._beating_on = self.loop = loop
-        if self.cfg.timeout and self._stall_watch is None:
-            self._stall_watch = StallWatch(
-                self.cfg.timeout, lambda: self._beaten, self._say_stall, lambda: answer_past_the_loop(self.server)
+        self._own_beating_on = self.own_loop = loop
+        if self.cfg.timeout and self._own_stall_watch is None:
+            self._own_stall_watch = StallWatch(
+                self.cfg.timeout,
+                lambda: self._own_beaten,
+                self._own_say_stall,
+                lambda: answer_past_the_loop(self.own_server),
             )
-        self._beat()
+        self._own_beat()
         # Gunicorn's reloader writes to this pipe from a thread of its own.
-        loop.add_reader(self.PIPE[0], self._reload_asked)
-        self._signals.raise_kept()
+        loop.add_reader(self.PIPE[0], self._own_reload_asked)
+        self._own_signals.raise_kept()
 
-    def on_started(self) -> None:
+    def own_on_started(self) -> None:
         """The server accepts connections."""
-        if self._served_since is None:
-            self._served_since = time.monotonic()
-        self._succession.serving()
-        if self._succession.completes(self.cfg.workers):
-            self.log.info("%s", ready(self.config, self.cfg, self._shared, self.loop))
+        if self._own_served_since is None:
+            self._own_served_since = time.monotonic()
+        self._own_succession.serving()
+        if self._own_succession.completes(self.cfg.workers):
+            self.log.info("%s", ready(self.config, self.cfg, self._own_shared, self.own_loop))
 
-    def on_stop(self) -> None:
+    def own_on_stop(self) -> None:
         """Its stop begins."""
-        self._succession.ends()
-        for listener in [*self.sockets, *self._shared]:
+        self._own_succession.ends()
+        for listener in [*self.sockets, *self._own_shared]:
             listener.close()
 
-    def divide(self, sockets: Sequence[Any]) -> tuple[list[Any], list[Any]]:
+    def own_divide(self, sockets: Sequence[Any]) -> tuple[list[Any], list[Any]]:
         """What the server listens on: sockets that others have, too, and such that this process alone has."""
-        if self.sockets is self._shared:
+        if self.sockets is self._own_shared:
             return list(sockets), []
-        return list(self._shared), list(sockets)
+        return list(self._own_shared), list(sockets)
 
-    @property
-    def servers(self) -> list[Any]:
-        """What is listened on."""
-        return list(self.server.servers)
-
-    def _reload_asked(self) -> None:
+    def _own_reload_asked(self) -> None:
         """A source file has changed, and `alive` says so."""
-        self.loop.remove_reader(self.PIPE[0])
+        self.own_loop.remove_reader(self.PIPE[0])
         if not self.alive:
-            self.reloading = True
-            self._succession.leaves(ends.CODE_CHANGED)
-            self.server.should_exit = True
+            self.own_reloading = True
+            self._own_succession.leaves(ends.CODE_CHANGED)
+            self.own_server.should_exit = True
 
-    def _asks_to_go(self) -> bool:
+    def _own_asks_to_go(self) -> bool:
         """Whether the master asks for the end of this worker once another one serves in its place."""
-        return self._succession.asks_to_go(self.loop, self._leave)
+        return self._own_succession.asks_to_go(self.own_loop, self._own_leave)
 
-    def _leave(self) -> None:
-        self.server.should_exit = True
+    def _own_leave(self) -> None:
+        self.own_server.should_exit = True
 
     # Heartbeat ---------------------------------------------------------------------------------------
 
-    def _beat(self) -> None:
+    def _own_beat(self) -> None:
         """Tell the master that the loop turns; see whether the master is still there."""
         now = time.monotonic()
-        if now >= self._notify_at:
-            self._notify_at = now + self._notify_interval
-            self._notify_by_callback()
-            self._callback_notify()
-        if self._stall_watch is not None:
-            self._stall_watch.start()
+        if now >= self._own_notify_at:
+            self._own_notify_at = now + self._own_notify_interval
+            self._own_notify_by_callback()
+            self._own_callback_notify()
+        if self._own_stall_watch is not None:
+            self._own_stall_watch.start()
         if self.alive and self.ppid != os.getppid():
             self.alive = False
-            self._succession.leaves(ends.ORPHANED)
+            self._own_succession.leaves(ends.ORPHANED)
             self.log.info("Parent changed, shutting down: %s", self)
-        self._succession.look_after()
-        if not self.alive and not self.server.should_exit:
+        self._own_succession.look_after()
+        if not self.alive and not self.own_server.should_exit:
             # By the application or a hook, which have no other word for it.
-            self.reloading = bool(self.cfg.reload)
-            self.server.should_exit = True
-        self.loop.call_later(min(_HEARTBEAT, self._notify_interval), self._beat)
+            self.own_reloading = bool(self.cfg.reload)
+            self.own_server.should_exit = True
+        self.own_loop.call_later(min(_HEARTBEAT, self._own_notify_interval), self._own_beat)
 
-    def _notify_by_callback(self) -> None:
+    def _own_notify_by_callback(self) -> None:
         """While it serves, a subclass's own `callback_notify()` decides on the heartbeat, as with uvicorn's worker."""
         is_own = type(self).callback_notify is not UvicornWorker.callback_notify
-        if not is_own or not self.server.started or self.server.should_exit:
+        if not is_own or not self.own_server.started or self.own_server.should_exit:
             self.notify()
-        elif self._notifying is None or self._notifying.done():
-            self._notifying = self.loop.create_task(self.callback_notify())
+        elif self._own_notifying is None or self._own_notifying.done():
+            self._own_notifying = self.own_loop.create_task(self.callback_notify())
 
     async def callback_notify(self) -> None:
         """Give the heartbeat; a subclass may leave it out while something is wrong."""
@@ -510,60 +523,60 @@ class UvicornWorker(BaseWorker):
     def notify(self) -> None:
         """Tell the master that this process is well; until it serves, it may be silent for timeout_startup."""
         super().notify()
-        self._beaten = time.monotonic()
-        if self._quiet_until > self._beaten + self.cfg.timeout and not self.server.started:
-            self._beaten = last = self._quiet_until - self.cfg.timeout
+        self._own_beaten = time.monotonic()
+        if self._own_quiet_until > self._own_beaten + self.cfg.timeout and not self.own_server.started:
+            self._own_beaten = last = self._own_quiet_until - self.cfg.timeout
             os.utime(self.tmp.fileno(), (last, last))
 
     # Signals (signals.py) ----------------------------------------------------------------------------
 
     @property
-    def has_run(self) -> bool:
+    def own_has_run(self) -> bool:
         """Whether its loop has run, and with it what ends the process in order."""
-        return self._main is not None
+        return self._own_main is not None
 
     def init_signals(self) -> None:
         """TERM stops gracefully, INT and QUIT at once, USR1 reopens logs, ABRT ends a blocked worker."""
-        self._signals.set_handlers()
+        self._own_signals.set_handlers()
 
     def _install_sigquit_handler(self) -> None:
         """QUIT is a quick stop; a subclass may put something else in its place."""
-        self._signals.set_quit()
+        self._own_signals.set_quit()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Stop gracefully; what subclasses of uvicorn's worker hand to the event loop for TERM."""
         self.alive = False
-        self.server.handle_exit(sig, frame)
+        self.own_server.handle_exit(sig, frame)
 
     def handle_quit(self, sig: int, frame: FrameType | None) -> None:
         """INT and QUIT: cut what is under way and leave; a Ctrl+C drains first."""
-        self._signals.quit(sig, frame)
+        self._own_signals.quit(sig, frame)
 
     def handle_abort(self, sig: int, frame: FrameType | None) -> NoReturn:
         """ABRT: the master had no heartbeat."""
-        self._signals.abort(frame)
+        self._own_signals.abort(frame)
 
-    def report_stall(self) -> None:
+    def own_report_stall(self) -> None:
         """Say for how long the loop has stood still, unless that was said since the last heartbeat."""
-        if self._stall_watch is not None:
-            self._stall_watch.report()
+        if self._own_stall_watch is not None:
+            self._own_stall_watch.report()
         else:
-            self._say_stall()
+            self._own_say_stall()
 
-    def _say_stall(self) -> None:
+    def _own_say_stall(self) -> None:
         """Say for how long the loop has stood still, and what was in flight."""
-        stall = describe_stall(self.server, time.monotonic() - self._beaten)
+        stall = describe_stall(self.own_server, time.monotonic() - self._own_beaten)
         self.log.critical("%s\n  %s", stall, explained("worker-timeout"))
 
     def handle_usr1(self, sig: int, frame: FrameType | None) -> None:
         """USR1: reopen the log files."""
-        self._signals.reopen_logs()
+        self._own_signals.reopen_logs()
 
-    def handle_usr2(self, sig: int, frame: FrameType | None) -> None:
+    def own_handle_usr2(self, sig: int, frame: FrameType | None) -> None:
         """USR2 to a worker: say what is in flight."""
-        self._signals.tell_flight()
+        self._own_signals.tell_flight()
 
-    def handle_ignored(self, sig: int, frame: FrameType | None) -> None:
+    def own_handle_ignored(self, sig: int, frame: FrameType | None) -> None:
         """HUP and WINCH are the master's."""
 
 
@@ -576,4 +589,4 @@ class UvicornH11Worker(UvicornWorker):
 class UvicornH2CWorker(UvicornWorker):
     """The same with HTTP/2 beside HTTP/1.1: in cleartext (h2c) and, where there are certificates, by ALPN."""
 
-    _DEFAULTS: ClassVar[dict[str, Any]] = {"http2": "on", "http2_cleartext": "both"}
+    _own_defaults: ClassVar[dict[str, Any]] = {"http2": "on", "http2_cleartext": "both"}
