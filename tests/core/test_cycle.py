@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.records import Records, records_of
-from uvicorn_worker.core.asgi import ASGIApp, Event, Receive, Scope, Send
+from uvicorn_worker.core.asgi import TOLD_AT_ONCE, ASGIApp, Event, Receive, Scope, Send
 from uvicorn_worker.core.config import Config
 from uvicorn_worker.core.cycle import AWAIT_START, BEGUN, BODY, DONE, HEAD_HELD, WAITING, Cycle, as_bytes, wrong_length
 from uvicorn_worker.core.errors import ApplicationError, ClientDisconnected, ProcessExit
@@ -412,6 +412,24 @@ class TestReceive:
         cycle = begin(app, access=lines.append)
         cycle.connection_lost()
         assert lines == [cycle]
+
+    def test_one_that_asks_on_gives_others_a_turn(self, begin: Make, loop: asyncio.AbstractEventLoop) -> None:
+        turned: list[int] = []
+        asked = 0
+
+        async def app(scope: Scope, receive: Receive, send: Send) -> None:
+            nonlocal asked
+            loop.call_soon(turned.append, 1)
+            while not turned and asked < 10 * TOLD_AT_ONCE:
+                assert await receive() == {"type": "http.disconnect"}
+                asked += 1
+
+        cycle = Plain(make_runtime(loop, app))
+        cycle.disconnect()
+        loop.call_soon(cycle.admit)
+        turn(loop)
+        # The first of them without one: it is asked whether the client is there by who does not wait.
+        assert asked == TOLD_AT_ONCE
 
 
 class TestTime:

@@ -11,7 +11,7 @@ import pytest
 from tests.websocket.conftest import Log, Open, deflate
 from tests.websocket.scripted_socket import Socket, echo, hold, ponder
 from tests.websocket.wire import BINARY, PONG, TEXT, Deflater, Frame, binary, close, cont, frame, ping, text
-from uvicorn_worker.core.asgi import Receive, Scope, Send
+from uvicorn_worker.core.asgi import TOLD_AT_ONCE, Receive, Scope, Send
 from uvicorn_worker.core.errors import ApplicationError, ClientDisconnected
 from uvicorn_worker.websocket.waiter import PlainWaiter
 
@@ -336,6 +336,21 @@ class TestTheClientCloses:
         socket = connect(hold).send(text("a") + binary(b"b") + close(1001))
         assert [event["type"] for event in (socket.take(), socket.take()) if event] == ["websocket.receive"] * 2
         assert socket.take() == disconnect(1001)
+
+    def test_who_asks_on_gives_others_a_turn(self, connect: Open) -> None:
+        turned: list[int] = []
+        asked: list[Any] = []
+
+        async def app(scope: Scope, receive: Receive, send: Send) -> None:
+            await receive()
+            await send({"type": "websocket.accept"})
+            asked.append(await receive())
+            asyncio.get_running_loop().call_soon(turned.append, 1)
+            while not turned and len(asked) < 10 * TOLD_AT_ONCE:
+                asked.append(await receive())
+
+        connect(app).send(close(1001))
+        assert asked == [disconnect(1001)] * TOLD_AT_ONCE
 
     def test_disconnect_is_said_again(self, connect: Open) -> None:
         socket = connect(hold).send(close(1001))

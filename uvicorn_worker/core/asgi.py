@@ -7,6 +7,7 @@ from typing import Any
 from urllib.parse import quote
 
 __all__ = [
+    "TOLD_AT_ONCE",
     "ASGIApp",
     "Event",
     "Receive",
@@ -20,6 +21,12 @@ Event = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Event]]
 Send = Callable[[Event], Awaitable[None]]
 ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+TOLD_AT_ONCE = 256
+"""How often an application may ask in a row after it was told that its client has left, before all else has a turn.
+
+Without one the loop of `while True: await receive()` would hear no signal any more.
+"""
 
 
 def raw_path_of(path: str) -> bytes:

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from typing import Any, ClassVar
 
 from uvicorn_worker.core.address import peer_name
-from uvicorn_worker.core.asgi import Event
+from uvicorn_worker.core.asgi import TOLD_AT_ONCE, Event
 from uvicorn_worker.core.errors import ApplicationError, ClientDisconnected, comes_from_disconnect, ends_process
 from uvicorn_worker.core.figures import MOST_SPANS, Tally
 from uvicorn_worker.core.log import Losses
@@ -89,6 +89,7 @@ class Cycle:
         "status",
         "target",
         "task",
+        "told",
         "waiters",
     )
 
@@ -118,6 +119,8 @@ class Cycle:
     gone: bool
     left: float
     lost: bool
+    # How often receive() has said so; not there before.
+    told: int
     # The request's body: what has come and was not taken, whether all has come, whether all was taken or nothing of it
     # is given any more, and whether the client waits to be asked for it.
     chunks: list[bytes]
@@ -376,6 +379,9 @@ class Cycle:
             if self.gone:
                 break
             await self.wait()
+        self.told = told = getattr(self, "told", 0) + 1
+        if told % TOLD_AT_ONCE == 0:
+            await asyncio.sleep(0)
         return {"type": "http.disconnect"}
 
     @property

@@ -16,7 +16,7 @@ import sys
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
-from uvicorn_worker.core.asgi import Event
+from uvicorn_worker.core.asgi import TOLD_AT_ONCE, Event
 from uvicorn_worker.core.clock import ticks
 from uvicorn_worker.core.errors import ApplicationError, ClientDisconnected, comes_from_disconnect
 from uvicorn_worker.core.response_fields import as_pair
@@ -78,6 +78,7 @@ class WebSocketSession:
         "_read_paused",
         "_runtime",
         "_stage",
+        "_told",
         "_waiter",
         "_waiters",
         "scope",
@@ -106,10 +107,9 @@ class WebSocketSession:
         # The task in receive(), and all others that wait: more of these, and those in send().
         self._waiter = make_waiter(runtime.loop)
         self._waiters: list[asyncio.Future[None]] = []
-        self._ping_tick = 0
         self._ping_payload = b""
-        self._pong_deadline = 0
-        self._close_deadline = 0
+        # `told`: how often it was said.
+        self._ping_tick = self._pong_deadline = self._close_deadline = self._told = 0
         self.scope = _websocket_scope(scope)
 
     # The application ---------------------------------------------------------------------------------
@@ -180,6 +180,9 @@ class WebSocketSession:
                 message = self._take_message(self._messages)
             elif self._disconnect is not None:
                 closed = self._disconnect
+                self._told += 1
+                if self._told % TOLD_AT_ONCE == 0:
+                    await asyncio.sleep(0)
                 return {"type": "websocket.disconnect", "code": closed.code, "reason": closed.reason}
             elif self._waiter.busy:
                 await self._wait()
