@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+from collections.abc import Callable
 
 import pytest
 
@@ -187,3 +188,15 @@ def test_a_client_that_leaves_takes_the_line_with_it(connect: Connect) -> None:
     assert recorder.paths == ["/1"]
     assert recorder.received[-1]["type"] == "http.disconnect"
     assert parse_responses(client.transport.output) == []
+
+
+def test_nothing_is_looked_at_behind_the_last_request(connect: Connect, log: Callable[..., list[str]]) -> None:
+    """RFC 9112, 9.6: nor is it a refused request for the log and for the counts, however long it is."""
+    app = Gate(hello)
+    last = get("/", "Connection: close", "X-Long: " + "y" * 600)
+    client = connect(app).send(last + b"x" * 70_000, b"y" * 10_000)
+    app.open()
+    client.harness.settle()
+    assert client.response().body == b"Hello, world!"
+    assert sum(client.harness.runtime.tally.refusals.values()) == 0
+    assert log() == []

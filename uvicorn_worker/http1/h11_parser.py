@@ -64,6 +64,7 @@ class H11Parser:
         "_lines",
         "_method",
         "_missing",
+        "_over",
         "_stripping",
         "_upgrade",
     )
@@ -84,6 +85,8 @@ class H11Parser:
         self._http_version = ""
         self._keep_alive = False
         self._upgrade = False
+        # Whether the last request of the connection has come.
+        self._over = False
 
     @property
     def failed_head(self) -> bytes:
@@ -130,6 +133,9 @@ class H11Parser:
             if data[0] < SPACE + 1:
                 self._failed = data
                 raise h11.RemoteProtocolError("illegal request line")
+            if self._over:
+                # RFC 9112, 9.6: as with llhttp, nothing of it is looked at.
+                raise h11.RemoteProtocolError("bytes behind the last request")
             self._callbacks.on_message_begin()
         # The end may have begun before.
         start = max(0, len(head) - 2)
@@ -226,7 +232,10 @@ class H11Parser:
     def _end_message(self, rest: bytes) -> bytes:
         """The message has ended; gives what is to be read of what comes after it."""
         self._callbacks.on_message_complete()
-        return rest if self._keep_alive or self._upgrade else b""
+        if self._keep_alive or self._upgrade:
+            return rest
+        self._over = True
+        return b""
 
     def _on_request(self, request: h11.Request) -> None:
         callbacks = self._callbacks
