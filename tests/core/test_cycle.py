@@ -255,6 +255,23 @@ class TestEnds:
         assert task.cancelled()
         assert cycle.runtime.cycles == set()
 
+    def test_one_that_is_cancelled_before_its_first_step(self, loop: asyncio.AbstractEventLoop) -> None:
+        # A loop that was blocked for long may tick before that; it is not to count as running for ever.
+        loop.set_task_factory(lambda loop, coroutine, **options: asyncio.Task(coroutine, loop=loop, **options))
+        cycle = Plain(make_runtime(loop, hold, timeout_request=10))
+        cycle.admit()
+        cycle.check_time(cycle.started + 10)
+        turn(loop)
+        assert cycle.answers == [(504, b"Gateway Timeout", TEXT)]
+        assert (cycle.runtime.cycles, cycle.task) == (set(), None)
+
+    def test_a_task_of_another_kind_is_cancelled(self, loop: asyncio.AbstractEventLoop) -> None:
+        cycle = Plain(make_runtime(loop, hold))
+        cycle.task = loop.create_future()  # type: ignore[assignment]
+        cycle.cancel()
+        assert cycle.task is not None
+        assert cycle.task.cancelled()
+
     def test_a_websocket_has_an_end_of_its_own(self, begin: Make) -> None:
         cycle = begin(hold)
         cycle.returned()

@@ -8,6 +8,7 @@ those who wait are woken, is the same for all.
 from __future__ import annotations
 
 import asyncio
+import inspect
 import time
 from collections.abc import Iterable
 from typing import Any, ClassVar
@@ -239,8 +240,14 @@ class Cycle:
     def cancel(self) -> None:
         """Cancel the application, which is not waited for any longer; `abandon` says so to the client."""
         self.progress = CANCELLED
-        if self.task is not None:
-            self.task.cancel()
+        task = self.task
+        if task is not None:
+            task.cancel()
+            # Not every task factory gives what has one, and a task that is done has none.
+            coroutine = getattr(task, "get_coro", _nothing)()
+            if inspect.iscoroutine(coroutine) and inspect.getcoroutinestate(coroutine) == inspect.CORO_CREATED:
+                # It comes to its first step in the next turn only (before Python 3.12), and now never: nor to its end.
+                self.returned()
 
     def returned(self) -> None:
         """The application is done with the request."""
@@ -534,6 +541,10 @@ def flush_heads(runtime: Runtime) -> None:
     for cycle in held:
         if cycle.stage == HEAD_HELD and not cycle.lost:
             cycle.flush_head()
+
+
+def _nothing() -> None:
+    """The coroutine of what has none."""
 
 
 def as_bytes(body: Any) -> bytes:
