@@ -23,6 +23,7 @@ from uvicorn_worker.core.runtime import Runtime
 
 __all__ = [
     "PARSERS",
+    "READ_SIZE",
     "Client",
     "Harness",
     "Response",
@@ -258,6 +259,7 @@ class Response:
     body: bytes
     complete: bool = True
     framing: str = "none"
+    trailers: tuple[tuple[str, str], ...] = ()
 
     def get(self, name: str) -> str | None:
         """The one value of a field; None without it."""
@@ -290,7 +292,8 @@ def parse_responses(data: bytes, methods: Iterable[str] = (), *, ended: bool = F
         at = end + 4
         version, status, reason = line.split(" ", 2)
         assert version == "HTTP/1.1", f"not a status line: {line!r}"
-        fields = tuple((name, value) for name, _, value in (field.partition(": ") for field in lines))
+        fields = _fields_of(lines)
+        trailers: tuple[tuple[str, str], ...] = ()
         code = int(status)
         known = {name.lower(): value for name, value in fields}
         if code < 200 or code in (204, 304) or method == "HEAD":
@@ -298,7 +301,7 @@ def parse_responses(data: bytes, methods: Iterable[str] = (), *, ended: bool = F
         elif "transfer-encoding" in known:
             assert known["transfer-encoding"] == "chunked"
             assert "content-length" not in known
-            body, at, complete = _parse_chunked(data, at)
+            body, trailers, at, complete = _parse_chunked(data, at)
             framing = "chunked"
         elif "content-length" in known:
             size = int(known["content-length"])
@@ -307,18 +310,29 @@ def parse_responses(data: bytes, methods: Iterable[str] = (), *, ended: bool = F
             complete, framing = len(body) == size, "length"
         else:
             body, at, complete, framing = data[at:], len(data), ended, "close"
-        responses.append(Response(version, code, reason, fields, body, complete, framing))
+        responses.append(Response(version, code, reason, fields, body, complete, framing, trailers))
         if code >= 200:
             method = next(asked, "GET")
     return responses
 
 
-def _parse_chunked(data: bytes, at: int) -> tuple[bytes, int, bool]:
-    """The body that begins at `at`, where it ends, and whether it is complete."""
-    chunks = []
-    complete = False
+def _fields_of(lines: list[str]) -> tuple[tuple[str, str], ...]:
+    return tuple((name, value) for name, _, value in (line.partition(": ") for line in lines))
+
+
+def _parse_chunked(data: bytes, at: int) -> tuple[bytes, tuple[tuple[str, str], ...], int, bool]:
+    """The body that begins at `at`, its trailers, where it ends, and whether it is complete."""
+    chunks: list[bytes] = []
     while (end := data.find(b"\r\n", at)) >= 0:
         size = int(data[at:end], 16)
+        if not size:
+            if data[end : end + 4] == b"\r\n\r\n":
+                return b"".join(chunks), (), end + 4, True
+            last = data.find(b"\r\n\r\n", end)
+            if last < 0:
+                break
+            lines = data[end + 2 : last].decode("latin-1").split("\r\n")
+            return b"".join(chunks), _fields_of(lines), last + 4, True
         at = end + 2
         chunks.append(data[at : at + size])
         if len(data) < at + size + 2:
@@ -326,10 +340,7 @@ def _parse_chunked(data: bytes, at: int) -> tuple[bytes, int, bool]:
         at += size
         assert data[at : at + 2] == b"\r\n", "a chunk that does not end where it says"
         at += 2
-        if not size:
-            complete = True
-            break
-    return b"".join(chunks), at if complete else len(data), complete
+    return b"".join(chunks), (), len(data), False
 
 
 class Client:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -22,6 +23,8 @@ BODIES = [0, 0, 1, 5, 100, 5000, 17_000, 70_000, 300_000]
 PIECES = [0, 0, 1, 10, 3000, 20_000, 70_000]
 # What the application does with the body of the request: before the response, or before its last piece.
 READING = ["none", "some", "all", "all", "all", "given up and all", "two at once", "late"]
+# How a piece of the response is given: as what kind of memory, or as a file.
+GIVEN = [bytes, bytes, bytearray, bytearray, memoryview, memoryview, "zerocopysend", "pathsend"]
 
 Step = tuple[Any, ...]
 
@@ -40,11 +43,14 @@ class Exchange:
         count = rng.choice([1, 1, 1, 2, 3, 5])
         self.pieces = [bytes([65 + number]) * rng.choice(PIECES) for _ in range(count)]
         self.pieces[0] = b"%d:" % number + self.pieces[0]
-        self.fails = False
+        # By how much the length that is told is wrong.
+        self.wrong = rng.choice([-1, 1]) if self.sized and rng.random() < 0.05 else 0
+        self.fails = bool(self.wrong)
         self.steps = self._make_steps(rng)
-        # What the application has seen of the body, and whether all of it; whether it was told that the client is gone.
+        # What the application has seen of the body, and whether all of it; whether it was told that the client is gone,
+        # and whether it had done all that it does when it was.
         self.seen = b""
-        self.whole = self.told = False
+        self.whole = self.told = self.told_early = self.answered = self.cancelled = False
         self.begun = self.ended = 0
         self.problem = ""
 
@@ -59,15 +65,21 @@ class Exchange:
             if reading == "late" and last:
                 steps.append(("read", "all"))
             steps += [(kind,) for kind in ("gate", "turn") if rng.random() < 0.2]
-            steps.append(("piece", piece, last, rng.choice([bytes, bytearray, memoryview]), rng.random() < 0.2))
+            given = rng.choice(GIVEN)
+            if given == "pathsend" and not last:
+                given = "zerocopysend"
+            steps.append(("piece", piece, last, given, rng.random() < 0.2))
         if self.trailers:
             steps.append(("trailers",))
+        if reading in ("all", "given up and all", "two at once") and rng.random() < 0.15:
+            steps.insert(1, ("watch",))
+            steps.append(("watched",))
         what = rng.random()
         if what < 0.1:
             # It raises, or returns, before it has done what it should.
             self.fails = True
             at = rng.randrange(len(steps) + 1)
-            steps[at:] = [("raise",)] if what < 0.06 else []
+            steps[at:] = [(rng.choice(["raise", "raise", "let out", "cancel"]),)] if what < 0.06 else []
         elif what < 0.3:
             steps.append(("again",) if what < 0.2 else ("gate",))
         if rng.random() < 0.3:
@@ -100,18 +112,26 @@ class Exchange:
 class Stage:
     """The application that plays the exchanges, each by the number in its path; `gates` hold some of them."""
 
-    def __init__(self, exchanges: list[Exchange]) -> None:
+    def __init__(self, exchanges: list[Exchange], folder: str | None = None) -> None:
         self.exchanges = exchanges
+        self.folder = folder
         self.gates: list[asyncio.Future[None]] = []
+        # Tasks that wait for the end of a client.
+        self.watches: dict[Exchange, asyncio.Task[Event]] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         exchange = self.exchanges[int(scope["path"][1:])]
         exchange.begun += 1
         try:
             for step in exchange.steps:
-                await getattr(self, f"_{step[0]}")(exchange, receive, send, *step[1:])
+                await getattr(self, "_" + step[0].replace(" ", "_"))(exchange, receive, send, *step[1:])
+        except asyncio.CancelledError:
+            exchange.cancelled = True
+            raise
         finally:
             exchange.ended += 1
+            if (watch := self.watches.pop(exchange, None)) is not None:
+                watch.cancel()
 
     def open_gate(self, rng: random.Random) -> None:
         """Let one of those go on that are held; called inside the loop."""
@@ -158,22 +178,57 @@ class Stage:
     async def _start(self, exchange: Exchange, receive: Receive, send: Send) -> None:
         headers = [(b"x-number", b"%d" % exchange.number)]
         if exchange.sized:
-            headers.append((b"content-length", b"%d" % sum(map(len, exchange.pieces))))
+            headers.append((b"content-length", b"%d" % (sum(map(len, exchange.pieces)) + exchange.wrong)))
         await send({**start(exchange.status, headers), "trailers": exchange.trailers})
 
     async def _piece(
         self, exchange: Exchange, receive: Receive, send: Send, piece: bytes, last: bool, kind: Any, beside: bool
     ) -> None:
         """Send a piece, maybe from another task; its memory is used for something else afterwards."""
+        if kind in ("pathsend", "zerocopysend"):
+            with tempfile.NamedTemporaryFile(dir=self.folder) as file:
+                file.write(piece)
+                file.flush()
+                file.seek(0)
+                event = {"file": file, "more_body": not last} if kind == "zerocopysend" else {"path": file.name}
+                await send({"type": f"http.response.{kind}", **event})
+            exchange.answered = last
+            return
         memory = bytearray(piece)
         sending = send(body(piece if kind is bytes else kind(memory) if kind is memoryview else memory, not last))
         await (asyncio.ensure_future(sending) if beside else sending)
+        exchange.answered = last
         if kind is not memoryview:
             memory += b"?"
         memory[:] = bytes(len(memory))
 
     async def _trailers(self, exchange: Exchange, receive: Receive, send: Send) -> None:
         await send({"type": "http.response.trailers", "headers": [(b"x-trailer", b"1")]})
+
+    async def _watch(self, exchange: Exchange, receive: Receive, send: Send) -> None:
+        """Wait for the end of the client beside what follows."""
+
+        async def wait() -> Event:
+            event = await receive()
+            exchange.told_early = not exchange.answered
+            return event
+
+        self.watches[exchange] = asyncio.ensure_future(wait())
+
+    async def _watched(self, exchange: Exchange, receive: Receive, send: Send) -> None:
+        """Behind the response it is told in any case."""
+        if exchange.whole and (await self.watches.pop(exchange))["type"] != "http.disconnect":
+            exchange.problem = "something is received behind the body"
+
+    async def _let_out(self, exchange: Exchange, receive: Receive, send: Send) -> None:
+        """A task that was waited for has been cancelled, and nobody has caught that."""
+        task = asyncio.ensure_future(asyncio.sleep(0))
+        task.cancel()
+        await task
+
+    async def _cancel(self, exchange: Exchange, receive: Receive, send: Send) -> None:
+        asyncio.current_task().cancel()  # type: ignore[union-attr]
+        await asyncio.sleep(0)
 
     async def _raise(self, exchange: Exchange, receive: Receive, send: Send) -> None:
         raise ValueError("as it was planned")
@@ -199,6 +254,8 @@ def log_lines() -> Iterator[list[str]]:
             line = record.getMessage()
             if not line.startswith(("Exception in ASGI application", "ASGI application returned without")):
                 lines.append(line)
+            # Whoever keeps the record keeps no connection by it.
+            record.exc_info = None
 
     handler = Keeping(logging.WARNING)
     loggers = [logging.getLogger(name) for name in ("uvicorn.error", "asyncio")]

@@ -229,7 +229,7 @@ class Conversation:
 
     def check_answer(self, exchange: Exchange, stream: Stream) -> None:
         assert exchange.begun
-        if exchange.fails and (stream.reset is not None or stream.status == 500):
+        if exchange.fails and (stream.reset is not None or stream.status in (500, 503)):
             return
         assert stream.whole
         assert (stream.status, stream.get(b"x-number")) == (exchange.status, b"%d" % exchange.number)
