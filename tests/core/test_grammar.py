@@ -9,7 +9,9 @@ import pytest
 
 from uvicorn_worker.core.grammar import (
     QUOTED,
+    expectations,
     find_control,
+    is_host,
     is_token,
     parse_length,
 )
@@ -51,3 +53,29 @@ def test_lengths(value: bytes, length: int | None) -> None:
 @pytest.mark.parametrize("value", [b"1 ", b" 1", b"1,1", b"1_0", b"0x1", b"\xb2", b"1\n"])
 def test_what_is_no_length(value: bytes) -> None:
     assert parse_length(value) is None
+
+
+@pytest.mark.parametrize(
+    "value", [b"::1", b"::1:8000", b"fe80::1", b"2001:db8:0:0:0:0:0:1", b"2001:db8:1:2:3:4:5:6:80"]
+)
+def test_an_address_without_brackets_is_a_host(value: bytes) -> None:
+    assert is_host(value)
+
+
+@pytest.mark.parametrize("value", [b"a:1:2", b"::g", b"::1 ", b"::1/", b"1:2:3:4:5:6:7", b":" * 99])
+def test_what_is_no_host(value: bytes) -> None:
+    assert not is_host(value)
+
+
+@pytest.mark.parametrize(
+    ("value", "members"),
+    [
+        (b"100-continue", {b"100-continue"}),
+        (b"100-Continue,\t100-continue ,", {b"100-continue"}),
+        (b"100-continue, a-pony", {b"100-continue", b"a-pony"}),
+        (b"", set()),
+        (b" , ", set()),
+    ],
+)
+def test_expectations(value: bytes, members: set[bytes]) -> None:
+    assert expectations(value) == members

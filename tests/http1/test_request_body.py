@@ -141,6 +141,16 @@ class TestExpect:
         client = connect(echo).send(self.HEAD.replace(b"100-continue", b"100-Continue"))
         assert client.response().status == 100
 
+    def test_it_is_a_list(self, connect: Connect) -> None:
+        client = connect(echo).send(self.HEAD.replace(b"100-continue", b"100-continue, 100-continue"))
+        assert client.response().status == 100
+
+    @pytest.mark.parametrize("value", [b"", b" ,"])
+    def test_without_a_member_there_is_none(self, connect: Connect, value: bytes) -> None:
+        client = connect(echo).send(self.HEAD.replace(b"100-continue", value), b"12345")
+        assert client.response().body == b"POST / 12345"
+        assert client.open
+
     def test_100_is_not_sent_where_the_body_came_along(self, connect: Connect) -> None:
         client = connect(echo).send(self.HEAD + b"12345")
         assert client.response().body == b"POST / 12345"

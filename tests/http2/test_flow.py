@@ -180,10 +180,15 @@ class TestUpload:
             await send(start())
             await send(body(data))
 
-        for application, statuses in ((late, [100, 200]), (hello, [200])):
+        for application, expect, statuses in (
+            (late, b"100-continue", [100, 200]),
+            (late, b"100-Continue, 100-continue", [100, 200]),
+            (hello, b"100-continue", [200]),
+            (hello, b"", [200]),
+        ):
             connection = talk(application)
             wire = connection.wire
-            connection.send(wire.request(b"/", (b"expect", b"100-continue"), method=b"POST", end=False))
+            connection.send(wire.request(b"/", (b"expect", expect), method=b"POST", end=False))
             assert connection.stream(1).statuses == statuses[:1]
             connection.send(wire.data(1, b"body", end=True))
             assert connection.stream(1).statuses == statuses

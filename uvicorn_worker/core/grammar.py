@@ -10,6 +10,7 @@ __all__ = [
     "PLAIN_VALUE",
     "QUOTED",
     "TCHAR",
+    "expectations",
     "find_control",
     "is_host",
     "is_token",
@@ -36,10 +37,18 @@ is_token = re.compile(rf"[{TCHAR}]+".encode()).fullmatch
 find_control = re.compile(rf"[{CONTROLS}]".encode()).search
 
 # Host and :authority (RFC 9110, 7.2): a name, an IPv4 address or an IP-literal (RFC 3986, 3.2.2), and a port. Of the
-# sub-delims, a comma is left out: it is how two lines become one.
+# sub-delims, a comma is left out: it is how two lines become one. An IPv6 address without its brackets, with a port
+# behind it or not, is none of these, but what monitors send that are told an address (`check_http -H ::1`).
 is_host = re.compile(
     rb"(?:[0-9A-Za-z._~!$&'()*+;=-]|%[0-9A-Fa-f]{2})*(?::[0-9]*)?|\[[0-9A-Za-z:._~!$&'()*+;=%-]+\](?::[0-9]*)?"
+    rb"|[0-9A-Fa-f:.]{0,40}::[0-9A-Fa-f:.]{0,40}|[0-9A-Fa-f]{1,4}(?::[0-9A-Fa-f]{1,4}){7}(?::[0-9]+)?"
 ).fullmatch
+
+
+def expectations(value: bytes) -> set[bytes]:
+    """The members of an Expect field (10.1.1), which is a list: one without any, as clients send it that want none, is
+    no expectation."""
+    return {member for part in value.lower().split(b",") if (member := part.strip(b" \t"))}
 
 
 def parse_length(value: bytes) -> int | None:

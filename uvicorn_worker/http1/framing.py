@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from uvicorn_worker.core.errors import RequestRefused
-from uvicorn_worker.core.grammar import is_host, parse_length
+from uvicorn_worker.core.grammar import expectations, is_host, parse_length
 
 __all__ = [
     "NO_HTTP2",
@@ -68,10 +68,12 @@ def read_framing(version: str, method: str | None, own: list[tuple[bytes, bytes]
         _check_chunked(version, encodings, lengths)
     else:
         length = _content_length(lengths)
-    expectations = [value for name, value in own if name == b"expect"] if version == "1.1" else []
-    if any(value.lower() != b"100-continue" for value in expectations):
+    expected = {member for name, value in own if name == b"expect" for member in expectations(value)}
+    if version != "1.1" or not expected:
+        return Framing(length, False)
+    if expected != {b"100-continue"}:
         raise RequestRefused(417, "an expectation other than 100-continue")
-    return Framing(length, bool(expectations) and length != 0)
+    return Framing(length, length != 0)
 
 
 def _check_request_line(version: str, method: str | None) -> None:

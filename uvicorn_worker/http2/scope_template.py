@@ -10,6 +10,7 @@ from typing import Any
 from uvicorn_worker.core.address import Address
 from uvicorn_worker.core.config import Config
 from uvicorn_worker.core.errors import RequestRefused
+from uvicorn_worker.core.grammar import expectations
 from uvicorn_worker.core.runtime import Runtime
 from uvicorn_worker.core.scope import Field, Origin
 from uvicorn_worker.core.target import METHODS, NO_METHOD, checked_target, method_name, printable_target
@@ -115,6 +116,6 @@ def check_fields(config: Config, headers: list[Field]) -> bool:
             raise RequestRefused(431, f"a header field is longer than {longest} bytes")
         if b"_" in name:
             underscored = True
-        elif name == b"expect" and value.lower() != b"100-continue":
+        elif name == b"expect" and expectations(value) - {b"100-continue"}:
             raise RequestRefused(417, "an expectation other than 100-continue")
     return underscored

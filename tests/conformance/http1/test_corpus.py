@@ -125,6 +125,7 @@ LINES: list[Row] = [
 HOSTS: list[Row] = [
     *((GET + b"Host: " + host + b"\r\n\r\n", [200, 200], "9112 3.2") for host in (b"a:80", b"a_b", b"[::1]:80", b"")),
     *((GET + b"Host: " + host + b"\r\n\r\n", [200, 200], "9112 3.2") for host in (b"192.0.2.1", b"a.", b"%41", b"a:")),
+    *((GET + b"Host: " + host + b"\r\n\r\n", [200, 200], "no IP-literal") for host in (b"::1", b"::1:80", b"fe80::1")),
     *(
         (GET + b"Host: " + host + b"\r\n\r\n", [400], "9112 3.2")
         for host in (

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from uvicorn_worker.core.grammar import CONTROLS, TCHAR, is_host, is_token, parse_length
+from uvicorn_worker.core.grammar import CONTROLS, TCHAR, expectations, is_host, is_token, parse_length
 from uvicorn_worker.http2.engine.events import RequestHead
 from uvicorn_worker.http2.engine.plain_heads import (
     FIELD_OVERHEAD,
@@ -157,7 +157,7 @@ def _read_own_fields(head: RequestHead, own: list[tuple[bytes, bytes]]) -> None:
                 raise Malformed("te other than trailers")
         elif name == b"priority":
             head.priority = head.priority + b"," + value if head.priority else value
-        elif name == b"expect" and value.lower() == b"100-continue":
+        elif name == b"expect" and b"100-continue" in expectations(value):
             head.expects_continue = True
 
 
