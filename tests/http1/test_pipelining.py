@@ -200,3 +200,19 @@ def test_nothing_is_looked_at_behind_the_last_request(connect: Connect, log: Cal
     assert client.response().body == b"Hello, world!"
     assert sum(client.harness.runtime.tally.refusals.values()) == 0
     assert log() == []
+
+
+@pytest.mark.parametrize("expectation", [[], ["Expect: 100-continue"]])
+def test_an_unread_body_does_not_hold_up_that_of_the_next_request(connect: Connect, expectation: list[str]) -> None:
+    gate = Gate()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await (gate if scope["path"] == "/unread" else echo)(scope, receive, send)
+
+    second = post(b"0123456789", *expectation, target="/read")
+    client = connect(app).send(post(bytes(70_000), target="/unread") + second[:-10])
+    assert not client.transport.reading
+    gate.open()
+    client.harness.settle()
+    client.send(second[-10:])
+    assert [each.body for each in client.responses() if each.status == 200][1:] == [b"POST /read 0123456789"]

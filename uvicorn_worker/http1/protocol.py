@@ -345,8 +345,10 @@ class Http1Protocol(Output):
             self.deadline = runtime.tick + runtime.request_head_ticks
 
     def _drop_body(self, cycle: RequestCycle) -> None:
-        self.buffered -= sum(map(len, cycle.chunks))
+        """Nobody has read it; the client may have been held up by it in the midst of the next request."""
+        size = sum(map(len, cycle.chunks))
         cycle.chunks.clear()
+        self.body_taken(cycle, size)
 
     @property
     def has_more_requests(self) -> bool:
