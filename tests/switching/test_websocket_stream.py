@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -11,6 +13,7 @@ from websockets.frames import Frame, Opcode
 from websockets.protocol import CLIENT, OPEN, Protocol
 
 from tests.http2.conftest import ENGINES, Talk
+from tests.memory import counts_references
 from tests.scripted import Harness
 from uvicorn_worker.http2.engine.codes import FrameType, Setting
 from uvicorn_worker.logs.in_flight import census, describe_cycles
@@ -445,6 +448,33 @@ class TestClosing:
         assert (app.events[-1]["type"], app.events[-1]["code"]) == ("websocket.disconnect", 1006)
         if how == "end":
             assert socket.stream.reset == 8
+
+    def test_a_reset_while_messages_wait_for_the_client_is_no_second_access_line(self, start: Start) -> None:
+        async def app(scope: Any, receive: Any, send: Any) -> None:
+            await receive()
+            await send({"type": "websocket.accept"})
+            await send({"type": "websocket.send", "bytes": bytes(200_000)})
+
+        socket = start(app)
+        runtime, lines = socket.talk.harness.runtime, []
+        runtime.access = lambda cycle: lines.append(cycle.status)
+        socket.ask()
+        socket.talk.send(socket.wire.reset(1))
+        assert lines == [200]
+        assert runtime.tally.cut == 0
+
+    @counts_references
+    def test_one_that_is_closed_is_not_left_to_the_garbage_collector(self, start: Start) -> None:
+        socket = start(Echo())
+        cycles: list[weakref.ref[Any]] = []
+        socket.talk.harness.runtime.access = lambda cycle: cycles.append(weakref.ref(cycle))
+        socket.ask().send("hello")
+        gc.disable()
+        try:
+            socket.close().flush(end=True)
+            assert [each() for each in cycles] == [None]
+        finally:
+            gc.enable()
 
     def test_what_is_not_websocket(self, start: Start) -> None:
         app = Echo()

@@ -192,6 +192,9 @@ class HandshakeStream(StreamCycle):
         """The stream was ended; what was counted and logged when the WebSocket opened is not so again."""
         if not self.accepted:
             super().finish()
+        elif self.session is not None:
+            # It has said all that it had to, and knows this object: only the garbage collector would end the two.
+            self.session.connection_lost()
 
     def drained(self) -> None:
         """There is room again."""
@@ -211,8 +214,8 @@ class HandshakeStream(StreamCycle):
             self.session.connection_lost()
         self.gathered.clear()
         if self.accepted:
-            # It is in the access log already.
-            self.stage = DONE
+            # It is in the access log already, and what waits for the client is not the rest of an answer.
+            self.stage, self.pending = DONE, None
         super().connection_lost()
 
     def disconnect(self) -> None:
