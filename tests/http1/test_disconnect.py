@@ -425,3 +425,15 @@ class TestOutOfOrder:
         client = connect(respond(start(), body(b"a"), body(b"b"))).send(get() + get())
         assert [response.body for response in client.responses()] == [b"a", b"a"]
         assert client.open
+
+
+def test_half_an_answer_whose_end_is_that_of_the_connection(connect: Connect) -> None:
+    """A client of HTTP/1.0 that gives up its upload sees that the answer, which has begun, won't be whole."""
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await send(start())
+        await send(body(b"half", True))
+        await read_body(receive)
+
+    client = connect(app).send(post(b"0123456789", version="1.0")[:-5]).eof()
+    assert client.transport.was_reset

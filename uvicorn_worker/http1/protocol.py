@@ -191,7 +191,11 @@ class Http1Protocol(Output):
         keep_open = not self.tls_overhead
         incoming = reader.incoming
         if self.closing or cycle is None or incoming is cycle:
-            self.close()
+            if cycle is not None and cycle.stage == BODY and cycle.framing == UNTIL_CLOSE:
+                # It won't come to its end, for which the client would take that of the connection.
+                self.reset()
+            else:
+                self.close()
             return keep_open
         self.half_closed = True
         if incoming is not None:
