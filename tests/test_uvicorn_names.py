@@ -26,7 +26,7 @@ NAMES = {
         "Config", "HTTPProtocolType", "HTTP_PROTOCOLS", "INTERFACES", "ImportFromStringError", "InterfaceType",
         "LIFESPAN", "LOGGING_CONFIG", "LOG_LEVELS", "LOOP_FACTORIES", "LifespanType", "LoopFactoryType",
         "SSL_PROTOCOL_VERSION", "STARTUP_FAILURE", "TRACE_LOG_LEVEL", "WSProtocolType", "WS_PROTOCOLS",
-        "create_ssl_context", "import_from_string", "logger",
+        "create_ssl_context", "import_from_string", "logger", "resolve_reload_patterns",
     ],
     "importer": ["ImportFromStringError", "import_from_string"],
     "logging": ["AccessFormatter", "ColourizedFormatter", "DefaultFormatter", "TRACE_LOG_LEVEL"],
@@ -41,7 +41,7 @@ NAMES = {
     ],
     "middleware.asgi2": ["ASGI2Middleware"],
     "middleware.message_logger": ["MessageLoggerMiddleware"],
-    "middleware.proxy_headers": ["ProxyHeadersMiddleware"],
+    "middleware.proxy_headers": ["ProxyHeadersMiddleware", "_TrustedHosts"],
     "middleware.wsgi": ["WSGIMiddleware"],
     "protocols.utils": [
         "ClientDisconnected", "get_client_addr", "get_local_addr", "get_path_with_query_string", "get_remote_addr",
@@ -49,10 +49,10 @@ NAMES = {
     ],
     "server": ["HANDLED_SIGNALS", "Server", "ServerState", "logger"],
     "supervisors": ["BaseReload", "ChangeReload", "Multiprocess"],
-    "supervisors.basereload": ["BaseReload"],
-    "supervisors.multiprocess": ["Multiprocess", "Process"],
+    "supervisors.basereload": ["BaseReload", "HANDLED_SIGNALS", "get_subprocess", "logger"],
+    "supervisors.multiprocess": ["Multiprocess", "Process", "SIGNALS", "get_subprocess", "logger"],
     "supervisors.statreload": ["StatReload"],
-    "supervisors.watchfilesreload": ["WatchFilesReload"],
+    "supervisors.watchfilesreload": ["FileFilter", "WatchFilesReload"],
     "workers": ["UvicornH11Worker", "UvicornWorker"],
 }  # fmt: skip
 TYPES = [
@@ -93,6 +93,17 @@ def test_types_of_options_are_uvicorns(name: str, words: str) -> None:
     ours, theirs = (importlib.import_module(f"{package}.config") for package in ("uvicorn_worker", "uvicorn"))
     assert getattr(ours, name) == getattr(theirs, name)
     assert list(get_args(getattr(ours, name))) == list(getattr(ours, words))
+
+
+def test_patterns_and_folders_of_reload(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "app" / "deep").mkdir(parents=True)
+    (tmp_path / "data").mkdir()
+    for package in ("uvicorn", "uvicorn_worker"):
+        resolve: Any = importlib.import_module(f"{package}.config").resolve_reload_patterns
+        patterns, folders = resolve(["*.html", ".*", "da*", "app/deep"], ["app", "gone"])
+        assert set(patterns) == {"*.html", ".*", "da*", "app/deep"}
+        assert set(folders) == {tmp_path / "app", tmp_path / "data"}
 
 
 def test_a_context_is_made_of_options(tmp_path: Path) -> None:

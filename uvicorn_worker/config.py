@@ -5,8 +5,9 @@ What may stand for a protocol, a loop or a lifespan is told by tables that can't
 
 import logging
 import ssl
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from os import PathLike
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
 
@@ -21,7 +22,7 @@ __all__ = [
     "SSL_PROTOCOL_VERSION", "STARTUP_FAILURE", "TRACE_LOG_LEVEL", "WS_PROTOCOLS", "Config", "HTTPProtocolType",
     "ImportFromStringError", "InterfaceType", "LifespanType", "LoopFactoryType", "LoopSetupType",
     "UvicornDeprecationWarning", "WSProtocolType",
-    "create_ssl_context", "import_from_string", "logger",
+    "create_ssl_context", "import_from_string", "logger", "resolve_reload_patterns",
 ]  # fmt: skip
 
 # For annotations, and settings that are read by them.
@@ -71,3 +72,17 @@ def create_ssl_context(
     }  # fmt: skip
     options = _Options(app="none", **given)
     return make_context(options) if alpn_protocols is None else make_context(options, alpn_protocols)
+
+
+def resolve_reload_patterns(
+    patterns_list: Sequence[str], directories_list: Sequence[str]
+) -> tuple[list[str], list[Path]]:
+    """The patterns, and the folders: those that are named or found by a pattern, and are in none of the others."""
+    found = [Path(each) for each in directories_list]
+    for pattern in patterns_list:
+        if Path(pattern).is_dir():
+            found.append(Path(pattern))
+        elif pattern != ".*" and not Path(pattern).is_absolute():
+            found += Path.cwd().glob(pattern)
+    folders = {each.resolve() for each in found if each.is_dir()}
+    return list(dict.fromkeys(patterns_list)), [each for each in folders if folders.isdisjoint(each.parents)]

@@ -82,6 +82,38 @@ class TestProxyHeaders:
         assert call(ProxyHeadersMiddleware(app), lifespan)[1]["scope"] == lifespan
 
 
+class TestTrustedHosts:
+    """Tests of deployments ask what their setting means."""
+
+    def test_what_is_in_it(self) -> None:
+        hosts = ProxyHeadersMiddleware(app, "127.0.0.1, 10.0.0.0/8,fd00::/8,proxy,::1").trusted_hosts
+        assert all(host in hosts for host in ("127.0.0.1", "10.9.8.7", "fd00::1", "::1"))
+        assert not any(host in hosts for host in ("192.0.2.1", "proxy", "", None))
+        assert hosts.trusted_literals == {"proxy"}
+        assert {str(each) for each in hosts.trusted_hosts} == {"127.0.0.1", "::1"}
+        assert {str(each) for each in hosts.trusted_networks} == {"10.0.0.0/8", "fd00::/8"}
+        assert not hosts.always_trust
+
+    def test_everybody(self) -> None:
+        hosts = ProxyHeadersMiddleware(app, ["*"]).trusted_hosts
+        assert hosts.always_trust
+        assert "192.0.2.1" in hosts
+        assert None in hosts
+
+    @pytest.mark.parametrize(
+        ("trusted", "client"),
+        [
+            ("*", ("1.2.3.4", 0)),
+            ("10.0.0.0/8", ("203.0.113.9", 80)),
+            ("192.0.2.1", ("10.0.0.1", 0)),
+        ],
+    )
+    def test_client(self, trusted: str, client: tuple[str, int]) -> None:
+        hosts = ProxyHeadersMiddleware(app, trusted).trusted_hosts
+        assert hosts.get_trusted_client_address("1.2.3.4, 203.0.113.9:80, 10.0.0.1") == client
+        assert hosts.get_trusted_client_address("") == ("", 0)
+
+
 def test_asgi2() -> None:
     class App:
         def __init__(self, scope: Any) -> None:

@@ -74,8 +74,16 @@ class TestGiven:
 
     def test_what_is_for_those_who_start_others(self) -> None:
         config = Config(app, reload_dirs=["src"], reload_delay="0.5", app_dir="src")
-        assert (config.reload_dirs, config.reload_delay, config.app_dir) == (["src"], 0.5, "src")
-        assert config.reload_includes is None
+        assert (config.reload_dirs, config.reload_delay, config.app_dir) == ([Path("src").absolute()], 0.5, "src")
+        assert config.reload_includes == config.reload_excludes == []
+
+    def test_what_is_watched_are_lists(self) -> None:
+        """Programs append to them, and ask whether a file is in one of the folders."""
+        config = Config("main:app", reload=True, reload_includes="*.html", reload_excludes=[Path("data")])
+        config.reload_excludes.append(".venv")
+        assert (config.reload_includes, config.reload_excludes) == (["*.html"], ["data", ".venv"])
+        assert config.reload_dirs == [Path.cwd()]
+        assert Config(app, reload=True).reload_dirs == []
 
 
 class TestAssigned:

@@ -27,6 +27,7 @@ from uvicorn_worker.server.surroundings import handled
 from uvicorn_worker.supervisors import ChangeReload, Multiprocess, child
 from uvicorn_worker.supervisors.multiprocess import Process
 from uvicorn_worker.supervisors.statreload import StatReload
+from uvicorn_worker.supervisors.watchfilesreload import FileFilter, WatchFilesReload
 
 PATIENCE = 30.0
 PROGRAM = """
@@ -442,6 +443,92 @@ def test_one_that_looks_by_itself_in_a_thread(
     assert not reloader.process.is_alive()
     assert sock.fileno() == -1
     assert "detected changes in 'changed.py'. Reloading..." in caplog.text
+
+
+class Hashes(WatchFilesReload):
+    """Asks what the supervisor has, as programs do that restart for other contents alone."""
+
+    def __init__(self, config: Config, sockets: list[Any]) -> None:
+        super().__init__(config, interrupted, sockets)
+        self.seen = {file for folder in self.reload_dirs for file in folder.rglob("*") if self.watch_filter(file)}
+        self.told: list[tuple[Any, str]] = []
+
+    def should_restart(self) -> list[Path] | None:
+        assert self.watcher is not None
+        self.told += [each for each in next(self.watcher) if self.watch_filter(Path(each[1]))]
+        if len({path for _, path in self.told}) > 1:
+            self.should_exit.set()
+        return None
+
+
+class Pauses(WatchFilesReload):
+    """Ends where it pauses; watches what it says, by a filter of its own."""
+
+    def __init__(self, config: Config, watcher: Iterator[set[tuple[Any, str]]] | None) -> None:
+        super().__init__(config, interrupted, [])
+        self.watcher = watcher
+        self.watch_filter = lambda path: path.suffix == ".html"
+        self.restarts: list[Path] = []
+        self.ends = False
+
+    def pause(self) -> None:
+        if self.ends:
+            raise StopIteration
+
+    def should_restart(self) -> list[Path] | None:
+        changed = super().should_restart()
+        self.restarts += changed or ()
+        self.ends = bool(changed)
+        return None
+
+
+def test_what_it_watches_by_can_be_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "data").mkdir()
+    for name in ("one.py", "two.py", "data/three.py", "four.txt"):
+        (tmp_path / name).write_text("")
+    config = Config("main:app", port=0, reload=True, log_config=None, reload_delay=0.01)
+    config.reload_excludes.append("data")
+    reloader = Hashes(config, [])
+    assert reloader.seen == {tmp_path / "one.py", tmp_path / "two.py"}
+    assert FileFilter(config)(tmp_path / "one.py")
+    assert not FileFilter(config)(tmp_path / "data" / "three.py")
+    thread = threading.Thread(target=reloader.run)
+    thread.start()
+    end, number = time.monotonic() + PATIENCE, 0
+    (tmp_path / "two.py").unlink()
+    while thread.is_alive() and time.monotonic() < end:
+        number += 1
+        (tmp_path / "one.py").write_text("1" * number)
+        (tmp_path / "two.py").write_text("") if number % 2 else (tmp_path / "two.py").unlink()
+        (tmp_path / "data" / "three.py").write_text("1" * number)
+        time.sleep(0.1)
+    thread.join(PATIENCE)
+    assert {Path(path).name for _, path in reloader.told} == {"one.py", "two.py"}
+    # watchfiles.Change.modified, watchfiles.Change.deleted
+    assert {kind for kind, _ in reloader.told} <= {2, 3}
+
+
+@pytest.mark.parametrize("watches", [True, False])
+def test_a_filter_and_what_watches_can_be_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, watches: bool
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    page, end = tmp_path / "page.html", time.monotonic() + PATIENCE
+    page.write_text("")
+    config = Config("main:app", port=0, reload=True, log_config=None, reload_delay=0.01)
+    theirs = iter([{(1, str(tmp_path / "main.py"))}, {(1, str(page))}])
+    reloader = Pauses(config, None if watches else theirs)
+    thread = threading.Thread(target=reloader.run)
+    thread.start()
+    number = 0
+    while watches and thread.is_alive() and time.monotonic() < end:
+        number += 1
+        page.write_text("1" * number)
+        (tmp_path / "main.py").write_text("1" * number)
+        time.sleep(0.1)
+    thread.join(PATIENCE)
+    assert set(reloader.restarts) == {page}
 
 
 def test_one_that_does_not_end_is_killed(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:

@@ -5,17 +5,41 @@ It reads as the server does by its options proxy_headers and forwarded_allow_ips
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Iterable
 
 from uvicorn_worker.core.asgi import ASGIApp, Receive, Scope, Send
 from uvicorn_worker.core.config import Config
 from uvicorn_worker.core.errors import RequestRefused
+from uvicorn_worker.core.rules import no_addresses, split_list
 from uvicorn_worker.proxies.believed_fields import Proxies
 from uvicorn_worker.proxies.trust import Trust
 
 __all__ = ["ProxyHeadersMiddleware"]
 
 _WEBSOCKET = {"http": "ws", "https": "wss"}
+
+
+class _TrustedHosts:
+    """For programs that ask what they have set: which peers are proxies, and whom X-Forwarded-For names behind them."""
+
+    def __init__(self, trusted_hosts: Iterable[str] | str) -> None:
+        hosts = split_list(trusted_hosts)
+        self._trust = Trust(hosts)
+        self._proxies = Proxies(Config("a:b", forwarded_allow_ips=hosts), self._trust)
+        self.always_trust = hosts == ["*"]
+        self.trusted_literals = {*no_addresses(hosts), *{"unix"}.intersection(hosts)}
+        addresses = [each for each in hosts if each != "*" and each not in self.trusted_literals]
+        self.trusted_networks = {ipaddress.ip_network(each, strict=False) for each in addresses if "/" in each}
+        self.trusted_hosts = {ipaddress.ip_address(each) for each in addresses if "/" not in each}
+
+    def __contains__(self, host: str | None) -> bool:
+        return self.always_trust if not host else self._trust.trusts((host, 0))
+
+    def get_trusted_client_address(self, x_forwarded_for: str) -> tuple[str, int]:
+        """The client, host and port; no host where none is told."""
+        origin = self._proxies.read(((b"x-forwarded-for", x_forwarded_for.encode("latin-1")),))
+        return origin.changes.get("client") or ("", 0)
 
 
 class ProxyHeadersMiddleware:
@@ -25,6 +49,7 @@ class ProxyHeadersMiddleware:
         self.app = app
         hosts = trusted_hosts if isinstance(trusted_hosts, str) else list(trusted_hosts)
         self._own_proxies = Proxies(Config(app, forwarded_allow_ips=hosts), Trust(hosts))
+        self.trusted_hosts = _TrustedHosts(hosts)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve what the scope is of; fields that contradict each other say nothing."""

@@ -12,8 +12,9 @@ import inspect
 import logging
 import os
 import socket
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, fields
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from uvicorn_worker.core import config as core
@@ -59,6 +60,8 @@ _UNUSED = (
     "app_dir", "reload_dirs", "reload_delay", "reload_includes", "reload_excludes", "timeout_worker_healthcheck",
 )  # fmt: skip
 _DURATIONS = ("reload_delay", "timeout_worker_healthcheck")
+# Lists, which programs append to.
+_LISTS = ("reload_dirs", "reload_includes", "reload_excludes")
 # Those that say something of logging.
 _LOGGING = ("log_config", "log_level", "use_colors", "access_log_format")
 # Known to this process alone: a Config that another has sent is none for which logging was set up.
@@ -97,9 +100,10 @@ class Config(core.Config):
     reload: bool
     workers: int
     app_dir: str | None = None
-    reload_dirs: Sequence[str] | str | None = None
-    reload_includes: Sequence[str] | str | None = None
-    reload_excludes: Sequence[str] | str | None = None
+    reload_dirs: list[Path]
+    """Whole paths; the working directory where none was given, and the source is watched."""
+    reload_includes: list[str]
+    reload_excludes: list[str]
     reload_delay: float | None = None
     timeout_worker_healthcheck: float | None = None
     loaded_app: ASGIApp | None
@@ -134,14 +138,17 @@ class Config(core.Config):
                 places[name] = value
         for name, value in places.items():
             object.__setattr__(self, name, value)
-        for name, value in _unused(given):
-            object.__setattr__(self, name, value)
+        for name in _UNUSED:
+            # What is not given may be that of a subclass.
+            object.__setattr__(self, name, _unused(name, given.get(name, getattr(self, name, None))))
         object.__setattr__(self, "loaded_app", None)
         object.__setattr__(self, "lifespan_class", LifespanOn)
         object.__setattr__(self, "own_log_config_left", "log_config" not in given)
         object.__setattr__(self, "own_log_level_given", "log_level" in ours)
         if app is None:
             object.__setattr__(self, "app", None)
+        if not self.reload_dirs and self.should_reload:
+            self.reload_dirs = [Path.cwd()]
         if self.own_logs_at_once:
             self.own_set_logging_up()
 
@@ -299,20 +306,6 @@ class Config(core.Config):
         return sock
 
 
-def _unused(given: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Those that were given; raises `ConfigError`."""
-    for name in _UNUSED:
-        value = given.get(name)
-        if value is None:
-            continue
-        if name in _DURATIONS:
-            try:
-                value = SECONDS.take(value)
-            except (ValueError, TypeError):
-                raise ConfigError(f"option {name} = {value!r}: must be {SECONDS.allowed}") from None
-        yield name, value
-
-
 def of_environment() -> dict[str, tuple[str, Any]]:
     """Options that variables without our prefix say where nothing else does, as with Gunicorn and uvicorn.
 
@@ -358,6 +351,19 @@ Config.__init__.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
         *options_as_parameters(positional=True),
     ]
 )
+
+
+def _unused(name: str, value: Any) -> Any:
+    """What an option is that has no effect here, but on those who start other processes."""
+    if name in _DURATIONS and value is not None:
+        try:
+            return SECONDS.take(value)
+        except (ValueError, TypeError):
+            raise ConfigError(f"option {name} = {value!r}: must be {SECONDS.allowed}") from None
+    if name not in _LISTS:
+        return value
+    several = [] if value is None else [value] if isinstance(value, (str, os.PathLike)) else value
+    return [Path(each).absolute() if name == "reload_dirs" else os.fspath(each) for each in several]
 
 
 def _encoded(text: str | bytes) -> bytes:

@@ -1,7 +1,12 @@
 """`BaseReload`, where uvicorn has it. A subclass says what has changed (`should_restart()`), or does its own steps."""
 
+import logging
+
+from uvicorn_worker.server.surroundings import HANDLED_SIGNALS
+from uvicorn_worker.supervisors.child import get_subprocess
 from uvicorn_worker.supervisors.reload import ChangeReload
 
-__all__ = ["BaseReload"]
+__all__ = ["HANDLED_SIGNALS", "BaseReload", "get_subprocess", "logger"]
 
 BaseReload = ChangeReload
+logger = logging.getLogger("uvicorn.error")

@@ -19,9 +19,11 @@ from typing import Any
 from uvicorn_worker.core.errors import STARTUP_FAILURE
 from uvicorn_worker.server import Config
 from uvicorn_worker.server.surroundings import handled
-from uvicorn_worker.supervisors.child import Process, Target, by_target
+from uvicorn_worker.supervisors.child import Process, Target, by_target, get_subprocess
 
-__all__ = ["Multiprocess", "Process"]
+__all__ = ["SIGNALS", "Multiprocess", "Process", "get_subprocess", "logger"]
+
+logger = logging.getLogger("uvicorn.error")
 
 # How often it is looked for signals and for processes that have ended, in seconds.
 _LOOK_SECONDS = 0.2
@@ -35,6 +37,8 @@ _NAMES = (
     "SIGINT", "SIGTERM", "SIGHUP", "SIGTTIN", "SIGTTOU", "SIGBREAK", "SIGQUIT", "SIGUSR1", "SIGUSR2", "SIGWINCH",
 )  # fmt: skip
 _ENDS = frozenset({"SIGINT", "SIGTERM", "SIGBREAK"})
+SIGNALS = {getattr(signal, name): name[3:] for name in _NAMES if hasattr(signal, name)}
+"""Those that are handled, by `handle_term()` and so on."""
 
 
 class Multiprocess:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -16,7 +16,28 @@ from uvicorn_worker.server import Config
 from uvicorn_worker.server.surroundings import HANDLED_SIGNALS, handled
 from uvicorn_worker.supervisors.child import Process, Target
 
-__all__ = ["ChangeReload"]
+__all__ = ["ChangeReload", "FileFilter"]
+
+# As watchfiles' `Change` has them.
+_MODIFIED, _DELETED = 2, 3
+
+
+class FileFilter(Choice):
+    """Which files count by the options of a Config: `FileFilter(config)(path)`, with the whole path."""
+
+    def __init__(self, config: Config, files: Sequence[str] = ()) -> None:
+        super().__init__(listed(config.reload_includes), listed(config.reload_excludes), files)
+
+
+class _Asked(FileFilter):
+    """Those that somebody else lets pass."""
+
+    def __init__(self, config: Config, files: Sequence[str], lets_pass: Callable[[Path], bool]) -> None:
+        super().__init__(config, files)
+        self._lets_pass = lets_pass
+
+    def __call__(self, path: Path) -> bool:
+        return bool(self._lets_pass(path))
 
 
 class ChangeReload:
@@ -26,6 +47,7 @@ class ChangeReload:
 
         startup()            the process that serves is started
         should_restart()     asked again and again: what has changed, or None; StopIteration is the end
+        pause()              before each look, where it is written anew; raises StopIteration at the end
         restart()            something has
         shutdown()           that process is ended, and the sockets are closed
     """
@@ -42,9 +64,13 @@ class ChangeReload:
         """Of interest on Windows alone, where a subclass may ask for it."""
         self.reloader_name: str | None = None
         """What watches, from `run()` on."""
-        self._own_changes: Iterator[set[Path]] = iter(())
         self._own_log = logging.getLogger("uvicorn.error")
-        self._own_folders, self._own_files = where_to_look(listed(config.reload_dirs))
+        self.reload_dirs, self._own_files = where_to_look(listed(config.reload_dirs))
+        self._own_files = [*self._own_files, *listed(config.env_file)]
+        self.watch_filter: Callable[[Path], bool] = FileFilter(config, self._own_files)
+        """Which files count; a subclass may assign another."""
+        self.watcher: Iterator[set[tuple[Any, str]]] | None = None
+        """What has changed, again and again, as watchfiles tells it: from `run()` on, or what a subclass assigns."""
 
     def signal_handler(self, sig: int, frame: FrameType | None) -> None:
         """It is to end."""
@@ -67,15 +93,18 @@ class ChangeReload:
             self.shutdown()
 
     def _own_watch(self) -> None:
-        config = self.config
         self._own_say_folders()
-        files = [*self._own_files, *listed(config.env_file)]
-        choice = Choice(listed(config.reload_includes), listed(config.reload_excludes), files)
-        watcher = Watcher(self._own_folders, choice, config.reload_delay, self.should_exit)
-        self.reloader_name, self._own_changes = watcher.name, iter(watcher)
+        if self.watcher is not None:
+            return
+        choice = self.watch_filter
+        if not isinstance(choice, Choice):
+            choice = _Asked(self.config, self._own_files, choice)
+        watcher = Watcher(self.reload_dirs, choice, self.config.reload_delay, self.should_exit)
+        self.reloader_name = watcher.name
+        self.watcher = ({(_kind(path), str(path)) for path in found} for found in watcher)
 
     def _own_say_folders(self) -> None:
-        self._own_log.info("Will watch for changes in these directories: %s", sorted(map(str, self._own_folders)))
+        self._own_log.info("Will watch for changes in these directories: %s", sorted(map(str, self.reload_dirs)))
 
     def __iter__(self) -> Iterator[Sequence[Path] | None]:
         return self
@@ -85,7 +114,10 @@ class ChangeReload:
 
     def should_restart(self) -> Sequence[Path] | None:
         """The files that have changed; None a few times a second where none has. Raises StopIteration at the end."""
-        return sorted(next(self._own_changes)) or None
+        if type(self).pause is not ChangeReload.pause:
+            self.pause()
+        changed = {Path(path) for _, path in next(self.watcher or iter(()))}
+        return sorted(path for path in changed if self.watch_filter(path)) or None
 
     def pause(self) -> None:
         """For a `should_restart()` that looks by itself: wait for reload_delay. Raises StopIteration at the end."""
@@ -110,3 +142,7 @@ class ChangeReload:
         for sock in self.sockets:
             sock.close()
         self._own_log.info("Stopping reloader process [%d]", self.pid)
+
+
+def _kind(path: Path) -> int:
+    return _MODIFIED if path.exists() else _DELETED

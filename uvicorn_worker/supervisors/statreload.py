@@ -29,7 +29,7 @@ class StatReload(ChangeReload):
         """The files of the Config's folders that are looked at, and those that are named beside them."""
         for file in self._own_files:
             yield Path(file).resolve()
-        for folder in self._own_folders:
+        for folder in self.reload_dirs:
             for path in folder.rglob("*.py"):
                 yield path.resolve()
 

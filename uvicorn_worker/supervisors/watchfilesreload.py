@@ -1,7 +1,7 @@
-"""`WatchFilesReload`, where uvicorn has it: what watches with watchfiles, where that is installed."""
+"""`WatchFilesReload` and `FileFilter`, where uvicorn has them: watchfiles is used where it is installed."""
 
-from uvicorn_worker.supervisors.reload import ChangeReload
+from uvicorn_worker.supervisors.reload import ChangeReload, FileFilter
 
-__all__ = ["WatchFilesReload"]
+__all__ = ["FileFilter", "WatchFilesReload"]
 
 WatchFilesReload = ChangeReload
