@@ -200,6 +200,13 @@ def test_a_logger_class_with_handlers_of_its_own(serve: Serve) -> None:
     assert server.log.count("own uvicorn.error Exception in ASGI application") == 1
 
 
+def test_handlers_of_a_logger_class_are_enough_for_access_lines(serve: Serve) -> None:
+    """Without `accesslog`, as under uvicorn's worker."""
+    server = serve("log_setups:app", worker=WORKER, files={"gunicorn.conf.py": LOGGER_CLASS})
+    ask(server)
+    assert lines_of(server.log) == [f"own uvicorn.access {line}" for line in PLAIN]
+
+
 # What a client has sent makes no lines, and logging that fails costs no answer.
 BROKEN = """
 import logging

@@ -149,8 +149,11 @@ class TestConfig:
 class TestServe:
     @pytest.mark.parametrize(
         "name",
-        ["HandlesTerm", "OwnServer", "RealSockets", "OwnRun", "DefaultSignals", "OwnSigquitHandler", "OwnLoading"],
-    )
+        [
+            "HandlesTerm", "OwnServer", "RealSockets", "OwnRun", "OtherThread", "DefaultSignals", "OwnSigquitHandler",
+            "OwnLoading",
+        ],
+    )  # fmt: skip
     def test_it_serves_and_drains(self, serve: Serve, name: str) -> None:
         server = started(serve, name, "--graceful-timeout", "8")
         assert server.get().text == "Hello, world!"

@@ -225,8 +225,10 @@ class TestStatsd:
 
     def test_metrics_without_a_line(self, records: Records) -> None:
         log = self.log()
+        without_handlers(log.access_log)
         hook = hook_of(log)
         assert hook is not None
+        log.access_log.addHandler(records)
         serve_logged(hook, get())
         assert tuple(log.sent) == self.METRICS
         assert records.lines == []
@@ -269,6 +271,16 @@ class TestUvicornsName:
         assert hook is not None
         serve_logged(hook, get())
         assert records.lines == ["GET"]
+
+    def test_a_handler_that_no_setting_of_gunicorns_has_made_gets_uvicorns(self, log: Logger, records: Records) -> None:
+        """A logger class gives it to gunicorn.access, and uvicorn's worker hands it on."""
+        log.cfg = settings()
+        if hasattr(log, "_compute_access_log_enabled"):
+            log._access_log_enabled = log._compute_access_log_enabled()
+        hook = self.adopted(log, accesslog=None)
+        assert hook is not None
+        serve_logged(hook, get("/x"))
+        assert records.lines == ['192.0.2.7:50123 - "GET /x HTTP/1.1" 200']
 
     def test_a_handler_of_the_application_gets_a_line_too(
         self, log: Logger, records: Records, ours: logging.Logger

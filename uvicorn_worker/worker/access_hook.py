@@ -69,6 +69,9 @@ def _lines_hook(log: Any, cfg: GunicornConfig, config: Config, is_gunicorns: boo
         return None
     writes_gunicorns = is_gunicorns and _is_enabled(log, cfg)
     if follows_gunicorn(ours.name):
+        if is_gunicorns and not writes_gunicorns and log.access_log.handlers:
+            # Of a logger class, which Gunicorn's settings say nothing of: as under uvicorn's worker.
+            return uvicorn_hook(ours, config)
         hook = _line_hook(log, config.access_log_format or gunicorns_form(cfg)) if writes_gunicorns else None
         return _filtered_hook(hook, ours, config) if hook is not None and ours.filters else hook
     lines: list[AccessHook] = []

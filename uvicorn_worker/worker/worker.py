@@ -20,6 +20,7 @@ import operator
 import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Sequence
 from types import FrameType
@@ -342,8 +343,9 @@ class UvicornWorker(BaseWorker):
             self._own_signals.are_ours,
             self._own_pause_threads,
         )
-        # The loop watches for signals by itself; Gunicorn's pipe has no reader.
-        signal.set_wakeup_fd(-1)
+        if threading.current_thread() is threading.main_thread():
+            # The loop watches for signals by itself; Gunicorn's pipe has no reader.
+            signal.set_wakeup_fd(-1)
         try:
             loop.run_until_complete(self._own_run())
         except SystemExit as exc:

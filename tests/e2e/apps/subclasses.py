@@ -10,11 +10,14 @@ import os
 import signal
 import ssl
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from types import FrameType
 from typing import Any
 
 from eventlog import event
 from gunicorn.arbiter import Arbiter
+from gunicorn.workers.base import Worker
 
 from uvicorn_worker import UvicornWorker
 
@@ -222,6 +225,29 @@ class OwnRun(UvicornWorker):
     def run(self) -> None:
         event("run")
         asyncio.run(self._serve())
+
+
+class OtherThread(UvicornWorker):
+    """Its own thread is kept for something else, as gevent's hub."""
+
+    def init_signals(self) -> None:
+        Worker.init_signals(self)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        self.alive = False
+        self.own.should_exit = True
+
+    async def _serve(self) -> None:
+        self.config.app = self.wsgi
+        self.own = Server(config=self.config)
+        await self.own.serve(sockets=self.sockets)
+
+    def run(self) -> None:
+        with ThreadPoolExecutor(1) as threads:
+            served = threads.submit(super().run)
+            while not served.done():
+                time.sleep(0.05)
+            served.result()
 
 
 class OwnRunRaises(UvicornWorker):
