@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -10,6 +12,7 @@ import pytest
 
 from tests.http1.apps import Gate, answer, body, hello, read_body, start, stream
 from tests.http2.conftest import Converse, Serve, Talk
+from tests.memory import counts_references
 from uvicorn_worker.http2.engine.codes import MAX_STREAM_ID, FrameType, Setting
 from uvicorn_worker.http2.protocol import is_adequate
 
@@ -543,3 +546,23 @@ class TestFaults:
         wire = connection.wire
         connection.send(wire.post(b"body" * 30, b"/", (b"x", b"y" * 100)), wire.request(), each=each)
         assert [connection.stream(number).body for number in (1, 3)] == [b"onetwo"] * 2
+
+
+@counts_references
+def test_a_connection_that_is_lost_is_not_left_to_the_garbage_collector(talk: Converse) -> None:
+    """Nor is it where an answer waits for its turn."""
+    connection = talk(stream(bytes(200_000)), settings={Setting.INITIAL_WINDOW_SIZE: 1_000_000})
+    connection.transport.stall()
+    connection.get()
+    (protocol,) = connection.harness.runtime.connections
+    state: Any = protocol
+    assert state.scheduler.count
+    known = weakref.ref(protocol)
+    gc.disable()
+    try:
+        connection.connection.leave()
+        connection.transport.set_protocol(None)  # type: ignore[arg-type]
+        del protocol, state, connection.connection.protocol
+        assert known() is None
+    finally:
+        gc.enable()

@@ -160,13 +160,13 @@ class Http2Protocol(Sending):
     def connection_lost(self, exc: Exception | None) -> None:
         """The client, or we, closed the connection."""
         self.runtime.connections.discard(self)
-        self.closing = True
-        self.write_paused = False
-        self.deadline = 0
+        self.closing, self.write_paused, self.deadline = True, False, 0
         streams, self.streams = self.streams, {}
         self.waiting.clear()
         self.abandoned = None
         for cycle in streams.values():
+            # One that waits for its turn knows this object: only the garbage collector would end it.
+            self.scheduler.remove(cycle)
             cycle.connection_lost()
 
     def eof_received(self) -> bool:
