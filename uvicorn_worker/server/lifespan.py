@@ -105,6 +105,12 @@ class Lifespan:
             await asyncio.wait_for(self.stopped.wait(), min(bounds, default=None))
         except asyncio.TimeoutError:
             self._log.error("Application shutdown did not complete in time.")
+        except asyncio.CancelledError:
+            if not task.done() and self._failure is not None:
+                # Of a start that has failed: nobody comes back to it.
+                self._gave_up = True
+                task.cancel()
+            raise
         else:
             if self._failure is None:
                 self._log.log(self._shutdown_level, "Application shutdown complete.")

@@ -157,8 +157,9 @@ async def start_lifespan(lifespan: Lifespan | BroughtLifespan, exit_asked: async
         await startup
     finally:
         exiting.cancel()
+        # Where this start itself was cancelled, nobody asks what that has raised in the same moment.
+        startup.add_done_callback(lambda future: future.cancelled() or future.exception())
         if not startup.done():
-            # This start itself was cancelled.
             startup.cancel()
             await asyncio.wait([startup], timeout=_CANCEL_SECONDS)
 

@@ -429,9 +429,6 @@ class Server(WrittenAnew):
             acceptor.close()
             acceptor.abort()
         await self._own_end_lifespan(time.monotonic() + QUICK_SECONDS)
-        if acceptor is not None:
-            for connection in list(self.own_runtime.connections):
-                connection.abort()
         self._own_close()
 
     # Serve -------------------------------------------------------------------------------------------
@@ -550,11 +547,13 @@ class Server(WrittenAnew):
             self._own_lifespan.abandon()
 
     def _own_close(self) -> None:
-        """Give back what is not the application's."""
+        """Give back what is not the application's. A start that fails, or a cancelled stop, leaves connections."""
         self.own_pause_threads()
         acceptor: Acceptor | None = getattr(self, "own_acceptor", None)
         if acceptor is not None:
             acceptor.end()
+            for connection in list(self.own_runtime.connections):
+                connection.abort()
         if self.own_reporter is not None:
             self.own_reporter.end()
         if self._own_ticker is not None:

@@ -1,0 +1,86 @@
+"""A server whose task is cancelled in the midst of its start or of its stop: nothing of it is left."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from tests.scripted import get
+from tests.sockets import Peer, Run, listen
+from uvicorn_worker import Config, Server
+from uvicorn_worker.core.asgi import Receive, Scope, Send
+
+
+async def hang(scope: Scope, receive: Receive, send: Send) -> None:
+    """Requests that never end, and heed no cancelling at once."""
+    while True:
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            await asyncio.sleep(0.2)
+            raise
+
+
+def test_cancelled_again_while_it_stops(run: Run) -> None:
+    async def main() -> None:
+        sock = listen()
+        server = Server(Config(app=hang, lifespan="off", log_config=None))
+        task = asyncio.ensure_future(server.serve([sock]))
+        while not server.started:
+            await asyncio.sleep(0)
+        peer = await Peer.connect(sock)
+        peer.send(get())
+        while not server.own_runtime.cycles:
+            await asyncio.sleep(0.01)
+        task.cancel()
+        await asyncio.sleep(0.05)
+        task.cancel()
+        await asyncio.wait([task])
+        assert task.cancelled()
+        await asyncio.sleep(0)
+        assert server.own_runtime.connections == set()
+        await peer.close()
+
+    run(main())
+
+
+def test_cancelled_in_the_moment_in_which_the_start_fails(run: Run) -> None:
+    """asyncio has nothing to say of it; `run` fails where it has."""
+    begun: list[asyncio.Task[Any]] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        await send({"type": "lifespan.startup.failed"})
+        begun[0].cancel()
+
+    async def main() -> None:
+        for turns in range(10):
+            begun[:] = [asyncio.ensure_future(Server(Config(app=app, port=0, log_config=None)).serve())]
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            begun[0].cancel()
+            await asyncio.wait(begun)
+
+    run(main())
+
+
+def test_cancelled_while_the_lifespan_of_a_failed_start_does_not_end(run: Run) -> None:
+    asked = asyncio.Event()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        await send({"type": "lifespan.startup.failed"})
+        await receive()
+        asked.set()
+        await asyncio.Event().wait()
+
+    async def main() -> None:
+        before = asyncio.all_tasks()
+        task = asyncio.ensure_future(Server(Config(app=app, port=0, log_config=None)).serve())
+        await asked.wait()
+        task.cancel()
+        await asyncio.wait([task])
+        await asyncio.sleep(0)
+        assert asyncio.all_tasks() == before
+
+    run(main())
