@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from typing import Any
 
 import pytest
@@ -9,21 +10,24 @@ import pytest
 from uvicorn_worker.core.errors import ApplicationError
 from uvicorn_worker.core.response_fields import (
     HOP_BY_HOP,
+    as_fields,
     as_pair,
     check_field,
     check_status,
     check_trailers,
+    links_of,
+    missing,
     read_length,
 )
 
 
-@pytest.mark.parametrize("status", [100, 200, 404, 999, True + 199])
-def test_statuses(status: int) -> None:
+@pytest.mark.parametrize("status", [100, 200, 404, 999, True + 199, 200.0, HTTPStatus.CREATED])
+def test_statuses(status: Any) -> None:
     assert check_status(status) == status
     assert type(check_status(status)) is int
 
 
-@pytest.mark.parametrize("status", [99, 1000, "200", 200.0, None])
+@pytest.mark.parametrize("status", [99, 1000, "200", 200.5, float("nan"), None])
 def test_what_is_no_status(status: Any) -> None:
     with pytest.raises(ApplicationError, match="must be an integer from 100 to 999"):
         check_status(status)
@@ -98,3 +102,25 @@ def test_trailers() -> None:
 def test_what_does_not_come_last(name: bytes) -> None:
     with pytest.raises(ApplicationError, match=f"{name.decode()} is no field of trailers"):
         check_trailers([(b"x-a", b"1"), (name, b"1")])
+
+
+def test_headers_of_any_kind() -> None:
+    pairs = [(b"a", b"1"), (b"b", b"2")]
+    assert as_fields(pairs) == as_fields(tuple(pairs)) == as_fields(dict(pairs).items()) == pairs
+    for wrong in (None, 5):
+        with pytest.raises(ApplicationError, match="must be pairs of bytes, not "):
+            as_fields(wrong)
+
+
+def test_links() -> None:
+    kind = "http.response.early_hint"
+    assert links_of({"type": kind, "links": [b"a", bytearray(b"b")]}) == [b"a", b"b"]
+    for message in ({"type": kind}, {"type": kind, "links": None}, {"type": kind, "links": ["a"]}):
+        with pytest.raises(ApplicationError, match="links"):
+            links_of(message)
+
+
+def test_what_is_missing_is_named() -> None:
+    assert str(missing({"type": "a"}, "status")) == "the ASGI message 'a' has no status"
+    assert str(missing({}, "type")) == "an ASGI message has no type"
+    assert str(missing([], "type")) == "an ASGI message must be a dictionary, not []"

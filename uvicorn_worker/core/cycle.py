@@ -328,7 +328,7 @@ class Cycle:
         The application comes to its end by itself, and with it what is to be done behind a response: files are removed
         that were sent, for instance. A stream may have no end, so send() raises there.
         """
-        remaining -= len(message.get("body", b""))
+        remaining -= len(message.get("body") or b"")
         if message["type"] != "http.response.body" or remaining < 0:
             raise ClientDisconnected("the client left before the response was complete")
         if not message.get("more_body", False):
@@ -548,9 +548,11 @@ def _nothing() -> None:
 
 
 def as_bytes(body: Any) -> bytes:
-    """A copy of a body that is not bytes: a bytearray may change after send() has returned."""
+    """A copy of a body that is not bytes: a bytearray may change after send() has returned. None is none."""
     if isinstance(body, (bytearray, memoryview)):
         return bytes(body)
+    if body is None:
+        return b""
     raise ApplicationError(f"body of http.response.body must be bytes, not {type(body).__name__}")
 
 

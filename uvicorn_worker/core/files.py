@@ -71,7 +71,7 @@ class FilePart:
 
 def opened_path(message: Event) -> FilePart:
     """All of the file that a http.response.pathsend names; raises `ApplicationError` where it can't be sent."""
-    path = message["path"]
+    path: Any = message.get("path")
     try:
         fd = os.open(path, _OPEN_FLAGS)
     except (OSError, TypeError, ValueError) as exc:
@@ -89,7 +89,8 @@ def file_of(message: Event) -> FilePart:
     Without `offset` it begins where the file stands, which stands behind it afterwards, as with os.sendfile(); without
     `count` it is all up to the file's end. Raises `ApplicationError` where it can't be sent.
     """
-    file, offset, count = message["file"], message.get("offset"), message.get("count")
+    file: Any = message.get("file")
+    offset, count = message.get("offset"), message.get("count")
     try:
         fd = file if isinstance(file, int) else file.fileno()
         size = _size_of(fd, None)

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from uvicorn_worker.core.errors import ApplicationError
 from uvicorn_worker.core.grammar import find_control, is_token, parse_length
 
-__all__ = ["HOP_BY_HOP", "as_pair", "check_field", "check_status", "check_trailers", "read_length"]
+__all__ = [
+    "HOP_BY_HOP",
+    "as_fields",
+    "as_pair",
+    "check_field",
+    "check_status",
+    "check_trailers",
+    "links_of",
+    "missing",
+    "read_length",
+]
 
 # Fields of the message's framing and of the connection are the server's, not the application's
 # (RFC 9110, 7.6.1). Keep-Alive has an effect on clients alone, such as Node's.
@@ -30,10 +40,38 @@ def check_trailers(headers: Iterable[tuple[bytes, bytes]]) -> None:
 
 
 def check_status(status: Any) -> int:
-    """The status as a number; raises `ApplicationError` where it is none."""
-    if not isinstance(status, int) or not 100 <= status <= 999:
+    """The status as a number, as of an enumeration, or 200.0; raises `ApplicationError` where it is none."""
+    if not isinstance(status, (int, float)) or not 100 <= status <= 999 or status != int(status):
         raise ApplicationError(f"status of http.response.start must be an integer from 100 to 999, not {status!r}")
     return int(status)
+
+
+def missing(message: Any, key: str) -> ApplicationError:
+    """What is raised for an ASGI message without this key, or for what is no message."""
+    if not isinstance(message, Mapping):
+        return ApplicationError(f"an ASGI message must be a dictionary, not {message!r}")
+    kind = message.get("type")
+    return ApplicationError(
+        "an ASGI message has no type" if key == "type" else f"the ASGI message {kind!r} has no {key}"
+    )
+
+
+def links_of(message: Any) -> list[bytes]:
+    """Those of a http.response.early_hint; raises `ApplicationError` where they are none."""
+    try:
+        return [link if type(link) is bytes else bytes(memoryview(link)) for link in message["links"]]
+    except KeyError:
+        raise missing(message, "links") from None
+    except TypeError:
+        raise ApplicationError(f"links of {message['type']} must be bytes, not {message['links']!r}") from None
+
+
+def as_fields(headers: Any) -> list[Any]:
+    """The headers of a message as a list; raises `ApplicationError` where there are none in it."""
+    try:
+        return list(headers)
+    except TypeError:
+        raise ApplicationError(f"response headers must be pairs of bytes, not {headers!r}") from None
 
 
 def check_field(name: Any, value: Any) -> None:

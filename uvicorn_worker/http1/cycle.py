@@ -31,6 +31,7 @@ from uvicorn_worker.core.cycle import (
     wrong_length,
 )
 from uvicorn_worker.core.errors import ClientDisconnected
+from uvicorn_worker.core.response_fields import as_fields, check_status, missing
 from uvicorn_worker.core.runtime import Runtime
 from uvicorn_worker.http1.extended import CHUNKED, COPY_LIMIT, NO_BODY, SIZED, UNTIL_CLOSE, ExtendedCycle
 from uvicorn_worker.http1.response_head import CLOSES, STATUS_LINES, FieldMemo, encode_fields, status_line
@@ -192,7 +193,7 @@ class RequestCycle(ExtendedCycle):
 
     # The response ------------------------------------------------------------------------------------
 
-    async def send(self, message: Event) -> None:  # noqa: C901, PLR0912 - a call more costs more than a branch
+    async def send(self, message: Event) -> None:  # noqa: C901, PLR0912, PLR0915 - a call more costs more than a branch
         """Take one message of the response; waits while the client does not read.
 
         Raises `ClientDisconnected` when the client has left, `ApplicationError` for a message that is out
@@ -204,7 +205,10 @@ class RequestCycle(ExtendedCycle):
             self.remaining = self.drop_rest(message, self.remaining)
             await asyncio.sleep(0)
             return
-        kind, stage = message["type"], self.stage
+        try:
+            kind, stage = message["type"], self.stage
+        except (KeyError, TypeError):
+            raise missing(message, "type") from None
         if kind == "http.response.body" and HEAD_HELD <= stage <= BODY:
             body, more = message.get("body", b""), message.get("more_body", False)
             if type(body) is not bytes:
@@ -235,7 +239,15 @@ class RequestCycle(ExtendedCycle):
             if more and self.conn.write_paused:
                 await self._wait_for_client()
         elif kind == "http.response.start" and stage == AWAIT_START:
-            runtime, status, headers = self.runtime, message["status"], message.get("headers", ())
+            runtime, headers = self.runtime, message.get("headers", ())
+            try:
+                status = message["status"]
+            except KeyError:
+                raise missing(message, "status") from None
+            if type(status) is not int:
+                status = check_status(status)
+            if type(headers) is not list and headers != ():
+                headers = as_fields(headers)
             if runtime.access is not None:
                 headers = self.response_headers = list(headers)
                 self.body_sent = 0

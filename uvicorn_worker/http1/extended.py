@@ -20,12 +20,11 @@ from uvicorn_worker.core.cycle import (
     EXPECTED,
     HEAD_HELD,
     Cycle,
-    as_bytes,
     wrong_length,
 )
 from uvicorn_worker.core.errors import ApplicationError, ClientDisconnected
 from uvicorn_worker.core.files import TURN_SIZE, FilePart, file_of, opened_path, read_piece
-from uvicorn_worker.core.response_fields import check_trailers
+from uvicorn_worker.core.response_fields import as_fields, check_trailers, links_of
 from uvicorn_worker.http1.framing import takes_trailers
 from uvicorn_worker.http1.kernel_sending import KernelSending, sending_socket
 from uvicorn_worker.http1.response_head import encode_field, encode_fields
@@ -89,7 +88,7 @@ class ExtendedCycle(Cycle):
             with file_of(message) as part:
                 await self._send_file(part, bool(message.get("more_body", False)))
         elif kind == "http.response.early_hint" and stage == AWAIT_START:
-            self._send_hint(message["links"])
+            self._send_hint(links_of(message))
         elif kind == "http.response.trailers" and (special & ENDED or (special == UNTRAILED and stage == DONE)):
             self._send_trailers(message)
         else:
@@ -109,7 +108,7 @@ class ExtendedCycle(Cycle):
     def _send_hint(self, links: Iterable[Any]) -> None:
         """Send 103 (RFC 8297), which a client of HTTP/1.0 and some proxies would take for the response."""
         lines = [b"HTTP/1.1 103 Early Hints\r\n"]
-        lines += [encode_field(b"link", link if type(link) is bytes else as_bytes(link)) for link in links]
+        lines += [encode_field(b"link", link) for link in links]
         lines.append(b"\r\n")
         if not self.http10 and self.runtime.config.early_hints:
             self.conn.gather(b"".join(lines))
@@ -154,7 +153,7 @@ class ExtendedCycle(Cycle):
 
     def _send_trailers(self, message: Event) -> None:
         """Take trailers; the last of them end the response."""
-        headers = list(message.get("headers", ()))
+        headers = as_fields(message.get("headers", ()))
         lines: list[bytes] = []
         check_trailers(headers)
         encode_fields(headers, lines, self.conn.field_memo, frozenset())

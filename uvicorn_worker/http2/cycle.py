@@ -36,7 +36,7 @@ from uvicorn_worker.core.cycle import (
 from uvicorn_worker.core.errors import ApplicationError, ClientDisconnected
 from uvicorn_worker.core.figures import Tally
 from uvicorn_worker.core.files import TURN_SIZE, FilePart, file_of, opened_path, read_piece
-from uvicorn_worker.core.response_fields import check_status, check_trailers
+from uvicorn_worker.core.response_fields import as_fields, check_status, check_trailers, links_of, missing
 from uvicorn_worker.core.runtime import Runtime
 from uvicorn_worker.http2.engine.codes import ErrorCode
 from uvicorn_worker.http2.engine.events import RequestHead
@@ -195,7 +195,10 @@ class StreamCycle(Cycle):
             self.remaining = self.drop_rest(message, self.remaining or 0)
             await asyncio.sleep(0)
             return
-        kind, stage = message["type"], self.stage
+        try:
+            kind, stage = message["type"], self.stage
+        except (KeyError, TypeError):
+            raise missing(message, "type") from None
         if kind == "http.response.body" and HEAD_HELD <= stage <= BODY and not self.ending:
             body, more = message.get("body", b""), message.get("more_body", False)
             if type(body) is not bytes:
@@ -207,12 +210,16 @@ class StreamCycle(Cycle):
             if more and self.pending:
                 await self._wait_for_client()
         elif kind == "http.response.start" and stage == AWAIT_START:
-            self.hold_head(message["status"], message.get("headers", ()))
+            try:
+                status = message["status"]
+            except KeyError:
+                raise missing(message, "status") from None
+            self.hold_head(status, message.get("headers", ()))
             self.trailing = bool(message.get("trailers", False))
         elif kind == "http.response.trailers" and self.ending and self.trailing:
             self._send_trailers(message)
         elif kind == "http.response.early_hint" and stage == AWAIT_START:
-            links = [(b"link", as_bytes(link) if type(link) is not bytes else link) for link in message["links"]]
+            links = [(b"link", link) for link in links_of(message)]
             self.conn.send_informational(self, 103, self.conn.prepared.informational(links))
         elif kind == "http.response.pathsend" and HEAD_HELD <= stage <= BODY and not self.ending:
             with opened_path(message) as part:
@@ -226,9 +233,11 @@ class StreamCycle(Cycle):
 
     def hold_head(self, status: Any, headers: Any) -> None:
         """Check and prepare the head, and hold it."""
+        if type(headers) is not list and headers != ():
+            headers = as_fields(headers)
         if self.runtime.access is not None:
             headers = self.response_headers = list(headers)
-        self.status = check_status(status)
+        self.status = status = check_status(status)
         if status < 200:
             raise ApplicationError(f"status {status} of http.response.start is not one of a final response")
         self.body_sent = 0
@@ -293,7 +302,7 @@ class StreamCycle(Cycle):
     def _send_trailers(self, message: Event) -> None:
         """Take trailers; the last of them end the response."""
         trailers = self.trailers = self.trailers or []
-        headers = list(message.get("headers", ()))
+        headers = as_fields(message.get("headers", ()))
         check_trailers(headers)
         trailers += self.conn.prepared.informational(headers)
         if not message.get("more_trailers", False):

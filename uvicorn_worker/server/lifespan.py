@@ -19,6 +19,7 @@ from uvicorn_worker.core.asgi import ASGIApp, Event
 from uvicorn_worker.core.config import Config
 from uvicorn_worker.core.errors import ApplicationError, LifespanError, ends_process
 from uvicorn_worker.core.log import OwnLog
+from uvicorn_worker.core.response_fields import missing
 
 __all__ = ["Lifespan"]
 
@@ -191,7 +192,10 @@ class Lifespan:
         return event
 
     async def _send(self, message: Event) -> None:
-        kind = message["type"]
+        try:
+            kind = message["type"]
+        except (KeyError, TypeError):
+            raise missing(message, "type") from None
         starting = not self.started.is_set()
         if kind == "lifespan.startup.complete" and starting:
             self.context = contextvars.copy_context()

@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Sequence
+from typing import Any
 
 from uvicorn_worker.core.config import Config
 from uvicorn_worker.websocket.deflate import NAME, PerMessageDeflate, agree
@@ -19,7 +20,7 @@ try:
 except ImportError:  # pragma: no cover - where Python was built without it
     from hashlib import sha1
 
-__all__ = ["Agreement", "Refusal", "accept_key", "is_websocket_request", "negotiate"]
+__all__ = ["Agreement", "Refusal", "accept_key", "is_websocket_request", "negotiate", "websocket_scope"]
 
 # 1.3
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
@@ -137,3 +138,21 @@ def _agree_on_extension(values: list[str]) -> tuple[str, PerMessageDeflate] | No
         if name == NAME and found is None:
             found = agree(parameters)
     return found
+
+
+def websocket_scope(http: dict[str, Any]) -> dict[str, Any]:
+    """The websocket scope of a request whose HTTP scope was made already."""
+    scope = http.copy()
+    del scope["method"]
+    scope["type"] = "websocket"
+    scope["asgi"] = {"version": "3.0", "spec_version": "2.5"}
+    if http["http_version"] == "1.0":
+        # ASGI knows "1.1" and "2" here.
+        scope["http_version"] = "1.1"
+    scope["scheme"] = "wss" if http["scheme"] == "https" else "ws"
+    scope["subprotocols"] = offered_subprotocols(http["headers"])
+    # The others are for responses of HTTP.
+    scope["extensions"] = {"websocket.http.response": {}}
+    if "tls" in http["extensions"]:
+        scope["extensions"]["tls"] = http["extensions"]["tls"]
+    return scope

@@ -19,12 +19,12 @@ from typing import TYPE_CHECKING, Any
 from uvicorn_worker.core.asgi import TOLD_AT_ONCE, Event
 from uvicorn_worker.core.clock import ticks
 from uvicorn_worker.core.errors import ApplicationError, ClientDisconnected, comes_from_disconnect
-from uvicorn_worker.core.response_fields import as_pair
+from uvicorn_worker.core.response_fields import as_fields, as_pair, missing
 from uvicorn_worker.core.runtime import Runtime
 from uvicorn_worker.websocket.control import Closed
 from uvicorn_worker.websocket.errors import ProtocolError
 from uvicorn_worker.websocket.frames import BINARY, BINARY_HEADS, TEXT, TEXT_HEADS, FrameConnection, medium_head
-from uvicorn_worker.websocket.handshake import Agreement, offered_subprotocols
+from uvicorn_worker.websocket.handshake import Agreement, websocket_scope
 from uvicorn_worker.websocket.waiter import make_waiter
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ class WebSocketSession:
         self._ping_payload = b""
         # `told`: how often it was said.
         self._ping_tick = self._pong_deadline = self._close_deadline = self._told = 0
-        self.scope = _websocket_scope(scope)
+        self.scope = websocket_scope(scope)
 
     # The application ---------------------------------------------------------------------------------
 
@@ -258,10 +258,14 @@ class WebSocketSession:
 
     # send() ------------------------------------------------------------------------------------------
 
-    async def _send(self, message: Event) -> None:  # noqa: C901 - a call more costs more than a branch
+    async def _send(self, message: Event) -> None:  # noqa: C901, PLR0912 - a call more costs more than a branch
+        try:
+            kind = message["type"]
+        except (KeyError, TypeError):
+            raise missing(message, "type") from None
         out = self._out
         if out is not None:
-            if message["type"] == "websocket.send":
+            if kind == "websocket.send":
                 # As below: all that is asked there for each message is known here, until one is large.
                 text = message.get("text")
                 if isinstance(text, str):
@@ -281,7 +285,7 @@ class WebSocketSession:
                         return
             self._gather_out()
         carrier, frames = self._carrier, self._frames
-        if message["type"] != "websocket.send" or self._stage != OPEN or carrier is None or frames is None:
+        if kind != "websocket.send" or self._stage != OPEN or carrier is None or frames is None:
             await self._send_other(message)
             return
         content = message.get("text")
@@ -300,7 +304,7 @@ class WebSocketSession:
             else:
                 for piece in frames.large(BINARY, bytes(content)):
                     carrier.gather(piece)
-        else:
+        elif content is not None:
             raise ApplicationError("websocket.send must have text, or bytes")
         if carrier.write_paused:
             await self._wait_for_room(carrier)
@@ -340,11 +344,14 @@ class WebSocketSession:
         # An empty one is none: a client takes an empty field for a fault.
         subprotocol = message.get("subprotocol")
         if subprotocol:
+            if not isinstance(subprotocol, str):
+                raise ApplicationError(f"subprotocol of websocket.accept must be text, not {subprotocol!r}")
             headers.append((b"sec-websocket-protocol", subprotocol.encode("latin-1")))
         own = {b"upgrade", b"connection", b"sec-websocket-accept", b"sec-websocket-extensions"}
         if subprotocol:
             own.add(b"sec-websocket-protocol")
-        headers += [field for field in map(as_pair, message.get("headers") or ()) if field[0].lower() not in own]
+        given = map(as_pair, as_fields(message.get("headers") or ()))
+        headers += [field for field in given if field[0].lower() not in own]
         # Raises for a header that must not reach the wire; then nothing was answered yet.
         self._carrier, early = self._handshake.accept(self, headers)
         self._frames = FrameConnection(self._agreement.deflate, self._runtime.config.ws_max_size)
@@ -529,6 +536,9 @@ class WebSocketSession:
             frames.close(code, reason.encode()[:123].decode("utf-8", "ignore"))
         except ProtocolError as exc:
             raise ApplicationError(f"code of websocket.close can't be sent: {exc}") from None
+        except (AttributeError, TypeError):
+            text = f"code and reason of websocket.close must be a number and text, not {code!r} and {reason!r}"
+            raise ApplicationError(text) from None
         self._stage = CLOSING
         self._close_deadline = runtime.tick + ticks(runtime.config.ws_close_timeout)
         if self._read_paused and self._carrier is not None:
@@ -580,21 +590,3 @@ class WebSocketSession:
                 self._pong_deadline = tick + ticks(timeout)
             else:
                 self._schedule_ping()
-
-
-def _websocket_scope(http: dict[str, Any]) -> dict[str, Any]:
-    """The websocket scope of a request whose HTTP scope was made already."""
-    scope = http.copy()
-    del scope["method"]
-    scope["type"] = "websocket"
-    scope["asgi"] = {"version": "3.0", "spec_version": "2.5"}
-    if http["http_version"] == "1.0":
-        # ASGI knows "1.1" and "2" here.
-        scope["http_version"] = "1.1"
-    scope["scheme"] = "wss" if http["scheme"] == "https" else "ws"
-    scope["subprotocols"] = offered_subprotocols(http["headers"])
-    # The others are for responses of HTTP.
-    scope["extensions"] = {"websocket.http.response": {}}
-    if "tls" in http["extensions"]:
-        scope["extensions"]["tls"] = http["extensions"]["tls"]
-    return scope
