@@ -74,6 +74,18 @@ def test_a_mistake_is_one_line(tmp_path: Path, arguments: list[str], code: int, 
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize("word", ["config", "systemd", "nginx", "--check-config"])
+def test_what_is_printed_where_stdout_is_closed(tmp_path: Path, word: str) -> None:
+    """Of who wants to know by the exit code."""
+    pytest.importorskip("click")
+    (tmp_path / "main.py").write_text(APP)
+    line = [sys.executable, "-m", "uvicorn_worker", "main:app", word if word.startswith("-") else f"--print-{word}"]
+    done = subprocess.run(
+        ["sh", "-c", 'exec "$@" >&-', "sh", *line], cwd=tmp_path, stderr=subprocess.PIPE, timeout=60, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
 def test_a_program_may_give_its_parameters_other_defaults() -> None:
     """`{each.name: each for each in uvicorn.main.params}["port"].default = 9000`, and then `uvicorn.main()`."""
     parameter = next(each for each in command().params if each.name == "port")

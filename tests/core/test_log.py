@@ -11,7 +11,7 @@ import pytest
 
 from tests.records import Records, records_of
 from uvicorn_worker.core import log as module
-from uvicorn_worker.core.log import ErrorLog, Losses, OwnLog, escaped, say_on_stderr, write_stderr
+from uvicorn_worker.core.log import ErrorLog, Losses, OwnLog, escaped, say_on_stderr, write_stderr, write_stdout
 
 
 @pytest.fixture
@@ -145,6 +145,15 @@ def test_what_has_the_number_of_a_closed_stderr_is_left_alone(monkeypatch: pytes
     monkeypatch.setattr(sys, "__stderr__", None)
     say_on_stderr("for nobody")
     assert written == []
+
+
+def test_what_is_printed_for_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    closed, console = io.StringIO(), io.StringIO()
+    closed.close()
+    for out in (None, closed, console):
+        monkeypatch.setattr(sys, "stdout", out)
+        write_stdout("app = 1\n")
+    assert console.getvalue() == "app = 1\n"
 
 
 def test_what_the_command_says_without_a_console(monkeypatch: pytest.MonkeyPatch) -> None:

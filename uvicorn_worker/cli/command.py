@@ -22,7 +22,7 @@ from uvicorn_worker.cli.options import ACTIONS, DEFAULTS, make_command
 from uvicorn_worker.cli.printing import nginx_file, options_table, systemd_unit
 from uvicorn_worker.cli.run import CommandConfig, check, launch
 from uvicorn_worker.core.errors import AppLoadError, ConfigError
-from uvicorn_worker.core.log import write_stderr
+from uvicorn_worker.core.log import write_stderr, write_stdout
 from uvicorn_worker.core.sources import from_outside
 from uvicorn_worker.server.config import of_environment
 from uvicorn_worker.server.env_file import missing_env_files
@@ -89,7 +89,7 @@ def _without_defaults(given: dict[str, Any]) -> dict[str, Any]:
 def _act(app: str | None, line: dict[str, Any]) -> None:
     actions = {name: line.pop(name) for name in ACTIONS if name in line}
     if shell := actions.get("show_completion"):
-        sys.stdout.write(_completion(shell))
+        write_stdout(_completion(shell))
         return
     master = master_of(line)
     options, sources = _gather(line)
@@ -110,11 +110,11 @@ def _act(app: str | None, line: dict[str, Any]) -> None:
         config = CommandConfig(name, **options)
         for option, (variable, _) in of_environment().items():
             sources.setdefault(option, f"environment variable {variable}")
-        sys.stdout.write(options_table(config, sources))
+        write_stdout(options_table(config, sources))
     elif "print_systemd" in actions:
-        sys.stdout.write(systemd_unit(CommandConfig(name, **options), _arguments()))
+        write_stdout(systemd_unit(CommandConfig(name, **options), _arguments()))
     elif "print_nginx" in actions:
-        sys.stdout.write(nginx_file(CommandConfig(name, **options)))
+        write_stdout(nginx_file(CommandConfig(name, **options)))
     elif "check_config" in actions:
         try:
             check(name, options)
@@ -124,7 +124,7 @@ def _act(app: str | None, line: dict[str, Any]) -> None:
             raise
         except Exception as exc:  # noqa: BLE001 - an import raises what it likes
             sys.exit(f"Error: the application can't be loaded.\n{users_traceback(exc)}")
-        sys.stdout.write("The options can be used, and the application can be loaded.\n")
+        write_stdout("The options can be used, and the application can be loaded.\n")
     else:
         launch(name, options, master, set(line))
 

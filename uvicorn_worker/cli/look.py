@@ -11,14 +11,13 @@ import importlib
 import json
 import os
 import signal
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from uvicorn_worker.board.board import Board, find_boards
 from uvicorn_worker.board.reading import read_board
 from uvicorn_worker.cli.wording import as_text
-from uvicorn_worker.core.log import write_stderr
+from uvicorn_worker.core.log import write_stderr, write_stdout
 
 __all__ = ["LOOKS", "NotFound", "find_board", "look"]
 
@@ -59,7 +58,7 @@ def look(name: str, arguments: Sequence[str]) -> int:
     if name == "top":
         return _top(board, given.interval)
     reading = read_board(board)
-    sys.stdout.write((json.dumps(reading.as_dict(), indent=1) if given.json else as_text(reading)) + "\n")
+    write_stdout((json.dumps(reading.as_dict(), indent=1) if given.json else as_text(reading)) + "\n")
     return 0 if reading.is_ready else 1
 
 
@@ -93,7 +92,7 @@ def _dump(board: Board) -> int:
         with contextlib.suppress(ProcessLookupError):
             os.kill(worker.pid, signal.SIGUSR2)
     told = ", ".join(str(worker.pid) for worker in workers)
-    sys.stdout.write(f"Asked {told or 'nobody'}: see the error log.\n")
+    write_stdout(f"Asked {told or 'nobody'}: see the error log.\n")
     return 0 if workers else 1
 
 

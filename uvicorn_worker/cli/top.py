@@ -236,7 +236,7 @@ def _live(console: Any) -> Any:
 @contextlib.contextmanager
 def _keys() -> Iterator[Callable[[float], str]]:
     """Keys one by one, as they are pressed; the function gives '' where none is within its time."""
-    if not sys.stdin.isatty():
+    if sys.stdin is None or not sys.stdin.isatty():
         yield _no_key
         return
     descriptor = sys.stdin.fileno()

@@ -18,7 +18,17 @@ from typing import Any
 
 from uvicorn_worker.core.kernel import write_descriptor
 
-__all__ = ["QUIET_SECONDS", "ErrorLog", "Losses", "OwnLog", "count", "escaped", "say_on_stderr", "write_stderr"]
+__all__ = [
+    "QUIET_SECONDS",
+    "ErrorLog",
+    "Losses",
+    "OwnLog",
+    "count",
+    "escaped",
+    "say_on_stderr",
+    "write_stderr",
+    "write_stdout",
+]
 
 # What comes and goes is over when it has not come for so many seconds.
 QUIET_SECONDS = 5.0
@@ -59,6 +69,12 @@ def write_stderr(text: str) -> None:
     """Write what the command says on sys.stderr; nothing where there is none, as for a program without a console."""
     with contextlib.suppress(AttributeError, OSError, ValueError):
         sys.stderr.write(text)
+
+
+def write_stdout(text: str) -> None:
+    """Write what was asked for on sys.stdout; nothing where that is closed, as of who wants the exit code alone."""
+    with contextlib.suppress(AttributeError, ValueError):
+        sys.stdout.write(text)
 
 
 class Losses:
