@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -13,6 +15,47 @@ from tests.server.running import App, Running
 from tests.sockets import Run
 from uvicorn_worker.server import opening
 from uvicorn_worker.server.opening import Opening, accepting
+
+PATCHED = """
+import asyncio, socket
+
+Pythons = socket.socket
+
+class Green:
+    # As gevent and eventlet make them: one of Python's is inside.
+
+    def __init__(self, family=-1, type=-1, proto=-1, fileno=None):
+        self._sock = Pythons(family, type, proto, fileno)
+
+    def __getattr__(self, name):
+        return getattr(self._sock, name)
+
+    def accept(self):
+        sock, address = self._sock.accept()
+        return Green(fileno=sock.detach()), address
+
+socket.socket = Green
+from uvicorn_worker import Config, Server
+
+async def app(scope, receive, send):
+    assert scope["type"] == "http"
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": b"served"})
+
+async def main():
+    server = Server(Config(app, port=0, loop="asyncio", lifespan="off", log_level="error"))
+    serving = asyncio.ensure_future(server.serve())
+    while not server.started:
+        await asyncio.sleep(0.01)
+    port = server.servers[0].sockets[0].getsockname()[1]
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(b"GET / HTTP/1.1\\r\\nHost: a\\r\\nConnection: close\\r\\n\\r\\n")
+    print((await reader.read()).rpartition(b"\\r\\n\\r\\n")[2].decode())
+    server.should_exit = True
+    await serving
+
+asyncio.run(main())
+"""
 
 
 class Opened:
@@ -125,3 +168,9 @@ def test_where_sockets_are_made_otherwise_they_stay_as_they_are(monkeypatch: pyt
     monkeypatch.setattr(opening, "_BASE", object)
     with socket.create_server(("127.0.0.1", 0)) as listening:
         assert accepting(listening) is listening
+
+
+def test_other_sockets_in_the_place_of_pythons() -> None:
+    """After `gevent.monkey.patch_all()`, or eventlet's: it could not be imported."""
+    done = subprocess.run([sys.executable, "-c", PATCHED], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.stdout, done.stderr) == ("served\n", "")

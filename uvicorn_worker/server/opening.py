@@ -6,6 +6,7 @@ next turn of the loop. A task would need a turn of its own to get there, and a c
 
 from __future__ import annotations
 
+import _socket
 import socket
 from collections.abc import Callable, Coroutine
 from typing import Any, Protocol
@@ -13,7 +14,7 @@ from typing import Any, Protocol
 __all__ = ["Accepting", "Opening", "UnderWay", "accepting", "whole"]
 
 # What is in C below each socket of Python.
-_BASE: Any = socket.socket.__base__
+_BASE: Any = _socket.socket
 # As a part of the type it says of a socket that is made of a descriptor that it does not block, without a system call.
 _NONBLOCK: int = getattr(socket, "SOCK_NONBLOCK", 0)
 
@@ -69,9 +70,10 @@ class Accepting(_Accepted):
 def accepting(sock: socket.socket) -> socket.socket:
     """The same listening socket, whose connections uvloop makes for less; `sock` is none any more.
 
-    One that is of a class of its own stays what it is.
+    One that is of a class of its own stays what it is, and so do all where gevent or eventlet has put theirs in the
+    place of Python's.
     """
-    if type(sock) is not socket.socket or not hasattr(_BASE, "_accept"):
+    if type(sock) is not socket.socket or socket.socket.__base__ is not _BASE or not hasattr(_BASE, "_accept"):
         return sock
     return Accepting(sock.family, sock.type, sock.proto, fileno=sock.detach())
 
