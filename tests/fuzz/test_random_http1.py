@@ -536,7 +536,12 @@ class Conversation:
             f"/{ask.exchange.number}"
             for side in self.sides
             for ask in side.asked
-            if side.left or side.was_late or self.over or ask.exchange.fails or ask.exchange.begun > ask.exchange.ended
+            if side.left
+            or side.was_late
+            or self.over
+            or side.has_failed
+            or ask.exchange.begun > ask.exchange.ended
+            or (side.ended and not ask.exchange.whole)
         }
         targets = [line[0] for line in lines]
         assert gone.issuperset(targets)
