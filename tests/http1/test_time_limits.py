@@ -108,6 +108,33 @@ class TestRequestBody:
         client.harness.settle()
         assert client.response().status == 200
 
+    @pytest.mark.parametrize("again", [False, True], ids=["once", "again and again"])
+    def test_one_of_two_that_wait_is_cancelled(self, connect: Connect, again: bool) -> None:
+        """As by an application that asks whether its client is there while it reads: the time goes on."""
+
+        async def app(scope: Scope, receive: Receive, send: Send) -> None:
+            await receive()
+            reading = asyncio.ensure_future(receive())
+            await asyncio.sleep(0)
+            polls.append(receive)
+            received.append(await reading)
+
+        async def poll() -> None:
+            task = asyncio.ensure_future(polls[0]())
+            await asyncio.sleep(0)
+            task.cancel()
+
+        polls: list[Receive] = []
+        received: list[Any] = []
+        client = connect(app, timeout_request_body=10).send(HALF)
+        for _ in range(9 if again else 1):
+            client.harness.loop.create_task(poll())
+            client.harness.settle()
+            client.harness.tick(1)
+        client.harness.tick(2 if again else 10)
+        assert client.response().status == 408
+        assert received == [{"type": "http.disconnect"}]
+
     def test_a_response_that_has_begun_is_cut(self, connect: Connect) -> None:
         recorder = Recorder(begun)
         client = connect(recorder, timeout_request_body=10).send(HALF)

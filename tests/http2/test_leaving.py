@@ -392,6 +392,22 @@ class TestDeadlines:
         gate.open()
         assert connection.pull().stream(1).whole
 
+    def test_one_of_two_that_wait_is_cancelled(self, talk: Converse) -> None:
+        async def app(scope: Any, receive: Any, send: Any) -> None:
+            reading = asyncio.ensure_future(receive())
+            await asyncio.sleep(0)
+            asking = asyncio.ensure_future(receive())
+            await asyncio.sleep(0)
+            asking.cancel()
+            await reading
+
+        connection = talk(app, timeout_request_body=3)
+        connection.send(connection.wire.request(method=b"POST", end=False))
+        for _ in range(5):
+            connection.harness.turn()
+        connection.tick(4)
+        assert connection.stream(1).status == 408
+
     def test_each_piece_begins_the_time_anew(self, talk: Converse) -> None:
         async def app(scope: Any, receive: Any, send: Any) -> None:
             await answer(send, await read_body(receive))

@@ -72,6 +72,7 @@ class Cycle:
 
     __slots__ = (
         "__weakref__",
+        "asking",
         "body_sent",
         "chunks",
         "complete",
@@ -127,6 +128,8 @@ class Cycle:
     chunks: list[bytes]
     # The connection, which is told by body_taken() how much the application has taken.
     conn: Any
+    # How many calls of receive() wait for more of the body; not there before the first.
+    asking: int
     complete: bool
     delivered: bool
     expect_continue: bool

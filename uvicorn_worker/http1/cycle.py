@@ -182,13 +182,18 @@ class RequestCycle(ExtendedCycle):
         if conn.more_waits and conn.read_on(self):
             return
         ticks = runtime.request_body_ticks if runtime.paths is None else runtime.paths.body_ticks(self.target)
-        if ticks:
+        others, woken = getattr(self, "asking", 0), False
+        if ticks and not (others and conn.deadline):
             conn.deadline = runtime.tick + ticks
+        self.asking = others + 1
         try:
             await self.wait()
+            woken = True
         finally:
-            # Once the response is complete the deadline is another one.
-            if conn.cycle is self and self.stage != DONE:
+            self.asking -= 1
+            # Once the response is complete the deadline is another one. Where one of several is cancelled, the time of
+            # the others goes on.
+            if (woken or not self.asking) and conn.cycle is self and self.stage != DONE:
                 conn.deadline = 0
 
     # The response ------------------------------------------------------------------------------------

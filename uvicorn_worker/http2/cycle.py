@@ -172,13 +172,17 @@ class StreamCycle(Cycle):
         """Wait for more of the body, for as long as timeout_request_body lets the client take."""
         runtime = self.runtime
         ticks = runtime.request_body_ticks if runtime.paths is None else runtime.paths.body_ticks(self.target)
-        if ticks and not self.pending:
+        others, woken = getattr(self, "asking", 0), False
+        if ticks and not self.pending and not (others and self.deadline):
             self.deadline = runtime.tick + ticks
+        self.asking = others + 1
         try:
             await self.wait()
+            woken = True
         finally:
-            # Otherwise the deadline is another one.
-            if not self.pending and self.stage != DONE:
+            self.asking -= 1
+            # Otherwise the deadline is another one. Where one of several is cancelled, the time of the others goes on.
+            if (woken or not self.asking) and not self.pending and self.stage != DONE:
                 self.deadline = 0
 
     # The response ------------------------------------------------------------------------------------
