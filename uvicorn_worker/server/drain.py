@@ -293,6 +293,9 @@ class Drain:
         self._say_what_is_cut()
         tasks = [cycle.task for cycle in cycles if cycle.task is not None]
         for cycle in cycles:
+            if cycle.websocket:
+                # Before the application closes it with another code, as many do where they are cancelled.
+                cycle.drain()
             cycle.cancel()
         if tasks:
             await asyncio.wait(tasks, timeout=_CANCEL_SECONDS)
