@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import gc
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -314,3 +315,26 @@ def test_where_there_is_no_thread_to_try_it_in_it_is_not_taken(monkeypatch: pyte
 
     monkeypatch.setattr(threading.Thread, "start", refused)
     assert not is_understood(asyncio.Task)
+
+
+class Greenlet:
+    """A thread as gevent has it, which runs where the event loop does."""
+
+    def __init__(self, target: Callable[[], object], name: str) -> None:
+        self.start = target
+
+    def join(self) -> None:
+        """It has ended."""
+
+
+def test_threads_that_are_none(monkeypatch: pytest.MonkeyPatch, recwarn: pytest.WarningsRecorder) -> None:
+    async def main() -> bool:
+        return is_understood(asyncio.Task)
+
+    monkeypatch.setattr(threading, "Thread", Greenlet)
+    loop = asyncio.new_event_loop()
+    assert not loop.run_until_complete(main())
+    loop.close()
+    gc.collect()
+    # Of coroutines that were never awaited.
+    assert not recwarn.list

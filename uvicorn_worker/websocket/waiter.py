@@ -191,6 +191,9 @@ def is_understood(make_task: Callable[..., asyncio.Task[Any]]) -> bool:
 
 
 def _try_out(make_task: Callable[..., asyncio.Task[Any]]) -> bool:
+    if _is_in_a_loop():
+        # gevent has put its greenlets in the place of threads.
+        return False
     loop = asyncio.new_event_loop()
     # What the trial's task makes of an unknown kind of future is no news to anyone.
     loop.set_exception_handler(lambda _loop, _context: None)
@@ -212,3 +215,11 @@ def _try_out(make_task: Callable[..., asyncio.Task[Any]]) -> bool:
         return False
     finally:
         loop.close()
+
+
+def _is_in_a_loop() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
