@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import sys
 import threading
 from collections.abc import Iterator
@@ -178,10 +179,32 @@ class TestBody:
 
         run(main())
 
-    @pytest.mark.parametrize("result", [[b"abc"], iter([b"abc"]), iter([b"ab", b"c"])])
-    def test_more_than_its_length(self, result: Any) -> None:
-        with pytest.raises(ApplicationError, match="longer than its Content-Length"):
-            reply_of(result, ("Content-Length", "2"))
+    @pytest.mark.parametrize("blocks", [[b"abc"], [b"a", b"b", b"c"], [b"ab", b"c", b"d"], [b"a", b"bc"]])
+    def test_more_than_its_length_is_not_sent(self, blocks: list[bytes]) -> None:
+        for result in (blocks, lambda: iter(blocks)):
+            reply = reply_of(result, ("Content-Length", "2"))
+            assert (reply.status, b"".join(reply.blocks), reply.complete) == (200, b"ab", True)
+
+    def test_an_iteration_that_does_not_end_does_where_its_length_is_reached(self) -> None:
+        assert reply_of(lambda: itertools.repeat(b"a"), ("Content-Length", "3")).blocks == [b"a", b"a", b"a"]
+
+    def test_what_stands_behind_the_last_block_is_done(self) -> None:
+        done = []
+
+        def blocks() -> Iterator[bytes]:
+            yield b"ab"
+            done.append(True)
+
+        assert reply_of(blocks, ("Content-Length", "2")).blocks == [b"ab"]
+        assert done == [True]
+
+    def test_writing_more_than_its_length(self) -> None:
+        def app(environ: Any, start_response: Any) -> list[bytes]:
+            start_response("200 OK", [TEXT, ("Content-Length", "2")])(b"abc")
+            return []
+
+        with pytest.raises(ApplicationError, match="more than Content-Length says"):
+            run(ask(app))
 
     def test_less_than_its_length_is_for_the_server_to_see(self) -> None:
         assert reply_of([b"a"], ("Content-Length", "2")).complete

@@ -205,10 +205,13 @@ class WsgiCall:
                 self._send_file(result)
             else:
                 for block in result:
-                    # PEP 3333: the head waits for the first block that is not empty.
+                    # PEP 3333: the head waits for the first block that is not empty, and the iteration ends "when
+                    # enough data has been sent".
                     if block:
+                        if self._complete:
+                            break
                         self._send(block)
-            if not self._complete or body:
+            if not self._complete:
                 self._put(body, last=True)
                 if close is not None:
                     # The client need not wait for it.
@@ -282,6 +285,8 @@ class WsgiCall:
         """PEP 3333, "The write() Callable": return when `data` is sent, or will be meanwhile."""
         if self.done:
             raise ApplicationError("write() was called after the request had ended")
+        if self._remaining is not None and len(data) > self._remaining:
+            raise ApplicationError("write() was called with more than Content-Length says")
         self._send(data)
 
     def _send(self, data: bytes) -> None:
@@ -312,7 +317,7 @@ class WsgiCall:
                 return
         for block in wrapper:
             if self._remaining is not None and len(block) >= self._remaining:
-                self._put(block[: self._remaining], last=True)
+                self._put(block, last=True)
                 return
             self._send(block)
 
@@ -340,7 +345,8 @@ class WsgiCall:
             raise self.failure
         if self._remaining is not None:
             if len(data) > self._remaining:
-                raise ApplicationError("the response body is longer than its Content-Length")
+                # PEP 3333: no more bytes than Content-Length "allows", as other servers of WSGI have it.
+                data = data[: self._remaining]
             self._remaining -= len(data)
             last = last or self._remaining == 0
         self._complete = last
