@@ -616,7 +616,8 @@ def test_elsewhere_than_in_the_main_thread_it_is_told_by_its_queue() -> None:
 SUPERVISORS = {
     ChangeReload: {
         "config", "is_restarting", "pause", "pid", "process", "reload_dirs", "reloader_name", "restart", "run",
-        "should_exit", "should_restart", "shutdown", "signal_handler", "sockets", "startup", "target", "watch_filter", "watcher",
+        "should_exit", "should_restart", "shutdown", "signal_handler", "sockets", "startup", "target", "watch_filter",
+        "watcher",
     },
     Multiprocess: {
         "config", "init_processes", "join_all", "keep_subprocess_alive", "processes", "processes_num", "restart_all",
