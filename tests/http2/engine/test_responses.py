@@ -9,7 +9,7 @@ import pytest
 from tests.http2.conftest import Connect, Pair
 from uvicorn_worker.http2.engine.codes import MAX_STREAM_ID, FrameType, Setting
 from uvicorn_worker.http2.engine.events import DataReceived, RequestReceived, WindowOpened
-from uvicorn_worker.http2.engine.limits import Limits
+from uvicorn_worker.http2.engine.limits import SMALL_DATA, Limits
 
 FIELDS = [(b"content-type", b"text/plain"), (b"server", b"uvicorn"), (b"set-cookie", b"a=b"), (b"x-own", b"\xff" * 200)]
 
@@ -63,6 +63,49 @@ class TestResponse:
         side.pull()
         assert side.client.streams[1].body == b"one two"
         assert side.client.streams[1].whole
+
+    def test_small_pieces_that_leave_together_are_one_frame(self, asked: Any) -> None:
+        """Clients made with Rust's h2 end a connection on which some hundred small frames come at once."""
+        side = asked()
+        side.engine.send_headers(1, 200, [], False)
+        pieces = [b"%d" % number * 10 for number in range(100)]
+        for piece in pieces:
+            side.engine.send_data(1, piece, False)
+        side.engine.send_data(1, memoryview(b"end"), True)
+        _, *frames = side.pull()
+        assert [one.kind for one in frames] == [FrameType.DATA, FrameType.DATA]
+        assert all(len(one.payload) < 2 * SMALL_DATA for one in frames)
+        stream = side.client.streams[1]
+        assert stream.body == b"".join([*pieces, b"end"])
+        assert stream.whole
+
+    def test_small_pieces_are_joined_to_none_but_the_last_frame(self, asked: Any) -> None:
+        """Not to one that has left, that is another stream's, or that something was queued behind."""
+        side = asked()
+        side.deliver(side.client.request(b"/"))
+        for stream_id in (1, 3):
+            side.engine.send_headers(stream_id, 200, [], False)
+        side.pull()
+        side.engine.send_data(1, b"a", False)
+        side.pull()
+        side.engine.send_data(1, b"a", False)
+        side.engine.send_data(3, b"a", False)
+        side.engine.send_data(1, b"a", False)
+        side.engine.ping(b"12345678")
+        side.engine.send_data(1, b"a", False)
+        side.engine.send_data(1, b"b" * SMALL_DATA, False)
+        side.engine.send_data(1, b"a", True)
+        frames = [(one.kind, one.stream_id, one.payload) for one in side.pull()]
+        data = FrameType.DATA
+        assert frames == [
+            (data, 1, b"a"),
+            (data, 3, b"a"),
+            (data, 1, b"a"),
+            (FrameType.PING, 0, b"12345678"),
+            (data, 1, b"a"),
+            (data, 1, b"b" * SMALL_DATA),
+            (data, 1, b"a"),
+        ]
 
     def test_informational_heads_before_it(self, asked: Any) -> None:
         side = asked()

@@ -129,7 +129,7 @@ class Engine(Protocol):
         """Send a piece of the body, cut into frames of the size that the client takes.
 
         `data` is no larger than `window()`, and may be empty with `end_stream`. It may not be copied: it must
-        not change before it was sent.
+        not change before it was sent. Small pieces of one stream that nothing else is queued between are one frame.
         """
 
     def send_trailers(self, stream_id: int, fields: list[Any]) -> None:

@@ -24,6 +24,7 @@ __all__ = [
     "RESET_BURST",
     "RESET_PER_STREAM",
     "RESET_PER_TICK",
+    "SMALL_DATA",
     "USEFUL_DATA",
     "WINDOW_STREAMS",
     "Limits",
@@ -54,6 +55,11 @@ CONTROL_SAVED = 20000
 # A DATA frame that fills the client's window earns nothing below this size: a client that opens its window byte by
 # byte would live on what it has cut (data dribble, CVE-2019-9511).
 USEFUL_DATA = 256
+
+# Clients have limits of their own: those made with Rust's h2 (reqwest, tonic) end the connection when they have some
+# hundred DATA frames of less than 256 bytes that nobody has read yet. So small pieces of one response that leave
+# together are one frame, until it has this size: what is joined is copied, and by then most of it is saved.
+SMALL_DATA = 1024
 
 # Frames that answer the client's (PING and SETTINGS with ACK, RST_STREAM) and that wait for `data_to_send()`, which
 # the protocol does not call while the client does not read.

@@ -43,6 +43,7 @@ from uvicorn_worker.http2.engine.events import (
     WindowOpened,
 )
 from uvicorn_worker.http2.engine.h2.frames import (
+    SmallData,
     block_of,
     check_settings,
     fragment_of,
@@ -95,6 +96,7 @@ class H2Engine(AbuseLimits):
         self._gaps: list[range] = []
         self._highest_allowed = MAX_STREAM_ID
         self._queue: list[bytes | memoryview] = []
+        self._small = SmallData()
         self._buffer = b""
         self._preface = PREFACE
         self._began = False
@@ -526,18 +528,16 @@ class H2Engine(AbuseLimits):
         stream = self._streams.get(stream_id)
         if stream is None:
             return
-        size = len(data)
-        room = self.window(stream_id)
+        size, room = len(data), self.window(stream_id)
         if size > room:
             raise ValueError(f"{size} bytes of DATA do not fit in the window")
-        conn = self._conn
-        most = conn.max_outbound_frame_size
+        conn, most = self._conn, self._conn.max_outbound_frame_size
         if size >= USEFUL_DATA or 0 < size < room:
             self._control += CONTROL_PER_DATA * (1 + size // most)
         for at in range(0, size or 1, most):
-            piece = bytes(data[at : at + most])
-            conn.send_data(stream_id, piece, end_stream and at + most >= size)
+            conn.send_data(stream_id, bytes(data[at : at + most]), end_stream and at + most >= size)
         self._collect()
+        self._small.join(self._queue, stream_id, data, end_stream)
         if end_stream:
             self._local_ended(stream_id, stream)
 

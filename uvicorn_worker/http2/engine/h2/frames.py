@@ -13,8 +13,18 @@ from uvicorn_worker.http2.engine.codes import (
 )
 from uvicorn_worker.http2.engine.errors import Http2ConnectionError
 from uvicorn_worker.http2.engine.events import DataReceived, Event
+from uvicorn_worker.http2.engine.limits import SMALL_DATA
 
-__all__ = ["block_of", "check_settings", "fragment_of", "joined_bodies", "make_frame", "reset_frame", "whole_block"]
+__all__ = [
+    "SmallData",
+    "block_of",
+    "check_settings",
+    "fragment_of",
+    "joined_bodies",
+    "make_frame",
+    "reset_frame",
+    "whole_block",
+]
 
 
 def make_frame(kind: int, flags: int, stream_id: int, payload: bytes) -> bytes:
@@ -77,3 +87,26 @@ def joined_bodies(events: list[Event]) -> list[Event]:
     for stream_id, event in first.items():
         event.data = b"".join(pieces[stream_id])
     return joined
+
+
+class SmallData:
+    """The last small DATA frame that was queued: what comes right behind it is joined to it."""
+
+    __slots__ = ("frame", "payload", "stream_id")
+
+    def __init__(self) -> None:
+        self.frame: bytes | memoryview = b""
+        self.payload = b""
+        self.stream_id = 0
+
+    def join(self, queue: list[bytes | memoryview], stream_id: int, data: bytes | memoryview, end_stream: bool) -> None:
+        """The last frame in the queue, whose payload is `data`, and a small one of its stream before it become one."""
+        if not 0 < len(data) < SMALL_DATA:
+            return
+        payload = bytes(data)
+        if stream_id == self.stream_id and len(queue) > 1 and queue[-2] is self.frame:
+            queue.pop()
+            payload = self.payload + payload
+            queue[-1] = make_frame(FrameType.DATA, END_STREAM if end_stream else 0, stream_id, payload)
+        self.frame, self.payload = queue[-1], payload
+        self.stream_id = stream_id if len(payload) < SMALL_DATA else 0

@@ -21,6 +21,7 @@ from uvicorn_worker.http2.engine.limits import (
     CONTROL_PER_DATA,
     RESET_PER_STREAM,
     RESETS_REMEMBERED,
+    SMALL_DATA,
     USEFUL_DATA,
     Limits,
 )
@@ -50,6 +51,8 @@ class NativeSending(AbuseLimits):
         "_limits",
         "_most_opened",
         "_queue",
+        "_small",
+        "_small_stream",
         "_stream_credit",
         "_stream_window",
         "_streams",
@@ -72,6 +75,9 @@ class NativeSending(AbuseLimits):
         self._highest_allowed = MAX_STREAM_ID
         self._failed = False
         self._queue: list[bytes | memoryview] = []
+        # The header of the last small DATA frame, and its stream: what is queued right behind it is joined to it.
+        self._small = b""
+        self._small_stream = 0
         # What the client takes: of the connection and, before anything was sent, of a stream; in a frame.
         self._window = DEFAULT_WINDOW
         self._stream_window = DEFAULT_WINDOW
@@ -180,6 +186,13 @@ class NativeSending(AbuseLimits):
         end_flag = END_STREAM if end_stream else 0
         if not size:
             queue.append(pack_header(_DATA, end_flag, stream_id))
+        elif size < SMALL_DATA:
+            if stream_id == self._small_stream and len(queue) > 1 and queue[-2] is self._small:
+                data = b"".join((queue.pop(), data))
+                queue.pop()
+            self._small = header = pack_header(len(data) << 8, end_flag, stream_id)
+            self._small_stream = stream_id if len(data) < SMALL_DATA else 0
+            queue += (header, data)
         elif size <= most:
             queue += (pack_header(size << 8, end_flag, stream_id), data)
         else:
