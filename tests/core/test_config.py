@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import io
 import math
@@ -85,7 +86,7 @@ VALUES: dict[str, tuple[list[Any], list[Any]]] = {
         [5, True, "%r %s %Tf", "%s", "%(h)d", "%({x}i)d", "100%"],
     ),
     "loop": (["auto", "uvloop", "asyncio", "module:factory"], ["trio", "", 1, object()]),
-    "http": (["auto", "httptools", "h11"], ["nghttp2", "", 11, Config, "package:Protocol"]),
+    "http": (["auto", "httptools", "h11"], ["nghttp2", "", 11, Config]),
     "http2": (["off", "on"], ["", 2, "h2c"]),
     "http2_cleartext": (["off", "prior-knowledge", "upgrade", "both"], ["on", "", True]),
     "http2_engine": (["auto", "native", "h2"], ["nghttp2", ""]),
@@ -96,7 +97,7 @@ VALUES: dict[str, tuple[list[Any], list[Any]]] = {
     "http2_early_hints": (["on", "off"], ["yes", "", 1]),
     "http2_ping_interval": ([None, 0, 0.5, 20], [-1, "five", True]),
     "http2_ping_timeout": ([0, 0.5, 20], [-1, "five", True]),
-    "ws": (["auto", "websockets", "none"], ["wsgi", "", True, Config, "package:Protocol"]),
+    "ws": (["auto", "websockets", "none"], ["wsgi", "", True, Config]),
     "ws_max_size": ([1, 16777216], [0, -1, 1.0, "five", True]),
     "ws_max_queue": ([1, 32], [0, -1, 1.0, "five", True]),
     "ws_ping_interval": ([None, 0, 0.5, 20], [-1, "five", True]),
@@ -271,10 +272,14 @@ class TestNone:
 
 class TestProtocols:
     @pytest.mark.parametrize("name", ["http", "ws"])
-    @pytest.mark.parametrize("value", [Config, "package.module:Protocol"])
-    def test_a_protocol_class_is_refused_in_a_line_that_says_so(self, name: str, value: Any) -> None:
-        with pytest.raises(ConfigError, match="which are the server's own: no protocol class can take their place"):
-            Config(app, **{name: value})
+    @pytest.mark.parametrize("value", [asyncio.Protocol, "package.module:Protocol"])
+    def test_a_protocol_class_is_taken_as_it_is(self, name: str, value: Any) -> None:
+        assert getattr(Config(app, **{name: value}), name) == value
+
+    @pytest.mark.parametrize("name", ["http", "ws"])
+    def test_another_class_is_none(self, name: str) -> None:
+        with pytest.raises(ConfigError, match="or a protocol class of your own"):
+            from_options({name: Config}, "x")
 
     def test_h2_is_http_2_beside_http_1(self) -> None:
         assert (Config(app, http="h2").http, Config(app, http="h2").http2) == ("auto", "on")

@@ -102,6 +102,24 @@ class Protocol(UvicornWorker):
     class Impl: pass
     CONFIG_KWARGS = {"http": Impl}
 
+class Marking(uvicorn.config.import_from_string("uvicorn.protocols.http.h11_impl:H11Protocol")):
+    def connection_made(self, transport):
+        super().connection_made(transport)
+        inner = self.app
+        async def marked(scope, receive, send):
+            async def send_marked(message):
+                if message["type"] == "http.response.start":
+                    message = {**message, "headers": [*message["headers"], (b"x-from", b"a protocol")]}
+                await send(message)
+            await inner(scope, receive, send_marked)
+        self.app = marked
+
+class Brought(UvicornWorker):
+    CONFIG_KWARGS = {"http": Marking}
+
+class BroughtByName(UvicornH11Worker):
+    CONFIG_KWARGS = {"http": "own_workers:Marking", "ws": "none"}
+
 class Unknown(UvicornWorker):
     CONFIG_KWARGS = {"reloads": True}
 
@@ -199,7 +217,7 @@ def test_a_property_and_what_init_sets(serve: Serve) -> None:
 @pytest.mark.parametrize(
     ("name", "says"),
     [
-        ("Protocol", "which are the server's own: no protocol class can take their place"),
+        ("Protocol", "must be one of auto, httptools, h11, h2, or a protocol class of your own"),
         ("NoLogFile", "option log_config = 'nowhere.yaml': [Errno 2] No such file or directory: 'nowhere.yaml'"),
         ("Unknown", "option reloads = True (from CONFIG_KWARGS of the worker class): unknown; see docs/settings.md"),
     ],
@@ -210,6 +228,16 @@ def test_what_would_serve_wrongly_is_refused_in_one_line(serve: Serve, name: str
     (line,) = [line for line in server.log.splitlines() if line.startswith("Error: ")]
     assert line.endswith(says)
     assert "Traceback" not in server.log
+
+
+@pytest.mark.parametrize("name", ["Brought", "BroughtByName"])
+def test_a_protocol_class_serves(serve: Serve, name: str) -> None:
+    server = subclass(serve, name)
+    response = server.get("/report")
+    assert (response.status_code, response.headers["x-from"]) == (200, "a protocol")
+    (line,) = lines(server, "Connections are served by own_workers.Marking")
+    assert "[WARNING]" in line
+    assert server.stop_gracefully() == 0
 
 
 def test_two_packages_of_this_name_in_one_folder_are_told(serve: Serve, tmp_path: Path) -> None:

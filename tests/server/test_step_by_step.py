@@ -12,7 +12,7 @@ import pytest
 
 from tests.http1.apps import hello
 from tests.server.running import App, until
-from uvicorn_worker import Config, ConfigError, Server
+from uvicorn_worker import Config, Server
 from uvicorn_worker.core.asgi import Receive, Scope, Send
 from uvicorn_worker.core.errors import LifespanError
 from uvicorn_worker.server.own_lifespan import LifespanOff, LifespanOn
@@ -352,11 +352,6 @@ class TestOthers:
         config = Config(hello, headers=[("X-A", "1"), (b"Server", b"mine")])
         assert config.encoded_headers == [(b"x-a", b"1"), (b"server", b"mine")]
         assert Config(hello, server_header=False).encoded_headers == []
-
-    @pytest.mark.parametrize("name", ["http_protocol_class", "ws_protocol_class"])
-    def test_a_protocol_class_is_refused(self, name: str) -> None:
-        with pytest.raises(ConfigError, match="no protocol class can take the place of the server's own"):
-            setattr(Config(hello), name, asyncio.Protocol)
 
     def test_an_event_loop_as_loop(self) -> None:
         """As the answers of Stack Overflow have it: the server runs in the loop that is there."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
 import ssl
@@ -115,11 +116,10 @@ class TestWorkerConfig:
         config.ssl = None
         assert config.own_settled().ssl_context_factory is None
 
-    def test_a_protocol_class_that_is_assigned_ends_the_start(self) -> None:
+    def test_a_protocol_class_that_is_assigned_is_that_of_the_option(self) -> None:
         config: Any = WorkerConfig(Surroundings())
-        config.http_protocol_class = object
-        with pytest.raises(ConfigError, match=r"self\.config, http_protocol_class: no protocol class can"):
-            config.own_settled()
+        config.http_protocol_class = asyncio.Protocol
+        assert config.own_settled().http is asyncio.Protocol
 
     def test_what_was_assigned_outlives_the_settings(self) -> None:
         config: Any = WorkerConfig(Surroundings())

@@ -118,10 +118,11 @@ class Config:
     )
 
     loop: str = protocols("auto", LOOP, "The event loop: auto takes uvloop where it is installed.")
-    http: str = protocols(
+    http: str | type[Any] = protocols(
         "auto",
         HTTP,
-        "The HTTP/1.1 parser: auto takes httptools where it is installed; h2 is auto, with http2 on.",
+        "The HTTP/1.1 parser: auto takes httptools where it is installed; h2 is auto, with http2 on. A protocol class "
+        "that is made as uvicorn makes its own, or `module:Class`, serves in the place of the server's.",
     )
     permit_unconventional_http_method: bool = protocols(
         False,
@@ -205,10 +206,11 @@ class Config:
         20.0, SECONDS, "How long the answer to an HTTP/2 PING may take; the connection is cut then.", "seconds"
     )
 
-    ws: str = websocket(
+    ws: str | type[Any] = websocket(
         "auto",
         WS,
-        "WebSocket: auto and websockets serve it; none leaves the request to the application as plain HTTP.",
+        "WebSocket: auto and websockets serve it; none leaves the request to the application as plain HTTP. With a "
+        "protocol class, uvicorn's own of `http` serve all connections, and it their WebSockets.",
     )
     ws_max_size: int = websocket(
         16777216, POSITIVE, "The largest WebSocket message from a client; the close code is 1009 above.", "bytes"

@@ -80,8 +80,6 @@ class Options:
             return rule.take(value)
         except (ValueError, TypeError):
             problem = f"option {item.name} = {self.shown(item.name, value)}{_from(source)}: must be {rule.allowed}"
-        if item.name in ("http", "ws") and (isinstance(value, type) or ":" in str(value)):
-            problem += ", which are the server's own: no protocol class can take their place"
         raise ConfigError(problem)
 
     def is_given(self, name: str, value: Any) -> bool:

@@ -274,6 +274,12 @@ class Runtime:
                 self.write_at_end_of_turn(connection)
             raise
 
+    def count_requests(self, number: int) -> None:
+        """So many were served; those of the server's own protocols count by themselves."""
+        self.requests = number
+        if number >= self.limit_requests:
+            self.on_limit()
+
     def count_tick(self) -> None:
         """Half a second has passed."""
         self.tick += 1

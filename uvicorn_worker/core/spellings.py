@@ -9,11 +9,12 @@ from __future__ import annotations
 import logging
 import ssl
 import sys
+from collections.abc import Mapping
 from typing import Any
 
 from uvicorn_worker.core.rules import FLAG, Rule, is_int, one_of
 
-__all__ = ["HTTP", "LEVEL", "LOOP", "SWITCH", "TLS_VERSION", "WS", "oldest_tls_version"]
+__all__ = ["HTTP", "LEVEL", "LOOP", "SWITCH", "TLS_VERSION", "WS", "is_protocol_class", "oldest_tls_version"]
 
 
 def _spell_loop(value: Any) -> Any:
@@ -71,6 +72,33 @@ def _spell_switch(value: Any) -> Any:
         return value
 
 
+def is_protocol_class(value: Any) -> bool:
+    """Whether `http` or `ws` is a class of somebody's own, or `module:Class`, and none of the words for ours."""
+    if isinstance(value, type):
+        return hasattr(value, "connection_made")
+    return isinstance(value, str) and ":" in value
+
+
+def _protocol(words: Rule, classes: Mapping[str, str]) -> Rule:
+    """One of these words, or a protocol class: for uvicorn's own `classes` ours stand in, by what these are called."""
+
+    def spell(value: Any) -> Any:
+        if not is_protocol_class(value):
+            return words.spell(value)
+        if isinstance(value, type):
+            module, name = value.__module__, value.__qualname__
+        else:
+            module, _, name = value.strip().partition(":")
+        return classes.get(name, value) if module.startswith("uvicorn.protocols.") else value
+
+    return Rule(
+        f"{words.allowed}, or a protocol class of your own",
+        lambda value: words.check(value) or is_protocol_class(value),
+        spell=spell,
+        stand_ins=words.stand_ins,
+    )
+
+
 LOOP = Rule(
     "auto, uvloop, asyncio, none, or 'module:factory'",
     lambda value: isinstance(value, str) and (value in ("auto", "uvloop", "asyncio") or ":" in value),
@@ -83,8 +111,14 @@ TLS_VERSION = Rule(
     spell=oldest_tls_version,
 )
 LEVEL = Rule("one of " + ", ".join(_LEVELS), lambda value: value in _LEVELS, spell=_spell_level)
-HTTP = one_of("auto", "httptools", "h11", "h2", stand_ins={"zttp": "auto"})
-WS = one_of("auto", "websockets", "none", stand_ins={"wsproto": "auto", "websockets-sansio": "auto"})
+HTTP = _protocol(
+    one_of("auto", "httptools", "h11", "h2", stand_ins={"zttp": "auto"}),
+    {"AutoHTTPProtocol": "auto", "HttpToolsProtocol": "httptools", "H11Protocol": "h11", "ZttpProtocol": "auto"},
+)
+WS = _protocol(
+    one_of("auto", "websockets", "none", stand_ins={"wsproto": "auto", "websockets-sansio": "auto"}),
+    dict.fromkeys(("AutoWebSocketsProtocol", "WebSocketProtocol", "WebSocketsSansIOProtocol", "WSProtocol"), "auto"),
+)
 _switch = one_of("off", "on")
 SWITCH = Rule(_switch.allowed, _switch.check, spell=_spell_switch)
 _auto_switch = one_of("auto", "off", "on")

@@ -57,7 +57,7 @@ class Callbacks(Protocol):
 
 def check_parser(config: Config) -> str:
     """Which parser reads the requests: httptools or h11."""
-    kind = config.http
+    kind = str(config.http)
     if kind == "auto":
         kind = "httptools" if importlib.util.find_spec("httptools") else "h11"
     return "h11" if options_for_h11(config) else kind

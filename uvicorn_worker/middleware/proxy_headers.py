@@ -10,14 +10,11 @@ from collections.abc import Iterable
 
 from uvicorn_worker.core.asgi import ASGIApp, Receive, Scope, Send
 from uvicorn_worker.core.config import Config
-from uvicorn_worker.core.errors import RequestRefused
 from uvicorn_worker.core.rules import no_addresses, split_list
 from uvicorn_worker.proxies.believed_fields import Proxies
 from uvicorn_worker.proxies.trust import Trust
 
 __all__ = ["ProxyHeadersMiddleware"]
-
-_WEBSOCKET = {"http": "ws", "https": "wss"}
 
 
 class _TrustedHosts:
@@ -54,21 +51,5 @@ class ProxyHeadersMiddleware:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve what the scope is of; fields that contradict each other say nothing."""
         if scope["type"] in ("http", "websocket"):
-            scope = self._own_located(scope)
+            scope = self._own_proxies.located(scope)
         await self.app(scope, receive, send)
-
-    def _own_located(self, scope: Scope) -> Scope:
-        proxies = self._own_proxies
-        if not proxies.trusts_peer(scope.get("client"), scope.get("server")):
-            return scope
-        fields = tuple(field for field in scope["headers"] if field[0] in proxies.names)
-        if not fields:
-            return scope
-        try:
-            origin = proxies.origins.get(fields) or proxies.read(fields)
-        except RequestRefused:
-            return scope
-        located = {**scope, **origin.changes}
-        if scope["type"] == "websocket":
-            located["scheme"] = _WEBSOCKET.get(located["scheme"], located["scheme"])
-        return located

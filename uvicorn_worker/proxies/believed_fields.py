@@ -7,6 +7,7 @@ read, and what was noted means the same each time: it is worked out once (`forwa
 from __future__ import annotations
 
 from uvicorn_worker.core.address import Address
+from uvicorn_worker.core.asgi import Scope
 from uvicorn_worker.core.config import Config
 from uvicorn_worker.core.errors import RequestRefused
 from uvicorn_worker.core.rules import split_list
@@ -15,6 +16,8 @@ from uvicorn_worker.proxies.forwarded import OriginReader
 from uvicorn_worker.proxies.trust import Trust
 
 __all__ = ["Proxies"]
+
+_WEBSOCKET = {"http": "ws", "https": "wss"}
 
 
 class Proxies:
@@ -49,6 +52,22 @@ class Proxies:
         It is in `origins` from then on, if it is short. Raises `RequestRefused` (400) where they contradict each other.
         """
         return self._reader.read(fields)
+
+    def located(self, scope: Scope) -> Scope:
+        """A scope without it, as a trusted peer has it; fields that contradict each other say nothing."""
+        if not self.trusts_peer(scope.get("client"), scope.get("server")):
+            return scope
+        fields = tuple(field for field in scope["headers"] if field[0] in self.names)
+        if not fields:
+            return scope
+        try:
+            origin = self.origins.get(fields) or self.read(fields)
+        except RequestRefused:
+            return scope
+        located = {**scope, **origin.changes}
+        if scope["type"] == "websocket":
+            located["scheme"] = _WEBSOCKET.get(located["scheme"], located["scheme"])
+        return located
 
     def screen(self, headers: list[Field], trusted: bool) -> list[Field]:
         """The headers without those whose names have an underscore, but for forwarder_headers of a trusted peer.

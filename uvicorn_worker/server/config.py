@@ -67,7 +67,7 @@ _LOGGING = ("log_config", "log_level", "use_colors", "access_log_format")
 # Known to this process alone: a Config that another has sent is none for which logging was set up.
 _PROCESS = object()
 # What uvicorn makes connections with, by way of attributes of its Config.
-_PROTOCOLS = ("http_protocol_class", "ws_protocol_class")
+_PROTOCOLS = {"http_protocol_class": "http", "ws_protocol_class": "ws"}
 
 # In which order uvicorn's Config takes them.
 _ORDER = (
@@ -156,6 +156,9 @@ class Config(core.Config):
         """Set an option, by its rule; another attribute as it is."""
         if name == "log_level":
             object.__setattr__(self, "own_log_level_given", value is not None)
+        if name in _PROTOCOLS and isinstance(value, type):
+            # What uvicorn's `load()` makes of the option.
+            name = _PROTOCOLS[name]
         if (name, value) == ("app", ""):
             # None is given: so says a subclass that is a dataclass, before it calls __init__().
             pass
@@ -166,10 +169,6 @@ class Config(core.Config):
                 value = "auto"
         elif name in PLACES and value is not None:
             value = _checked(name, value)
-        elif name in _PROTOCOLS:
-            raise ConfigError(
-                f"{self._own_assignment}, {name}: no protocol class can take the place of the server's own"
-            )
         if name.startswith("ssl_"):
             self.__dict__.pop("_own_ssl", None)
         elif name in _LOGGING:

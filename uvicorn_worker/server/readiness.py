@@ -77,7 +77,8 @@ def _loop(config: Config, loop: object) -> str:
 
 
 def _protocols(config: Config) -> Iterator[str]:
-    yield f"HTTP/1.1 ({check_parser(config)})"
+    parser = config.http.__name__ if isinstance(config.http, type) else check_parser(config)
+    yield f"HTTP/1.1 ({parser})"
     if config.http2 == "on":
         yield "HTTP/2"
     if config.ws != "none":

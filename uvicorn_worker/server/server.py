@@ -35,6 +35,7 @@ from uvicorn_worker.core.errors import BindError, ConfigError
 from uvicorn_worker.core.log import OwnLog, count
 from uvicorn_worker.core.paths import Paths
 from uvicorn_worker.core.runtime import Runtime
+from uvicorn_worker.core.spellings import is_protocol_class
 from uvicorn_worker.logs.levels import log_messages
 from uvicorn_worker.logs.line_writer import close_lines
 from uvicorn_worker.server.acceptor import Acceptor
@@ -79,6 +80,17 @@ _TICKS = 864_000
 def own_threads() -> int:
     """How many threads asyncio's default executor has by itself (concurrent.futures.ThreadPoolExecutor)."""
     return min(32, (os.cpu_count() or 1) + 4)
+
+
+def _protocols(config: Config) -> Callable[[Runtime, ServerState], Callable[..., asyncio.Protocol]]:
+    """What gives the protocols of connections, which is checked here: ours, or those of a class of somebody's own."""
+    if is_protocol_class(config.http) or is_protocol_class(config.ws):
+        from uvicorn_worker.server.brought_protocols import brought_factory, check_brought
+
+        check_brought(config)
+        return brought_factory
+    check_protocols(config)
+    return lambda runtime, state: protocol_factory(runtime)
 
 
 class Server(WrittenAnew):
@@ -330,7 +342,7 @@ class Server(WrittenAnew):
             from uvicorn_worker.tls.contexts import TlsContexts
 
             self._own_tls = TlsContexts(config, alpn_protocols(config), getattr(config, "ssl", None))
-        check_protocols(config)
+        factory_of = _protocols(config)
         lifespan = lifespan_of(config, app, self.lifespan, self.own_startup_level, self.own_shutdown_level)
         self._own_lifespan = lifespan
         await start_lifespan(lifespan, self._own_exit)
@@ -375,9 +387,8 @@ class Server(WrittenAnew):
         shared, own = self.own_surroundings.divide(sockets)
         # Where nobody else would be there for new connections once ours are closed.
         self._own_unshared = bool(own) and not shared
-        self.own_acceptor = Acceptor(
-            runtime, protocol_factory(runtime), tls=self._own_tls, neighbours=self.own_neighbours
-        )
+        factory = factory_of(runtime, self.server_state)
+        self.own_acceptor = Acceptor(runtime, factory, tls=self._own_tls, neighbours=self.own_neighbours)
         if self.own_neighbours is not None:
             self.own_neighbours.on_tick(0)
         for item in (*shared, *own):

@@ -17,10 +17,15 @@ class ServerState:
 
     def __init__(self) -> None:
         self._own_runtime: Runtime | None = None
+        self._own_tasks: set[asyncio.Task[None]] = set()
 
     def _own_show(self, runtime: Runtime) -> None:
         """The server has started: what is seen is that of its runtime."""
-        self._own_runtime = runtime
+        self._own_runtime, self._own_tasks = runtime, set()
+
+    def _own_show_tasks(self, tasks: set[asyncio.Task[None]]) -> None:
+        """Those of protocol classes of somebody's own (brought_protocols.py)."""
+        self._own_tasks = tasks
 
     @property
     def total_requests(self) -> int:
@@ -36,7 +41,7 @@ class ServerState:
     def tasks(self) -> set[asyncio.Task[None]]:
         """The tasks of the requests that are in the application."""
         cycles = () if self._own_runtime is None else list(self._own_runtime.cycles)
-        return {cycle.task for cycle in cycles if cycle.task is not None}
+        return {*self._own_tasks, *(cycle.task for cycle in cycles if cycle.task is not None)}
 
     @property
     def default_headers(self) -> list[tuple[bytes, bytes]]:
@@ -65,10 +70,12 @@ class Connections(Set["Connection"]):
         runtime = self._runtime
         if runtime is not None:
             for each in list(runtime.connections):
-                yield Connection(each, runtime)
+                # What stands for tasks that run has none (brought_protocols.py).
+                if getattr(each, "transport", each) is not None:
+                    yield Connection(each, runtime)
 
     def __len__(self) -> int:
-        return 0 if self._runtime is None else len(self._runtime.connections)
+        return sum(1 for _ in self)
 
     @classmethod
     def _from_iterable(cls, it: Any) -> Any:
