@@ -94,7 +94,7 @@ class TestCloseLoop:
     def test_the_server_ends_before_what_the_application_has_left(self, ended: list[str]) -> None:
         """Its end runs the lifespan shutdown, whose task is among the others."""
         loop = asyncio.new_event_loop()
-        server: Any = SimpleNamespace(abandon=lambda: ended.append("abandoned"))
+        server: Any = SimpleNamespace(own_abandon=lambda: ended.append("abandoned"))
 
         async def start() -> asyncio.Task[None]:
             left = [asyncio.ensure_future(self.until_cancelled("left", ended)) for _ in range(2)]
@@ -122,7 +122,7 @@ class TestCloseLoop:
             return found
 
         left = loop.run_until_complete(start())
-        module.close_loop(loop, None, SimpleNamespace(abandon=lambda: None))  # type: ignore[arg-type]
+        module.close_loop(loop, None, SimpleNamespace(own_abandon=lambda: None))  # type: ignore[arg-type]
         assert ended == ["closed"]
         assert left.ag_frame is None
 
@@ -143,7 +143,7 @@ class TestCloseLoop:
             return task
 
         task: Any = loop.run_until_complete(start())
-        module.close_loop(loop, None, SimpleNamespace(abandon=lambda: None))  # type: ignore[arg-type]
+        module.close_loop(loop, None, SimpleNamespace(own_abandon=lambda: None))  # type: ignore[arg-type]
         assert ended == ["cancelled"]
         assert loop.is_closed()
         # Nobody is to hear of it any more.
