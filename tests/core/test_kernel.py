@@ -20,6 +20,8 @@ from uvicorn_worker.core.kernel import (
     bare_socket_of,
     duplicate_of,
     has_its_family,
+    is_alive,
+    is_known_loop,
     is_uvloop,
     send_end,
     socket_of,
@@ -270,3 +272,19 @@ def test_a_family_that_nobody_tells_is_believed() -> None:
     with socket.socket() as closed:
         pass
     assert has_its_family(closed)
+
+
+def test_processes_that_are_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert is_alive(os.getpid())
+    for error, there in ((ProcessLookupError, False), (PermissionError, True)):
+
+        def kill(pid: int, sig: int, error: type[OSError] = error) -> None:
+            raise error
+
+        monkeypatch.setattr(os, "kill", kill)
+        assert is_alive(1) is there
+
+
+def test_known_loops(loop: asyncio.AbstractEventLoop) -> None:
+    assert is_known_loop(loop)
+    assert not is_known_loop(object())

@@ -207,6 +207,14 @@ def test_without_a_server_nothing_happens_at_the_limit(loop: asyncio.AbstractEve
     Runtime(Config(app=app), app, loop, limit_requests=1).on_limit()
 
 
+def test_requests_that_others_have_counted(loop: asyncio.AbstractEventLoop) -> None:
+    told: list[int] = []
+    runtime = Runtime(Config(app=app), app, loop, limit_requests=2, on_limit=lambda: told.append(runtime.requests))
+    for number in (1, 2, 3):
+        runtime.count_requests(number)
+    assert (runtime.requests, told) == (3, [2, 3])
+
+
 class TestEndOfATurn:
     def test_an_error_is_no_concern_of_the_others(self, loop: asyncio.AbstractEventLoop) -> None:
         runtime = Runtime(Config(app=app), app, loop)

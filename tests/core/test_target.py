@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from uvicorn_worker.core.config import Config
 from uvicorn_worker.core.errors import RequestRefused
-from uvicorn_worker.core.target import checked_target, printable_target, to_origin_form
+from uvicorn_worker.core.target import checked_target, method_name, printable_target, to_origin_form
 
 
 @pytest.mark.parametrize("target", [b"/\xe9", b"/?\xff"])
@@ -75,3 +76,20 @@ def test_to_origin_form_refuses(target: bytes, method: str) -> None:
 )
 def test_what_is_shown_of_a_target(target: bytes, shown: bytes) -> None:
     assert printable_target(target) == shown
+
+
+@pytest.mark.parametrize(
+    ("method", "plain", "folded", "permitted"),
+    [
+        (b"GET", "GET", "GET", "GET"),
+        (b"get", None, "GET", "get"),
+        (b"VERSION-CONTROL", "VERSION-CONTROL", "VERSION-CONTROL", "VERSION-CONTROL"),
+        (b"AB", None, None, "AB"),
+        (b"A B", None, None, None),
+        (b"PRI", None, None, None),
+    ],
+)
+def test_names_of_methods(method: bytes, plain: str | None, folded: str | None, permitted: str | None) -> None:
+    configs = [Config("a:b"), Config("a:b", casefold_http_method=True)]
+    configs.append(Config("a:b", permit_unconventional_http_method=True))
+    assert [method_name(config, method) for config in configs] == [plain, folded, permitted]
