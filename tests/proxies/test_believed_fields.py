@@ -70,3 +70,31 @@ class TestUnderscores:
 
     def test_they_are_passed_on(self) -> None:
         assert not proxies(header_map="dangerous").screens
+
+
+class TestLocated:
+    """The scope of a request that another server has read."""
+
+    @pytest.mark.parametrize(("kind", "scheme"), [("http", "https"), ("websocket", "wss")])
+    def test_what_a_trusted_peer_says(self, kind: str, scheme: str) -> None:
+        fields = [(b"x-forwarded-for", b"203.0.113.5"), (b"x-forwarded-proto", b"https"), (b"a", b"b")]
+        scope = {"type": kind, "client": ("127.0.0.1", 1), "server": SERVER, "scheme": "http", "headers": fields}
+        owed = proxies()
+        for _ in range(2):
+            located = owed.located(scope)
+            assert (located["client"], located["scheme"]) == (("203.0.113.5", 0), scheme)
+        assert scope["scheme"] == "http"
+
+    @pytest.mark.parametrize(
+        ("client", "fields"),
+        [
+            (("192.0.2.7", 1), [(b"x-forwarded-proto", b"https")]),
+            (("127.0.0.1", 1), [(b"a", b"b")]),
+            (("127.0.0.1", 1), [(b"x-forwarded-proto", b"https"), (b"x-forwarded-ssl", b"off")]),
+        ],
+        ids=["no proxy", "says nothing", "contradicts itself"],
+    )
+    def test_it_is_left_as_it_is(self, client: Any, fields: list[tuple[bytes, bytes]]) -> None:
+        scope = {"type": "http", "client": client, "server": SERVER, "scheme": "http", "headers": fields}
+        secure = {"X-FORWARDED-PROTO": "https", "X-FORWARDED-SSL": "on"}
+        assert proxies(secure_scheme_headers=secure).located(scope) is scope
