@@ -22,8 +22,7 @@ class _TrustedHosts:
 
     def __init__(self, trusted_hosts: Iterable[str] | str) -> None:
         hosts = split_list(trusted_hosts)
-        self._trust = Trust(hosts)
-        self._proxies = Proxies(Config("a:b", forwarded_allow_ips=hosts), self._trust)
+        self.own_proxies = Proxies(Config("a:b", forwarded_allow_ips=hosts), Trust(hosts))
         self.always_trust = hosts == ["*"]
         self.trusted_literals = {*no_addresses(hosts), *{"unix"}.intersection(hosts)}
         addresses = [each for each in hosts if each != "*" and each not in self.trusted_literals]
@@ -31,11 +30,11 @@ class _TrustedHosts:
         self.trusted_hosts = {ipaddress.ip_address(each) for each in addresses if "/" not in each}
 
     def __contains__(self, host: str | None) -> bool:
-        return self.always_trust if not host else self._trust.trusts((host, 0))
+        return self.always_trust if not host else self.own_proxies.trust.trusts((host, 0))
 
     def get_trusted_client_address(self, x_forwarded_for: str) -> tuple[str, int]:
         """The client, host and port; no host where none is told."""
-        origin = self._proxies.read(((b"x-forwarded-for", x_forwarded_for.encode("latin-1")),))
+        origin = self.own_proxies.read(((b"x-forwarded-for", x_forwarded_for.encode("latin-1")),))
         return origin.changes.get("client") or ("", 0)
 
 
@@ -44,9 +43,8 @@ class ProxyHeadersMiddleware:
 
     def __init__(self, app: ASGIApp, trusted_hosts: Iterable[str] | str = "127.0.0.1") -> None:
         self.app = app
-        hosts = trusted_hosts if isinstance(trusted_hosts, str) else list(trusted_hosts)
-        self._own_proxies = Proxies(Config(app, forwarded_allow_ips=hosts), Trust(hosts))
-        self.trusted_hosts = _TrustedHosts(hosts)
+        self.trusted_hosts = _TrustedHosts(trusted_hosts)
+        self._own_proxies = self.trusted_hosts.own_proxies
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve what the scope is of; fields that contradict each other say nothing."""
