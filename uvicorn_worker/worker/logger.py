@@ -34,7 +34,7 @@ class _Completed:
 def _completed(cfg: Any) -> Any:
     """The settings as Gunicorn's logger can use them; raises RuntimeError, which Gunicorn prints as one line."""
     config: Any = cfg.logconfig_dict
-    path = cfg.logconfig_json or cfg.logconfig
+    path = getattr(cfg, "logconfig_json", None) or cfg.logconfig
     try:
         if not config and path and str(path).endswith(_FILES):
             config = read_log_config(path)

@@ -32,6 +32,8 @@ def oldest_version(value: Any) -> str | None:
 
 def context_factory(cfg: GunicornConfig) -> Callable[[Any, Callable[[], ssl.SSLContext]], ssl.SSLContext] | None:
     """The ssl_context hook as the option ssl_context_factory; None where there is none."""
+    if "ssl_context" not in cfg.settings:  # Gunicorn 20
+        return None
     hook: Callable[[Any, Callable[[], ssl.SSLContext]], ssl.SSLContext] = cfg.ssl_context
     if hook is type(cfg.settings["ssl_context"]).default:
         return None
