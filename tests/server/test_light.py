@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import _socket
 import asyncio
+import errno
 import os
 import select
 import socket
 import sys
+import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -829,17 +831,23 @@ class _LoopThat:
         return getattr(self._loop, name)
 
 
+def held_elsewhere(pair: Pair) -> tuple[Pair, int, int]:
+    """Another connection beside that of `pair`, whose socket is open elsewhere; its descriptors here and there."""
+    other = Pair()
+    copy = os.dup(other.light.get_extra_info("socket").fileno())
+    other.all.close()
+    pair.all.watch(other.light, descriptor := other.light.descriptor)
+    other.light._all = pair.all
+    other.light.abort()
+    return other, descriptor, copy
+
+
 def test_sockets_that_someone_else_holds_do_not_keep_the_loop_busy(run: Run) -> None:
     """Epoll goes on telling of what was closed here and is open in a process that was forked."""
 
     async def main() -> None:
         async with Pair() as pair:
-            other = Pair()
-            copy = os.dup(other.light.get_extra_info("socket").fileno())
-            other.all.close()
-            pair.all.watch(other.light, descriptor := other.light.descriptor)
-            other.light._all = pair.all
-            other.light.abort()
+            other, descriptor, copy = held_elsewhere(pair)
             await other.told("lost")
             epoll = pair.all._epoll
             other.client.send(b"x")
@@ -849,6 +857,42 @@ def test_sockets_that_someone_else_holds_do_not_keep_the_loop_busy(run: Run) -> 
             other.client.close()
             pair.client.send(b"x")
             await pair.told("data")
+
+    run(main())
+
+
+@pytest.mark.parametrize("stops", [False, True], ids=["goes on", "stops"])
+def test_such_sockets_where_no_descriptor_is_free(run: Run, monkeypatch: pytest.MonkeyPatch, stops: bool) -> None:
+    asked: list[None] = []
+
+    def none_free() -> Any:
+        asked.append(None)
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    async def main() -> None:
+        errors: list[dict[str, Any]] = []
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: errors.append(context))
+        async with Pair() as pair:
+            other, _, copy = held_elsewhere(pair)
+            await other.told("lost")
+            with monkeypatch.context() as patched:
+                patched.setattr(select, "epoll", none_free)
+                other.client.send(b"x")
+                await until(lambda: len(asked) > 1)
+                if stops:
+                    pair.all.close()
+                    await asyncio.sleep(2 * light_module.RENEW_SECONDS)
+                else:
+                    before, begun = len(asked), time.monotonic()
+                    for _ in range(100):
+                        await asyncio.sleep(0)
+                    times = (time.monotonic() - begun) / light_module.RENEW_SECONDS
+                    assert len(asked) - before <= 1 + times
+                    pair.client.send(b"x")
+                    await pair.told("data")
+            os.close(copy)
+            other.client.close()
+        assert not errors
 
     run(main())
 

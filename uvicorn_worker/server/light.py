@@ -42,6 +42,8 @@ SAMPLE = 32
 # What a client sends is read right after the accept as long as it mostly is there already, and each of so many times.
 EARLY = 8
 EARLY_SAMPLE = 16
+# How often it is looked for what comes, where epoll tells of what is gone and there is no descriptor for another one.
+RENEW_SECONDS = 0.02
 # What is written in larger pieces is not sent here: of most clients it would have to be copied for the transport.
 LARGE_WRITE = 65536
 
@@ -152,12 +154,23 @@ class LightConnections:
 
     def _renew(self) -> None:
         """A process that was forked past Python has sockets of ours, and epoll tells of what is closed here."""
-        old, self._epoll = self._epoll, select.epoll()
+        try:
+            renewed = select.epoll()
+        except OSError:
+            # No descriptor is free: what comes is read from time to time, since the old one tells without end.
+            self.loop.remove_reader(self._epoll.fileno())
+            self.loop.call_later(RENEW_SECONDS, self._look_again)
+            return
+        old, self._epoll = self._epoll, renewed
         self.loop.remove_reader(old.fileno())
         old.close()
         for descriptor in self._of:
             self._epoll.register(descriptor, EPOLLIN)
         self.loop.add_reader(self._epoll.fileno(), self._look)
+
+    def _look_again(self) -> None:
+        if not self._epoll.closed:
+            self.loop.add_reader(self._epoll.fileno(), self._look)
 
     def ended(self, light: LightTransport) -> None:
         """Tell the protocol of a connection that it has ended, when this turn is over."""
