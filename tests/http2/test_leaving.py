@@ -208,6 +208,20 @@ class TestDrain:
         assert connection.closed
         assert connection.goaways == [(MAX_STREAM_ID, 0), (3, 0)]
 
+    @pytest.mark.parametrize(("host", "hurries"), [("127.0.0.1", True), ("127.0.0.1", False), ("192.0.2.7", True)])
+    def test_one_of_this_machine_is_not_waited_for(self, serve: Serve, host: str, hurries: bool) -> None:
+        """Where the server ends by Ctrl+C, or in code: most clients read nothing between their requests."""
+        harness = serve(hello)
+        connection = Talk(harness, peername=(host, 50123))
+        connection.get()
+        harness.runtime.hurries = hurries
+        connection.each_protocol("drain").each_protocol("close_if_idle")
+        assert connection.goaways == [(MAX_STREAM_ID, 0)]
+        connection.get()
+        assert connection.stream(3).whole
+        connection.each_protocol("close_if_idle")
+        assert connection.closed == (hurries and host == "127.0.0.1")
+
     def test_one_without_a_request_closes_at_once(self, talk: Converse) -> None:
         connection = talk(hello)
         connection.each_protocol("drain").each_protocol("close_if_idle")

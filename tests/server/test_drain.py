@@ -238,6 +238,8 @@ def test_who_asks_for_a_stop(run: Run, how: str) -> None:
             drain = running.server._own_drain_of(Schedule(time.monotonic(), 30))
             soon = drain._near_patience < drain._patience
             assert soon == (how in ("in code", "Ctrl+C"))
+            await until(lambda: running.server.own_runtime.draining)
+            assert running.server.own_runtime.hurries == soon
 
     run(main())
 

@@ -123,7 +123,7 @@ class Runtime:
     """
 
     # What other rooms may assign; everything else is what the constructor made of it. tests/test_house.py holds it.
-    STATES = frozenset({"draining", "lone"})
+    STATES = frozenset({"draining", "hurries", "lone"})
 
     __slots__ = (
         "access",
@@ -140,6 +140,7 @@ class Runtime:
         "few_before",
         "first_byte_ticks",
         "held",
+        "hurries",
         "keep_alive_ticks",
         "limit_body",
         "limit_cycles",
@@ -200,6 +201,8 @@ class Runtime:
         self.connections: set[Connection] = set()
         self.cycles: set[CycleView] = set()
         self.draining = False
+        # Whether, of those that idle then, clients on this machine are not waited for.
+        self.hurries = False
         # Responses of which the head was sent in this turn of the loop, and may be alone.
         self.held: list[CycleView] = []
         # Connections that write at the end of this turn of the loop, one after the other.

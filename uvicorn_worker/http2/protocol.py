@@ -20,7 +20,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Any, cast
 
-from uvicorn_worker.core.address import Address, Endpoints, client_address, peer_name
+from uvicorn_worker.core.address import Address, Endpoints, client_address, of_this_machine, peer_name
 from uvicorn_worker.core.clock import ticks
 from uvicorn_worker.core.cycle import BEGUN, DONE
 from uvicorn_worker.core.kernel import unread_in_kernel
@@ -577,7 +577,7 @@ class Http2Protocol(Sending):
             return
         elif self.leaving == PARTING and self.engine.last_stream_id:
             self._warn()
-        elif self.leaving != WARNED:
+        elif self.leaving != WARNED or (self.runtime.hurries and of_this_machine(self.client)):
             self.leave()
 
 

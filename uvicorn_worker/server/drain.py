@@ -127,8 +127,8 @@ class Drain:
         # How long idle connections are served; and since when each has been idle.
         seconds, left = runtime.config.timeout_drain_idle, max(schedule.tell - self._begun, 0.0)
         self._patience = min(_IDLE_SECONDS if seconds is None else seconds, left)
-        soon = seconds is None and (by_hand or in_code)
-        self._near_patience = min(_NEAR_IDLE_SECONDS, left) if soon else self._patience
+        self._soon = seconds is None and (by_hand or in_code)
+        self._near_patience = min(_NEAR_IDLE_SECONDS, left) if self._soon else self._patience
         self._idle: dict[Connection, float] = {}
         # And since when each handshake has been under way.
         self._handshakes: dict[UnderWay, float] = {}
@@ -152,7 +152,7 @@ class Drain:
         they are closed only when what was under way at the beginning is done.
         """
         runtime = self._runtime
-        runtime.draining = True
+        runtime.draining, runtime.hurries = True, self._soon
         if self._forced():
             self._acceptor.close()
             await self._cut()
