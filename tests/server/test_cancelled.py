@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import pytest
+
 from tests.scripted import get
 from tests.sockets import Peer, Run, listen
 from uvicorn_worker import Config, Server
@@ -81,6 +83,48 @@ def test_cancelled_while_the_lifespan_of_a_failed_start_does_not_end(run: Run) -
         task.cancel()
         await asyncio.wait([task])
         await asyncio.sleep(0)
+        assert asyncio.all_tasks() == before
+
+    run(main())
+
+
+@pytest.mark.parametrize("how", ["serve() cancelled twice", "stopped at once, twice", "the end of the block cancelled"])
+def test_a_lifespan_that_is_waited_for_no_more_is_cancelled(run: Run, how: str) -> None:
+    asked, ended = asyncio.Event(), asyncio.Event()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        asked.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.set()
+
+    async def block(server: Server) -> None:
+        async with server:
+            pass
+
+    async def main() -> None:
+        before = asyncio.all_tasks()
+        server = Server(Config(app=app, port=0, log_config=None))
+        task = asyncio.ensure_future(block(server) if "block" in how else server.serve())
+        while not server.started:
+            await asyncio.sleep(0)
+        if "stopped" in how:
+            server.force_exit = True
+            await asked.wait()
+            server.force_exit = True
+        else:
+            if "twice" in how:
+                task.cancel()
+            await asked.wait()
+            task.cancel()
+        await asyncio.wait([task])
+        assert task.cancelled() == ("cancelled" in how)
+        await asyncio.sleep(0)
+        assert ended.is_set()
         assert asyncio.all_tasks() == before
 
     run(main())

@@ -107,10 +107,9 @@ class Lifespan:
         except asyncio.TimeoutError:
             self._log.error("Application shutdown did not complete in time.")
         except asyncio.CancelledError:
-            if not task.done() and self._failure is not None:
+            if self._failure is not None:
                 # Of a start that has failed: nobody comes back to it.
-                self._gave_up = True
-                task.cancel()
+                self.give_up()
             raise
         else:
             if self._failure is None:
@@ -123,12 +122,16 @@ class Lifespan:
         """The process is ended, and the application with it: how it takes that is nobody's concern."""
         self._abandoned = True
 
-    async def _cancel(self) -> None:
-        task = self._task
-        if task is not None and not task.done():
+    def give_up(self) -> None:
+        """Cancel what still runs: nobody waits for it any more."""
+        if self._task is not None and not self._task.done():
             self._gave_up = True
-            task.cancel()
-            await asyncio.wait([task], timeout=1.0)
+            self._task.cancel()
+
+    async def _cancel(self) -> None:
+        self.give_up()
+        if self._task is not None:
+            await asyncio.wait([self._task], timeout=1.0)
 
     async def _run(self) -> None:
         scope = {

@@ -122,6 +122,9 @@ class BroughtLifespan:
         except asyncio.TimeoutError:
             logging.getLogger("uvicorn.error").error("Application shutdown did not complete in time.")
 
+    def give_up(self) -> None:
+        """Its `shutdown()` is cancelled, and that is all of it."""
+
     def abandon(self) -> None:
         """How it takes the end is its own concern."""
 
@@ -179,6 +182,8 @@ async def stop_lifespan(
     timeout = None if bound is None else bound + _CANCEL_SECONDS
     try:
         await asyncio.wait([work, quick], timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+        if quick.done():
+            lifespan.give_up()
     finally:
         for future in (work, quick):
             future.cancel()

@@ -243,7 +243,7 @@ class Server(WrittenAnew):
         except asyncio.CancelledError:
             self.own_cancelled = True
             self.force_exit = True
-            await self.shutdown(sockets)
+            await self._own_last_shutdown(sockets)
             raise
 
     async def __aenter__(self) -> Server:
@@ -258,7 +258,7 @@ class Server(WrittenAnew):
             # The block was cancelled, or the process is to end.
             self.force_exit = True
         self.should_exit = True
-        await self.shutdown()
+        await self._own_last_shutdown()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -534,6 +534,14 @@ class Server(WrittenAnew):
             await self._own_end_lifespan(schedule.lifespan)
         finally:
             self._own_close()
+
+    async def _own_last_shutdown(self, sockets: Sequence[Any] | None = None) -> None:
+        """One that nobody comes back to: where it is cancelled, the lifespan is."""
+        try:
+            await self.shutdown(sockets)
+        finally:
+            if self._own_lifespan is not None:
+                self._own_lifespan.give_up()
 
     def _own_drain_of(self, schedule: Schedule) -> Drain:
         """What ends that is under way, within this time."""
