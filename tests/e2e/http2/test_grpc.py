@@ -41,6 +41,8 @@ def exercise(opened: Any) -> None:
     assert unary(b"hello", timeout=PATIENCE) == b"hello"
     assert unary(b"x" * 1_000_000, timeout=PATIENCE) == b"x" * 1_000_000
     assert list(stream(b"again", timeout=PATIENCE)) == [b"again"] * 3
+    # Not allowed by RFC 9113, and sent as it is given.
+    assert unary(b"note", metadata=[("x-note", " it has white space around it ")], timeout=PATIENCE) == b"note"
     calls = [unary.future(b"%d" % number, timeout=PATIENCE) for number in range(50)]
     assert [call.result() for call in calls] == [b"%d" % number for number in range(50)]
     with pytest.raises(grpc.RpcError) as caught:

@@ -124,6 +124,24 @@ class TestHead:
         head = head_of(side.deliver(side.client.request(b"/", *crumbs)))
         assert head.headers[1:] == [(b"cookie", b"a=1; b=2; c=3"), (b"x", b"y")]
 
+    def test_white_space_around_a_value_is_left_out(self, pair: Connect) -> None:
+        """gRPC clients and Node's http2 send what they are given."""
+        side = pair()
+        fields = [
+            (b"x", b" a b\t"),
+            (b"y", b" "),
+            (b"cookie", b"a=1 "),
+            (b"cookie", b" b=2"),
+            (b"content-length", b" 5"),
+        ]
+        head = head_of(side.deliver(side.client.request(b"/", *fields, method=b"PUT", end=False)))
+        assert head.headers[1:] == [(b"x", b"a b"), (b"y", b""), (b"cookie", b"a=1; b=2"), (b"content-length", b"5")]
+        assert head.content_length == 5
+        side.deliver(side.client.data(1, b"body5"))
+        (event,) = side.deliver(side.client.headers(1, [(b"x-checksum", b" 5\t")]))
+        assert isinstance(event, TrailersReceived)
+        assert event.headers == [(b"x-checksum", b"5")]
+
     def test_what_the_server_itself_reads(self, pair: Connect) -> None:
         side = pair()
         fields = [(b"priority", b"u=1"), (b"priority", b"i"), (b"content-length", b"5"), (b"expect", b"100-Continue")]

@@ -24,7 +24,8 @@ __all__ = ["Malformed", "check_trailers", "request_head"]
 
 _is_target = re.compile(rb"[^\x00-\x20\x7f]+").fullmatch
 
-# 8.2.1: names are in lower case, and values begin and end with neither SP nor HTAB.
+# 8.2.1: names are in lower case, and values begin and end with neither SP nor HTAB. Where they do, they are taken
+# without, as over HTTP/1.1 (RFC 9110, 5.5): grpcio, grpc-js and Node's http2 send what they are given.
 is_lowercase_token = re.compile(rf"[{TCHAR.replace('A-Z', '')}]+".encode()).fullmatch
 is_stripped_value = re.compile(rf"(?:[^\x00-\x20\x7f](?:[^{CONTROLS}]*[^\x00-\x20\x7f])?)?".encode()).fullmatch
 
@@ -58,13 +59,15 @@ def read_head(fields: list[Field]) -> RequestHead:
     own: list[Field] = []
     cookie_at = -1
     size = 0
-    for field in fields:
-        name, value = field
+    for given in fields:
+        name, value = field = given
         size += len(name) + len(value) + FIELD_OVERHEAD
         if name[:1] == b":":
             _add_pseudo_field(pseudo, name, value, bool(headers or own))
             continue
-        _check_field(name, value)
+        if not (is_lowercase_token(name) and is_stripped_value(value)):
+            value = _stripped_value(name, value)
+            field = name, value
         if name in _OWN_FIELDS:
             own.append(field)
             if name == b"host":
@@ -93,12 +96,14 @@ def read_head(fields: list[Field]) -> RequestHead:
     return head
 
 
-def _check_field(name: bytes, value: bytes) -> None:
-    # Names are in lower case, and a value neither begins nor ends with white space (8.2.1).
+def _stripped_value(name: bytes, value: bytes) -> bytes:
+    """The value of a field without white space around it; raises `Malformed` where that is not all that is wrong."""
     if not is_lowercase_token(name):
         raise Malformed(f"field name {name!r} is not a token in lower case")
+    value = value.strip(b" \t")
     if not is_stripped_value(value):
-        raise Malformed(f"value of field {name.decode()} has a character that is not allowed, or white space around it")
+        raise Malformed(f"value of field {name.decode()} has a character that is not allowed")
+    return value
 
 
 def _add_pseudo_field(pseudo: dict[bytes, bytes], name: bytes, value: bytes, late: bool) -> None:
@@ -164,11 +169,10 @@ def _read_own_fields(head: RequestHead, own: list[tuple[bytes, bytes]]) -> None:
 def check_trailers(fields: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
     """The trailers of a request from their decoded list; raises `Malformed`."""
     trailers = []
-    for name, value in fields:
+    for name, given in fields:
         if name[:1] == b":":
             raise Malformed("a pseudo-field in the trailers")
-        if not is_lowercase_token(name) or not is_stripped_value(value):
-            raise Malformed(f"trailer {name!r} is not valid")
+        value = given if is_lowercase_token(name) and is_stripped_value(given) else _stripped_value(name, given)
         if name in _CONNECTION_FIELDS:
             raise Malformed(f"{name.decode()} is a field of HTTP/1.1 connections")
         trailers.append((name, value))
