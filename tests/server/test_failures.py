@@ -24,6 +24,16 @@ def test_whose_a_file_is() -> None:
     assert is_users("/srv/app.py")
 
 
+def test_whose_it_is_where_python_itself_may_not_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By a worker of another user than the master's: an import that fails for that is what is told."""
+    monkeypatch.setitem(sys.modules, "sysconfig", None)
+    libraries = failures._libraries.__wrapped__()
+    monkeypatch.setattr(failures, "_libraries", lambda: libraries)
+    assert not is_users(json.__file__)
+    assert not is_users(str(pytest.__file__))
+    assert is_users("/srv/app.py")
+
+
 def imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str) -> BaseException:
     (tmp_path / "failing_one.py").write_text(source)
     monkeypatch.syspath_prepend(tmp_path)

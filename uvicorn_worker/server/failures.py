@@ -18,8 +18,11 @@ _OURS = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 @cache
 def _libraries() -> tuple[str, ...]:
     # A module with all that Python was built with: only where something has failed.
-    import sysconfig
-
+    try:
+        import sysconfig
+    except ImportError:
+        # A worker of another user than the master's may not read what Python itself has: that is the failure.
+        return (os.path.join(os.path.dirname(os.__file__), ""),)
     return tuple(
         {os.path.join(sysconfig.get_path(name), "") for name in ("stdlib", "platstdlib", "purelib", "platlib")}
     )
