@@ -1,18 +1,18 @@
 """`Config` and the names beside it, where uvicorn has them.
 
-What may stand for a protocol, a loop or a lifespan is told by tables that can't be changed: nothing else can serve.
+What a word stands for, of a protocol, a loop or a lifespan, is told by tables, to which programs add.
 """
 
 import logging
 import ssl
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, Literal
 
 from uvicorn_worker.core.config import Config as _Options
 from uvicorn_worker.core.errors import STARTUP_FAILURE
+from uvicorn_worker.core.tables import HTTP_PROTOCOLS, LIFESPAN, LOOP_FACTORIES, WS_PROTOCOLS
 from uvicorn_worker.importer import ImportFromStringError, import_from_string
 from uvicorn_worker.logs.formatters import LOG_LEVELS, LOGGING_CONFIG, TRACE_LOG_LEVEL
 from uvicorn_worker.server.config import Config
@@ -38,14 +38,6 @@ class UvicornDeprecationWarning(UserWarning):
     """For filters of warnings that name it; nothing here gives it."""
 
 
-def _table(*names: str) -> Mapping[str, str]:
-    return MappingProxyType({name: name for name in names})
-
-
-HTTP_PROTOCOLS = _table("auto", "h11", "httptools", "zttp")
-WS_PROTOCOLS = _table("auto", "none", "websockets", "websockets-sansio", "wsproto")
-LIFESPAN = _table("auto", "on", "off")
-LOOP_FACTORIES = _table("none", "auto", "asyncio", "uvloop", "zuvloop")
 LOOP_SETUPS = LOOP_FACTORIES
 """As uvicorn had it, and the type of the same name, before 0.36."""
 logger = logging.getLogger("uvicorn.error")

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from uvicorn_worker.core.rules import FLAG, Rule, is_int, one_of
+from uvicorn_worker.core.tables import HTTP_PROTOCOLS, LOOP_FACTORIES, WS_PROTOCOLS, Table
 
 __all__ = ["HTTP", "LEVEL", "LOOP", "SWITCH", "TLS_VERSION", "WS", "is_protocol_class", "oldest_tls_version"]
 
@@ -25,7 +26,9 @@ def _spell_loop(value: Any) -> Any:
     asyncio = sys.modules.get("asyncio")
     if asyncio is not None and isinstance(value, asyncio.AbstractEventLoop):
         return "asyncio:new_event_loop"
-    return {"none": "asyncio:new_event_loop", "zuvloop": "auto"}.get(value, value) if isinstance(value, str) else value
+    if not isinstance(value, str) or LOOP_FACTORIES.brought(value):
+        return value
+    return {"none": "asyncio:new_event_loop", "zuvloop": "auto"}.get(value, value)
 
 
 def oldest_tls_version(value: Any) -> Any:
@@ -79,10 +82,14 @@ def is_protocol_class(value: Any) -> bool:
     return isinstance(value, str) and ":" in value
 
 
-def _protocol(words: Rule, classes: Mapping[str, str]) -> Rule:
-    """One of these words, or a protocol class: for uvicorn's own `classes` ours stand in, by what these are called."""
+def _protocol(words: Rule, classes: Mapping[str, str], table: Table) -> Rule:
+    """One of these words, or a protocol class: for uvicorn's own `classes` ours stand in, by what these are called.
+
+    A word for which somebody has put a class into the `table` is that class.
+    """
 
     def spell(value: Any) -> Any:
+        value = table.brought(value) or value
         if not is_protocol_class(value):
             return words.spell(value)
         if isinstance(value, type):
@@ -101,7 +108,10 @@ def _protocol(words: Rule, classes: Mapping[str, str]) -> Rule:
 
 LOOP = Rule(
     "auto, uvloop, asyncio, none, or 'module:factory'",
-    lambda value: isinstance(value, str) and (value in ("auto", "uvloop", "asyncio") or ":" in value),
+    lambda value: (
+        isinstance(value, str)
+        and (value in ("auto", "uvloop", "asyncio") or ":" in value or bool(LOOP_FACTORIES.brought(value)))
+    ),
     spell=_spell_loop,
     stand_ins={"zuvloop": "auto"},
 )
@@ -114,10 +124,12 @@ LEVEL = Rule("one of " + ", ".join(_LEVELS), lambda value: value in _LEVELS, spe
 HTTP = _protocol(
     one_of("auto", "httptools", "h11", "h2", stand_ins={"zttp": "auto"}),
     {"AutoHTTPProtocol": "auto", "HttpToolsProtocol": "httptools", "H11Protocol": "h11", "ZttpProtocol": "auto"},
+    HTTP_PROTOCOLS,
 )
 WS = _protocol(
     one_of("auto", "websockets", "none", stand_ins={"wsproto": "auto", "websockets-sansio": "auto"}),
     dict.fromkeys(("AutoWebSocketsProtocol", "WebSocketProtocol", "WebSocketsSansIOProtocol", "WSProtocol"), "auto"),
+    WS_PROTOCOLS,
 )
 _switch = one_of("off", "on")
 SWITCH = Rule(_switch.allowed, _switch.check, spell=_spell_switch)

@@ -22,11 +22,12 @@ from uvicorn_worker.core.asgi import ASGIApp
 from uvicorn_worker.core.config import OPTIONS, RULES
 from uvicorn_worker.core.errors import AppLoadError, BindError, ConfigError, as_exit
 from uvicorn_worker.core.rules import FLAG, OPTIONAL_COUNT, OPTIONAL_TEXT, POSITIVE, SECONDS, Rule, int_between
+from uvicorn_worker.core.tables import HTTP_PROTOCOLS, LIFESPAN, WS_PROTOCOLS
 from uvicorn_worker.core.uvicorn_names import ALIASES
 from uvicorn_worker.server.binding import Bound, bind
 from uvicorn_worker.server.env_file import load_env_file, remember_env_files, set_by_env_files
 from uvicorn_worker.server.loaded_app import LoadedApp
-from uvicorn_worker.server.loading import NOT_LOADED, load_app, loop_factory, set_loop_policy
+from uvicorn_worker.server.loading import NOT_LOADED, import_name, load_app, loop_factory, set_loop_policy
 from uvicorn_worker.server.own_lifespan import LifespanOn
 from uvicorn_worker.server.surroundings import set_up_logging
 from uvicorn_worker.switching.dispatch import alpn_protocols
@@ -68,6 +69,7 @@ _LOGGING = ("log_config", "log_level", "use_colors", "access_log_format")
 _PROCESS = object()
 # What uvicorn makes connections with, by way of attributes of its Config.
 _PROTOCOLS = {"http_protocol_class": "http", "ws_protocol_class": "ws"}
+_TABLES = {"http": HTTP_PROTOCOLS, "ws": WS_PROTOCOLS}
 
 # In which order uvicorn's Config takes them.
 _ORDER = (
@@ -138,6 +140,7 @@ class Config(core.Config):
                 places[name] = value
         for name, value in places.items():
             object.__setattr__(self, name, value)
+        self._own_ask_tables()
         for name in _UNUSED:
             # What is not given may be that of a subclass.
             object.__setattr__(self, name, _unused(name, given.get(name, getattr(self, name, None))))
@@ -151,6 +154,12 @@ class Config(core.Config):
             self.reload_dirs = [Path.cwd()]
         if self.own_logs_at_once:
             self.own_set_logging_up()
+
+    def _own_ask_tables(self) -> None:
+        for name, table in _TABLES.items():
+            if table.brought(getattr(self, name)):
+                # The default, for which a program has put something there.
+                setattr(self, name, getattr(self, name))
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Set an option, by its rule; another attribute as it is."""
@@ -265,6 +274,8 @@ class Config(core.Config):
     def load(self) -> None:
         """Import the application, for `loaded_app`; raises what its import does, and `AppLoadError` as `serve()`."""
         app = self.load_app()
+        if (brought := LIFESPAN.brought(self.lifespan)) is not None:
+            self.lifespan_class = import_name(brought, "LIFESPAN =") if isinstance(brought, str) else brought
         # As with uvicorn, whose middleware is not there without proxy_headers.
         self.loaded_app = LoadedApp(app) if self.proxy_headers else app
 

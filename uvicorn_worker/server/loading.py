@@ -17,6 +17,7 @@ from typing import Any
 from uvicorn_worker.core.asgi import ASGIApp
 from uvicorn_worker.core.config import Config
 from uvicorn_worker.core.errors import AppLoadError, ConfigError
+from uvicorn_worker.core.tables import LOOP_FACTORIES
 from uvicorn_worker.interfaces import Kind, detect, needs_arguments
 from uvicorn_worker.server.agents import seen_by_agents, without_wsgi_wrapper
 from uvicorn_worker.server.env_file import load_env_file, missing_env_files
@@ -226,6 +227,10 @@ def _shown(value: Any) -> str:
 
 def loop_factory(config: Config) -> Callable[[], asyncio.AbstractEventLoop]:
     """What makes the event loop that `Config.loop` names."""
+    if (brought := LOOP_FACTORIES.brought(config.loop)) is not None:
+        # As uvicorn has it: what stands there gives the factory; what it had before 0.36 sets a policy, and gives None.
+        factory = _named_loop(config, brought)(use_subprocess=getattr(config, "use_subprocess", False))
+        return factory or asyncio.new_event_loop
     if config.loop == "auto":
         if sys.implementation.name == "cpython" and importlib.util.find_spec("uvloop") is not None:
             return _uvloop_factory()
@@ -236,8 +241,12 @@ def loop_factory(config: Config) -> Callable[[], asyncio.AbstractEventLoop]:
         return _uvloop_factory()
     if config.loop == "asyncio":
         return asyncio.new_event_loop
+    return _named_loop(config, config.loop)
+
+
+def _named_loop(config: Config, named: Any) -> Callable[..., Any]:
     try:
-        factory = import_name(config.loop, "the name of a loop")
+        factory = import_name(named, "the name of a loop") if isinstance(named, str) else named
     except (AppLoadError, ImportError) as exc:
         raise ConfigError(f"option loop = {config.loop!r}: {exc}") from None
     if not callable(factory):
