@@ -5,7 +5,8 @@ Usage: python .ci/matrix.py [all | extreme]
 ``all`` runs the four corners that this machine's Pythons give, ``extreme`` runs the two that differ most: the oldest
 Python with the oldest Gunicorn, the newest Python with the newest Gunicorn.
 
-The oldest Python with the oldest Gunicorn runs the other tests, too: `make test` runs them on one Python only.
+The oldest Python with the oldest Gunicorn runs the other tests, too: `make test` runs them on one Python only. It has
+the oldest release that pyproject.toml allows of each package, as installations have that were pinned years ago.
 
 Each corner has an environment of its own under ``.matrix/``, which is kept for the next run. The package is built once
 as a wheel and installed from it, and the tests run in a copy of their own, so what is tested is what users install.
@@ -14,6 +15,7 @@ as a wheel and installed from it, and the tests run in a copy of their own, so w
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -24,8 +26,14 @@ ROOT = Path(__file__).resolve().parent.parent
 WORK = ROOT / ".matrix"
 
 PYTHONS = tuple((3, minor) for minor in range(10, 16))
-OLDEST_GUNICORN = "gunicorn==23.0.0"
+OLDEST_GUNICORN = "gunicorn==20.1.0"
 NEWEST_GUNICORN = "gunicorn==27.*"
+# Gunicorn 20 imports pkg_resources, which setuptools has no more.
+BESIDE_OLDEST = "setuptools<81"
+# Of Gunicorn it is told; the clients of the tests are websockets' newer ones, of which the package has one function.
+ASIDE = ("gunicorn==", "websockets==")
+# The Python that the oldest releases of the packages in C have wheels for.
+PYTHON_OF_OLDEST = (3, 10)
 
 # What the tests read, besides the installed package.
 NEEDED_BY_TESTS = ("pyproject.toml", "tests", "examples", "docs")
@@ -87,6 +95,21 @@ def tests_of(version: tuple[int, int], gunicorn: str, oldest: tuple[int, int]) -
     return ["tests", *(f"--ignore={path}" for path in OF_THE_CHECKOUT)]
 
 
+def packages_of(version: tuple[int, int], gunicorn: str) -> list[str]:
+    """What a corner has, as pip is told."""
+    if gunicorn != OLDEST_GUNICORN:
+        return [gunicorn]
+    lowest = lowest_releases() if version == PYTHON_OF_OLDEST else []
+    return [gunicorn, BESIDE_OLDEST, *(each for each in lowest if not each.startswith(ASIDE))]
+
+
+def lowest_releases() -> list[str]:
+    """The lowest release of each dependency that pyproject.toml allows."""
+    text = (ROOT / "pyproject.toml").read_text("utf-8")
+    dependencies = text.partition("\ndependencies = [")[2].partition("\n]")[0]
+    return [f"{name}=={release}" for name, release in re.findall(r'"([\w-]+)>=([\d.]+)', dependencies)]
+
+
 def pip(python: Path, *arguments: str) -> None:
     command = [str(python), "-m", "pip", "--quiet", "--disable-pip-version-check", *arguments]
     subprocess.run(command, cwd=ROOT, check=True)
@@ -103,11 +126,11 @@ def build_wheel(base_python: str) -> Path:
     return wheel
 
 
-def run_corner(base_python: str, gunicorn: str, wheel: Path, folder: Path, tests: list[str]) -> bool:
+def run_corner(base_python: str, packages: list[str], wheel: Path, folder: Path, tests: list[str]) -> bool:
     python = folder / "env" / "bin" / "python"
     if not python.exists():
         subprocess.run([base_python, "-m", "venv", str(folder / "env")], check=True)
-    pip(python, "install", f"{wheel}[test]", gunicorn)
+    pip(python, "install", f"{wheel}[test]", *packages)
     # The wheel's name stays the same while its content changes, so pip is told to take it anew.
     pip(python, "install", "--force-reinstall", "--no-deps", str(wheel))
 
@@ -151,7 +174,8 @@ def main() -> int:
         folder = WORK / "python{}.{}-{}".format(*version, gunicorn.replace("==", "").replace(".*", ""))
         print(f"matrix: {name}", flush=True)
         started = time.monotonic()
-        passed = run_corner(pythons[version], gunicorn, wheel, folder, tests_of(version, gunicorn, min(pythons)))
+        tests = tests_of(version, gunicorn, min(pythons))
+        passed = run_corner(pythons[version], packages_of(version, gunicorn), wheel, folder, tests)
         results.append(passed)
         print(f"matrix: {name}: {'passed' if passed else 'FAILED'} in {time.monotonic() - started:.0f} s", flush=True)
     return 0 if all(results) else 1

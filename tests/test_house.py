@@ -444,9 +444,18 @@ class TestDistribution:
         names = required(sys_platform="linux", platform_python_implementation="PyPy", python_version="3.11")
         assert names == {"gunicorn", "h11", "h2", "hpack", "websockets"}
 
-    def test_gunicorn_from_23_on(self) -> None:
-        (gunicorn,) = (item for item in requirements() if item.name == "gunicorn")
-        assert [version in gunicorn.specifier for version in ("22.0.0", "23.0.0", "27.0.1")] == [False, True, True]
+    @pytest.mark.parametrize(
+        "pinned",
+        [
+            # As applications have them that were pinned in 2022 and 2023.
+            {"gunicorn": "20.1.0", "h11": "0.14.0", "httptools": "0.5.0", "uvloop": "0.17.0", "websockets": "10.4"},
+            {"gunicorn": "21.2.0", "h2": "4.1.0", "hpack": "4.0.0", "httptools": "0.6.1", "websockets": "12.0"},
+            {"gunicorn": "27.0.1", "h11": "0.16.0", "h2": "4.4.1", "uvloop": "0.23.0", "websockets": "17.4"},
+        ],
+    )
+    def test_what_others_pin_is_allowed(self, pinned: dict[str, str]) -> None:
+        allowed = {item.name: item.specifier for item in requirements()}
+        assert {name: version for name, version in pinned.items() if version not in allowed[name]} == {}
 
     def test_python_from_3_10_on(self) -> None:
         assert importlib.metadata.metadata("uvicorn-worker")["Requires-Python"] == ">=3.10"

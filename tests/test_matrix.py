@@ -18,7 +18,8 @@ Version = tuple[int, int]
 Corner = tuple[Version, str]
 Machine = Callable[..., dict[str, str]]
 
-OLDEST, NEWEST = "gunicorn==23.0.0", "gunicorn==27.*"
+OLDEST, NEWEST = "gunicorn==20.1.0", "gunicorn==27.*"
+BESIDE = "setuptools<81"
 
 
 @pytest.fixture(scope="module")
@@ -76,6 +77,15 @@ def test_corners(matrix: Any, which: str, versions: list[Version], expected: lis
     assert matrix.corners(which, versions) == expected
 
 
+def test_the_oldest_has_the_lowest_release_of_each_package(matrix: Any) -> None:
+    packages = matrix.packages_of((3, 10), OLDEST)
+    assert packages[:2] == [OLDEST, BESIDE]
+    names = {each.partition("==")[0] for each in packages[2:]}
+    assert names == {"h11", "h2", "hpack", "httptools", "tomli", "uvloop"}
+    assert matrix.packages_of((3, 14), OLDEST) == [OLDEST, BESIDE]
+    assert matrix.packages_of((3, 10), NEWEST) == [NEWEST]
+
+
 class TestPythons:
     def test_a_machine_that_has_newer_ones_only(self, matrix: Any, machine: Machine) -> None:
         made = machine(**{"own": "cpython 3 15 2", "python3.14": "cpython 3 14 10", "python3.15": "cpython 3 15 2"})
@@ -106,14 +116,14 @@ class TestMain:
     @pytest.fixture
     def ran(
         self, matrix: Any, machine: Machine, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-    ) -> list[tuple[str, str, list[str]]]:
-        """The corners that were run: their folders, Gunicorns and tests. Those of Gunicorn 23 on Python 3.15 fail."""
+    ) -> list[tuple[str, list[str], list[str]]]:
+        """The corners that were run: their folders, Gunicorns and tests. Those of Gunicorn 20 on Python 3.15 fail."""
         machine(**{"own": "cpython 3 14 10", "python3.15": "cpython 3 15 2"})
-        corners: list[tuple[str, str, list[str]]] = []
+        corners: list[tuple[str, list[str], list[str]]] = []
 
-        def run_corner(python: str, gunicorn: str, wheel: Path, folder: Path, tests: list[str]) -> bool:
-            corners.append((folder.name, gunicorn, tests))
-            return folder.name != "python3.15-gunicorn23.0.0"
+        def run_corner(python: str, packages: list[str], wheel: Path, folder: Path, tests: list[str]) -> bool:
+            corners.append((folder.name, packages, tests))
+            return folder.name != "python3.15-gunicorn20.1.0"
 
         monkeypatch.setattr(matrix, "WORK", tmp_path / "work")
         monkeypatch.setattr(matrix, "build_wheel", lambda python: Path("a.whl"))
@@ -121,20 +131,20 @@ class TestMain:
         return corners
 
     def test_all_pass(
-        self, matrix: Any, ran: list[tuple[str, str, list[str]]], monkeypatch: pytest.MonkeyPatch
+        self, matrix: Any, ran: list[tuple[str, list[str], list[str]]], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(sys, "argv", ["matrix.py", "extreme"])
         assert matrix.main() == 0
         # The oldest runs all tests, the others those with real servers.
         (first, second) = ran
-        assert (*first[:2], first[2][0]) == ("python3.14-gunicorn23.0.0", OLDEST, "tests")
-        assert second == ("python3.15-gunicorn27", NEWEST, ["tests/e2e"])
+        assert (*first[:2], first[2][0]) == ("python3.14-gunicorn20.1.0", [OLDEST, BESIDE], "tests")
+        assert second == ("python3.15-gunicorn27", [NEWEST], ["tests/e2e"])
         ignored = [option.partition("=")[2] for option in first[2] if option.startswith("--ignore=")]
         assert ignored
         assert [path for path in ignored if not (SCRIPT.parent.parent / path).is_file()] == []
 
     def test_one_fails(
-        self, matrix: Any, ran: list[tuple[str, str, list[str]]], monkeypatch: pytest.MonkeyPatch
+        self, matrix: Any, ran: list[tuple[str, list[str], list[str]]], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(sys, "argv", ["matrix.py"])
         assert matrix.main() == 1

@@ -48,6 +48,7 @@ __all__ = [
     "gunicorns_form",
     "log_level",
     "refuse_unsupported",
+    "setting_of",
     "usual_values",
 ]
 
@@ -92,7 +93,7 @@ def _unless_default(access_log_format: str) -> str | None:
 
 
 def _proxy_mode(value: Any) -> Any:
-    """A flag in Gunicorn 23."""
+    """A flag before Gunicorn 24.1."""
     return ("auto" if value else "off") if isinstance(value, bool) else value
 
 
@@ -248,6 +249,7 @@ MASTERS = (
 # What belongs to other workers of Gunicorn, and has no effect here.
 NOT_OURS = {
     "http_parser": "it chooses among the parsers of Gunicorn's own ASGI worker; see the option `http`",
+    "tolerate_dangerous_framing": "of Gunicorn 22 alone: a message whose end is in doubt is always refused here",
     "tmp_upload_dir": "request bodies are never written to files",
     "uwsgi_allow_ips": "the uwsgi protocol is refused, see `protocol`",
 }
