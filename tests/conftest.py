@@ -25,7 +25,6 @@ from tests.sockets import PATIENCE, Peer, Run
 from uvicorn_worker.core.cycle import Cycle
 from uvicorn_worker.core.log import Losses, OwnLog
 from uvicorn_worker.core.output import Output
-from uvicorn_worker.logs import levels
 from uvicorn_worker.server import Config
 
 HERE = Path(__file__).parent
@@ -118,7 +117,6 @@ def loggers_as_before() -> Iterator[None]:
     """What a test makes of loggers that others have too ends with it."""
     with kept(*SHARED_LOGGERS):
         yield
-    levels._given.clear()
 
 
 @pytest.fixture(autouse=True)

@@ -71,12 +71,14 @@ class TestMessages:
 
 
 class TestLevels:
-    @pytest.mark.parametrize("log_level", LEVELS)
+    @pytest.mark.parametrize("log_level", [level for level in LEVELS if level != Config.log_level])
     def test_each_is_set(self, records: Records, log_level: str) -> None:
         set_levels(Config(app=hello, log_level=log_level))
         assert {logging.getLogger(name).level for name in UVICORNS} == {LEVELS[log_level]}
 
     def test_the_default_leaves_alone_what_was_set(self, records: Records) -> None:
+        for name in UVICORNS:
+            logging.getLogger(name).setLevel(logging.NOTSET)
         logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
         set_levels(Config(app=hello))
-        assert [logging.getLogger(name).level for name in UVICORNS] == [logging.ERROR, logging.INFO, logging.INFO]
+        assert [logging.getLogger(name).level for name in UVICORNS] == [logging.ERROR, logging.NOTSET, logging.NOTSET]

@@ -134,10 +134,27 @@ def test_the_level_of_one_config_is_not_that_of_the_next() -> None:
     Config(app, log_level="warning")
     assert logging.getLogger("uvicorn.access").level == logging.WARNING
     Config(app)
-    assert [logging.getLogger(name).level for name in NAMES[1:]] == [logging.INFO] * 3
+    assert [logging.getLogger(name).level for name in ("uvicorn.error", "uvicorn.access")] == [logging.INFO] * 2
     logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
     Config(app, log_config=None)
     assert logging.getLogger("uvicorn.error").level == logging.ERROR
+
+
+@pytest.mark.parametrize("log_config", [None, {**TABLE, "loggers": {}}])
+def test_without_one_the_level_is_that_of_the_program(log_config: Any) -> None:
+    """As BentoML has it, whose root logger lets warnings through: it has access lines of its own."""
+    for name in NAMES:
+        logging.getLogger(name).setLevel(logging.NOTSET)
+    Config(app, log_config=log_config)
+    root = logging.getLogger()
+    before = root.level
+    try:
+        root.setLevel(logging.WARNING)
+        assert not logging.getLogger("uvicorn.access").isEnabledFor(logging.INFO)
+        root.setLevel(logging.INFO)
+        assert logging.getLogger("uvicorn.access").isEnabledFor(logging.INFO)
+    finally:
+        root.setLevel(before)
 
 
 @pytest.mark.parametrize("log_level", ["info", 20, "debug"])

@@ -26,18 +26,11 @@ LEVELS = {
 _SHOWN_AS = {"body": "<{} bytes>", "bytes": "<{} bytes>", "text": "<{} chars>", "headers": "<...>", "state": "<...>"}
 
 
-# Which levels loggers have from here: another Config may have them otherwise.
-_given: dict[str, int] = {}
-
-
 def set_levels(config: Config) -> None:
-    """Set the level of uvicorn's loggers, but for those that others have given one where `log_level` was not given."""
-    is_given = getattr(config, "own_log_level_given", config.log_level != Config.log_level)
-    for name in ("uvicorn.error", "uvicorn.access", "uvicorn.asgi"):
-        logger = logging.getLogger(name)
-        if logger.level in (logging.NOTSET, _given.get(name)) or is_given:
-            logger.setLevel(LEVELS[config.log_level])
-            _given[name] = logger.level
+    """Set the level of uvicorn's loggers, where `log_level` was given: else they have those that others give them."""
+    if getattr(config, "own_log_level_given", config.log_level != Config.log_level):
+        for name in ("uvicorn.error", "uvicorn.access", "uvicorn.asgi"):
+            logging.getLogger(name).setLevel(LEVELS[config.log_level])
 
 
 def log_messages(app: ASGIApp) -> ASGIApp:
