@@ -217,6 +217,21 @@ def test_what_is_checked() -> None:
         check(app, {"ssl_certfile": "no.pem"})
 
 
+def test_reload_by_what_a_program_has_made_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[Any] = []
+
+    class Mine:
+        def __init__(self, config: Any, target: Any, sockets: Any) -> None:
+            made.extend([config.app, callable(target), *(sock.getsockname()[0] for sock in sockets)])
+
+        def run(self) -> None:
+            made.append("run")
+
+    monkeypatch.setattr(reloading, "BROUGHT", [lambda: None, lambda: Mine])
+    run("main:app", reload=True, port=0)
+    assert made == ["main:app", True, "127.0.0.1", "run"]
+
+
 def test_reload_needs_a_name_and_one_process(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     assert code_of(app, reload=True) == FAILURE
     assert "the application must be named" in caplog.text

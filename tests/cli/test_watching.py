@@ -195,7 +195,7 @@ def test_where_inotify_has_no_more_to_give_it_is_looked(
         raise error
 
     monkeypatch.setitem(sys.modules, "watchfiles", SimpleNamespace(watch=watch))
-    monkeypatch.setattr(watching, "_has_watchfiles", lambda: True)
+    monkeypatch.setattr(watching, "watches_by", lambda: "WatchFiles")
     monkeypatch.setattr(watching, "LOOK_SECONDS", 0.02)
     stop = threading.Event()
     watcher = Watcher([tmp_path], Choice([], []), None, stop)

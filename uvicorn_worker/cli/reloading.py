@@ -32,12 +32,12 @@ from uvicorn_worker.board.board import Board, Slot
 from uvicorn_worker.board.ends import RELOAD, bury
 from uvicorn_worker.cli.reloaded import RELOAD_SIGNAL, STOP_SECONDS, serve_until_told
 from uvicorn_worker.cli.watching import Choice, Watcher, where_to_look
-from uvicorn_worker.server import Config
+from uvicorn_worker.server import Config, Server
 from uvicorn_worker.server.binding import bind, url_of
 from uvicorn_worker.server.failures import is_users
 from uvicorn_worker.tls.asked import tls_is_on
 
-__all__ = ["Reloader", "forget_compiled", "listed", "shown"]
+__all__ = ["BROUGHT", "Reloader", "forget_compiled", "listed", "reload_by", "shown"]
 
 # How long after its time a process may take to end before it is killed.
 _KILL_SECONDS = 1.0
@@ -49,6 +49,20 @@ _ages = itertools.count(1)
 
 # The script that Python runs, and its name in a process of multiprocessing.
 _SCRIPT = frozenset({"__main__", "__mp_main__"})
+
+BROUGHT: list[Callable[[], type[Any] | None]] = []
+"""Each says what reloads in the place of what is here: of uvicorn's names for it one that a program has changed."""
+
+
+def reload_by(kind: type[Any], config: Config, uds_mode: int | None = None) -> None:
+    """Until a signal, by a class that is made as uvicorn's `ChangeReload`. Raises `BindError` and `ConfigError`."""
+    bound = bind(config.host, config.port, config.uds, config.fd, uds_mode)
+    try:
+        for sock in bound.sockets:
+            sock.listen(config.backlog)
+        kind(config, target=Server(config).run, sockets=bound.sockets).run()
+    finally:
+        bound.close()
 
 
 class Reloader:

@@ -300,7 +300,7 @@ class _CommandSurroundings(Surroundings):
 
 
 def _reload(config: Config, uds_mode: int | None) -> None:
-    from uvicorn_worker.cli.reloading import Reloader
+    from uvicorn_worker.cli.reloading import BROUGHT, Reloader, reload_by
 
     log = logging.getLogger("uvicorn.error")
     if not config.should_reload:
@@ -310,9 +310,13 @@ def _reload(config: Config, uds_mode: int | None) -> None:
         sys.exit(FAILURE)
     if config.workers > 1:
         log.warning("One process serves, since --reload is on: --workers = %d has no effect.", config.workers)
-    reloader = Reloader(config, set_up_logging, uds_mode)
+    brought = next(filter(None, (asked() for asked in BROUGHT)), None)
+    code = 0
     try:
-        code = reloader.run()
+        if brought is not None:
+            reload_by(brought, config, uds_mode)
+        else:
+            code = Reloader(config, set_up_logging, uds_mode).run()
     except (BindError, ConfigError, OSError) as exc:
         log.error("%s", exc)
         sys.exit(FAILURE)

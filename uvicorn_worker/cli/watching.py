@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-__all__ = ["Choice", "Watcher", "where_to_look"]
+__all__ = ["Choice", "Watcher", "watches_by", "where_to_look"]
 
 _INCLUDED = ("*.py",)
 _EXCLUDED = (".*", ".py[cod]", ".sw.*", "~*", "*~", "*.py[cod]", "*.sw?")
@@ -84,12 +84,14 @@ class Choice:
         return set(self._files)
 
 
-def _has_watchfiles() -> bool:
+def watches_by() -> str:
+    """What watches, by uvicorn's name for it."""
     try:
-        return importlib.util.find_spec("watchfiles") is not None
+        found = importlib.util.find_spec("watchfiles") is not None
     except ValueError:
         # Somebody has put None in its place.
-        return False
+        found = False
+    return "WatchFiles" if found else "StatReload"
 
 
 def _is_folder(text: str) -> bool:
@@ -121,7 +123,7 @@ class Watcher:
         self._delay = delay
         self._stop = stop
         self._asks = asks
-        self.name = "WatchFiles" if _has_watchfiles() else "StatReload"
+        self.name = watches_by()
         """What watches, by uvicorn's name for it."""
         self._seen = self._look()
 

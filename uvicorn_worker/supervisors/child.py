@@ -100,8 +100,11 @@ class Process:
         """Whether it runs; nothing is waited for."""
         return self.process.is_alive()
 
-    def join(self) -> None:
-        """Wait for the end of one that was told; what holds it up for too long is cut."""
+    def join(self, timeout: float | None = None) -> None:
+        """Wait for the end of one that was told; what holds it up for too long is cut, unless a `timeout` is given."""
+        if timeout is not None:
+            self.process.join(timeout)
+            return
         self.process.join(self._own_stop_within)
         if self.process.exitcode is None:
             self.process.kill()

@@ -10,8 +10,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from uvicorn_worker.cli.reloading import forget_compiled, listed, shown
-from uvicorn_worker.cli.watching import LOOK_SECONDS, Choice, Watcher, where_to_look
+from uvicorn_worker.cli.reloading import BROUGHT, forget_compiled, listed, shown
+from uvicorn_worker.cli.watching import LOOK_SECONDS, Choice, Watcher, watches_by, where_to_look
 from uvicorn_worker.server import Config
 from uvicorn_worker.server.surroundings import HANDLED_SIGNALS, handled
 from uvicorn_worker.supervisors.child import Process, Target
@@ -62,15 +62,15 @@ class ChangeReload:
         """What serves, from `startup()` on."""
         self.is_restarting = False
         """Of interest on Windows alone, where a subclass may ask for it."""
-        self.reloader_name: str | None = None
-        """What watches, from `run()` on."""
+        self.reloader_name: str | None = watches_by()
+        """What watches."""
         self._own_log = logging.getLogger("uvicorn.error")
         self.reload_dirs, self._own_files = where_to_look(listed(config.reload_dirs))
         self._own_files = [*self._own_files, *listed(config.env_file)]
         self.watch_filter: Callable[[Path], bool] = FileFilter(config, self._own_files)
         """Which files count; a subclass may assign another."""
         self.watcher: Iterator[set[tuple[Any, str]]] | None = None
-        """What has changed, again and again, as watchfiles tells it: from `run()` on, or what a subclass assigns."""
+        """What has changed, again and again, as watchfiles tells it: from the first look on, or what is assigned."""
 
     def signal_handler(self, sig: int, frame: FrameType | None) -> None:
         """It is to end."""
@@ -116,6 +116,9 @@ class ChangeReload:
         """The files that have changed; None a few times a second where none has. Raises StopIteration at the end."""
         if type(self).pause is not ChangeReload.pause:
             self.pause()
+        if self.watcher is None:
+            # A `run()` of somebody's own has begun.
+            self._own_watch()
         changed = {Path(path) for _, path in next(self.watcher or iter(()))}
         return sorted(path for path in changed if self.watch_filter(path)) or None
 
@@ -142,6 +145,17 @@ class ChangeReload:
         for sock in self.sockets:
             sock.close()
         self._own_log.info("Stopping reloader process [%d]", self.pid)
+
+
+_STEPS = dict(vars(ChangeReload))
+
+
+def _brought() -> type[ChangeReload] | None:
+    """The class, where a program has put a step of its own into it: `run()` and the command then reload by it, too."""
+    return None if dict(vars(ChangeReload)) == _STEPS else ChangeReload
+
+
+BROUGHT.append(_brought)
 
 
 def _kind(path: Path) -> int:

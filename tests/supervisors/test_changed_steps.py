@@ -1,0 +1,111 @@
+"""Programs that put steps of their own into uvicorn's `BaseReload`, and then call its `run()` or its command."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+PATIENCE = 30.0
+# One that sees to it that a process that does not end is killed, as scripts for development do.
+PROGRAM = """
+import os, sys
+from uvicorn_worker.main import main
+from uvicorn_worker.supervisors.basereload import BaseReload, get_subprocess
+
+def begin(self):
+    self.process = get_subprocess(config=self.config, target=self.target, sockets=self.sockets)
+    self.process.start()
+
+def end(process):
+    process.terminate()
+    process.join(timeout=20.0)
+    if process.is_alive():
+        process.kill()
+
+def restart(self):
+    end(self.process)
+    print("anew", self.config.port, flush=True)
+    begin(self)
+
+def run(self):
+    print("by", self.reloader_name, flush=True)
+    import signal
+    signal.signal(signal.SIGTERM, self.signal_handler)
+    self.startup()
+    for changes in self:
+        if changes:
+            self.restart()
+    self.shutdown()
+
+BaseReload.restart = restart
+if sys.argv.pop(1) == "all":
+    BaseReload.startup, BaseReload.run = begin, run
+
+if __name__ == "__main__":
+    main(prog_name="program")
+"""
+APP = """
+async def app(scope, receive, send):
+    if scope["type"] == "http":
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"connection", b"close")]})
+        await send({"type": "http.response.body", "body": b"one"})
+"""
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        port: int = sock.getsockname()[1]
+        return port
+
+
+def _answers(port: int, body: bytes) -> None:
+    end = time.monotonic() + PATIENCE
+    while True:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
+        try:
+            connection.request("GET", "/")
+            if connection.getresponse().read() == body:
+                return
+        except (OSError, http.client.HTTPException):
+            pass
+        finally:
+            connection.close()
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+def _served(folder: Path, which: str) -> str:
+    (folder / "main.py").write_text(APP)
+    (folder / "program.py").write_text(PROGRAM)
+    port, log = _free_port(), folder / "log"
+    env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), "PYTHONDONTWRITEBYTECODE": "1"}
+    arguments = [sys.executable, "program.py", which, "main:app", "--reload", "--port", str(port)]
+    with log.open("w") as out:
+        process = subprocess.Popen(arguments, cwd=folder, env=env, stdout=out, stderr=out, stdin=subprocess.DEVNULL)
+    try:
+        _answers(port, b"one")
+        (folder / "main.py").write_text(APP.replace("one", "two"))
+        _answers(port, b"two")
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(PATIENCE) == 0, log.read_text()
+    finally:
+        process.kill()
+    text = log.read_text()
+    assert f"anew {port}\n" in text
+    assert "Traceback" not in text
+    return text
+
+
+def test_one_step(tmp_path: Path) -> None:
+    assert "Stopping reloader process" in _served(tmp_path, "one")
+
+
+def test_all_of_it(tmp_path: Path) -> None:
+    text = _served(tmp_path, "all")
+    assert "by WatchFiles\n" in text or "by StatReload\n" in text
