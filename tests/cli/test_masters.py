@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import socket
@@ -13,6 +14,7 @@ import pytest
 
 from uvicorn_worker import UvicornH11Worker
 from uvicorn_worker.cli.masters import Master, check_places, gunicorns, run_master, settings_of
+from uvicorn_worker.cli.run import CommandConfig
 from uvicorn_worker.core.errors import BindError, ConfigError
 from uvicorn_worker.logs.formatters import LOGGING_CONFIG
 from uvicorn_worker.master import Application
@@ -83,6 +85,27 @@ def test_a_level_that_is_given_wins_over_that_of_the_table(
     table = {**LOGGING_CONFIG, "loggers": {**LOGGING_CONFIG["loggers"], "uvicorn.error": {"level": "ERROR"}}}
     cfg = launched(launcher, Config(app, port=0, workers=2, log_config=table, **given)).cfg
     assert cfg.logconfig_dict["loggers"]["uvicorn.error"]["level"] == level
+
+
+@pytest.mark.parametrize(
+    ("master", "seconds"),
+    [(Master(), 3600.0), (Master(settings={"timeout": "60"}), None), (Master(preload=True), 3600.0)],
+)
+def test_an_import_is_not_bounded_by_gunicorns_timeout(
+    launcher: list[Any], master: Master, seconds: float | None
+) -> None:
+    cfg = launched(launcher, Config(app, port=0, workers=2, timeout_worker_healthcheck=3), master).cfg
+    assert cfg.worker_class.own_quiet_startup == seconds
+
+
+def test_a_table_in_a_file_is_gunicorns_too(launcher: list[Any], tmp_path: Path) -> None:
+    (tmp_path / "log.json").write_text(json.dumps(LOGGING_CONFIG))
+    cfg = launched(launcher, CommandConfig(app, port=0, workers=2, log_config=str(tmp_path / "log.json"))).cfg
+    assert cfg.logconfig_dict["loggers"]["gunicorn.error"]["handlers"] == ["default"]
+    (tmp_path / "log.ini").write_text("[loggers]\nkeys=root\n")
+    cfg = launched(launcher, CommandConfig(app, port=0, workers=2, log_config=str(tmp_path / "log.ini"))).cfg
+    assert not cfg.logconfig_dict
+    assert cfg.worker_class.own_config_for(cfg).log_config == str(tmp_path / "log.ini")
 
 
 def test_of_a_file_only_what_was_said_wins(launcher: list[Any], tmp_path: Path) -> None:

@@ -203,3 +203,37 @@ def test_a_tick_that_makes_the_fields_of_all_responses() -> None:
         assert not any(line.startswith(b"server:") for line in lines)
     assert (b"x-tick", b"1") in server.server_state.default_headers
     assert server.last_notified == 0.0
+
+
+def test_steps_are_called_by_uvicorns_keywords() -> None:
+    """Subclasses hand on what they are given: `**kwargs` alone, as jina's `serve()` has."""
+    seen: list[Any] = []
+
+    class HandsOn(Server):
+        async def serve(self, **kwargs: Any) -> None:  # type: ignore[override]
+            seen.append(kwargs)
+            await super().serve(**kwargs)
+
+        async def startup(self, **kwargs: Any) -> None:  # type: ignore[override]
+            seen.append(kwargs)
+            await super().startup(**kwargs)
+            self.should_exit = True
+
+        async def shutdown(self, **kwargs: Any) -> None:  # type: ignore[override]
+            seen.append(kwargs)
+            await super().shutdown(**kwargs)
+
+    HandsOn(Config(app, port=0, lifespan="off", log_config=None)).run()
+    assert seen == [{"sockets": None}] * 3
+
+
+def test_a_loop_factory_that_is_none_is_asyncios(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Config, "get_loop_factory", lambda self: None)
+    loops: list[str] = []
+
+    class Looks(Server):
+        async def main_loop(self) -> None:
+            loops.append(type(asyncio.get_running_loop()).__module__)
+
+    Looks(Config(app, port=0, lifespan="off", log_config=None)).run()
+    assert loops == ["asyncio.unix_events"]

@@ -313,9 +313,15 @@ class TestSubclasses:
         assert process.slot.cause[0] == ends.MAX_REQUESTS
 
 
-def test_a_start_may_take_longer_than_a_heartbeat(start: Start) -> None:
+class _Patient(UvicornH11Worker):
+    """As the command has it."""
+
+    own_quiet_startup = 50.0
+
+
+@pytest.mark.parametrize("kind", [UvicornH11Worker.configure(timeout_startup=50), _Patient])
+def test_a_start_may_take_longer_than_a_heartbeat(start: Start, kind: Any) -> None:
     """With timeout_startup: the master's look at the file of the heartbeat finds it fresh until then."""
-    kind = UvicornH11Worker.configure(timeout_startup=50)
 
     def load() -> Any:
         say("loads")

@@ -14,6 +14,7 @@ from uvicorn_worker.core import config as core
 from uvicorn_worker.core.errors import AppLoadError, ConfigError
 from uvicorn_worker.logs.formatters import usual_config
 from uvicorn_worker.logs.levels import LEVELS
+from uvicorn_worker.logs.log_config import read_log_config
 from uvicorn_worker.server import Config
 from uvicorn_worker.server.binding import bind, hosts_of, url_of
 from uvicorn_worker.server.failures import users_traceback
@@ -22,6 +23,10 @@ from uvicorn_worker.tls.asked import tls_is_on
 from uvicorn_worker.tls.contexts import check_tls
 
 __all__ = ["Master", "check_places", "gunicorns", "needs_master", "parse_settings", "run_master", "settings_of"]
+
+# How long an import and a lifespan startup may block a worker: uvicorn's command has no bound for it, and Gunicorn's
+# timeout would end a worker that loads a model, again and again.
+_STARTUP_SECONDS = 3600.0
 
 
 @dataclass
@@ -77,7 +82,7 @@ def run_master(config: Config, given: Collection[str], master: Master) -> NoRetu
             super().load_config()
             for name, value in master.settings.items():
                 _set(self.cfg, name, value)
-            _fix_options(self.cfg, options)
+            _fix_options(self.cfg, options, is_bounded=master.config_file is not None or "timeout" in master.settings)
             if config.uds is not None and master.uds_mode is not None:
                 _set_mode(self.cfg, config.uds, master.uds_mode)
             _say_where(self.cfg, secure=tls_is_on(config))
@@ -85,10 +90,9 @@ def run_master(config: Config, given: Collection[str], master: Master) -> NoRetu
     owner = os.getpid()
     options = _given(config)
     settings = settings_of(config, None if master.config_file is None else given)
-    if master.config_file is None and isinstance(config.log_config, dict):
-        settings["logconfig_dict"] = gunicorns(
-            config.log_config, config.log_level if config.own_log_level_given else None
-        )
+    log_config = read_log_config(config.log_config) if config.log_config is not None else None
+    if master.config_file is None and isinstance(log_config, dict):
+        settings["logconfig_dict"] = gunicorns(log_config, config.log_level if config.own_log_level_given else None)
         options.pop("log_config", None)
     if master.worker_class is not None:
         settings["worker_class"] = _worker_class(master.worker_class)
@@ -143,14 +147,16 @@ def _worker_class(word: str) -> str:
     return word if known is None else f"uvicorn_worker.{known}"
 
 
-def _fix_options(cfg: Any, options: Mapping[str, Any]) -> None:
-    """The options that were given win over what the worker class says."""
+def _fix_options(cfg: Any, options: Mapping[str, Any], *, is_bounded: bool = False) -> None:
+    """The options that were given win over what the worker class says; an import may take long, unless `is_bounded`."""
     worker = cfg.settings["worker_class"].get()
     if isinstance(worker, str) and "." in worker:
         worker = import_name(":".join(worker.rsplit(".", 1)), "worker_class")
     if hasattr(worker, "configure"):
         name = f"{worker.__module__.partition('.')[0]}.{worker.__qualname__}"
         names = {"own_drains_on_int": True, "__module__": worker.__module__, "__qualname__": name}
+        if not is_bounded:
+            names["own_quiet_startup"] = _STARTUP_SECONDS
         cfg.set("worker_class", type(worker.__name__, (worker.configure(**options),), names))
 
 

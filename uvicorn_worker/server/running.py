@@ -13,13 +13,15 @@ _T = TypeVar("_T")
 
 
 def run_in(
-    factory: Callable[[], asyncio.AbstractEventLoop], main: Coroutine[Any, Any, _T], debug: bool | None = None
+    factory: Callable[[], asyncio.AbstractEventLoop] | None,
+    main: Coroutine[Any, Any, _T],
+    debug: bool | None = None,
 ) -> _T:
-    """`asyncio.run()` on a loop that `factory` makes; SIGINT is a KeyboardInterrupt when all is cleaned up."""
+    """`asyncio.run()` on a loop that `factory` makes, or asyncio; SIGINT is a KeyboardInterrupt when all is cleaned up."""
     if sys.version_info >= (3, 11):
         with asyncio.Runner(debug=debug, loop_factory=factory) as runner:
             return runner.run(main)
-    loop = factory()
+    loop = asyncio.new_event_loop() if factory is None else factory()
     try:
         asyncio.set_event_loop(loop)
         if debug is not None:

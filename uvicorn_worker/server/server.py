@@ -24,7 +24,7 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -212,7 +212,7 @@ class Server(WrittenAnew):
     def run(self, sockets: Sequence[Any] | None = None) -> None:
         """Serve in an event loop of its own, which `Config.loop` names, until the end; see `serve()`."""
         factory = getattr(self.config, "get_loop_factory", None)
-        run_in(loop_factory(self.config) if factory is None else factory(), self.serve(sockets))
+        run_in(loop_factory(self.config) if factory is None else factory(), self.serve(sockets=sockets))
 
     async def serve(self, sockets: Sequence[Any] | None = None) -> None:
         """Serve until `should_exit`, on `sockets` or on what the configuration says.
@@ -234,16 +234,16 @@ class Server(WrittenAnew):
         """`serve()` that takes no signals."""
         self.lifespan = brought_by(self.config) or self.lifespan
         try:
-            await self.startup(sockets)
+            await self.startup(sockets=sockets)
             await self.main_loop()
-            await self.shutdown(sockets)
+            await self.shutdown(sockets=sockets)
             if self._own_ticker is not None:
                 # A subclass has its own `shutdown()`.
                 self._own_close()
         except asyncio.CancelledError:
             self.own_cancelled = True
             self.force_exit = True
-            await self._own_last_shutdown(sockets)
+            await self._own_last(self.shutdown(sockets=sockets))
             raise
 
     async def __aenter__(self) -> Server:
@@ -258,7 +258,7 @@ class Server(WrittenAnew):
             # The block was cancelled, or the process is to end.
             self.force_exit = True
         self.should_exit = True
-        await self._own_last_shutdown()
+        await self._own_last(self.shutdown())
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -535,10 +535,10 @@ class Server(WrittenAnew):
         finally:
             self._own_close()
 
-    async def _own_last_shutdown(self, sockets: Sequence[Any] | None = None) -> None:
-        """One that nobody comes back to: where it is cancelled, the lifespan is."""
+    async def _own_last(self, shutdown: Awaitable[None]) -> None:
+        """A shutdown that nobody comes back to: where it is cancelled, the lifespan is."""
         try:
-            await self.shutdown(sockets)
+            await shutdown
         finally:
             if self._own_lifespan is not None:
                 self._own_lifespan.give_up()

@@ -71,6 +71,9 @@ class BaseWorker(Worker):
     own_drains_on_int: ClassVar[bool] = False
     """Whether the first INT, as of Ctrl+C, is a graceful stop."""
 
+    own_quiet_startup: ClassVar[float | None] = None
+    """What timeout_startup is where it was not given; None: Gunicorn's timeout holds for an import, too."""
+
     _own_token: ClassVar[FailureToken | None] = None
     _own_was_set_up: ClassVar[bool] = False
     _own_shares: ClassVar[Any] = None

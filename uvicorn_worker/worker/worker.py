@@ -153,8 +153,9 @@ class UvicornWorker(BaseWorker):
         except ConfigError as exc:
             self._own_boot_failed(str(exc), Arbiter.WORKER_BOOT_ERROR)
         timeout = self.cfg.timeout
-        if config.timeout_startup is not None:
-            self._own_quiet_until = time.monotonic() + config.timeout_startup
+        quiet = self.own_quiet_startup if config.timeout_startup is None else config.timeout_startup
+        if quiet is not None:
+            self._own_quiet_until = time.monotonic() + quiet
         try:
             config.own_settled()
             self._own_loops = LoopChoice(config)
@@ -411,7 +412,7 @@ class UvicornWorker(BaseWorker):
         self.config.app = self.wsgi
         self._install_sigquit_handler()
         try:
-            await self.own_server.serve(self.sockets)
+            await self.own_server.serve(sockets=self.sockets)
         except LifespanError as exc:
             if type(self)._serve is UvicornWorker._serve:
                 raise
