@@ -17,7 +17,7 @@ def run_in(
     main: Coroutine[Any, Any, _T],
     debug: bool | None = None,
 ) -> _T:
-    """`asyncio.run()` on a loop that `factory` makes, or asyncio; SIGINT is a KeyboardInterrupt when all is cleaned up."""
+    """`asyncio.run()` on a loop that `factory` makes, or asyncio; SIGINT is a KeyboardInterrupt after the clean-up."""
     if sys.version_info >= (3, 11):
         with asyncio.Runner(debug=debug, loop_factory=factory) as runner:
             return runner.run(main)
