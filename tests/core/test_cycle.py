@@ -508,7 +508,7 @@ class TestHooks:
 class TestBodies:
     def test_what_may_change_is_copied(self) -> None:
         body = bytearray(b"abc")
-        for kind in (body, memoryview(body)):
+        for kind in (body, memoryview(body), type("Binary", (bytes,), {})(body)):
             copy = as_bytes(kind)
             assert type(copy) is bytes
             assert copy == b"abc"

@@ -17,6 +17,10 @@ from uvicorn_worker.core.asgi import Event, Receive, Scope, Send
 LENGTH_5 = [(b"content-length", b"5")]
 
 
+class Binary(bytes):
+    """As PyMongo has it, and NumPy's bytes_."""
+
+
 class TestFraming:
     def test_one_body_message_has_its_length(self, connect: Connect) -> None:
         response = connect(stream(b"hello")).send(get()).response()
@@ -58,7 +62,7 @@ class TestFraming:
         response = connect(stream(b"he", b"llo", headers=LENGTH_5)).send(get(version="1.0")).response()
         assert (response.body, response.framing) == (b"hello", "length")
 
-    @pytest.mark.parametrize("data", [bytearray(b"hello"), memoryview(b"hello")])
+    @pytest.mark.parametrize("data", [bytearray(b"hello"), memoryview(b"hello"), Binary(b"hello")])
     def test_a_body_may_be_any_bytes(self, connect: Connect, data: Any) -> None:
         assert connect(respond(start(), body(data))).send(get()).response().body == b"hello"
 

@@ -121,6 +121,14 @@ class TestBody:
 
         assert talk(app).get().body == b"first last"
 
+    def test_a_class_of_bytes(self, talk: Converse) -> None:
+        """PyMongo and NumPy have such."""
+
+        class Binary(bytes):
+            pass
+
+        assert talk(respond(start(), body(Binary(b"hello")))).get().body == b"hello"
+
     def test_content_length_is_sent_as_given(self, talk: Converse) -> None:
         got = talk(respond(start(headers=[(b"content-length", b"2000")]), body(b"x" * 2000))).get()
         assert got.get(b"content-length") == b"2000"

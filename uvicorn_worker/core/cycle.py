@@ -551,8 +551,9 @@ def _nothing() -> None:
 
 
 def as_bytes(body: Any) -> bytes:
-    """A copy of a body that is not bytes: a bytearray may change after send() has returned. None is none."""
-    if isinstance(body, (bytearray, memoryview)):
+    """A copy of a body that is not just bytes: a bytearray may change after send() has returned, and a class of bytes
+    (PyMongo's `Binary`, NumPy's `bytes_`) is not what transports have short ways for. None is none."""
+    if isinstance(body, (bytes, bytearray, memoryview)):
         return bytes(body)
     if body is None:
         return b""
