@@ -69,10 +69,17 @@ def until(condition: Callable[[], T | None], what: str, timeout: float = PATIENC
 
 
 @cache
-def control_socket_option() -> tuple[str, ...]:
-    """``--no-control-socket`` where the installed Gunicorn has a control socket: it would be shared by all tests."""
-    known = any("--no-control-socket" in (setting.cli or ()) for setting in KNOWN_SETTINGS)
-    return ("--no-control-socket",) if known else ()
+def control_socket_option(python: str = sys.executable) -> tuple[str, ...]:
+    """``--no-control-socket`` where Gunicorn has a control socket, which would be shared by all tests."""
+    option = "--no-control-socket"
+    if python == sys.executable:
+        known = any(option in (setting.cli or ()) for setting in KNOWN_SETTINGS)
+    else:
+        known = (
+            option
+            in subprocess.run([python, "-m", "gunicorn", "--help"], capture_output=True, text=True, check=True).stdout
+        )
+    return (option,) if known else ()
 
 
 @dataclass(frozen=True)
@@ -160,7 +167,7 @@ class Gunicorn:
                 command += ["-w", str(workers)]
             if daemon:
                 command += ["--daemon", "--pid", "gunicorn.pid", "--error-logfile", "error.log"]
-            command += [*control_socket_option(), *options]
+            command += [*control_socket_option(python), *options]
             if app:
                 command.append(app)
         self.command = command

@@ -431,7 +431,7 @@ class H2Engine(AbuseLimits):
         except ProtocolError as exc:
             self._conn.clear_outbound_data_buffer()
             code = int(exc.error_code)
-            if isinstance(exc.__cause__, HPACKError) and not isinstance(exc, DenialOfServiceError):
+            if isinstance(exc.__cause__ or exc.__context__, HPACKError) and not isinstance(exc, DenialOfServiceError):
                 code = ErrorCode.COMPRESSION_ERROR
             raise Http2ConnectionError(code, str(exc) or type(exc).__name__) from None
         for event in said:
