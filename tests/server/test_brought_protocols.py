@@ -283,6 +283,11 @@ class TestOptions:
         assert (config.http, config.ws) == (MarkingTools, OwnWebSocket)
         config.http_protocol_class = H11Protocol
         assert config.http == "h11"
+        assert config.ws_protocol_class is OwnWebSocket
+        config.ws_protocol_class = f"{__name__}:OwnLegacy"
+        assert config.ws_protocol_class is OwnLegacy
+        config.ws_protocol_class = None
+        assert (config.ws, config.ws_protocol_class) == ("none", None)
 
     @pytest.mark.parametrize(
         ("options", "says"),

@@ -148,6 +148,15 @@ class TestAsked:
         finally:
             log.setLevel(before)
 
+    @pytest.mark.parametrize(
+        ("options", "serves"),
+        [({}, True), ({"ws": "wsproto"}, True), ({"ws": "none"}, False), ({"interface": "wsgi"}, False)],
+    )
+    def test_whether_websockets_are_served(self, options: dict[str, Any], serves: bool) -> None:
+        """As programs look that would otherwise come up without."""
+        config = Config("main:app", log_config=None, **options)
+        assert isinstance(config.ws_protocol_class, type) == serves
+
 
 class TestSocket:
     def test_of_a_host(self) -> None:

@@ -22,6 +22,7 @@ from uvicorn_worker.core.asgi import ASGIApp
 from uvicorn_worker.core.config import OPTIONS, RULES
 from uvicorn_worker.core.errors import AppLoadError, BindError, ConfigError, as_exit
 from uvicorn_worker.core.rules import FLAG, OPTIONAL_COUNT, OPTIONAL_TEXT, POSITIVE, SECONDS, Rule, int_between
+from uvicorn_worker.core.spellings import is_protocol_class
 from uvicorn_worker.core.tables import HTTP_PROTOCOLS, LIFESPAN, WS_PROTOCOLS
 from uvicorn_worker.core.uvicorn_names import ALIASES
 from uvicorn_worker.server.binding import Bound, bind
@@ -165,9 +166,9 @@ class Config(core.Config):
         """Set an option, by its rule; another attribute as it is."""
         if name == "log_level":
             object.__setattr__(self, "own_log_level_given", value is not None)
-        if name in _PROTOCOLS and isinstance(value, type):
+        if name == "ws_protocol_class" or (name in _PROTOCOLS and isinstance(value, type)):
             # What uvicorn's `load()` makes of the option.
-            name = _PROTOCOLS[name]
+            name, value = _PROTOCOLS[name], "none" if value is None else value
         if (name, value) == ("app", ""):
             # None is given: so says a subclass that is a dataclass, before it calls __init__().
             pass
@@ -230,6 +231,20 @@ class Config(core.Config):
             own.ssl_keyfile = own.ssl_certfile = own.ssl_context_factory = None
         else:
             own.ssl_context_factory = lambda config, default: context
+
+    @property
+    def ws_protocol_class(self) -> type[Any] | None:
+        """What serves WebSockets, for programs that look whether there is anything; None where they are not served."""
+        if self.ws == "none" or self.interface == "wsgi":
+            return None
+        if isinstance(self.ws, type):
+            return self.ws
+        if is_protocol_class(self.ws):
+            found: type[Any] = import_name(self.ws, "option ws =")
+            return found
+        from uvicorn_worker.websocket import WebSocketSession
+
+        return WebSocketSession
 
     @property
     def encoded_headers(self) -> list[tuple[bytes, bytes]]:
