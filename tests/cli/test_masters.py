@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 
 from uvicorn_worker import UvicornH11Worker
+from uvicorn_worker.cli import masters
 from uvicorn_worker.cli.masters import Master, check_places, gunicorns, run_master, settings_of
-from uvicorn_worker.cli.run import CommandConfig
+from uvicorn_worker.cli.run import CommandConfig, MasterEnded, launch, run
 from uvicorn_worker.core.errors import BindError, ConfigError
 from uvicorn_worker.logs.formatters import LOGGING_CONFIG
 from uvicorn_worker.master import Application
@@ -207,3 +208,25 @@ def test_places_are_looked_at_before(monkeypatch: pytest.MonkeyPatch, tmp_path: 
         check_places(config, Master())
     with pytest.raises(ConfigError, match=r"no\.pem"):
         check_places(Config(app, port=0, ssl_certfile=str(tmp_path / "no.pem")), Master())
+
+
+def test_processes_of_what_a_program_has_made_its_own(
+    monkeypatch: pytest.MonkeyPatch, launcher: list[Any], tmp_path: Path
+) -> None:
+    made: list[Any] = []
+
+    class Mine:
+        def __init__(self, config: Any, sockets: Any) -> None:
+            made.extend([config.workers, *(sock.getsockname()[0] for sock in sockets)])
+
+        def run(self) -> None:
+            made.append("run")
+
+    monkeypatch.setattr(masters, "BROUGHT", [lambda: None, lambda: Mine])
+    run("main:app", workers=2, port=0, log_config=None)
+    assert made == [2, "127.0.0.1", "run"]
+    assert launcher == []
+    # What is said to Gunicorn is for Gunicorn.
+    with pytest.raises(MasterEnded):
+        launch("main:app", {"workers": 2, "port": 0, "log_config": None}, Master(settings={"proc_name": "mine"}))
+    assert len(launcher) == 1

@@ -50,6 +50,27 @@ if sys.argv.pop(1) == "all":
 if __name__ == "__main__":
     main(prog_name="program")
 """
+# One that says which place a process has, as where each is to have a processor of its own.
+PLACED = """
+import os
+import uvicorn_worker as uvicorn
+from uvicorn_worker.supervisors import multiprocess
+
+def begin(self):
+    for place in range(self.processes_num):
+        os.environ["PLACE"] = str(place)
+        process = multiprocess.Process(self.config, self.target, self.sockets)
+        process.start()
+        self.processes.append(process)
+        print("placed", place, flush=True)
+
+multiprocess.Multiprocess.init_processes = begin
+
+if __name__ == "__main__":
+    import sys
+    uvicorn.run("main:app", port=int(sys.argv[1]), workers=2)
+    print("ended", flush=True)
+"""
 APP = """
 async def app(scope, receive, send):
     if scope["type"] == "http":
@@ -109,3 +130,24 @@ def test_one_step(tmp_path: Path) -> None:
 def test_all_of_it(tmp_path: Path) -> None:
     text = _served(tmp_path, "all")
     assert "by WatchFiles\n" in text or "by StatReload\n" in text
+
+
+def test_of_several_processes(tmp_path: Path) -> None:
+    (tmp_path / "main.py").write_text("import os\n" + APP.replace('b"one"', 'os.environ["PLACE"].encode()'))
+    (tmp_path / "program.py").write_text(PLACED)
+    port, log = _free_port(), tmp_path / "log"
+    env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    arguments = [sys.executable, "program.py", str(port)]
+    with log.open("w") as out:
+        process = subprocess.Popen(arguments, cwd=tmp_path, env=env, stdout=out, stderr=out, stdin=subprocess.DEVNULL)
+    try:
+        _answers(port, b"0")
+        _answers(port, b"1")
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(PATIENCE) == 0, log.read_text()
+    finally:
+        process.kill()
+    text = log.read_text()
+    assert text.count("placed") == 2
+    assert text.endswith("ended\n")
+    assert "Traceback" not in text

@@ -6,7 +6,7 @@ import difflib
 import logging
 import os
 import sys
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from typing import Any, NoReturn
 
@@ -22,11 +22,24 @@ from uvicorn_worker.server.loading import import_name
 from uvicorn_worker.tls.asked import tls_is_on
 from uvicorn_worker.tls.contexts import check_tls
 
-__all__ = ["Master", "check_places", "gunicorns", "needs_master", "parse_settings", "run_master", "settings_of"]
+__all__ = [
+    "BROUGHT",
+    "Master",
+    "check_places",
+    "gunicorns",
+    "needs_master",
+    "parse_settings",
+    "run_brought",
+    "run_master",
+    "settings_of",
+]
 
 # How long an import and a lifespan startup may block a worker: uvicorn's command has no bound for it, and Gunicorn's
 # timeout would end a worker that loads a model, again and again.
 _STARTUP_SECONDS = 3600.0
+
+BROUGHT: list[Callable[[], type[Any] | None]] = []
+"""Each says what has the processes in Gunicorn's place: uvicorn's `Multiprocess` where a program has changed it."""
 
 
 @dataclass
@@ -102,6 +115,15 @@ def run_master(config: Config, given: Collection[str], master: Master) -> NoRetu
         settings["pidfile"] = master.pid_file
     Launcher(config.app, settings, master.config_file).run()
     raise SystemExit(0)
+
+
+def run_brought(kind: type[Any], config: Config, master: Master) -> None:
+    """Until a signal, by a class that is made as uvicorn's `Multiprocess`. Raises `BindError` and `ConfigError`."""
+    bound = bind(config.host, config.port, config.uds, config.fd, master.uds_mode)
+    try:
+        kind(config, sockets=bound.sockets).run()
+    finally:
+        bound.close()
 
 
 def check_places(config: Config, master: Master) -> None:

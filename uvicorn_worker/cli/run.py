@@ -17,7 +17,8 @@ import time
 from collections.abc import Collection, Iterator
 from typing import Any, NoReturn
 
-from uvicorn_worker.cli.masters import Master, check_places, needs_master, run_master
+from uvicorn_worker.cli import masters
+from uvicorn_worker.cli.masters import Master, check_places, needs_master, run_brought, run_master
 from uvicorn_worker.core.asgi import ASGIApp
 from uvicorn_worker.core.errors import STARTUP_FAILURE, AppLoadError, BindError, ConfigError, LifespanError
 from uvicorn_worker.core.forked import end_process
@@ -137,6 +138,12 @@ def _serve_with_master(config: Config, said: Collection[str], master: Master) ->
         set_up_logging(config)
         logging.getLogger("uvicorn.error").error("%s", exc)
         sys.exit(FAILURE)
+    brought = next(filter(None, (asked() for asked in masters.BROUGHT)), None)
+    if brought is not None and master == Master(pid_file=master.pid_file, uds_mode=master.uds_mode):
+        set_up_logging(config)
+        with pid_file(master.pid_file):
+            run_brought(brought, config, master)
+        raise MasterEnded(0)
     try:
         run_master(config, said, master)
     except SystemExit as exc:
