@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import os
 import sys
@@ -75,6 +76,27 @@ class TestStacks:
             logger.handlers = [logging.FileHandler(os.devnull)]
             enable_trace(logger)
             assert not Path(f"/proc/self/fd/{second}").exists()
+
+    @pytest.mark.parametrize("piped", [False, True])
+    def test_a_python_that_can_write_none_is_no_error(
+        self, logger: logging.Logger, monkeypatch: pytest.MonkeyPatch, piped: bool
+    ) -> None:
+        """Its stack for signals is too small for the processor, say."""
+
+        def enable(file: Any, all_threads: bool) -> None:
+            raise OSError(errno.ENOMEM, "Cannot allocate memory")
+
+        monkeypatch.setattr("faulthandler.enable", enable)
+        reading, writing = os.pipe() if piped else (os.open(os.devnull, os.O_RDONLY), os.open(os.devnull, os.O_WRONLY))
+        with open(reading, "rb"), open(writing, "w") as stream:
+            logger.addHandler(logging.StreamHandler(stream))
+            enable_trace(logger)
+            spare = os.dup(reading)
+            os.close(spare)
+            enable_trace(logger)
+            again = os.dup(reading)
+            os.close(again)
+            assert again == spare
 
     def test_nowhere_to_write_is_no_error(
         self, logger: logging.Logger, enabled: list[Any], monkeypatch: pytest.MonkeyPatch

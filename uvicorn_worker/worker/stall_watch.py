@@ -48,7 +48,14 @@ def enable_trace(error_log: logging.Logger) -> None:
     for stream in [getattr(handler, "stream", None) for handler in error_log.handlers] + [sys.stderr]:
         if stream is not None and _has_descriptor(stream):
             again = opened_again(stream.fileno())
-            faulthandler.enable(file=stream if again is None else again, all_threads=True)
+            try:
+                faulthandler.enable(file=stream if again is None else again, all_threads=True)
+            except OSError as exc:
+                # The kernel may refuse the stack for it (ENOMEM), as where a processor's registers are larger than it.
+                error_log.debug("There will be no stacks of a worker that is blocked: %s", exc)
+                if again is not None:
+                    os.close(again)
+                return
             for fd in _again:
                 os.close(fd)
             _again[:] = [] if again is None else [again]
