@@ -234,6 +234,13 @@ class TestPostRequest:
         assert b"a: b\r\n" in written
         assert seen[0][3].headers == [("a", "b")]
 
+    def test_a_body_may_be_none(self) -> None:
+        nothing = {"type": "http.response.body", "body": None, "more_body": True}
+        seen = Seen()
+        written = serve(respond(start(), nothing, body(b"12")), Worker(post_request=seen.after))
+        assert written.endswith(b"\r\n2\r\n12\r\n0\r\n\r\n")
+        assert seen[0][3].sent == 2
+
 
 class TestOutcomes:
     @pytest.mark.parametrize(("status", "method", "sent"), [(200, "HEAD", 0), (304, "GET", 0), (204, "GET", 0)])

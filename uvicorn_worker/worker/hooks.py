@@ -148,7 +148,7 @@ class _Outcome:
         await self._send(message)
         if kind.endswith(".response.body"):
             if self._counts:
-                self.sent += len(message.get("body", b""))
+                self.sent += len(message.get("body") or b"")
         elif kind.endswith(".response.start"):
             self._started(message["status"], message)
             self._counts = self._counts and self.status not in (204, 304)
