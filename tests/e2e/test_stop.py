@@ -121,6 +121,28 @@ def test_quit_and_int_are_quick(serve: Serve, worker: str, signum: signal.Signal
     assert server.leftovers() == []
 
 
+IMPORTING = """
+import time
+from eventlog import event
+
+event("importing")
+while True:
+    time.sleep(0.05)
+"""
+
+
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT], ids=lambda signum: signum.name)
+def test_who_imports_the_application_is_not_waited_for(serve: Serve, worker: str, signum: signal.Signals) -> None:
+    options = ("--graceful-timeout", str(LONG), "--timeout", str(LONG), "-c", "python:hooks")
+    server = serve("slow:app", *options, worker=worker, workers=2, files={"slow.py": IMPORTING})
+    workers = sorted(event.pid for event in server.wait_events("importing", 2))
+    server.signal(signum)
+    assert server.wait_exit() == 0
+    assert sorted(event.pid for event in server.events("worker_exit")) == workers
+    assert "Traceback" not in server.log
+    assert server.leftovers() == []
+
+
 STARLETTE = """
 import contextlib
 from eventlog import event

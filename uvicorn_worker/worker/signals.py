@@ -144,6 +144,11 @@ class Signals:
         worker = self._worker
         if not self._succession.holds():
             self._succession.told()
+            if not self._has_begun:
+                # The application is imported, which may go on behind SystemExit: it leaves at once, as uvicorn's does.
+                self._succession.leaves(ends.TOLD_TO)
+                worker.own_server.should_exit = True
+                sys.exit(0)
             return False
         if not self._held:
             self._held = True
@@ -192,8 +197,12 @@ class Signals:
         worker.own_server.should_exit = worker.own_server.force_exit = True
         worker.cfg.worker_int(worker)
         # After the server's end there is only the loop's, which takes no long time.
-        if not worker.own_has_run and not worker.own_loop.is_running():
+        if not self._has_begun:
             sys.exit(0)
+
+    @property
+    def _has_begun(self) -> bool:
+        return self._worker.own_has_run or self._worker.own_loop.is_running()
 
     # ABRT --------------------------------------------------------------------------------------------
 
