@@ -5,8 +5,8 @@ Usage: python .ci/matrix.py [all | extreme]
 ``all`` runs the four corners that this machine's Pythons give, ``extreme`` runs the two that differ most: the oldest
 Python with the oldest Gunicorn, the newest Python with the newest Gunicorn.
 
-The oldest Python with the oldest Gunicorn runs the other tests, too: `make test` runs them on one Python only. It has
-the oldest release that pyproject.toml allows of each package, as installations have that were pinned years ago.
+The oldest Python with the oldest Gunicorn runs the other tests, too: `make test` runs them on one Python only. Beside
+the oldest Gunicorn are the oldest h11, h2 and hpack that pyproject.toml allows, as in installations pinned years ago.
 
 Each corner has an environment of its own under ``.matrix/``, which is kept for the next run. The package is built once
 as a wheel and installed from it, and the tests run in a copy of their own, so what is tested is what users install.
@@ -29,10 +29,9 @@ PYTHONS = tuple((3, minor) for minor in range(10, 16))
 # Older ones serve, too (tests/grid has Gunicorn 20.1), but lack settings that the tests set.
 OLDEST_GUNICORN = "gunicorn==23.0.0"
 NEWEST_GUNICORN = "gunicorn==27.*"
-# Of Gunicorn it is told; the clients of the tests are websockets' newer ones, of which the package has one function.
-ASIDE = ("gunicorn==", "websockets==")
-# The Python that the oldest releases of the packages in C have wheels for.
-PYTHON_OF_OLDEST = (3, 10)
+# Of Gunicorn it is told. tests/grid has the oldest releases of the others, too: the tests' clients are newer ones of
+# websockets, httptools' parser is not used before 0.6.3, and it and uvloop have no wheels for the newest Pythons there.
+ASIDE = ("gunicorn==", "httptools==", "uvloop==", "websockets==")
 
 # What the tests read, besides the installed package.
 NEEDED_BY_TESTS = ("pyproject.toml", "tests", "examples", "docs")
@@ -94,9 +93,9 @@ def tests_of(version: tuple[int, int], gunicorn: str, oldest: tuple[int, int]) -
     return ["tests", *(f"--ignore={path}" for path in OF_THE_CHECKOUT)]
 
 
-def packages_of(version: tuple[int, int], gunicorn: str) -> list[str]:
+def packages_of(gunicorn: str) -> list[str]:
     """What a corner has, as pip is told."""
-    if (version, gunicorn) != (PYTHON_OF_OLDEST, OLDEST_GUNICORN):
+    if gunicorn != OLDEST_GUNICORN:
         return [gunicorn]
     return [gunicorn, *(each for each in lowest_releases() if not each.startswith(ASIDE))]
 
@@ -173,7 +172,7 @@ def main() -> int:
         print(f"matrix: {name}", flush=True)
         started = time.monotonic()
         tests = tests_of(version, gunicorn, min(pythons))
-        passed = run_corner(pythons[version], packages_of(version, gunicorn), wheel, folder, tests)
+        passed = run_corner(pythons[version], packages_of(gunicorn), wheel, folder, tests)
         results.append(passed)
         print(f"matrix: {name}: {'passed' if passed else 'FAILED'} in {time.monotonic() - started:.0f} s", flush=True)
     return 0 if all(results) else 1

@@ -7,6 +7,7 @@ import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import uvicorn_worker
 from tests.e2e.harness import H11, Gunicorn, until
 
 if TYPE_CHECKING:
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
     Serve = Callable[..., Gunicorn]
 
-PACKAGE = Path(__file__).resolve().parents[2] / "uvicorn_worker"
+PACKAGE = Path(uvicorn_worker.__file__).parent
 APP = """
 import uvicorn_worker
 

@@ -11,7 +11,7 @@ from tests.scripted import get, post
 from uvicorn_worker.core.config import Config
 from uvicorn_worker.core.errors import ConfigError, RequestRefused
 from uvicorn_worker.http1.h11_parser import H11Parser
-from uvicorn_worker.http1.parsers import SkipFirstHead, parser_factory
+from uvicorn_worker.http1.parsers import SkipFirstHead, check_parser, parser_factory
 from uvicorn_worker.http1.unreadable import explain, message_behind, unknown_method
 
 
@@ -116,6 +116,16 @@ def test_what_is_none_raises(parser: str, data: bytes, each: int | None) -> None
     with pytest.raises(Exception, match=r".") as caught:
         parse(parser, data, each)
     assert explain(caught.value, b"").status in (400, 501)
+
+
+@pytest.mark.parametrize("http", ["auto", "httptools"])
+def test_h11_takes_the_place_of_an_httptools_that_is_not_strict(monkeypatch: pytest.MonkeyPatch, http: str) -> None:
+    """One before 0.6.3."""
+    httptools = pytest.importorskip("httptools")
+    assert check_parser(Config(app=app, http=http)) == "httptools"
+    monkeypatch.setattr(httptools, "HttpRequestParser", object)
+    assert check_parser(Config(app=app, http=http)) == "h11"
+    assert isinstance(parser_factory(Config(app=app, http=http))(Seen()), H11Parser)
 
 
 class TestFactory:

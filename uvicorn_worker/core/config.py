@@ -447,7 +447,7 @@ class Config:
         None,
         POSITIVE_SECONDS.or_none(),
         "How long importing the application and its lifespan startup may hold back the heartbeat; None: no longer than "
-        "Gunicorn's timeout.",
+        "Gunicorn's timeout. Before Gunicorn 22 nothing can be longer than that.",
         "seconds",
     )
 

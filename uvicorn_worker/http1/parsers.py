@@ -23,6 +23,7 @@ __all__ = [
     "check_method",
     "check_parser",
     "is_other_method",
+    "lenient_httptools",
     "options_for_h11",
     "other_name",
     "parser_behind_head",
@@ -60,7 +61,18 @@ def check_parser(config: Config) -> str:
     kind = str(config.http)
     if kind == "auto":
         kind = "httptools" if importlib.util.find_spec("httptools") else "h11"
-    return "h11" if options_for_h11(config) else kind
+    if kind == "httptools" and (options_for_h11(config) or lenient_httptools()):
+        return "h11"
+    return kind
+
+
+def lenient_httptools() -> bool:
+    """Whether httptools is one before 0.6.3: they take bare LF, folded fields and spaces before colons."""
+    try:
+        from httptools import HttpRequestParser
+    except ImportError:
+        return False
+    return not hasattr(HttpRequestParser, "set_dangerous_leniencies")
 
 
 def options_for_h11(config: Config) -> list[str]:

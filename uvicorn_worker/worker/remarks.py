@@ -16,7 +16,7 @@ from uvicorn_worker.core.options import DOCS
 from uvicorn_worker.core.rules import FLAG, no_addresses, split_list
 from uvicorn_worker.core.sources import Found, Given
 from uvicorn_worker.core.uvicorn_names import ALIASES, MASTERS, WITHOUT_EFFECT
-from uvicorn_worker.http1.parsers import options_for_h11
+from uvicorn_worker.http1.parsers import lenient_httptools, options_for_h11
 from uvicorn_worker.server.env_file import missing_env_files
 
 if TYPE_CHECKING:
@@ -92,6 +92,8 @@ def remarks_on_config(config: Config) -> Iterator[Remark]:
         yield logging.WARNING, line
     if config.http != "h11" and (asked := options_for_h11(config)):
         yield logging.INFO, f"option {asked[0]} = True: requests are read with h11, as httptools can't do that"
+    if config.http in ("auto", "httptools") and lenient_httptools():
+        yield logging.INFO, "requests are read with h11: httptools before 0.6.3 takes what requests are smuggled with"
     if config.use_colors is not None and config.log_config is None:
         yield logging.INFO, "option use_colors has no effect without log_config: a formatter of Gunicorn's says it"
 
