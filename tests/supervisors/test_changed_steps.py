@@ -5,11 +5,12 @@ from __future__ import annotations
 import http.client
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
 from pathlib import Path
+
+from tests.sockets import free_port
 
 PATIENCE = 30.0
 # One that sees to it that a process that does not end is killed, as scripts for development do.
@@ -79,12 +80,6 @@ async def app(scope, receive, send):
 """
 
 
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as sock:
-        port: int = sock.getsockname()[1]
-        return port
-
-
 def _answers(port: int, body: bytes) -> None:
     end = time.monotonic() + PATIENCE
     while True:
@@ -104,7 +99,7 @@ def _answers(port: int, body: bytes) -> None:
 def _served(folder: Path, which: str) -> str:
     (folder / "main.py").write_text(APP)
     (folder / "program.py").write_text(PROGRAM)
-    port, log = _free_port(), folder / "log"
+    port, log = free_port(), folder / "log"
     env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), "PYTHONDONTWRITEBYTECODE": "1"}
     arguments = [sys.executable, "program.py", which, "main:app", "--reload", "--port", str(port)]
     with log.open("w") as out:
@@ -135,7 +130,7 @@ def test_all_of_it(tmp_path: Path) -> None:
 def test_of_several_processes(tmp_path: Path) -> None:
     (tmp_path / "main.py").write_text("import os\n" + APP.replace('b"one"', 'os.environ["PLACE"].encode()'))
     (tmp_path / "program.py").write_text(PLACED)
-    port, log = _free_port(), tmp_path / "log"
+    port, log = free_port(), tmp_path / "log"
     env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
     arguments = [sys.executable, "program.py", str(port)]
     with log.open("w") as out:

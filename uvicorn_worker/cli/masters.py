@@ -103,10 +103,11 @@ def run_master(config: Config, given: Collection[str], master: Master) -> NoRetu
     owner = os.getpid()
     options = _given(config)
     settings = settings_of(config, None if master.config_file is None else given)
-    log_config = read_log_config(config.log_config) if config.log_config is not None else None
-    if master.config_file is None and isinstance(log_config, dict):
-        settings["logconfig_dict"] = gunicorns(log_config, config.log_level if config.own_log_level_given else None)
-        options.pop("log_config", None)
+    if master.config_file is None and config.log_config is not None:
+        log_config = read_log_config(config.log_config)
+        if isinstance(log_config, dict):
+            settings["logconfig_dict"] = gunicorns(log_config, config.log_level if config.own_log_level_given else None)
+            options.pop("log_config", None)
     if master.worker_class is not None:
         settings["worker_class"] = _worker_class(master.worker_class)
     if master.preload:

@@ -169,11 +169,11 @@ def _read_own_fields(head: RequestHead, own: list[tuple[bytes, bytes]]) -> None:
 def check_trailers(fields: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
     """The trailers of a request from their decoded list; raises `Malformed`."""
     trailers = []
-    for name, given in fields:
+    for name, value in fields:
         if name[:1] == b":":
             raise Malformed("a pseudo-field in the trailers")
-        value = given if is_lowercase_token(name) and is_stripped_value(given) else _stripped_value(name, given)
+        stripped = _stripped_value(name, value)
         if name in _CONNECTION_FIELDS:
             raise Malformed(f"{name.decode()} is a field of HTTP/1.1 connections")
-        trailers.append((name, value))
+        trailers.append((name, stripped))
     return trailers
