@@ -22,7 +22,7 @@ from uvicorn_worker.logs.guards import guard_handlers
 from uvicorn_worker.logs.line_forms import gunicorn_forms
 from uvicorn_worker.logs.piped_handlers import unblock_handlers
 from uvicorn_worker.worker.loggers import adopt_loggers, configured_loggers, follows_gunicorn, handlers_of
-from uvicorn_worker.worker.settings import gunicorns_form, setting_of
+from uvicorn_worker.worker.settings import gunicorns_form
 from uvicorn_worker.worker.statsd import metrics_hook, statsd_class
 from uvicorn_worker.worker.views import Fields, RequestView, ResponseView
 
@@ -107,7 +107,8 @@ def _is_enabled(log: Any, cfg: GunicornConfig) -> bool:
     enabled = getattr(log, "access_log_enabled", None)
     if enabled is None:
         to_syslog = cfg.syslog and not cfg.disable_redirect_access_to_syslog
-        enabled = cfg.accesslog or cfg.logconfig or cfg.logconfig_dict or setting_of(cfg, "logconfig_json") or to_syslog
+        enabled = cfg.accesslog or cfg.logconfig or cfg.logconfig_dict or getattr(cfg, "logconfig_json", None)
+        enabled = enabled or to_syslog
     return bool(enabled)
 
 

@@ -20,7 +20,7 @@ from uvicorn_worker.core.errors import ConfigError
 from uvicorn_worker.logs.guards import guard_handlers
 from uvicorn_worker.logs.levels import LEVELS, TRACE
 from uvicorn_worker.logs.piped_handlers import unblock_handlers
-from uvicorn_worker.worker.settings import log_level, setting_of
+from uvicorn_worker.worker.settings import log_level
 from uvicorn_worker.worker.statsd import count_lines, never_wait
 
 if TYPE_CHECKING:
@@ -197,7 +197,7 @@ def _write_once(logger: logging.Logger) -> None:
 
 def configured_loggers(cfg: GunicornConfig) -> dict[str, bool]:
     """The loggers that the operator's logging configuration names, with whether it says that they propagate."""
-    if not (cfg.logconfig_dict or setting_of(cfg, "logconfig_json") or cfg.logconfig):
+    if not (cfg.logconfig_dict or getattr(cfg, "logconfig_json", None) or cfg.logconfig):
         return {}
     # Not at the start: nobody else imports it.
     import configparser
@@ -207,7 +207,7 @@ def configured_loggers(cfg: GunicornConfig) -> dict[str, bool]:
     try:
         if cfg.logconfig_dict:
             return named_loggers(dict(cfg.logconfig_dict))
-        if path := setting_of(cfg, "logconfig_json"):
+        if path := getattr(cfg, "logconfig_json", None):
             config = read_log_config(path)
             return named_loggers(config)
         if cfg.logconfig:

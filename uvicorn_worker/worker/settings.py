@@ -48,7 +48,6 @@ __all__ = [
     "gunicorns_form",
     "log_level",
     "refuse_unsupported",
-    "setting_of",
     "usual_values",
 ]
 
@@ -262,7 +261,7 @@ REFUSED = (("protocol", ("http", None), "only HTTP is spoken here: set protocol 
 def refuse_unsupported(cfg: GunicornConfig) -> None:
     """Raise `ConfigError` for a setting that this worker can't honour and must not ignore."""
     for setting, fine, what_to_do in REFUSED:
-        value = setting_of(cfg, setting)
+        value = _get(cfg, setting)
         if value not in fine:
             raise ConfigError(f"Gunicorn setting {setting} = {value!r}: {what_to_do}")
 
@@ -391,6 +390,5 @@ def _set_by_hand(cfg: GunicornConfig, name: str) -> bool:
     return any(word.partition("=")[0] in (setting.cli or ()) for word in words)
 
 
-def setting_of(cfg: GunicornConfig, setting: str) -> Any:
-    """The value of a setting; None where the installed Gunicorn lacks it."""
+def _get(cfg: GunicornConfig, setting: str) -> Any:
     return getattr(cfg, setting) if setting in cfg.settings else None

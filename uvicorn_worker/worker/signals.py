@@ -2,7 +2,7 @@
 
     fork ──► keep(): TERM, INT and QUIT wait ──► set_handlers(): each is heard ──► ignore_the_master(), in exit.py
 
-    TERM          a graceful stop; put off while the worker that takes this one's place does not serve yet
+    TERM          a graceful stop, at once within the import; put off while its successor does not serve yet
     INT, QUIT     a quick stop; Ctrl+C in a terminal is a graceful one first (by_hand.py)
     ABRT          the master had no heartbeat: say what blocks the loop, and leave
     USR1, USR2    reopen the logs; say what is in flight
