@@ -353,12 +353,16 @@ class TestAnyException:
         with pytest.raises(LifespanError, match="raised in its lifespan startup") as caught:
             run(whole(self.raising(failure), "on"))
         assert type(caught.value.__cause__) is type(failure())
-        if isinstance(failure(), (SystemExit, KeyboardInterrupt)):
-            with pytest.raises(LifespanError, match="raised in its lifespan startup"):
-                run(whole(self.raising(failure), "auto"))
-        else:
-            run(whole(self.raising(failure), "auto"))
-            assert len(log(logging.WARNING)) == 1
+        run(whole(self.raising(failure), "auto"))
+        assert len(log(logging.WARNING)) == 1
+
+    @pytest.mark.parametrize("failure", [SystemExit, KeyboardInterrupt])
+    def test_an_exit_before_the_startup_is_told_of(self, run: Run, failure: type[BaseException], log: Log) -> None:
+        async def app(scope: Scope, receive: Receive, send: Send) -> None:
+            raise failure
+
+        run(whole(app, "auto"))
+        assert log(logging.WARNING) == ["The application raised in its lifespan startup; it is served without lifespan"]
 
     @pytest.mark.parametrize("failure", FAILURES.values(), ids=FAILURES)
     def test_while_it_serves(self, run: Run, failure: Callable[[], BaseException], log: Log) -> None:

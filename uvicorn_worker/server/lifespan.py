@@ -4,7 +4,8 @@ start() ─► lifespan.startup ─► startup.complete ─► serving ─► li
                 │
                 ├─ startup.failed             the boot fails, always
                 ├─ raised before receive()    auto: the application has no lifespan, and that is fine
-                ├─ raised after receive()     auto: served, but the log shows what was raised
+                ├─ raised after receive(),    auto: served, but the log shows what was raised
+                │  or sys.exit() at any time
                 └─ returned without a word    served, as uvicorn does; on: with a warning
 """
 
@@ -174,12 +175,12 @@ class Lifespan:
             self._log.error("The lifespan raised after its shutdown was complete", exc_info=exc)
         elif self.started.is_set():
             self._log.error("The lifespan of the application ended with an exception", exc_info=exc)
-        elif self._mode == "on" or isinstance(exc, (SystemExit, KeyboardInterrupt)):
-            # Whoever calls sys.exit() does not want to be served.
+        elif self._mode == "on":
             self._show("startup_failed", "should_exit")
             self._failure = LifespanError("the application raised in its lifespan startup")
             self._failure.__cause__ = exc
-        elif self._received:
+        elif self._received or isinstance(exc, (SystemExit, KeyboardInterrupt)):
+            # ASGI lifespan, "Lifespan Protocol": the server must continue. Who calls sys.exit() is told of that.
             self._log.warning(
                 "The application raised in its lifespan startup; it is served without lifespan", exc_info=exc
             )
