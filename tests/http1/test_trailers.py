@@ -101,8 +101,31 @@ class TestTrailers:
         assert client.closed
         assert "where the server expects http.response.trailers" in caplog.text
 
-    def test_an_application_that_does_not_send_them_is_cut(self, connect: Connect) -> None:
-        client = connect(respond(trailed(), body(b"x"))).send(get("/", *TE))
+    def test_a_response_whose_trailers_were_dropped_ends_without(
+        self, connect: Connect, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """Middleware that passes on what it knows passes on the announcement, and not the trailers."""
+        client = connect(respond(trailed(), body(b"x"))).send(get("/", *TE) * 2)
+        assert client.transport.output.count(b"1\r\nx\r\n0\r\n\r\n") == 2
+        assert caplog.messages == ["ASGI application returned without the trailers that it has announced: GET /"] * 2
+
+    def test_those_that_came_are_sent(self, connect: Connect) -> None:
+        client = connect(respond(trailed(), body(b"x"), trailers(CHECKSUM, more=True))).send(get("/", *TE))
+        assert client.transport.output.endswith(b"0\r\nx-checksum: 12\r\n\r\n")
+        assert not client.closed
+
+    def test_an_application_that_fails_before_them_is_cut(self, connect: Connect) -> None:
+        async def app(scope: Scope, receive: Receive, send: Send) -> None:
+            await send(trailed())
+            await send(body(b"x"))
+            raise ValueError
+
+        client = connect(app).send(get("/", *TE))
+        assert client.closed
+        assert b"0\r\n" not in client.transport.output
+
+    def test_an_application_that_returns_before_the_end_of_the_body_is_cut(self, connect: Connect) -> None:
+        client = connect(respond(trailed(), body(b"x", more=True))).send(get("/", *TE))
         assert client.closed
         assert b"0\r\n" not in client.transport.output
 

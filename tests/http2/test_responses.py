@@ -199,6 +199,26 @@ class TestTrailers:
         got = talk(respond({**start(), "trailers": True}, body(b"x"), {"type": "http.response.trailers"})).get()
         assert (got.body, got.trailers, got.whole) == (b"x", None, True)
 
+    def test_that_were_dropped(self, talk: Converse, caplog: pytest.LogCaptureFixture) -> None:
+        got = talk(respond({**start(), "trailers": True}, body(b"x"))).get()
+        assert (got.body, got.trailers, got.whole) == (b"x", None, True)
+        assert caplog.messages == ["ASGI application returned without the trailers that it has announced: GET /"]
+
+    def test_that_were_dropped_behind_a_body_that_has_to_wait(self, talk: Converse) -> None:
+        connection = talk(respond({**start(), "trailers": True}, body(b"0123456789")), settings={4: 4})
+        assert not connection.get().whole
+        connection.send(connection.wire.window(100, 1))
+        got = connection.stream(1)
+        assert (got.body, got.trailers, got.whole) == (b"0123456789", None, True)
+
+    def test_that_an_application_fails_before(self, talk: Converse) -> None:
+        async def app(scope: Scope, receive: Receive, send: Send) -> None:
+            await send({**start(), "trailers": True})
+            await send(body(b"x"))
+            raise ValueError
+
+        assert not talk(app).get().whole
+
     def test_behind_a_body_that_has_to_wait(self, talk: Converse) -> None:
         trailers = {"type": "http.response.trailers", "headers": [(b"x-sum", b"1")]}
         connection = talk(respond({**start(), "trailers": True}, body(b"0123456789"), trailers), settings={4: 4})
@@ -229,10 +249,6 @@ class TestTrailers:
         app = Recorder(respond(*messages))
         talk(app).get()
         assert isinstance(app.raised[0], ApplicationError)
-
-    def test_announced_and_not_sent(self, talk: Converse) -> None:
-        got = talk(respond({**start(), "trailers": True}, body(b"x"))).get()
-        assert got.reset == 2
 
 
 class TestEarlyHints:

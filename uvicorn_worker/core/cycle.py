@@ -302,11 +302,22 @@ class Cycle:
         if self.gone:
             self._end_told()
             return
+        if self.end_without_trailers():
+            self.runtime.log.warning(
+                "ASGI application returned without the trailers that it has announced: %s %s",
+                scope["method"],
+                self.label,
+            )
+            return
         self.runtime.tally.failed += 1
         self.runtime.log.error(
             "ASGI application returned without completing the response: %s %s", scope["method"], self.label
         )
         self.fail_with(500, b"Internal Server Error")
+
+    def end_without_trailers(self) -> bool:
+        """Where only trailers are still to come, the response ends with what is there; gives whether that was so."""
+        return False
 
     def _end_told(self) -> None:
         """The application was told http.disconnect, and has ended without a complete response."""

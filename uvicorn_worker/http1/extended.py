@@ -1,6 +1,6 @@
 """What only few applications send: trailers, early hints, and files. `RequestCycle` is the rest of a response.
 
-trailers    announced ─► TRAILED: in chunks ─► ENDED, by the last of the body ─► trailers ─► done
+trailers    announced ─► TRAILED: in chunks ─► ENDED, by the last of the body ─► trailers, or the return ─► done
                      └─► UNTRAILED: the client does not take them, and the body is all there is
 a file      head ─► [the size of a chunk] ─► SENDING_FILE ─► [the end of the chunk] ─► as any piece of a body
 """
@@ -165,6 +165,13 @@ class ExtendedCycle(Cycle):
             self.special = 0
             self.stage = DONE
             self.conn.response_complete(self, b"".join([b"0\r\n", *lines, b"\r\n"]))
+
+    def end_without_trailers(self) -> bool:
+        """A middleware may have dropped them, with all messages but those of the head and the body."""
+        if not self.special & ENDED:
+            return False
+        self._send_trailers({})
+        return True
 
     # Files -------------------------------------------------------------------------------------------
 

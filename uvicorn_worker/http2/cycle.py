@@ -313,6 +313,13 @@ class StreamCycle(Cycle):
             self.stage = DONE
             self.conn.end_with_trailers(self)
 
+    def end_without_trailers(self) -> bool:
+        """As on HTTP/1.1."""
+        if not (self.ending and self.trailing):
+            return False
+        self._send_trailers({})
+        return True
+
     async def _send_file(self, part: FilePart, more: bool) -> None:
         """Send a part of a file as a piece of the body, in pieces that are read as the client takes them."""
         size, at = part.size, part.offset
