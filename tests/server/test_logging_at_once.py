@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import copy
 import logging
 import os
@@ -170,3 +171,36 @@ def test_a_level_that_is_given_wins_over_that_of_the_table(log_level: Any) -> No
     config.log_level = log_level  # type: ignore[misc]  # it can be assigned
     config.configure_logging()
     assert logging.getLogger("uvicorn.error").level == expected
+
+
+@pytest.mark.parametrize("by_hand", [False, True])
+def test_a_server_tells_of_its_process_and_its_stop(by_hand: bool, caplog: pytest.LogCaptureFixture) -> None:
+    """As uvicorn's does: those who embed it look for these lines, and for the number of the process."""
+    caplog.set_level(logging.INFO)
+    server = Server(Config(app, host="127.0.0.1", port=0, lifespan="off", log_config=None))
+
+    async def main() -> None:
+        if by_hand:
+            await server.startup()
+            await server.shutdown()
+            return
+        serving = asyncio.ensure_future(server.serve())
+        while not server.started:
+            await asyncio.sleep(0)
+        server.should_exit = True
+        await serving
+
+    asyncio.run(main())
+    said = [record.getMessage() for record in caplog.records if record.name == "uvicorn.error"]
+    usual = [line for line in said if not line.startswith("Uvicorn running on ")]
+    number = os.getpid()
+    process = [] if by_hand else [f"Started server process [{number}]", f"Finished server process [{number}]"]
+    assert usual == [*process[:1], "Shutting down", *process[1:]]
+
+
+def test_a_server_that_does_not_start_has_not_finished(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    server = Server(Config(app, host="127.0.0.1", port=0, lifespan="off", log_config=None))
+    server.should_exit = True
+    server.run()
+    assert [record.getMessage() for record in caplog.records] == [f"Started server process [{os.getpid()}]"]

@@ -53,7 +53,7 @@ def fast(monkeypatch: pytest.MonkeyPatch) -> None:
 def quiet(caplog: pytest.LogCaptureFixture) -> Callable[[], bool]:
     """Whether nothing was logged, by anybody, but start and stop of the server and what is for debugging."""
     caplog.set_level(logging.INFO)
-    usual = ("Uvicorn running on ", "Drain")
+    usual = ("Uvicorn running on ", "Started server process", "Shutting down", "Drain", "Finished server process")
     return lambda: [record for record in caplog.records if not record.getMessage().startswith(usual)] == []
 
 

@@ -151,6 +151,8 @@ class _ReloadSurroundings(Surroundings):
     """Signals, and a stop that is quick where another process waits."""
 
     says_where = False
+    # It is said whatever serves, the application or a page in its place.
+    says_process = False
 
     def __init__(self, pipe: Connection) -> None:
         self.word = SERVES
@@ -223,6 +225,7 @@ class _ReloadSurroundings(Surroundings):
 
     def stops(self, server: Any) -> None:
         """What waits in the queue of the sockets is for the next process; streams don't hold it up."""
+        super().stops(server)
         if not self._is_replaced:
             return
         server.own_acceptor.close()

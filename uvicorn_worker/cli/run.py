@@ -263,6 +263,9 @@ def _end_failed(exc: Exception, log: logging.Logger, *, is_loaded: bool) -> NoRe
 class _CommandSurroundings(Surroundings):
     """Logging was set up before the application was loaded; what is ready is said."""
 
+    # That of Ctrl+C before it serves has ended, too.
+    says_process = False
+
     def __init__(self, began: float, uds_mode: int | None) -> None:
         self._began = began
         self._uds_mode = uds_mode

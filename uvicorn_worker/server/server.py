@@ -233,6 +233,7 @@ class Server(WrittenAnew):
     async def _serve(self, sockets: Sequence[Any] | None = None) -> None:
         """`serve()` that takes no signals."""
         self.lifespan = brought_by(self.config) or self.lifespan
+        self.own_surroundings.serves()
         try:
             await self.startup(sockets=sockets)
             await self.main_loop()
@@ -240,6 +241,8 @@ class Server(WrittenAnew):
             if self._own_ticker is not None:
                 # A subclass has its own `shutdown()`.
                 self._own_close()
+            if self.started:
+                self.own_surroundings.served()
         except asyncio.CancelledError:
             self.own_cancelled = True
             self.force_exit = True

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import math
+import os
 import signal
 import threading
 import time
@@ -91,6 +92,9 @@ class Surroundings:
     says_where = True
     """Whether the log says where sockets listen that the server was given; of those that it binds it says so anyway."""
 
+    says_process = True
+    """Whether the log says when this process begins to serve, and when it has ended."""
+
     stops_in_code = True
     """Whether a stop that no signal has asked for is the wish of the program around it."""
 
@@ -131,6 +135,16 @@ class Surroundings:
 
     def begins(self, server: Stoppable) -> None:
         """It begins to start, in the running event loop."""
+
+    def serves(self) -> None:
+        """`serve()` begins."""
+        if self.says_process:
+            logging.getLogger("uvicorn.error").info("Started server process [%d]", os.getpid())
+
+    def served(self) -> None:
+        """It has served, and stopped."""
+        if self.says_process:
+            logging.getLogger("uvicorn.error").info("Finished server process [%d]", os.getpid())
 
     def load(self, config: Config) -> ASGIApp:
         """The application, as ASGI 3; raises as `load_app()` does."""
@@ -174,3 +188,4 @@ class Surroundings:
 
     def stops(self, server: Stoppable) -> None:
         """Its stop begins."""
+        logging.getLogger("uvicorn.error").info("Shutting down")

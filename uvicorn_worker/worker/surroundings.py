@@ -26,7 +26,7 @@ class WorkerSurroundings(Surroundings):
     """The worker's application, hooks, access log and signals."""
 
     # Gunicorn says it.
-    says_where = False
+    says_where = says_process = False
     # It is the worker's.
     stops_in_code = False
 
