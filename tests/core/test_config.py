@@ -139,6 +139,23 @@ TAKEN = [(name, value) for name, (good, _) in VALUES.items() for value in good]
 REFUSED = [(name, value) for name, (_, bad) in VALUES.items() for value in bad]
 
 
+@pytest.mark.parametrize(
+    ("options", "line", "field"),
+    [
+        ({"h11_max_incomplete_event_size": 65536}, 65536, 65536),
+        ({"h11_max_incomplete_event_size": 1024}, 8190, 8190),
+        ({"h11_max_incomplete_event_size": 65536, "limit_request_line": 0}, 0, 65536),
+        ({"h11_max_incomplete_event_size": 65536, "limit_request_field_size": 16380}, 65536, 16380),
+        ({"h11_max_incomplete_event_size": None}, 8190, 8190),
+    ],
+)
+def test_the_longest_head_that_is_asked_for_lets_longer_lines_through(
+    options: dict[str, Any], line: int, field: int
+) -> None:
+    config = Config(app=app, **options)
+    assert (config.limit_request_line, config.limit_request_field_size) == (line, field)
+
+
 def test_the_table_knows_every_option() -> None:
     assert sorted(VALUES) == sorted(FIELDS)
 

@@ -9,7 +9,7 @@ import pytest
 import uvicorn
 
 from uvicorn_worker.core.config import RULES, Config
-from uvicorn_worker.core.uvicorn_names import ALIASES, MASTERS, WITHOUT_EFFECT
+from uvicorn_worker.core.uvicorn_names import ALIASES, MASTERS
 
 
 async def app(scope: Any, receive: Any, send: Any) -> None:
@@ -49,6 +49,5 @@ def test_each_of_its_words_is_one_of_ours(name: str, values: Any) -> None:
         Config(app, **{name: value})
 
 
-def test_what_has_no_effect_is_an_option() -> None:
-    assert set(WITHOUT_EFFECT) <= set(RULES)
+def test_what_an_alias_stands_for_is_known() -> None:
     assert set(ALIASES.values()) <= {*RULES, *MASTERS}

@@ -186,7 +186,7 @@ def test_other_spellings_and_what_has_no_effect(serve: Serve) -> None:
     assert response.headers["x-from"] == "spelled"
     # Changed in place, on the class above.
     assert "date" not in response.headers
-    for name in ("workers", "host", "reload_dirs", "timeout_worker_healthcheck", "h11_max_incomplete_event_size"):
+    for name in ("workers", "host", "reload_dirs", "timeout_worker_healthcheck"):
         (line,) = lines(server, f"option {name} ")
         assert "has no effect" in line
     (line,) = lines(server, "'localhost' is no address and no network, and matches nobody")

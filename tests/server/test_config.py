@@ -36,6 +36,13 @@ class TestGiven:
         monkeypatch.setenv("FORWARDED_ALLOW_IPS", "")
         assert Config(app).forwarded_allow_ips == "unix"
 
+    def test_the_longest_head_that_is_assigned_lets_longer_lines_through(self) -> None:
+        """As vLLM does for its clients' long fields."""
+        config: Any = Config(app)
+        config.h11_max_incomplete_event_size = 4194304
+        config.h11_max_header_count = 256
+        assert (config.limit_request_line, config.limit_request_field_size) == (4194304, 4194304)
+
     def test_by_position_in_uvicorns_order(self) -> None:
         config = Config(app, "::1", 1, "a.sock", 3, "asyncio", "h11", None)
         assert (config.host, config.port, config.uds, config.fd) == ("::1", 1, "a.sock", 3)

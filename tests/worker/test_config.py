@@ -128,6 +128,12 @@ class TestWorkerConfig:
         assert (config.ws_max_size, config.root_path) == (5, "/new")
         assert config.own_settled() is config
 
+    def test_the_longest_head_that_was_assigned_outlives_the_settings(self) -> None:
+        config: Any = WorkerConfig(Surroundings())
+        config.h11_max_incomplete_event_size = 65536
+        config.own_base_on(Config(hello))
+        assert (config.limit_request_line, config.limit_request_field_size) == (65536, 65536)
+
     def test_the_first_mistake_is_kept_for_the_start(self) -> None:
         """In the master an exception would be the end of the service."""
         config: Any = WorkerConfig(Surroundings())

@@ -136,12 +136,10 @@ class TestCode:
 
     def test_what_has_no_effect(self) -> None:
         source = "CONFIG_KWARGS of the worker class"
-        limits = "limit_request_line, limit_request_fields and limit_request_field_size rule"
-        overrides = {"app": "x:y", "workers": 3, "h11_max_incomplete_event_size": 9, "use_colors": True}
+        overrides = {"app": "x:y", "workers": 3, "use_colors": True}
         assert said(overrides) == [
             (INFO, f"option app (from {source}) has no effect: name the application to gunicorn instead"),
             (INFO, f"option workers = 3 (from {source}) has no effect: Gunicorn's workers = 1 rules"),
-            (INFO, f"option h11_max_incomplete_event_size (from {source}) has no effect: {limits}"),
             (INFO, "option use_colors has no effect without log_config: a formatter of Gunicorn's says it"),
         ]
 

@@ -79,6 +79,14 @@ def config(overrides: dict[str, Any] | None = None, max_requests: int = sys.maxs
     return config_from_settings(settings(**values), hello, max_requests, overrides or {})
 
 
+def test_the_longest_head_of_uvicorns_option_counts_where_gunicorns_limit_is_its_default() -> None:
+    long = {"h11_max_incomplete_event_size": 65536}
+    made = config(long)
+    assert (made.limit_request_line, made.limit_request_field_size) == (65536, 65536)
+    made = config(long, limit_request_line=5000, limit_request_field_size=16380)
+    assert (made.limit_request_line, made.limit_request_field_size) == (5000, 16380)
+
+
 def test_gunicorns_defaults_are_not_told_as_something_else() -> None:
     plain, other = config(), config(backlog=64, keepalive=75)
     assert list(differing(plain, usual_values(plain))) == []

@@ -52,7 +52,7 @@ from uvicorn_worker.core.spellings import AUTO_SWITCH, HTTP, LEVEL, LOOP, SWITCH
 if TYPE_CHECKING:
     from configparser import RawConfigParser
 
-__all__ = ["OPTIONS", "RULES", "Config"]
+__all__ = ["OPTIONS", "RULES", "Config", "longer_lines"]
 
 application = section("Application")
 protocols = section("Loop and HTTP")
@@ -364,7 +364,11 @@ class Config:
         None, COUNT.or_none(), "The longest request body; 413 above. None: no limit.", "bytes"
     )
     h11_max_incomplete_event_size: int | None = limits(
-        None, OPTIONAL_POSITIVE, "Taken from uvicorn and without effect: the limits above rule both parsers.", "bytes"
+        None,
+        OPTIONAL_POSITIVE,
+        "uvicorn's word for the longest head: a larger value than the default of limit_request_line and of "
+        "limit_request_field_size takes its place.",
+        "bytes",
     )
 
     timeout_keep_alive: float = timeouts(
@@ -512,6 +516,8 @@ class Config:
         if self.http == "h2":
             object.__setattr__(self, "http", "auto")
             object.__setattr__(self, "http2", "on")
+        for name, value in longer_lines(self).items():
+            object.__setattr__(self, name, value)
         if self.lifespan_contextvars and self.reset_contextvars:
             raise ConfigError("options lifespan_contextvars and reset_contextvars: one of them excludes the other")
         delay, graceful = self.timeout_drain_delay, self.timeout_graceful_shutdown
@@ -519,6 +525,15 @@ class Config:
             raise ConfigError(
                 f"option timeout_drain_delay = {delay!r}: must be less than timeout_graceful_shutdown = {graceful!r}"
             )
+
+
+def longer_lines(config: Config) -> dict[str, int]:
+    """The limits of lines that nobody has set, where h11_max_incomplete_event_size lets longer ones through."""
+    longest = config.h11_max_incomplete_event_size
+    if longest is None:
+        return {}
+    defaults = {name: OPTIONS.default(name) for name in ("limit_request_line", "limit_request_field_size")}
+    return {name: longest for name, value in defaults.items() if getattr(config, name) == value < longest}
 
 
 # What is given for options by their names, from wherever it comes, goes through this.

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-__all__ = ["ALIASES", "MASTERS", "WITHOUT_EFFECT", "made_by_kubernetes"]
+__all__ = ["ALIASES", "MASTERS", "made_by_kubernetes"]
 
 # uvicorn's name, and the Gunicorn setting that rules in its place.
 MASTERS: Mapping[str, str] = {
@@ -27,11 +27,6 @@ MASTERS: Mapping[str, str] = {
     "timeout_worker_healthcheck": "timeout",
     # Not an option, but an argument of the command, which images set to the version that they install.
     "version": "",
-}
-
-# Options that are taken, and the reason why nothing follows from them.
-WITHOUT_EFFECT: Mapping[str, str] = {
-    "h11_max_incomplete_event_size": "limit_request_line, limit_request_fields and limit_request_field_size rule",
 }
 
 # How the command line calls what may be given several times.

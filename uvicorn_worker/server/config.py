@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from uvicorn_worker.core import config as core
 from uvicorn_worker.core.asgi import ASGIApp
-from uvicorn_worker.core.config import OPTIONS, RULES
+from uvicorn_worker.core.config import OPTIONS, RULES, longer_lines
 from uvicorn_worker.core.errors import AppLoadError, BindError, ConfigError, as_exit
 from uvicorn_worker.core.rules import FLAG, OPTIONAL_COUNT, OPTIONAL_TEXT, POSITIVE, SECONDS, Rule, int_between
 from uvicorn_worker.core.spellings import is_protocol_class
@@ -184,6 +184,9 @@ class Config(core.Config):
         elif name in _LOGGING:
             self.__dict__.pop("_own_logging_set_up", None)
         object.__setattr__(self, name, value)
+        if name == "h11_max_incomplete_event_size":
+            for limit, longest in longer_lines(self).items():
+                setattr(self, limit, longest)
 
     def __eq__(self, other: object) -> bool:
         """Two are equal that say the same."""

@@ -15,7 +15,7 @@ from uvicorn_worker.core.option_rules import is_access_log_format
 from uvicorn_worker.core.options import DOCS
 from uvicorn_worker.core.rules import FLAG, no_addresses, split_list
 from uvicorn_worker.core.sources import Found, Given
-from uvicorn_worker.core.uvicorn_names import ALIASES, MASTERS, WITHOUT_EFFECT
+from uvicorn_worker.core.uvicorn_names import ALIASES, MASTERS
 from uvicorn_worker.http1.parsers import lenient_httptools, options_for_h11
 from uvicorn_worker.server.env_file import missing_env_files
 
@@ -105,8 +105,6 @@ def _with_hint(name: str, written: str) -> str:
 
 def _on_value(name: str, given: Given) -> Iterator[Remark]:
     """On the value of an option that counts."""
-    if name in WITHOUT_EFFECT:
-        yield logging.INFO, f"option {name} (from {given.source}) has no effect: {WITHOUT_EFFECT[name]}"
     word = str(given.written).strip().lower()
     if word in RULES[name].stand_ins:
         stand_in = RULES[name].stand_ins[word]
