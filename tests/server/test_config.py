@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import pickle
 import socket
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from tests.http1.apps import hello
 from uvicorn_worker.core.asgi import Receive, Scope, Send
 from uvicorn_worker.core.errors import ConfigError
 from uvicorn_worker.server.config import Config
+from uvicorn_worker.server.server import Server
 
 
 async def app(scope: Scope, receive: Receive, send: Send) -> None:
@@ -170,6 +172,24 @@ class TestSocket:
         with Config(app, port=0).bind_socket() as sock:
             assert sock.getsockname()[0] == "127.0.0.1"
             assert sock.get_inheritable()
+
+    def test_the_log_says_where_once(self, caplog: pytest.LogCaptureFixture) -> None:
+        """As with uvicorn: those in other processes don't say it again, nor at a reload."""
+        caplog.set_level(logging.INFO)
+        made = Config(app, port=0, lifespan="off", log_config=None)
+        sock = made.bind_socket()
+        where = f"Uvicorn running on http://127.0.0.1:{sock.getsockname()[1]} (Press CTRL+C to quit)"
+        assert caplog.messages == [where]
+        for config in (made, pickle.loads(pickle.dumps(made))):  # noqa: S301
+            server = Server(config)
+
+            async def main(server: Server = server) -> None:
+                await server.startup(sockets=[sock.dup()])
+                await server.shutdown()
+
+            asyncio.run(main())
+        sock.close()
+        assert caplog.messages == [where, "Shutting down", "Shutting down"]
 
     def test_of_several_addresses_it_is_the_first(self) -> None:
         with Config(app, host=None, port=0).bind_socket() as sock:

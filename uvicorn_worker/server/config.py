@@ -25,7 +25,7 @@ from uvicorn_worker.core.rules import FLAG, OPTIONAL_COUNT, OPTIONAL_TEXT, POSIT
 from uvicorn_worker.core.spellings import is_protocol_class
 from uvicorn_worker.core.tables import HTTP_PROTOCOLS, LIFESPAN, WS_PROTOCOLS
 from uvicorn_worker.core.uvicorn_names import ALIASES
-from uvicorn_worker.server.binding import Bound, bind
+from uvicorn_worker.server.binding import Bound, bind, url_of
 from uvicorn_worker.server.env_file import load_env_file, remember_env_files, set_by_env_files
 from uvicorn_worker.server.loaded_app import LoadedApp
 from uvicorn_worker.server.loading import NOT_LOADED, import_name, load_app, loop_factory, set_loop_policy
@@ -113,6 +113,8 @@ class Config(core.Config):
     """The application, once `load()` has imported it; with `proxy_headers` it is the `app` of this one."""
     lifespan_class: Callable[[Any], Any]
     """What makes the `lifespan` of a Server, which runs it where it is not the one that is here by default."""
+    own_has_said_where: bool = False
+    """Whether `bind_socket()` has said where the server listens: it is not said again, in other processes neither."""
     own_log_config_left: bool
     """Whether nothing was said of log_config, which None says, too."""
     own_log_level_given: bool
@@ -318,7 +320,7 @@ class Config(core.Config):
         set_loop_policy(self)
 
     def bind_socket(self) -> socket.socket:
-        """A bound socket, for `Server.serve(sockets=[...])`, which other processes may inherit.
+        """A bound socket, for `Server.serve(sockets=[...])`, which other processes may inherit; the log says where.
 
         Of a host with several addresses it is the first. Raises `BindError` as `Server.serve()` does.
         """
@@ -330,6 +332,9 @@ class Config(core.Config):
         sock, *others = bound.sockets
         for each in others:
             each.close()
+        where = url_of(sock, secure=self.is_ssl)
+        logging.getLogger("uvicorn.error").info("Uvicorn running on %s (Press CTRL+C to quit)", where)
+        object.__setattr__(self, "own_has_said_where", True)
         sock.set_inheritable(True)
         return sock
 

@@ -406,7 +406,7 @@ class Server(WrittenAnew):
             )
         self.started = True
         self._own_begin_to_report()
-        if self._own_bound is not None or self.own_surroundings.says_where:
+        if self._own_bound is not None or self.own_surroundings.says_where_of(config):
             self._log_started_message([sock for listening in self.servers for sock in listening.sockets])
         self.own_surroundings.started(self)
 

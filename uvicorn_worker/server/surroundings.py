@@ -136,6 +136,10 @@ class Surroundings:
     def begins(self, server: Stoppable) -> None:
         """It begins to start, in the running event loop."""
 
+    def says_where_of(self, config: Config) -> bool:
+        """Whether it says so of these, which the configuration itself may have bound."""
+        return self.says_where and not getattr(config, "own_has_said_where", False)
+
     def serves(self) -> None:
         """`serve()` begins."""
         if self.says_process:
