@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import importlib
 import inspect
 import os
 import ssl
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, get_args
 
@@ -217,6 +219,22 @@ def test_a_command_invokes_it(monkeypatch: pytest.MonkeyPatch) -> None:
     assert importlib.reload(module) is module
 
 
+@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy])
+def test_a_copy_of_the_command_is_a_command_of_the_programs_own(copied: Callable[[Any], Any]) -> None:
+    """unionml's `serve`: `copy.deepcopy(uvicorn.main)` with one more option, and a callback that takes it."""
+    click: Any = pytest.importorskip("click")
+    module: Any = importlib.import_module("uvicorn_worker.main")
+    for each in (module, module.main):
+        seen: dict[str, Any] = {}
+        mine = copied(each)
+        assert isinstance(mine, click.Command)
+        mine.params = [*mine.params, click.Option(["--model"])]
+        mine.callback = lambda seen=seen, **given: seen.update(given)
+        mine(["a:b", "--model", "x", "--port", "1"], standalone_mode=False)
+        assert (seen["app"], seen["model"], seen["port"]) == ("a:b", "x", "1")
+        assert "model" not in [parameter.name for parameter in each.params]
+
+
 def test_types() -> None:
     types = importlib.import_module("uvicorn_worker.types")
     theirs = importlib.import_module("uvicorn._types")
@@ -306,6 +324,7 @@ def test_of_the_method_too() -> None:
 EXAMPLES = [
     """
 import asyncio
+import copy
 import uvicorn_worker as uvicorn
 async def app(scope, receive, send):
     await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/plain")]})

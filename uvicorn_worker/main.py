@@ -6,6 +6,7 @@ uvicorn's package has the command under the name of this module, too: so the mod
 
 from __future__ import annotations
 
+import copy
 import importlib
 import sys
 from collections.abc import Sequence
@@ -29,7 +30,17 @@ def _class_of(it: Any) -> Any:
     return type(it) if click is None else click.Command
 
 
-class _Main:
+class _Copied:
+    """A copy is the command itself, another one: programs give it an option and a callback of their own."""
+
+    def __copy__(self) -> Any:
+        return copy.copy(command.command())
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
+        return copy.deepcopy(command.command(), memo)
+
+
+class _Main(_Copied):
     """The command, for other commands: `main(args)`, `main.main(args, standalone_mode=False)`, `main.params`."""
 
     __class__ = property(_class_of)
@@ -59,7 +70,7 @@ _CHOICES = {
 }
 
 
-class _Command(ModuleType):
+class _Command(_Copied, ModuleType):
     __class__ = property(_class_of)
 
     def __call__(self, args: Sequence[str] | None = None, **extra: Any) -> None:
