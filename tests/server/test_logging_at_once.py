@@ -198,6 +198,25 @@ def test_a_server_tells_of_its_process_and_its_stop(by_hand: bool, caplog: pytes
     assert usual == [*process[:1], "Shutting down", *process[1:]]
 
 
+def test_a_stop_that_was_made_is_not_made_again(caplog: pytest.LogCaptureFixture) -> None:
+    """vLLM cancels the task that serves, and then awaits `server.shutdown()`."""
+    caplog.set_level(logging.INFO)
+    server = Server(Config(app, host="127.0.0.1", port=0, lifespan="off", log_config=None))
+
+    async def main() -> None:
+        serving = asyncio.ensure_future(server.serve())
+        while not server.started:
+            await asyncio.sleep(0)
+        serving.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await serving
+        await server.shutdown()
+
+    asyncio.run(main())
+    said = [line.split()[0] for line in caplog.messages]
+    assert (said.count("Shutting"), said.count("Drained")) == (1, 1)
+
+
 def test_a_server_that_does_not_start_has_not_finished(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     server = Server(Config(app, host="127.0.0.1", port=0, lifespan="off", log_config=None))

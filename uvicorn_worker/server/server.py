@@ -519,8 +519,8 @@ class Server(WrittenAnew):
         `sockets` are closed at the beginning: the server has duplicates of them, and as long as others are open
         clients would queue up in vain. A quick stop, too, runs the lifespan shutdown, for two seconds at most.
         """
-        if not self.started:
-            # The exit came during the start, which has ended what it had begun.
+        if not self.started or self._own_ticker is None:
+            # The exit came during the start, which has ended what it had begun; or this was called before.
             self._own_close()
             return
         self.own_surroundings.stops(self)
