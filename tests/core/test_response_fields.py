@@ -15,6 +15,7 @@ from uvicorn_worker.core.response_fields import (
     check_field,
     check_status,
     check_trailers,
+    informational_of,
     links_of,
     missing,
     read_length,
@@ -118,6 +119,16 @@ def test_links() -> None:
     for message in ({"type": kind}, {"type": kind, "links": None}, {"type": kind, "links": ["a"]}):
         with pytest.raises(ApplicationError, match="links"):
             links_of(message)
+
+
+def test_heads_before_that_of_the_response() -> None:
+    kind = "http.response.informational"
+    assert informational_of({"type": "http.response.early_hint", "links": [b"a"]}) == (103, [(b"link", b"a")])
+    assert informational_of({"type": kind, "status": HTTPStatus.PROCESSING}) == (102, [])
+    assert informational_of({"type": kind, "status": 103, "headers": iter([(b"a", b"b")])}) == (103, [(b"a", b"b")])
+    for message in ({"type": kind}, *({"type": kind, "status": status} for status in (99, 101, 200, None, "103"))):
+        with pytest.raises(ApplicationError, match="status"):
+            informational_of(message)
 
 
 def test_what_is_missing_is_named() -> None:

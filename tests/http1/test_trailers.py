@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pytest
 
@@ -23,6 +23,10 @@ def trailed(status: int = 200, headers: list[tuple[bytes, bytes]] | None = None)
 
 def trailers(*headers: tuple[bytes, bytes], more: bool = False) -> Event:
     return {"type": "http.response.trailers", "headers": list(headers), "more_trailers": more}
+
+
+def informational(status: int, headers: Any = ()) -> Event:
+    return {"type": "http.response.informational", "status": status, "headers": headers}
 
 
 class TestTrailers:
@@ -135,6 +139,14 @@ class TestTrailers:
         assert "got the ASGI message 'http.response.trailers'" in caplog.text
 
 
+class TestDefaultNames:
+    def test_a_default_field_before_the_response(self, connect: Connect) -> None:
+        """What was sent early is the server's own in the next response, once."""
+        hint = informational(103, [(b"server", b"mine")])
+        client = connect(respond(hint, start(200, [(b"server", b"mine")]), body(b"x"))).send(get(), get())
+        assert [response.get_all("server") for response in client.responses()] == [["mine"]] * 4
+
+
 class TestEarlyHints:
     """ASGI extension http.response.early_hint; RFC 8297, 2: "a server can send 103 before the final response"."""
 
@@ -160,6 +172,30 @@ class TestEarlyHints:
         assert (response.status, response.body) == (200, b"x")
         assert "http.response.early_hint" not in app.scopes[0]["extensions"]
         assert "http.response.trailers" in app.scopes[0]["extensions"]
+
+    def test_in_the_words_of_gunicorn(self, connect: Connect) -> None:
+        """Its own ASGI worker knows `http.response.informational`, of any status 1xx."""
+        hints = [
+            informational(103, [(b"link", b"</a.css>"), ("X-Text", "b"), (b"connection", b"close")]),
+            informational(102),
+            informational(100),
+        ]
+        client = connect(respond(*hints, start(), body(b"x"))).send(get())
+        early, processing, response = client.responses()
+        assert (early.status, early.fields) == (103, (("link", "</a.css>"), ("X-Text", "b")))
+        assert (processing.status, processing.fields) == (102, ())
+        assert (response.status, response.body) == (200, b"x")
+        assert connect(respond(*hints, start(), body(b"x"))).send(get(version="1.0")).response().status == 200
+        off = connect(respond(hints[0], start(), body(b"x")), early_hints=False).send(get())
+        assert off.response().status == 200
+
+    @pytest.mark.parametrize(
+        "hint",
+        [informational(200), informational(101), informational(103, [(b"content-length", b"1")])],
+        ids=["final", "switching", "length"],
+    )
+    def test_no_such_head(self, connect: Connect, hint: Event) -> None:
+        assert connect(respond(hint, start(), body(b"x"))).send(get()).response().status == 500
 
     def test_a_link_is_checked(self, connect: Connect) -> None:
         hint: Event = {"type": "http.response.early_hint", "links": [b"x\r\nset-cookie: a"]}

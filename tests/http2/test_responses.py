@@ -260,6 +260,20 @@ class TestEarlyHints:
         assert links == [b"</style.css>; rel=preload", b"</a.js>; rel=preload"]
         assert got.whole
 
+    def test_in_the_words_of_gunicorn(self, talk: Converse) -> None:
+        """Its own ASGI worker knows `http.response.informational`, of any status 1xx."""
+        kind = "http.response.informational"
+        hints = [
+            {"type": kind, "status": 103, "headers": [(b"link", b"</a.css>"), ("X-Text", "b")]},
+            {"type": kind, "status": 102},
+            {"type": kind, "status": 100},
+        ]
+        got = talk(respond(*hints, start(), body(b"x"))).get()
+        assert (got.statuses, got.whole) == ([103, 102, 200], True)
+        assert got.heads[0][1:] == [(b"link", b"</a.css>"), (b"x-text", b"b")]
+        assert talk(respond(*hints, start(), body(b"x")), early_hints=False).get().statuses == [102, 200]
+        assert talk(respond({"type": kind, "status": 101}, start(), body(b"x"))).get().statuses == [500]
+
     @pytest.mark.parametrize("options", [{"http2_early_hints": "off"}, {"early_hints": False}])
     def test_they_can_be_off(self, talk: Converse, options: dict[str, Any]) -> None:
         """nginx's grpc_pass answers 502 to them."""

@@ -68,6 +68,11 @@ HTTP = [
         [{"type": "http.response.early_hint", "links": ["a"]}],
         "links of http.response.early_hint must be bytes, not ['a']",
     ),
+    ([{"type": "http.response.informational"}], "the ASGI message 'http.response.informational' has no status"),
+    (
+        [{"type": "http.response.informational", "status": 200}],
+        "status of http.response.informational must be 100 or from 102 to 199, not 200",
+    ),
     ([START, {"type": "http.response.pathsend"}], "the file None of http.response.pathsend can't be opened: "),
     ([START, {"type": "http.response.zerocopysend"}], "the file of http.response.zerocopysend has no open descriptor"),
 ]

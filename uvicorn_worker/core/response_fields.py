@@ -10,11 +10,13 @@ from uvicorn_worker.core.grammar import find_control, is_token, parse_length
 
 __all__ = [
     "HOP_BY_HOP",
+    "INFORMATIONAL",
     "as_fields",
     "as_pair",
     "check_field",
     "check_status",
     "check_trailers",
+    "informational_of",
     "links_of",
     "missing",
     "read_length",
@@ -24,6 +26,8 @@ __all__ = [
 # (RFC 9110, 7.6.1). Keep-Alive has an effect on clients alone, such as Node's.
 HOP_BY_HOP = frozenset([b"connection", b"proxy-connection", b"transfer-encoding"])
 
+# Messages for a head before that of the response; the second is that of Gunicorn's own ASGI worker.
+INFORMATIONAL = frozenset(["http.response.early_hint", "http.response.informational"])
 
 # RFC 9110, 6.5.1: what is needed to read a message, to route it, or to make sense of its content does not come last.
 _NO_TRAILERS = frozenset(
@@ -64,6 +68,19 @@ def links_of(message: Any) -> list[bytes]:
         raise missing(message, "links") from None
     except TypeError:
         raise ApplicationError(f"links of {message['type']} must be bytes, not {message['links']!r}") from None
+
+
+def informational_of(message: Any) -> tuple[int, list[Any]]:
+    """Status and fields of one of `INFORMATIONAL`; raises `ApplicationError` where they are none."""
+    if message["type"] == "http.response.early_hint":
+        return 103, [(b"link", link) for link in links_of(message)]
+    try:
+        status = message["status"]
+    except KeyError:
+        raise missing(message, "status") from None
+    if not isinstance(status, int) or not 100 <= status <= 199 or status == 101:
+        raise ApplicationError(f"status of {message['type']} must be 100 or from 102 to 199, not {status!r}")
+    return int(status), as_fields(message.get("headers", ()))
 
 
 def as_fields(headers: Any) -> list[Any]:

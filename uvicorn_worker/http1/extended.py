@@ -24,10 +24,10 @@ from uvicorn_worker.core.cycle import (
 )
 from uvicorn_worker.core.errors import ApplicationError, ClientDisconnected
 from uvicorn_worker.core.files import TURN_SIZE, FilePart, file_of, opened_path, read_piece
-from uvicorn_worker.core.response_fields import as_fields, check_trailers, links_of
+from uvicorn_worker.core.response_fields import INFORMATIONAL, as_fields, check_trailers, informational_of
 from uvicorn_worker.http1.framing import takes_trailers
 from uvicorn_worker.http1.kernel_sending import KernelSending, sending_socket
-from uvicorn_worker.http1.response_head import encode_field, encode_fields
+from uvicorn_worker.http1.response_head import encode_fields, status_line
 
 __all__ = ["CHUNKED", "COPY_LIMIT", "NO_BODY", "SIZED", "UNTIL_CLOSE", "ExtendedCycle"]
 
@@ -87,8 +87,8 @@ class ExtendedCycle(Cycle):
         elif kind == "http.response.zerocopysend" and in_body:
             with file_of(message) as part:
                 await self._send_file(part, bool(message.get("more_body", False)))
-        elif kind == "http.response.early_hint" and stage == AWAIT_START:
-            self._send_hint(links_of(message))
+        elif kind in INFORMATIONAL and stage == AWAIT_START:
+            self._send_informational(*informational_of(message))
         elif kind == "http.response.trailers" and (special & ENDED or (special == UNTRAILED and stage == DONE)):
             self._send_trailers(message)
         else:
@@ -105,12 +105,16 @@ class ExtendedCycle(Cycle):
         """Whether the response has no body on the wire, whatever the application sends."""
         return self.status in BODILESS or self.status < 200 or self.head_only
 
-    def _send_hint(self, links: Iterable[Any]) -> None:
-        """Send 103 (RFC 8297), which a client of HTTP/1.0 and some proxies would take for the response."""
-        lines = [b"HTTP/1.1 103 Early Hints\r\n"]
-        lines += [encode_field(b"link", link) for link in links]
+    def _send_informational(self, status: int, fields: Iterable[Any]) -> None:
+        """Send a head before that of the response, which a client of HTTP/1.0 and some proxies would take for it.
+
+        100 is sent where the application begins to read. 103 are early hints (RFC 8297).
+        """
+        lines = [status_line(status)]
+        if encode_fields(fields, lines, self.conn.field_memo, self.runtime.defaults.names)[0] is not None:
+            raise ApplicationError("content-length is no field of an informational response")
         lines.append(b"\r\n")
-        if not self.http10 and self.runtime.config.early_hints:
+        if status != 100 and not self.http10 and (status != 103 or self.runtime.config.early_hints):
             self.conn.gather(b"".join(lines))
 
     # Trailers ----------------------------------------------------------------------------------------
@@ -156,7 +160,7 @@ class ExtendedCycle(Cycle):
         headers = as_fields(message.get("headers", ()))
         lines: list[bytes] = []
         check_trailers(headers)
-        encode_fields(headers, lines, self.conn.field_memo, frozenset())
+        encode_fields(headers, lines, self.conn.field_memo, self.runtime.defaults.names)
         if not self.special & ENDED:
             return
         self.lines += lines

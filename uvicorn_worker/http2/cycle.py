@@ -36,7 +36,14 @@ from uvicorn_worker.core.cycle import (
 from uvicorn_worker.core.errors import ApplicationError, ClientDisconnected
 from uvicorn_worker.core.figures import Tally
 from uvicorn_worker.core.files import TURN_SIZE, FilePart, file_of, opened_path, read_piece
-from uvicorn_worker.core.response_fields import as_fields, check_status, check_trailers, links_of, missing
+from uvicorn_worker.core.response_fields import (
+    INFORMATIONAL,
+    as_fields,
+    check_status,
+    check_trailers,
+    informational_of,
+    missing,
+)
 from uvicorn_worker.core.runtime import Runtime
 from uvicorn_worker.http2.engine.codes import ErrorCode
 from uvicorn_worker.http2.engine.events import RequestHead
@@ -222,9 +229,11 @@ class StreamCycle(Cycle):
             self.trailing = bool(message.get("trailers", False))
         elif kind == "http.response.trailers" and self.ending and self.trailing:
             self._send_trailers(message)
-        elif kind == "http.response.early_hint" and stage == AWAIT_START:
-            links = [(b"link", link) for link in links_of(message)]
-            self.conn.send_informational(self, 103, self.conn.prepared.informational(links))
+        elif kind in INFORMATIONAL and stage == AWAIT_START:
+            status, headers = informational_of(message)
+            fields = self.conn.prepared.informational(headers)
+            if status != 100:
+                self.conn.send_informational(self, status, fields)
         elif kind == "http.response.pathsend" and HEAD_HELD <= stage <= BODY and not self.ending:
             with opened_path(message) as part:
                 await self._send_file(part, False)
