@@ -559,6 +559,16 @@ def test_what_a_process_ends_with(target: child.Target | None, code: int) -> Non
     assert one.exitcode == code
 
 
+def test_one_that_was_not_told_to_end_is_waited_for(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Programs have one, and nothing else to do until it has ended."""
+    monkeypatch.setattr(child, "_STOP_SECONDS", 0.0)
+    one = child.Process(Config("main:app", log_config=None), interrupted, [])
+    one.start().join()
+    assert one.exitcode == 0
+
+
 def test_one_can_be_killed() -> None:
     one = child.Process(Config("main:app", log_config=None), idle)
     one.start()

@@ -42,7 +42,7 @@ class Process:
         self._own_tells: Connection | None = None
         if target is None:
             self._own_told, self._own_tells = multiprocessing.Pipe(duplex=False)
-        self._own_is_ready = False
+        self._own_is_ready = self._own_is_to_end = False
         self.process: SpawnProcess = get_subprocess(config, target, sockets, self._own_tells)
 
     def start(self) -> Process:
@@ -89,6 +89,7 @@ class Process:
 
     def terminate(self) -> None:
         """Tell it to end."""
+        self._own_is_to_end = True
         if self.process.exitcode is None:
             self.process.terminate()
 
@@ -101,8 +102,8 @@ class Process:
         return self.process.is_alive()
 
     def join(self, timeout: float | None = None) -> None:
-        """Wait for the end of one that was told; what holds it up for too long is cut, unless a `timeout` is given."""
-        if timeout is not None:
+        """Wait for its end; what holds up one that was told is cut after a while, unless a `timeout` is given."""
+        if timeout is not None or not self._own_is_to_end:
             self.process.join(timeout)
             return
         self.process.join(self._own_stop_within)
