@@ -54,7 +54,7 @@ LEVELS: list[set[str]] = [
 ]
 STARTS = {("__main__", "cli"), ("cli", "master"), ("_workers", "worker"), ("workers", "worker"), ("main", "cli")} | {
     ("supervisors", "cli"), ("config", "cli"), ("config", "importer"), ("main", "config"), ("_types", "types"),
-    ("_subprocess", "supervisors"),
+    ("_subprocess", "supervisors"), ("main", "supervisors"),
 }  # fmt: skip
 LEVEL_OF = {room: level for level, rooms in enumerate(LEVELS) for room in rooms}
 

@@ -70,6 +70,10 @@ _CHOICES = {
 }
 
 
+# Classes that `run()` takes as they are here, where a program has put others.
+_SUPERVISORS = frozenset({"ChangeReload", "Multiprocess"})
+
+
 class _Command(_Copied, ModuleType):
     __class__ = property(_class_of)
 
@@ -82,6 +86,10 @@ class _Command(_Copied, ModuleType):
                 return importlib.import_module("click").Choice(_CHOICES[name])
             except ModuleNotFoundError:
                 raise AttributeError(f"{name}: the package click is not installed") from None
+        if name in _SUPERVISORS:
+            from uvicorn_worker import supervisors
+
+            return getattr(supervisors, name)
         return getattr(main, name)
 
 

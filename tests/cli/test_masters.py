@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import logging
 import os
@@ -13,13 +14,14 @@ from typing import Any
 import pytest
 
 from uvicorn_worker import UvicornH11Worker
-from uvicorn_worker.cli import masters
 from uvicorn_worker.cli.masters import Master, check_places, gunicorns, run_master, settings_of
 from uvicorn_worker.cli.run import CommandConfig, MasterEnded, launch, run
 from uvicorn_worker.core.errors import BindError, ConfigError
 from uvicorn_worker.logs.formatters import LOGGING_CONFIG
 from uvicorn_worker.master import Application
 from uvicorn_worker.server import Config
+
+main: Any = importlib.import_module("uvicorn_worker.main")
 
 
 async def app(scope: Any, receive: Any, send: Any) -> None: ...
@@ -222,7 +224,7 @@ def test_processes_of_what_a_program_has_made_its_own(
         def run(self) -> None:
             made.append("run")
 
-    monkeypatch.setattr(masters, "BROUGHT", [lambda: None, lambda: Mine])
+    monkeypatch.setattr(main, "Multiprocess", Mine, raising=False)
     run("main:app", workers=2, port=0, log_config=None)
     assert made == [2, "127.0.0.1", "run"]
     assert launcher == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
@@ -283,11 +284,27 @@ class TestOptions:
         assert (config.http, config.ws) == (MarkingTools, OwnWebSocket)
         config.http_protocol_class = H11Protocol
         assert config.http == "h11"
+        config.http_protocol_class = f"{__name__}:MarkingTools"
+        assert config.http_protocol_class is MarkingTools
+        config.http_protocol_class = None
+        assert config.http == "auto"
         assert config.ws_protocol_class is OwnWebSocket
         config.ws_protocol_class = f"{__name__}:OwnLegacy"
         assert config.ws_protocol_class is OwnLegacy
         config.ws_protocol_class = None
         assert (config.ws, config.ws_protocol_class) == ("none", None)
+
+    def test_what_serves_can_be_asked_for(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """For a subclass of it, which is given as `http`; or to name it in a log."""
+        config: Any = Config("main:app", log_config=None, http="h11")
+        assert config.http_protocol_class is H11Protocol
+        config.http_protocol_class = config.http_protocol_class
+        assert config.http == "h11"
+        config.http = MarkingTools
+        assert config.http_protocol_class is MarkingTools
+        monkeypatch.setitem(sys.modules, "uvicorn", None)
+        monkeypatch.setattr(brought_protocols, "_UVICORNS", {("http", "auto"): "uvicorn.protocols.http.gone:Gone"})
+        assert Config("main:app", log_config=None).http_protocol_class.__name__ == "Http1Protocol"
 
     @pytest.mark.parametrize(
         ("options", "says"),

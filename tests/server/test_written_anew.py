@@ -132,6 +132,16 @@ def test_the_application_is_behind_what_was_loaded(around: bool) -> None:
     assert application.scope.get("around", False) is around
 
 
+def test_of_the_tick_in_the_class_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in programs that call `run()`, and have no Server of their own."""
+
+    async def on_tick(self: Server, counter: int) -> bool:
+        return counter == 2
+
+    monkeypatch.setattr(Server, "on_tick", on_tick)
+    Server(Told(app, loop="asyncio")).run()
+
+
 @pytest.mark.parametrize("on_instance", [False, True])
 def test_of_the_tick(on_instance: bool) -> None:
     server: Server = Counts(Told(app, loop="asyncio"))

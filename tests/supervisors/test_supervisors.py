@@ -569,6 +569,28 @@ def test_one_that_was_not_told_to_end_is_waited_for(
     assert one.exitcode == 0
 
 
+class Greets(child.Process):
+    """As where each process has something to do before it serves."""
+
+    def target(self, sockets: Any = None) -> None:
+        os.write(1, b"greets ")
+        threading.Thread(target=self.always_pong, daemon=True).start()
+        super().target(sockets)
+
+
+def test_a_target_can_be_a_step_of_a_subclass(capfd: pytest.CaptureFixture[str]) -> None:
+    config = Config(f"{__name__}:refuses", port=0, log_config=None)
+    sock = config.bind_socket()
+    one = Greets(config, [sock])
+    one.start().join()
+    sock.close()
+    assert "greets " in capfd.readouterr().out
+    assert one.exitcode == STARTUP_FAILURE
+    assert not one.ping(timeout=5)
+    assert not one.is_ready(timeout=5)
+    assert not one.wait_until_ready(5)
+
+
 def test_one_can_be_killed() -> None:
     one = child.Process(Config("main:app", log_config=None), idle)
     one.start()
@@ -634,7 +656,8 @@ SUPERVISORS = {
         "run", "should_exit", "signal_queue", "sockets", "target", "terminate_all",
     },
     Process: {
-        "exitcode", "is_alive", "is_ready", "join", "kill", "pid", "process", "start", "terminate", "wait_until_ready",
+        "always_pong", "config", "exitcode", "is_alive", "is_ready", "join", "kill", "pid", "ping", "pong", "process",
+        "server", "start", "target", "terminate", "wait_until_ready",
     },
 }  # fmt: skip
 

@@ -145,7 +145,7 @@ class TestWorkerConfig:
     def test_what_uvicorns_has_for_itself_is_explained(self) -> None:
         config: Any = WorkerConfig(Surroundings())
         with pytest.raises(AttributeError, match="is made by the uvicorn package for its own Server"):
-            _ = config.http_protocol_class
+            _ = config.lifespan_class
         with pytest.raises(AttributeError, match=r"self\.config has no attribute 'no_such'"):
             _ = config.no_such
 

@@ -6,7 +6,7 @@ import difflib
 import logging
 import os
 import sys
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from typing import Any, NoReturn
 
@@ -23,7 +23,6 @@ from uvicorn_worker.tls.asked import tls_is_on
 from uvicorn_worker.tls.contexts import check_tls
 
 __all__ = [
-    "BROUGHT",
     "Master",
     "check_places",
     "gunicorns",
@@ -37,9 +36,6 @@ __all__ = [
 # How long an import and a lifespan startup may block a worker: uvicorn's command has no bound for it, and Gunicorn's
 # timeout would end a worker that loads a model, again and again.
 _STARTUP_SECONDS = 3600.0
-
-BROUGHT: list[Callable[[], type[Any] | None]] = []
-"""Each says what has the processes in Gunicorn's place: uvicorn's `Multiprocess` where a program has changed it."""
 
 
 @dataclass
@@ -118,7 +114,7 @@ def run_master(config: Config, given: Collection[str], master: Master) -> NoRetu
     raise SystemExit(0)
 
 
-def run_brought(kind: type[Any], config: Config, master: Master) -> None:
+def run_brought(kind: Any, config: Config, master: Master) -> None:
     """Until a signal, by a class that is made as uvicorn's `Multiprocess`. Raises `BindError` and `ConfigError`."""
     bound = bind(config.host, config.port, config.uds, config.fd, master.uds_mode)
     try:

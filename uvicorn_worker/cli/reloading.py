@@ -37,7 +37,7 @@ from uvicorn_worker.server.binding import bind, url_of
 from uvicorn_worker.server.failures import is_users
 from uvicorn_worker.tls.asked import tls_is_on
 
-__all__ = ["BROUGHT", "Reloader", "forget_compiled", "listed", "reload_by", "shown"]
+__all__ = ["Reloader", "forget_compiled", "listed", "reload_by", "shown"]
 
 # How long after its time a process may take to end before it is killed.
 _KILL_SECONDS = 1.0
@@ -50,11 +50,8 @@ _ages = itertools.count(1)
 # The script that Python runs, and its name in a process of multiprocessing.
 _SCRIPT = frozenset({"__main__", "__mp_main__"})
 
-BROUGHT: list[Callable[[], type[Any] | None]] = []
-"""Each says what reloads in the place of what is here: of uvicorn's names for it one that a program has changed."""
 
-
-def reload_by(kind: type[Any], config: Config, uds_mode: int | None = None) -> None:
+def reload_by(kind: Any, config: Config, uds_mode: int | None = None) -> None:
     """Until a signal, by a class that is made as uvicorn's `ChangeReload`. Raises `BindError` and `ConfigError`."""
     bound = bind(config.host, config.port, config.uds, config.fd, uds_mode)
     try:

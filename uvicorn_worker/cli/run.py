@@ -17,7 +17,7 @@ import time
 from collections.abc import Collection, Iterator
 from typing import Any, NoReturn
 
-from uvicorn_worker.cli import masters
+from uvicorn_worker.cli.brought import PROCESSES, RELOADS, assigned, brought
 from uvicorn_worker.cli.masters import Master, check_places, needs_master, run_brought, run_master
 from uvicorn_worker.core.asgi import ASGIApp
 from uvicorn_worker.core.errors import STARTUP_FAILURE, AppLoadError, BindError, ConfigError, LifespanError
@@ -31,7 +31,7 @@ from uvicorn_worker.logs.piped_handlers import unblock_handlers
 from uvicorn_worker.server import Config, Server
 from uvicorn_worker.server.alone import report_alone
 from uvicorn_worker.server.binding import bind
-from uvicorn_worker.server.config import options_as_parameters
+from uvicorn_worker.server.config import LOAD_APP, options_as_parameters
 from uvicorn_worker.server.failures import users_traceback
 from uvicorn_worker.server.loading import NOT_LOADED, is_made_late, load_app
 from uvicorn_worker.server.readiness import ready_of
@@ -61,7 +61,7 @@ class CommandConfig(Config):
 
     def load_app(self) -> ASGIApp:
         """Import the application again, and give it; who calls it says what it raises."""
-        return load_app(self)
+        return load_app(self) if Config.load_app is LOAD_APP else super().load_app()
 
 
 def run(app: Any, **options: Any) -> None:
@@ -138,11 +138,11 @@ def _serve_with_master(config: Config, said: Collection[str], master: Master) ->
         set_up_logging(config)
         logging.getLogger("uvicorn.error").error("%s", exc)
         sys.exit(FAILURE)
-    brought = next(filter(None, (asked() for asked in masters.BROUGHT)), None)
-    if brought is not None and master == Master(pid_file=master.pid_file, uds_mode=master.uds_mode):
+    theirs = brought(PROCESSES)
+    if theirs is not None and master == Master(pid_file=master.pid_file, uds_mode=master.uds_mode):
         set_up_logging(config)
         with pid_file(master.pid_file):
-            run_brought(brought, config, master)
+            run_brought(theirs, config, master)
         raise MasterEnded(0)
     try:
         run_master(config, said, master)
@@ -157,7 +157,8 @@ def prepare(app: Any, options: dict[str, Any]) -> Config:
     sys.path.insert(0, os.path.abspath(app_dir) if app_dir else os.getcwd())
     if options.get("port") == "auto":
         options["port"] = free_port(options.get("host", "127.0.0.1"))
-    return CommandConfig(app, **{"log_config": usual_config(options.get("access_log_format")), **options})
+    kind = assigned("Config") or CommandConfig
+    return kind(app, **{"log_config": usual_config(options.get("access_log_format")), **options})
 
 
 def check(app: Any, options: dict[str, Any]) -> None:
@@ -225,13 +226,13 @@ def _serve(config: Config, began: float, uds_mode: int | None) -> None:
     # Before the application is imported: what that registers for the end comes first.
     leave_without_a_search(lambda: bool(getattr(server, "own_captured", None)))
     try:
-        if not is_made_late(config):
+        if Config.load_app is not LOAD_APP or not is_made_late(config):
             config.load()
     except Exception as exc:  # noqa: BLE001 - an import raises what it likes
         _end_failed(exc, log, is_loaded=False)
     log.info("Started server process [%d]", os.getpid())
     surroundings.app = config.app
-    server = Server(config)
+    server = (assigned("Server") or Server)(config)
     try:
         report_alone(server)
         server.run()
@@ -310,7 +311,7 @@ class _CommandSurroundings(Surroundings):
 
 
 def _reload(config: Config, uds_mode: int | None) -> None:
-    from uvicorn_worker.cli.reloading import BROUGHT, Reloader, reload_by
+    from uvicorn_worker.cli.reloading import Reloader, reload_by
 
     log = logging.getLogger("uvicorn.error")
     if not config.should_reload:
@@ -320,11 +321,11 @@ def _reload(config: Config, uds_mode: int | None) -> None:
         sys.exit(FAILURE)
     if config.workers > 1:
         log.warning("One process serves, since --reload is on: --workers = %d has no effect.", config.workers)
-    brought = next(filter(None, (asked() for asked in BROUGHT)), None)
+    theirs = brought(RELOADS)
     code = 0
     try:
-        if brought is not None:
-            reload_by(brought, config, uds_mode)
+        if theirs is not None:
+            reload_by(theirs, config, uds_mode)
         else:
             code = Reloader(config, set_up_logging, uds_mode).run()
     except (BindError, ConfigError, OSError) as exc:

@@ -29,7 +29,7 @@ from uvicorn_worker.proxies.trust import Trust
 from uvicorn_worker.server.loading import import_name
 from uvicorn_worker.server.state import ServerState
 
-__all__ = ["brought_factory", "check_brought"]
+__all__ = ["brought_factory", "check_brought", "uvicorns_class"]
 
 # What uvicorn has for the words of ours, where a class is named for the other option alone.
 _UVICORNS = {
@@ -91,12 +91,20 @@ def _class(option: str, value: Any) -> Any:
             return import_name(value, f"option {option} =")
         except AppLoadError as exc:
             raise ConfigError(str(exc)) from None
+    found = uvicorns_class(option, value)
+    if found is None:
+        raise ConfigError(
+            f"option {option} = {value!r}: beside a protocol class it is the uvicorn package's, which is not installed"
+        )
+    return found
+
+
+def uvicorns_class(option: str, value: str) -> Any:
+    """What the uvicorn package has for a word of ours; None where it is not installed."""
     try:
         return import_name(_UVICORNS[option, value], f"option {option} =")
     except (ImportError, AppLoadError):
-        raise ConfigError(
-            f"option {option} = {value!r}: beside a protocol class it is the uvicorn package's, which is not installed"
-        ) from None
+        return None
 
 
 def _located(app: ASGIApp, config: Config) -> ASGIApp:

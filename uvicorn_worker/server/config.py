@@ -37,7 +37,7 @@ from uvicorn_worker.tls.asked import tls_is_on
 if TYPE_CHECKING:
     from ssl import SSLContext
 
-__all__ = ["PLACES", "Config", "of_environment", "options_as_parameters", "proxies_of_environment"]
+__all__ = ["LOAD_APP", "PLACES", "Config", "of_environment", "options_as_parameters", "proxies_of_environment"]
 
 
 def _is_host(value: Any) -> bool:
@@ -70,6 +70,7 @@ _LOGGING = ("log_config", "log_level", "use_colors", "access_log_format")
 _PROCESS = object()
 # What uvicorn makes connections with, by way of attributes of its Config.
 _PROTOCOLS = {"http_protocol_class": "http", "ws_protocol_class": "ws"}
+_NO_PROTOCOL = {"http_protocol_class": "auto", "ws_protocol_class": "none"}
 _TABLES = {"http": HTTP_PROTOCOLS, "ws": WS_PROTOCOLS}
 
 # In which order uvicorn's Config takes them.
@@ -168,9 +169,9 @@ class Config(core.Config):
         """Set an option, by its rule; another attribute as it is."""
         if name == "log_level":
             object.__setattr__(self, "own_log_level_given", value is not None)
-        if name == "ws_protocol_class" or (name in _PROTOCOLS and isinstance(value, type)):
+        if name in _PROTOCOLS:
             # What uvicorn's `load()` makes of the option.
-            name, value = _PROTOCOLS[name], "none" if value is None else value
+            name, value = _PROTOCOLS[name], _NO_PROTOCOL[name] if value is None else value
         if (name, value) == ("app", ""):
             # None is given: so says a subclass that is a dataclass, before it calls __init__().
             pass
@@ -236,6 +237,21 @@ class Config(core.Config):
             own.ssl_keyfile = own.ssl_certfile = own.ssl_context_factory = None
         else:
             own.ssl_context_factory = lambda config, default: context
+
+    @property
+    def http_protocol_class(self) -> type[Any]:
+        """What serves HTTP, for programs that have a subclass of it: the uvicorn package's, where that is installed."""
+        from uvicorn_worker.server.brought_protocols import uvicorns_class
+
+        if isinstance(self.http, type):
+            return self.http
+        if is_protocol_class(self.http):
+            found: type[Any] = import_name(self.http, "option http =")
+        elif (found := uvicorns_class("http", self.http)) is None:
+            from uvicorn_worker.http1 import Http1Protocol
+
+            return Http1Protocol
+        return found
 
     @property
     def ws_protocol_class(self) -> type[Any] | None:
@@ -337,6 +353,10 @@ class Config(core.Config):
         object.__setattr__(self, "own_has_said_where", True)
         sock.set_inheritable(True)
         return sock
+
+
+LOAD_APP = Config.load_app
+"""What it is here: a program may put another in its place."""
 
 
 def of_environment() -> dict[str, tuple[str, Any]]:

@@ -450,7 +450,7 @@ class Server(WrittenAnew):
     async def main_loop(self) -> None:
         """What `serve()` does once it accepts; a subclass does something before or beside it."""
         has_own_flag = type(self).should_exit is not Server.should_exit
-        if getattr(self.on_tick, "__func__", None) is Server.on_tick and not has_own_flag:
+        if getattr(self.on_tick, "__func__", None) is _ON_TICK and not has_own_flag:
             await self._own_wait_for_exit()
             return
         counter = 0
@@ -589,6 +589,10 @@ class Server(WrittenAnew):
             self._own_bound.close()
         # A loop that ends here has no turn in which they would be written.
         close_lines(asyncio.get_running_loop())
+
+
+# A program may put another in its place.
+_ON_TICK = Server.on_tick
 
 
 def _nothing() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import multiprocessing
 import os
@@ -34,6 +35,7 @@ class Process:
 
     def __init__(self, config: Config, target: Any = None, sockets: Any = ()) -> None:
         target, sockets = by_target(target, sockets)
+        self.config = config
         self._own_listened, self._own_backlog = sockets, config.backlog
         self._own_stop_within = _STOP_SECONDS + (config.timeout_graceful_shutdown or 0.0)
         self._own_began = time.monotonic()
@@ -43,7 +45,27 @@ class Process:
         if target is None:
             self._own_told, self._own_tells = multiprocessing.Pipe(duplex=False)
         self._own_is_ready = self._own_is_to_end = False
+        if target is None and type(self).target is not _TARGET:
+            target = self.target
         self.process: SpawnProcess = get_subprocess(config, target, sockets, self._own_tells)
+
+    # In the other process, where a subclass has a `target()`: it is sent there, and calls this one.
+
+    @functools.cached_property
+    def server(self) -> Server:
+        """What serves there."""
+        return Server(self.config)
+
+    def target(self, sockets: Any = None) -> None:
+        """Serve until the end."""
+        self.server.run(sockets=sockets)
+
+    def pong(self) -> None:
+        """As uvicorn's `target()` does it: nobody asks here whether it hangs."""
+
+    always_pong = pong
+
+    # In this one ---------------------------------------------------------------------------------------
 
     def start(self) -> Process:
         """Let it serve; gives itself."""
@@ -57,16 +79,20 @@ class Process:
             self._own_tells.close()
         return self
 
-    def is_ready(self) -> bool:
+    def ping(self, timeout: float = 0.0) -> bool:
+        """Whether it runs; it is not asked."""
+        return self.is_alive()
+
+    def is_ready(self, timeout: float = 0.0) -> bool:
         """Whether it has begun to accept connections; never of one with a target."""
         if self._own_told is not None and not self._own_is_ready:
             with contextlib.suppress(EOFError, OSError):
                 self._own_is_ready = self._own_told.poll() and bool(self._own_told.recv())
         return self._own_is_ready
 
-    def wait_until_ready(self, timeout: float, should_exit: threading.Event) -> bool:
+    def wait_until_ready(self, timeout: float, should_exit: threading.Event | None = None) -> bool:
         """Wait for that, for `timeout` seconds at most; not for one that ends, nor once `should_exit` is set."""
-        end = time.monotonic() + timeout
+        end, should_exit = time.monotonic() + timeout, should_exit or threading.Event()
         while not self.is_ready():
             if not self.is_alive() or time.monotonic() >= end or should_exit.wait(_LOOK_SECONDS):
                 return False
@@ -110,6 +136,9 @@ class Process:
         if self.process.exitcode is None:
             self.process.kill()
             self.process.join()
+
+
+_TARGET = Process.target
 
 
 def get_subprocess(

@@ -16,7 +16,7 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Any
 
-from uvicorn_worker.cli.masters import BROUGHT
+from uvicorn_worker.cli.brought import PROCESSES, remember
 from uvicorn_worker.core.errors import STARTUP_FAILURE
 from uvicorn_worker.server import Config
 from uvicorn_worker.server.surroundings import handled
@@ -191,12 +191,5 @@ class Multiprocess:
             self.processes[place] = self._own_start()
 
 
-_STEPS = dict(vars(Multiprocess))
-
-
-def _brought() -> type[Multiprocess] | None:
-    """The class, where a program has put a step of its own into it: `run()` and the command then serve by it, too."""
-    return None if dict(vars(Multiprocess)) == _STEPS else Multiprocess
-
-
-BROUGHT.append(_brought)
+# A program that puts a step of its own into it changes what `run()` and the command serve by.
+remember(PROCESSES, Multiprocess)

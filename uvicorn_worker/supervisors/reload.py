@@ -10,7 +10,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from uvicorn_worker.cli.reloading import BROUGHT, forget_compiled, listed, shown
+from uvicorn_worker.cli.brought import RELOADS, remember
+from uvicorn_worker.cli.reloading import forget_compiled, listed, shown
 from uvicorn_worker.cli.watching import LOOK_SECONDS, Choice, Watcher, watches_by, where_to_look
 from uvicorn_worker.server import Config
 from uvicorn_worker.server.surroundings import HANDLED_SIGNALS, handled
@@ -114,7 +115,7 @@ class ChangeReload:
 
     def should_restart(self) -> Sequence[Path] | None:
         """The files that have changed; None a few times a second where none has. Raises StopIteration at the end."""
-        if type(self).pause is not ChangeReload.pause:
+        if type(self).pause is not _PAUSE:
             self.pause()
         if self.watcher is None:
             # A `run()` of somebody's own has begun.
@@ -147,15 +148,9 @@ class ChangeReload:
         self._own_log.info("Stopping reloader process [%d]", self.pid)
 
 
-_STEPS = dict(vars(ChangeReload))
-
-
-def _brought() -> type[ChangeReload] | None:
-    """The class, where a program has put a step of its own into it: `run()` and the command then reload by it, too."""
-    return None if dict(vars(ChangeReload)) == _STEPS else ChangeReload
-
-
-BROUGHT.append(_brought)
+# A program that puts a step of its own into it changes what `run()` and the command reload by.
+remember(RELOADS, ChangeReload)
+_PAUSE = ChangeReload.pause
 
 
 def _kind(path: Path) -> int:

@@ -131,7 +131,7 @@ class UvicornWorker(BaseWorker):
         return WorkerSurroundings(self)
 
     def _own_make_signals(self) -> Signals:
-        has_own_exit = type(self).handle_exit is not UvicornWorker.handle_exit
+        has_own_exit = type(self).handle_exit is not _HANDLE_EXIT
         return Signals(self, self._own_succession, has_own_exit=has_own_exit)
 
     # Boot --------------------------------------------------------------------------------------------
@@ -414,7 +414,7 @@ class UvicornWorker(BaseWorker):
         try:
             await self.own_server.serve(sockets=self.sockets)
         except LifespanError as exc:
-            if type(self)._serve is UvicornWorker._serve:
+            if type(self)._serve is _SERVE:
                 raise
             # That of uvicorn's worker, which a subclass may look for.
             raise SystemExit(Arbiter.WORKER_BOOT_ERROR) from exc
@@ -513,7 +513,7 @@ class UvicornWorker(BaseWorker):
 
     def _own_notify_by_callback(self) -> None:
         """While it serves, a subclass's own `callback_notify()` decides on the heartbeat, as with uvicorn's worker."""
-        is_own = type(self).callback_notify is not UvicornWorker.callback_notify
+        is_own = type(self).callback_notify is not _CALLBACK
         if not is_own or not self.own_server.started or self.own_server.should_exit:
             self.notify()
         elif self._own_notifying is None or self._own_notifying.done():
@@ -581,6 +581,10 @@ class UvicornWorker(BaseWorker):
 
     def own_handle_ignored(self, sig: int, frame: FrameType | None) -> None:
         """HUP and WINCH are the master's."""
+
+
+# A program may put others in their place.
+_HANDLE_EXIT, _SERVE, _CALLBACK = UvicornWorker.handle_exit, UvicornWorker._serve, UvicornWorker.callback_notify
 
 
 class UvicornH11Worker(UvicornWorker):
