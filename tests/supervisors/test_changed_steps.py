@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import os
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from tests.sockets import free_port
@@ -96,25 +98,33 @@ def _answers(port: int, body: bytes) -> None:
         time.sleep(0.05)
 
 
-def _served(folder: Path, which: str) -> str:
-    (folder / "main.py").write_text(APP)
-    (folder / "program.py").write_text(PROGRAM)
-    port, log = free_port(), folder / "log"
+@contextlib.contextmanager
+def _running(folder: Path, program: str, *arguments: str) -> Iterator[Path]:
+    """Start it, and end it well at the end of the block; gives its log."""
+    (folder / "program.py").write_text(program)
+    log = folder / "log"
     env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), "PYTHONDONTWRITEBYTECODE": "1"}
-    arguments = [sys.executable, "program.py", which, "main:app", "--reload", "--port", str(port)]
+    line = [sys.executable, "program.py", *arguments]
     with log.open("w") as out:
-        process = subprocess.Popen(arguments, cwd=folder, env=env, stdout=out, stderr=out, stdin=subprocess.DEVNULL)
+        process = subprocess.Popen(line, cwd=folder, env=env, stdout=out, stderr=out, stdin=subprocess.DEVNULL)
     try:
-        _answers(port, b"one")
-        (folder / "main.py").write_text(APP.replace("one", "two"))
-        _answers(port, b"two")
+        yield log
         process.send_signal(signal.SIGTERM)
         assert process.wait(PATIENCE) == 0, log.read_text()
     finally:
         process.kill()
+    assert "Traceback" not in log.read_text()
+
+
+def _served(folder: Path, which: str) -> str:
+    (folder / "main.py").write_text(APP)
+    port = free_port()
+    with _running(folder, PROGRAM, which, "main:app", "--reload", "--port", str(port)) as log:
+        _answers(port, b"one")
+        (folder / "main.py").write_text(APP.replace("one", "two"))
+        _answers(port, b"two")
     text = log.read_text()
     assert f"anew {port}\n" in text
-    assert "Traceback" not in text
     return text
 
 
@@ -129,20 +139,10 @@ def test_all_of_it(tmp_path: Path) -> None:
 
 def test_of_several_processes(tmp_path: Path) -> None:
     (tmp_path / "main.py").write_text("import os\n" + APP.replace('b"one"', 'os.environ["PLACE"].encode()'))
-    (tmp_path / "program.py").write_text(PLACED)
-    port, log = free_port(), tmp_path / "log"
-    env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
-    arguments = [sys.executable, "program.py", str(port)]
-    with log.open("w") as out:
-        process = subprocess.Popen(arguments, cwd=tmp_path, env=env, stdout=out, stderr=out, stdin=subprocess.DEVNULL)
-    try:
+    port = free_port()
+    with _running(tmp_path, PLACED, str(port)) as log:
         _answers(port, b"0")
         _answers(port, b"1")
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(PATIENCE) == 0, log.read_text()
-    finally:
-        process.kill()
     text = log.read_text()
     assert text.count("placed") == 2
     assert text.endswith("ended\n")
-    assert "Traceback" not in text
