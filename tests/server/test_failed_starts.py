@@ -49,11 +49,15 @@ async def main():
     while not server.started:
         await asyncio.sleep(0.01)
 
+run = asyncio.run
 if sys.argv[4] == "uvloop":
     import uvloop
-    uvloop.run(main())
-else:
-    asyncio.run(main())
+    if hasattr(uvloop, "run"):
+        run = uvloop.run
+    else:
+        # Before 0.18.
+        uvloop.install()
+run(main())
 """
 
 
