@@ -19,7 +19,7 @@ import pytest
 NAMES = {
     "": ["Config", "Server", "main", "run"],
     "_compat": ["asyncio_run", "iscoroutinefunction"],
-    "_subprocess": ["get_subprocess"],
+    "_subprocess": ["get_subprocess", "subprocess_started"],
     "_types": [
         "ASGI3Application", "ASGIReceiveEvent", "ASGISendEvent", "Environ", "ExcInfo", "HTTPResponseStartEvent",
         "HTTPResponseTrailersEvent", "HTTPScope", "Scope", "WebSocketResponseStartEvent",
@@ -49,13 +49,15 @@ NAMES = {
         "ClientDisconnected", "get_client_addr", "get_local_addr", "get_path_with_query_string", "get_remote_addr",
         "is_ssl",
     ],
-    "server": ["HANDLED_SIGNALS", "Server", "ServerState", "logger"],
+    "server": ["HANDLED_SIGNALS", "STARTUP_FAILURE", "Server", "ServerState", "logger"],
     "supervisors": ["BaseReload", "ChangeReload", "Multiprocess"],
-    "supervisors.basereload": ["BaseReload", "HANDLED_SIGNALS", "get_subprocess", "logger"],
-    "supervisors.multiprocess": ["Multiprocess", "Process", "SIGNALS", "get_subprocess", "logger"],
+    "supervisors.basereload": ["BaseReload", "Config", "HANDLED_SIGNALS", "get_subprocess", "logger"],
+    "supervisors.multiprocess": [
+        "Config", "Multiprocess", "Process", "SIGNALS", "STARTUP_FAILURE", "Server", "get_subprocess", "logger",
+    ],
     "supervisors.statreload": ["StatReload"],
     "supervisors.watchfilesreload": ["FileFilter", "WatchFilesReload"],
-    "workers": ["UvicornH11Worker", "UvicornWorker"],
+    "workers": ["Config", "Server", "UvicornH11Worker", "UvicornWorker"],
 }  # fmt: skip
 TYPES = [
     "ASGI2Application", "ASGI2Protocol", "ASGI3Application", "ASGIApplication", "ASGIReceiveCallable",

@@ -1,5 +1,5 @@
-"""`get_subprocess`, where uvicorn has it: for subclasses of its supervisors that start processes themselves."""
+"""`get_subprocess`, and what it starts, where uvicorn has them: for subclasses that start processes themselves."""
 
-from uvicorn_worker.supervisors.child import get_subprocess
+from uvicorn_worker.supervisors.child import get_subprocess, subprocess_started
 
-__all__ = ["get_subprocess"]
+__all__ = ["get_subprocess", "subprocess_started"]

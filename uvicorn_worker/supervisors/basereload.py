@@ -2,11 +2,12 @@
 
 import logging
 
+from uvicorn_worker.server import Config
 from uvicorn_worker.server.surroundings import HANDLED_SIGNALS
 from uvicorn_worker.supervisors.child import get_subprocess
 from uvicorn_worker.supervisors.reload import ChangeReload
 
-__all__ = ["HANDLED_SIGNALS", "BaseReload", "get_subprocess", "logger"]
+__all__ = ["HANDLED_SIGNALS", "BaseReload", "Config", "get_subprocess", "logger"]
 
 BaseReload = ChangeReload
 logger = logging.getLogger("uvicorn.error")

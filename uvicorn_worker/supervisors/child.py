@@ -20,7 +20,7 @@ from uvicorn_worker.logs.line_writer import close_logs
 from uvicorn_worker.server import Config, Server
 from uvicorn_worker.server.surroundings import Surroundings
 
-__all__ = ["Process", "Target", "by_target", "get_subprocess"]
+__all__ = ["Process", "Target", "by_target", "get_subprocess", "subprocess_started"]
 
 Target = Callable[..., Any]
 
@@ -147,7 +147,7 @@ def get_subprocess(
     """A process that is to serve, not started yet; on `tells` a Server of its own says that it accepts connections."""
     multiprocessing.allow_connection_pickling()
     args = (config, target, list(sockets), _stdin(), tells)
-    return multiprocessing.get_context("spawn").Process(target=_serve, args=args)
+    return multiprocessing.get_context("spawn").Process(target=subprocess_started, args=args)
 
 
 def by_target(target: Any, sockets: Any) -> tuple[Target | None, Sequence[Any]]:
@@ -175,13 +175,13 @@ class _Telling(Surroundings):
             self._tells.send(True)
 
 
-def _serve(
-    config: Config, target: Target | None, sockets: list[Any], stdin: int | None, tells: Connection | None = None
+def subprocess_started(
+    config: Config, target: Target | None, sockets: list[Any], stdin_fileno: int | None, tells: Connection | None = None
 ) -> None:
     """In the new process; one that can't start exits with `STARTUP_FAILURE`."""
-    if stdin is not None:
+    if stdin_fileno is not None:
         with contextlib.suppress(OSError):
-            sys.stdin = os.fdopen(stdin)
+            sys.stdin = os.fdopen(stdin_fileno)
     if tells is not None:
         config.own_surroundings = _Telling(tells)
     try:

@@ -18,11 +18,11 @@ from typing import Any
 
 from uvicorn_worker.cli.brought import PROCESSES, remember
 from uvicorn_worker.core.errors import STARTUP_FAILURE
-from uvicorn_worker.server import Config
+from uvicorn_worker.server import Config, Server
 from uvicorn_worker.server.surroundings import handled
 from uvicorn_worker.supervisors.child import Process, Target, by_target, get_subprocess
 
-__all__ = ["SIGNALS", "Multiprocess", "Process", "get_subprocess", "logger"]
+__all__ = ["SIGNALS", "STARTUP_FAILURE", "Config", "Multiprocess", "Process", "Server", "get_subprocess", "logger"]
 
 logger = logging.getLogger("uvicorn.error")
 
