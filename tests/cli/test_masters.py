@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import logging
 import os
 import socket
 import sys
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -20,8 +20,6 @@ from uvicorn_worker.core.errors import BindError, ConfigError
 from uvicorn_worker.logs.formatters import LOGGING_CONFIG
 from uvicorn_worker.master import Application
 from uvicorn_worker.server import Config
-
-main: Any = importlib.import_module("uvicorn_worker.main")
 
 
 async def app(scope: Any, receive: Any, send: Any) -> None: ...
@@ -224,7 +222,9 @@ def test_processes_of_what_a_program_has_made_its_own(
         def run(self) -> None:
             made.append("run")
 
-    monkeypatch.setattr(main, "Multiprocess", Mine, raising=False)
+    main: Any = ModuleType("uvicorn_worker.main")
+    main.Multiprocess = Mine
+    monkeypatch.setitem(sys.modules, main.__name__, main)
     run("main:app", workers=2, port=0, log_config=None)
     assert made == [2, "127.0.0.1", "run"]
     assert launcher == []

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
-import importlib
 import logging
 import os
 import signal
 import sys
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -21,11 +21,9 @@ from uvicorn_worker.cli.masters import Master
 from uvicorn_worker.cli.run import FAILURE, check, free_port, launch, pid_file, prepare, run
 from uvicorn_worker.core.errors import STARTUP_FAILURE, AppLoadError, BindError, ConfigError, LifespanError
 from uvicorn_worker.server import Config
-from uvicorn_worker.supervisors import ChangeReload, Multiprocess
 
 # The package has a function of that name.
 module: Any = sys.modules["uvicorn_worker.cli.run"]
-main: Any = importlib.import_module("uvicorn_worker.main")
 
 
 async def app(scope: Any, receive: Any, send: Any) -> None: ...
@@ -221,6 +219,13 @@ def test_what_is_checked() -> None:
         check(app, {"ssl_certfile": "no.pem"})
 
 
+def assign(monkeypatch: pytest.MonkeyPatch, **names: Any) -> None:
+    """What a program puts into `uvicorn_worker.main`, which stands above this room."""
+    main = ModuleType("uvicorn_worker.main")
+    vars(main).update(names)
+    monkeypatch.setitem(sys.modules, main.__name__, main)
+
+
 def test_a_step_that_a_program_has_put_into_the_config(monkeypatch: pytest.MonkeyPatch, server: type[Server]) -> None:
     loaded: list[Any] = []
 
@@ -241,14 +246,9 @@ def test_classes_of_the_module_of_the_command_can_be_others(monkeypatch: pytest.
             assert type(self.config) is Own
             raise LifespanError("mine")
 
-    monkeypatch.setattr(main, "Config", Own)
-    monkeypatch.setattr(main, "Server", Mine)
+    assign(monkeypatch, Config=Own, Server=Mine)
     monkeypatch.setattr(module, "report_alone", lambda server: None)
     assert code_of(app, port=0) == STARTUP_FAILURE
-
-
-def test_classes_of_the_module_of_the_command_are_uvicorns() -> None:
-    assert (main.ChangeReload, main.Multiprocess) == (ChangeReload, Multiprocess)
 
 
 def test_reload_by_what_a_program_has_made_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -261,7 +261,7 @@ def test_reload_by_what_a_program_has_made_its_own(monkeypatch: pytest.MonkeyPat
         def run(self) -> None:
             made.append("run")
 
-    monkeypatch.setattr(main, "ChangeReload", Mine, raising=False)
+    assign(monkeypatch, ChangeReload=Mine)
     run("main:app", reload=True, port=0)
     assert made == ["main:app", True, "127.0.0.1", "run"]
 
