@@ -18,7 +18,7 @@ from tests.scripted import get
 from tests.server.running import App
 from tests.sockets import Peer, Run
 from uvicorn_worker import BindError, Config, ConfigError, Server
-from uvicorn_worker.server.binding import bind, bind_path
+from uvicorn_worker.server.binding import bind, bind_path, urls_of
 
 
 def config(**options: Any) -> Config:
@@ -136,6 +136,25 @@ class TestAddresses:
 
     def test_a_host_that_is_none(self, run: Run) -> None:
         refused(run, Server(config(host="no-such-host.invalid")), r"host 'no-such-host\.invalid' has no address")
+
+
+class TestWhereItIs:
+    def test_a_name(self) -> None:
+        """As with uvicorn: a login leads back to the name, not to one of its addresses."""
+        bound = bind("localhost", 0, None, None)
+        port = bound.sockets[0].getsockname()[1]
+        try:
+            assert urls_of([*bound.sockets, bound.sockets[0]], "localhost", secure=False) == [
+                f"http://localhost:{port}"
+            ]
+        finally:
+            bound.close()
+
+    @pytest.mark.parametrize("host", ["127.0.0.1", "::1", None, "", ["localhost", "127.0.0.1"]])
+    def test_an_address(self, host: Any) -> None:
+        with socket.socket() as sock:
+            sock.bind(("127.0.0.1", 0))
+            assert urls_of([sock], host, secure=True) == [f"https://127.0.0.1:{sock.getsockname()[1]}"]
 
 
 class TestPaths:

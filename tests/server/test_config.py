@@ -184,7 +184,7 @@ class TestSocket:
             server = Server(config)
 
             async def main(server: Server = server) -> None:
-                await server.startup(sockets=[sock.dup()])
+                await server.startup(sockets=[sock])
                 await server.shutdown()
 
             asyncio.run(main())

@@ -16,7 +16,7 @@ from uvicorn_worker.logs.formatters import usual_config
 from uvicorn_worker.logs.levels import LEVELS
 from uvicorn_worker.logs.log_config import read_log_config
 from uvicorn_worker.server import Config
-from uvicorn_worker.server.binding import bind, hosts_of, url_of
+from uvicorn_worker.server.binding import bind, hosts_of, urls_of
 from uvicorn_worker.server.failures import users_traceback
 from uvicorn_worker.server.loading import import_name
 from uvicorn_worker.tls.asked import tls_is_on
@@ -94,7 +94,7 @@ def run_master(config: Config, given: Collection[str], master: Master) -> NoRetu
             _fix_options(self.cfg, options, is_bounded=master.config_file is not None or "timeout" in master.settings)
             if config.uds is not None and master.uds_mode is not None:
                 _set_mode(self.cfg, config.uds, master.uds_mode)
-            _say_where(self.cfg, secure=tls_is_on(config))
+            _say_where(self.cfg, config.host, secure=tls_is_on(config))
 
     owner = os.getpid()
     options = _given(config)
@@ -202,13 +202,12 @@ def _set_mode(cfg: Any, path: str, mode: int) -> None:
     cfg.set("when_ready", when_ready)
 
 
-def _say_where(cfg: Any, *, secure: bool) -> None:
+def _say_where(cfg: Any, host: Any, *, secure: bool) -> None:
     """uvicorn's line, which people and programs wait for."""
     before = cfg.when_ready
 
     def when_ready(server: Any) -> None:
-        for each in server.LISTENERS:
-            where = url_of(each.sock, secure=secure or cfg.is_ssl)
+        for where in urls_of([each.sock for each in server.LISTENERS], host, secure=secure or cfg.is_ssl):
             server.log.info("Uvicorn running on %s (Press CTRL+C to quit)", where)
         before(server)
 

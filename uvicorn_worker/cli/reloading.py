@@ -33,7 +33,7 @@ from uvicorn_worker.board.ends import RELOAD, bury
 from uvicorn_worker.cli.reloaded import RELOAD_SIGNAL, STOP_SECONDS, serve_until_told
 from uvicorn_worker.cli.watching import Choice, Watcher, where_to_look
 from uvicorn_worker.server import Config, Server
-from uvicorn_worker.server.binding import bind, url_of
+from uvicorn_worker.server.binding import bind, urls_of
 from uvicorn_worker.server.failures import is_users
 from uvicorn_worker.tls.asked import tls_is_on
 
@@ -89,7 +89,8 @@ class Reloader:
             for sock in bound.sockets:
                 # From now on clients wait, and are not refused, whatever becomes of the processes that serve.
                 sock.listen(config.backlog)
-                self._log.info("Uvicorn running on %s (Press CTRL+C to quit)", url_of(sock, secure=secure))
+            for where in urls_of(bound.sockets, config.host, secure=secure):
+                self._log.info("Uvicorn running on %s (Press CTRL+C to quit)", where)
             with self._signals_taken():
                 self._watch()
         finally:

@@ -17,7 +17,7 @@ from typing import Any
 from uvicorn_worker.core.errors import BindError
 from uvicorn_worker.core.kernel import duplicate_of, has_its_family
 
-__all__ = ["Bound", "bind", "bind_path", "hosts_of", "url_of"]
+__all__ = ["Bound", "bind", "bind_path", "hosts_of", "url_of", "urls_of"]
 
 # What a unix socket may be used by where nothing else is said: by everyone, as uvicorn has it.
 _PATH_MODE = 0o666
@@ -198,13 +198,22 @@ def _inode(path: str | None) -> tuple[int, int] | None:
 # What is said of them -------------------------------------------------------------------------------------------
 
 
-def url_of(sock: socket.socket, *, secure: bool) -> str:
-    """Where a client finds this socket."""
+def urls_of(sockets: Sequence[socket.socket], host: Any, *, secure: bool) -> list[str]:
+    """Where clients find these sockets, each once: by the option `host` where that is a name, as localhost is.
+
+    What belongs to a name, cookies and the addresses that a login leads back to, is not found by the address.
+    """
+    name = host if isinstance(host, str) and ":" not in host and not host.replace(".", "").isdigit() else None
+    return list(dict.fromkeys(url_of(sock, secure=secure, name=name) for sock in sockets))
+
+
+def url_of(sock: socket.socket, *, secure: bool, name: str | None = None) -> str:
+    """Where a client finds this socket, of an address that is known as `name`."""
     if has_its_family(sock):
-        name = sock.getsockname()
+        address = sock.getsockname()
     else:
         with duplicate_of(sock) as known:
-            name = known.getsockname()
-    if not isinstance(name, tuple):
-        return f"unix socket {name}"
-    return f"{'https' if secure else 'http'}://{_shown(name[0])}:{name[1]}"
+            address = known.getsockname()
+    if not isinstance(address, tuple):
+        return f"unix socket {address}"
+    return f"{'https' if secure else 'http'}://{name or _shown(address[0])}:{address[1]}"

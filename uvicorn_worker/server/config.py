@@ -25,7 +25,7 @@ from uvicorn_worker.core.rules import FLAG, OPTIONAL_COUNT, OPTIONAL_TEXT, POSIT
 from uvicorn_worker.core.spellings import is_protocol_class
 from uvicorn_worker.core.tables import HTTP_PROTOCOLS, LIFESPAN, WS_PROTOCOLS
 from uvicorn_worker.core.uvicorn_names import ALIASES
-from uvicorn_worker.server.binding import Bound, bind, url_of
+from uvicorn_worker.server.binding import Bound, bind, urls_of
 from uvicorn_worker.server.env_file import load_env_file, remember_env_files, set_by_env_files
 from uvicorn_worker.server.loaded_app import LoadedApp
 from uvicorn_worker.server.loading import NOT_LOADED, import_name, load_app, loop_factory, set_loop_policy
@@ -348,7 +348,7 @@ class Config(core.Config):
         sock, *others = bound.sockets
         for each in others:
             each.close()
-        where = url_of(sock, secure=self.is_ssl)
+        (where,) = urls_of([sock], self.host, secure=self.is_ssl)
         logging.getLogger("uvicorn.error").info("Uvicorn running on %s (Press CTRL+C to quit)", where)
         object.__setattr__(self, "own_has_said_where", True)
         sock.set_inheritable(True)

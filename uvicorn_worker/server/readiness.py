@@ -14,7 +14,7 @@ from uvicorn_worker.core.explained import explained
 from uvicorn_worker.core.kernel import is_uvloop
 from uvicorn_worker.core.log import count
 from uvicorn_worker.http1.parsers import check_parser
-from uvicorn_worker.server.binding import url_of
+from uvicorn_worker.server.binding import urls_of
 from uvicorn_worker.tls.asked import tls_is_on
 
 __all__ = ["differing", "ready_line", "ready_of"]
@@ -53,8 +53,8 @@ def ready_line(
 
 def ready_of(server: Any, seconds: float, usual: Mapping[str, Any] = MappingProxyType({})) -> str:
     """The same of a server that serves alone."""
-    secure = tls_is_on(server.config)
-    addresses = [url_of(sock, secure=secure) for listening in server.servers for sock in listening.sockets]
+    sockets = [sock for listening in server.servers for sock in listening.sockets]
+    addresses = urls_of(sockets, server.config.host, secure=tls_is_on(server.config))
     return ready_line(server.config, addresses, workers=1, seconds=seconds, usual=usual)
 
 

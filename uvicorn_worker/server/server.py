@@ -39,7 +39,7 @@ from uvicorn_worker.core.spellings import is_protocol_class
 from uvicorn_worker.logs.levels import log_messages
 from uvicorn_worker.logs.line_writer import close_lines
 from uvicorn_worker.server.acceptor import Acceptor
-from uvicorn_worker.server.binding import Bound, bind, url_of
+from uvicorn_worker.server.binding import Bound, bind, url_of, urls_of
 from uvicorn_worker.server.drain import Drain, Schedule
 from uvicorn_worker.server.files_offered import offer_files
 from uvicorn_worker.server.loading import loop_factory
@@ -412,8 +412,7 @@ class Server(WrittenAnew):
 
     def _log_started_message(self, listeners: Sequence[socket.socket]) -> None:
         """What a subclass may say in other words; the name is uvicorn's."""
-        for sock in listeners:
-            where = url_of(sock, secure=self._own_tls is not None)
+        for where in urls_of(listeners, getattr(self.config, "host", None), secure=self._own_tls is not None):
             self.own_log.info("Uvicorn running on %s (Press CTRL+C to quit)", where)
 
     def _own_begin_to_report(self) -> None:
