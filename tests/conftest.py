@@ -60,9 +60,21 @@ def _missing_for(item: pytest.Item) -> str:
     return next((name for name in LEFT_OUT if name in values), "")
 
 
+def _is_of_the_others(item: pytest.Item) -> bool:
+    """Whether `make test` leaves this case to `make test-long`.
+
+    Every value of every parameter is in a case that it does not leave.
+    """
+    mark, callspec = item.get_closest_marker("one_of"), getattr(item, "callspec", None)
+    return mark is not None and callspec is not None and sum(callspec.indices.values()) % mark.args[0] != 0
+
+
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Those that start processes come first: side by side with others, what is long must not be begun last."""
     for item in items:
+        if _is_of_the_others(item):
+            item.add_marker("long")
         if missing := _missing_for(item):
             item.add_marker(pytest.mark.skip(reason=f"{missing} is not installed"))
         item.add_marker(pytest.mark.flaky(reruns=1, reruns_delay=1))

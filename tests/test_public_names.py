@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 import inspect
 import socket
 from collections.abc import Callable, Coroutine, Sequence
@@ -27,6 +28,7 @@ from uvicorn_worker import (
     UvicornWorkerError,
     main,
     run,
+    supervisors,
 )
 
 if TYPE_CHECKING:
@@ -135,3 +137,9 @@ def test_what_serve_raises_can_be_caught(sock: socket.socket) -> None:
 
 def test_the_package_says_that_it_is_typed() -> None:
     assert files("uvicorn_worker").joinpath("py.typed").is_file()
+
+
+def test_programs_may_put_other_supervisors_into_the_module_of_the_command() -> None:
+    """uvicorn's `run()` takes them by these names."""
+    module: Any = importlib.import_module("uvicorn_worker.main")
+    assert (module.ChangeReload, module.Multiprocess) == (supervisors.ChangeReload, supervisors.Multiprocess)

@@ -162,6 +162,7 @@ def compare(serve: Serve, monkeypatch: pytest.MonkeyPatch, *requests: bytes, **o
     assert here == by_the_parser
 
 
+@pytest.mark.one_of(5)
 @pytest.mark.parametrize("history", HISTORIES)
 @pytest.mark.parametrize("last", LAST.values(), ids=LAST)
 def test_what_came_before_does_not_show(

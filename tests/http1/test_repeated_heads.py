@@ -79,6 +79,7 @@ def answers(serve: Serve, *pieces: bytes) -> list[bytes | None]:
     return [response.body if response.status == 200 else None for response in client.responses()]
 
 
+@pytest.mark.one_of(5)
 @pytest.mark.parametrize("before", REQUESTS)
 @pytest.mark.parametrize("last", LAST)
 def test_what_came_before_does_not_show(serve: Serve, before: str, last: str) -> None:

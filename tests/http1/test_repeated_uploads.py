@@ -85,6 +85,7 @@ def served(serve: Serve, requests: Iterable[bytes], **options: Any) -> tuple[Any
     )
 
 
+@pytest.mark.one_of(3)
 @pytest.mark.parametrize("cut", ["whole", "head", "body", "line", "length"])
 @pytest.mark.parametrize("before", BEFORE)
 @pytest.mark.parametrize("last", LAST)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import http.client
-import importlib
 import os
 import re
 import signal
@@ -699,9 +698,3 @@ def test_a_subclass_hears_signals_that_do_nothing_else() -> None:
 
     Hears(Config("main:app", port=0, log_config=None)).run()
     assert seen == ["usr1"]
-
-
-def test_the_module_of_the_command_has_them() -> None:
-    """Programs put others there, and `run()` takes these: `uvicorn.main.ChangeReload = Mine`."""
-    main: Any = importlib.import_module("uvicorn_worker.main")
-    assert (main.ChangeReload, main.Multiprocess) == (ChangeReload, Multiprocess)

@@ -143,7 +143,7 @@ class Server(WrittenAnew):
         self._own_changed = asyncio.Event()
         self._own_lifespan: Lifespan | BroughtLifespan | None = None
         self._own_unshared = False
-        self._own_retired = False
+        self._own_retired = self._own_has_stopped = False
         self._own_lifetime: asyncio.TimerHandle | None = None
         self._own_bound: Bound | None = None
         self._own_memory: MemoryWatch | None = None
@@ -313,7 +313,7 @@ class Server(WrittenAnew):
             self._own_exit, self._own_quick, self._own_changed = asyncio.Event(), asyncio.Event(), asyncio.Event()
         if not self.should_exit:
             self._own_exit_time, self._own_signalled = 0.0, False
-        self.started = self.own_cancelled = self._own_retired = self._own_unshared = False
+        self.started = self.own_cancelled = self._own_has_stopped = self._own_retired = self._own_unshared = False
         self._own_lifespan = self._own_bound = self._own_lifetime = None
         self._own_memory = self._own_tls = self._own_watch = self._own_slow = None
 
@@ -518,8 +518,8 @@ class Server(WrittenAnew):
         `sockets` are closed at the beginning: the server has duplicates of them, and as long as others are open
         clients would queue up in vain. A quick stop, too, runs the lifespan shutdown, for two seconds at most.
         """
-        if not self.started or self._own_ticker is None:
-            # The exit came during the start, which has ended what it had begun; or this was called before.
+        if not self.started or self._own_has_stopped:
+            # The exit came during the start, which has ended what it had begun; or it has stopped before.
             self._own_close()
             return
         self.own_surroundings.stops(self)
@@ -534,6 +534,7 @@ class Server(WrittenAnew):
             running = drain.run(replaced_later=self._own_unshared and not self._own_signalled)
             await self._own_wait_for_drain(running, schedule)
             await self._own_end_lifespan(schedule.lifespan)
+            self._own_has_stopped = True
         finally:
             self._own_close()
 
