@@ -18,7 +18,7 @@ SIDE_BY_SIDE = --numprocesses $(TESTS_AT_ONCE) --dist loadfile --no-loadscope-re
 GRID ?=
 # Which rooms make coverage-rooms looks at; none: all of them.
 ROOMS ?=
-# Which corners of the test matrix run: all, or extreme (oldest with oldest, newest with newest).
+# Which corners of the test matrix run: all, extreme (oldest with oldest, newest with newest), or ci (these, in part).
 CORNERS ?= all
 # Which of the newest Pythons, and what of the tests, for instance NEWEST="3.15 -- tests/http1".
 NEWEST ?=
@@ -89,7 +89,7 @@ fuzz: $(VENV)/.installed-test ## ten minutes of fuzzing over all that reads clie
 	@$(PIP_INSTALL) --only-binary atheris --editable '.[fuzz]' || echo "atheris has no wheel here: mutations at random" >&2
 	$(BIN)/python -m tests.fuzz $(FUZZ)
 
-test-matrix: $(BIN)/python ## end-to-end tests over oldest and newest Python and Gunicorn, all tests over the oldest; CORNERS=all or extreme
+test-matrix: $(BIN)/python ## end-to-end tests over oldest and newest Python and Gunicorn, all tests over the oldest; CORNERS=all, extreme or ci
 	$(BIN)/python .ci/matrix.py $(CORNERS)
 
 test-newest: $(BIN)/python ## the tests on the newest Pythons of Debian, in a folder (needs root and debootstrap); options in NEWEST

@@ -1,9 +1,10 @@
 """Run the end-to-end tests over the oldest and the newest Python and Gunicorn, and all tests over the oldest.
 
-Usage: python .ci/matrix.py [all | extreme]
+Usage: python .ci/matrix.py [all | extreme | ci]
 
 ``all`` runs the four corners that this machine's Pythons give, ``extreme`` runs the two that differ most: the oldest
-Python with the oldest Gunicorn, the newest Python with the newest Gunicorn.
+Python with the oldest Gunicorn, the newest Python with the newest Gunicorn. ``ci`` runs those as well, the newest with
+the tests of the life of workers, of HTTP/2 and of WebSockets alone.
 
 The oldest Python with the oldest Gunicorn runs the other tests, too: `make test` runs them on one Python only. Beside
 the oldest Gunicorn are the oldest h11, h2 and hpack that pyproject.toml allows, as in installations pinned years ago.
@@ -38,6 +39,17 @@ NEEDED_BY_TESTS = ("pyproject.toml", "tests", "examples", "docs")
 
 # What starts processes comes first (tests/conftest.py).
 SIDE_BY_SIDE = ("--numprocesses", "3", "--dist", "loadfile", "--no-loadscope-reorder")
+
+# Where the newest Python and Gunicorn would show, of the end-to-end tests, which `make test` runs on another Python.
+OF_THE_NEWEST = (
+    "tests/e2e/lifecycle",
+    "tests/e2e/http2",
+    "tests/e2e/websocket",
+    "tests/e2e/test_boot.py",
+    "tests/e2e/test_interfaces.py",
+    "tests/e2e/test_signals.py",
+    "tests/e2e/test_stop.py",
+)
 
 # What only the package's own checkout has to do with, whatever the Python.
 OF_THE_CHECKOUT = (
@@ -80,16 +92,16 @@ def find_pythons() -> dict[tuple[int, int], str]:
 def corners(which: str, versions: list[tuple[int, int]]) -> list[tuple[tuple[int, int], str]]:
     oldest, newest = versions[0], versions[-1]
     extreme = [(oldest, OLDEST_GUNICORN), (newest, NEWEST_GUNICORN)]
-    if which == "extreme":
+    if which in ("extreme", "ci"):
         return extreme
     # A dict keeps the order and drops what is double on a machine with a single Python.
     return list(dict.fromkeys([*extreme, (oldest, NEWEST_GUNICORN), (newest, OLDEST_GUNICORN)]))
 
 
-def tests_of(version: tuple[int, int], gunicorn: str, oldest: tuple[int, int]) -> list[str]:
+def tests_of(version: tuple[int, int], gunicorn: str, oldest: tuple[int, int], which: str) -> list[str]:
     """The tests that a corner runs, as pytest is told; `make test` runs all of them on a newer Python."""
     if (version, gunicorn) != (oldest, OLDEST_GUNICORN):
-        return ["tests/e2e"]
+        return list(OF_THE_NEWEST) if which == "ci" else ["tests/e2e"]
     return ["tests", *(f"--ignore={path}" for path in OF_THE_CHECKOUT)]
 
 
@@ -154,8 +166,8 @@ def run_corner(base_python: str, packages: list[str], wheel: Path, folder: Path,
 
 def main() -> int:
     which = sys.argv[1] if len(sys.argv) > 1 else "all"
-    if which not in ("all", "extreme"):
-        print(f"matrix: '{which}' is neither 'all' nor 'extreme'", file=sys.stderr)
+    if which not in ("all", "extreme", "ci"):
+        print(f"matrix: '{which}' is none of all, extreme, ci", file=sys.stderr)
         return 2
     pythons = find_pythons()
     if not pythons:
@@ -171,7 +183,7 @@ def main() -> int:
         folder = WORK / "python{}.{}-{}".format(*version, gunicorn.replace("==", "").replace(".*", ""))
         print(f"matrix: {name}", flush=True)
         started = time.monotonic()
-        tests = tests_of(version, gunicorn, min(pythons))
+        tests = tests_of(version, gunicorn, min(pythons), which)
         passed = run_corner(pythons[version], packages_of(gunicorn), wheel, folder, tests)
         results.append(passed)
         print(f"matrix: {name}: {'passed' if passed else 'FAILED'} in {time.monotonic() - started:.0f} s", flush=True)

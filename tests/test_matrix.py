@@ -141,6 +141,16 @@ class TestMain:
         assert ignored
         assert [path for path in ignored if not (SCRIPT.parent.parent / path).is_file()] == []
 
+    def test_the_newest_in_part(
+        self, matrix: Any, ran: list[tuple[str, list[str], list[str]]], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(sys, "argv", ["matrix.py", "ci"])
+        assert matrix.main() == 0
+        (first, second) = ran
+        assert (first[2][0], second[0]) == ("tests", "python3.15-gunicorn27")
+        assert len(second[2]) > 1
+        assert [path for path in second[2] if not (SCRIPT.parent.parent / path).exists()] == []
+
     def test_one_fails(
         self, matrix: Any, ran: list[tuple[str, list[str], list[str]]], monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -161,4 +171,4 @@ class TestMain:
     ) -> None:
         monkeypatch.setattr(sys, "argv", ["matrix.py", "some"])
         assert matrix.main() == 2
-        assert "neither 'all' nor 'extreme'" in capsys.readouterr().err
+        assert "none of all, extreme, ci" in capsys.readouterr().err
