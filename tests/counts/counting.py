@@ -14,12 +14,14 @@ from collections.abc import Callable
 from contextvars import Context
 from dataclasses import dataclass, field
 from types import FrameType
-from typing import Any
+from typing import Any, TypeVar
 
 from tests.scripted import Client, Harness
 from uvicorn_worker.core.asgi import ASGIApp
 
-__all__ = ["BareLoop", "Counts", "count", "count_one"]
+__all__ = ["BareLoop", "Counts", "count", "count_connection", "count_one"]
+
+T = TypeVar("T")
 
 
 class BareLoop(asyncio.AbstractEventLoop):
@@ -121,7 +123,39 @@ def count(app: ASGIApp, *requests: bytes, parser: str, peer: Any = ("192.0.2.7",
     return counts
 
 
+def count_connection(app: ASGIApp, request: bytes, parser: str) -> Counts:
+    """Serve `request` on some connections, one on each, and count what the last of them costs from its beginning on."""
+    loop = BareLoop()  # type: ignore[abstract]  # it has what is called
+    harness = Harness(app, parser=parser, loop=loop)
+
+    def connect() -> Client:
+        client = harness.connect()
+        loop.call(client.protocol.data_received, request)
+        harness.settle()
+        return client
+
+    for _ in range(5):
+        connect()
+    counts, client = counted(connect)
+    counts.writes = len(client.transport.writes)
+    harness.close()
+    return counts
+
+
 def count_one(loop: BareLoop, client: Client, request: bytes) -> Counts:
+    data_received = client.protocol.data_received
+
+    def receive() -> None:
+        loop.call(data_received, request)
+        client.harness.settle()
+
+    counts, _ = counted(receive)
+    counts.writes = len(client.transport.writes)
+    return counts
+
+
+def counted(function: Callable[[], T]) -> tuple[Counts, T]:
+    """What is called within a function, and what it gives."""
     counts = Counts()
 
     def profile(frame: FrameType, event: str, arg: Any) -> None:
@@ -133,15 +167,11 @@ def count_one(loop: BareLoop, client: Client, request: bytes) -> Counts:
         elif event == "c_call":
             counts.c[f"{code.co_name} -> {getattr(arg, '__qualname__', arg)}"] += 1
 
-    data_received = client.protocol.data_received
     # What earlier tests have left is not to be collected, and counted, here.
     gc.disable()
     sys.setprofile(profile)
     try:
-        loop.call(data_received, request)
-        client.harness.settle()
+        return counts, function()
     finally:
         sys.setprofile(None)
         gc.enable()
-    counts.writes = len(client.transport.writes)
-    return counts

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from tests.counts.counting import Counts, count
+from tests.counts.counting import Counts, count, count_connection
 from tests.http1.apps import stream
 from tests.scripted import get, post
 from uvicorn_worker.core.asgi import ASGIApp, Receive, Scope, Send
@@ -31,6 +31,8 @@ BROWSER = (
     "Sec-Fetch-Mode: navigate",
     "Sec-Fetch-Site: none",
 )
+
+BROWSER_WITHOUT_COOKIE = tuple(field for field in BROWSER if not field.startswith("Cookie"))
 
 
 async def hello(scope: Scope, receive: Receive, send: Send) -> None:
@@ -91,7 +93,7 @@ CASES: dict[str, tuple[ASGIApp, list[bytes], dict[str, Gate]]] = {
     ),
     # One of the calls is for the head, which does not wait for the next turn (Python 3.11; eager tasks do without).
     # On a server that has never answered: it makes the head that the next ones have, and looks at the Host field.
-    "a first get": (hello, [get()], {"httptools": Gate(40, 88), "h11": Gate(125, 138)}),
+    "a first get": (hello, [get()], {"httptools": Gate(41, 88), "h11": Gate(125, 138)}),
     "a browser's get": (
         hello,
         [request(number, *BROWSER) for number in range(8)],
@@ -132,6 +134,25 @@ def test_gates(case: str, parser: str) -> None:
     assert counts.writes <= gate.writes, f"\n{counts}"
     assert counts.python_calls <= gate.python, f"\n{counts}"
     assert counts.c_calls <= gate.c, f"\n{counts}"
+
+
+# The same on a connection of its own, from its beginning on: where others began with the same fields, and where these
+# are looked at, since there is something secret among them.
+CONNECTIONS = {
+    "the same get": (get("/", *BROWSER_WITHOUT_COOKIE), 29, 37),
+    "the same get, and close": (get("/", "Connection: close"), 32, 37),
+    "a browser's get": (get("/", *BROWSER), 30, 44),
+}
+
+
+@pytest.mark.parametrize("parser", ["httptools", "h11"])
+@pytest.mark.parametrize("case", CONNECTIONS)
+def test_connections(case: str, parser: str) -> None:
+    request, python, c = CONNECTIONS[case]
+    counts = count_connection(hello, request, parser)
+    assert counts.writes == 1, f"\n{counts}"
+    assert counts.python_calls <= python, f"\n{counts}"
+    assert counts.c_calls <= c, f"\n{counts}"
 
 
 def test_a_small_get_is_exactly_one_write_and_at_most_forty_calls() -> None:

@@ -69,8 +69,8 @@ def test_what_is_remembered_has_a_bound() -> None:
         host = f"10.{number >> 8 & 1}.{number & 255}.{number >> 9}"
         assert trust.trusts((host, 0)) is (number >> 8 & 1 == 0)
     assert not trust.trusts(("x" * 10_000, 0))
-    assert len(trust._verdicts) <= 4096
-    assert max(map(len, trust._verdicts)) < 100
+    assert len(trust.verdicts) <= 4096
+    assert max(map(len, trust.verdicts)) < 100
 
 
 def test_numbers() -> None:

@@ -852,7 +852,7 @@ def test_sockets_that_someone_else_holds_do_not_keep_the_loop_busy(run: Run) -> 
             epoll = pair.all._epoll
             other.client.send(b"x")
             await until(lambda: pair.all._epoll is not epoll)
-            assert descriptor not in pair.all._of
+            assert descriptor not in pair.all.watched
             os.close(copy)
             other.client.close()
             pair.client.send(b"x")

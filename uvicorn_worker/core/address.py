@@ -13,7 +13,6 @@ __all__ = [
     "client_of",
     "of_this_machine",
     "peer_name",
-    "server_address",
     "server_of",
 ]
 
@@ -46,11 +45,6 @@ class Endpoints:
 def client_address(transport: asyncio.BaseTransport) -> Address | None:
     """The client's (host, port); None over a unix socket, where it has no address."""
     return client_of(transport.get_extra_info("peername"))
-
-
-def server_address(transport: asyncio.BaseTransport) -> ServerAddress | None:
-    """The (host, port) that the client connected to; (path, None) for a unix socket."""
-    return server_of(transport.get_extra_info("sockname"))
 
 
 def client_of(name: Any) -> Address | None:

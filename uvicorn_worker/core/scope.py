@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import unquote
 
-from uvicorn_worker.core.address import Endpoints, ServerAddress, server_address
+from uvicorn_worker.core.address import Endpoints, ServerAddress, server_of
 from uvicorn_worker.core.asgi import raw_path_of
 from uvicorn_worker.core.config import Config
 
@@ -112,7 +112,12 @@ class Scopes:
 
         `endpoints` is what a proxy tells of the connection, which then counts.
         """
-        address = server_address(transport) if endpoints is None else endpoints.server
+        if endpoints is not None:
+            address = endpoints.server
+        else:
+            name = transport.get_extra_info("sockname")
+            # As the sockets of IPv4 have it.
+            address = name if type(name) is tuple and len(name) == 2 else server_of(name)
         secure = transport.get_extra_info("sslcontext") or (endpoints is not None and endpoints.secure)
         scheme = "https" if secure else "http"
         scope = self._known.get((address, scheme))

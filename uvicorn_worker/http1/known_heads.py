@@ -1,8 +1,10 @@
 """Heads that need no parser, since a parser has read their parts before.
 
-Clients say the same again and again. Where a small head comes whole in one read there are three ways past the parser,
+Clients say the same again and again. Where a small head comes whole in one read there are four ways past the parser,
 which all give what it would give, or leave the request to it:
 
+    first       the read is the first of its connection, and ends with exactly the bytes of the fields that a first
+                request of another connection had: most clients that make a connection for each request say the same
     repeated    the read ends with exactly the bytes of the fields of an earlier request on this connection; or it is
                 several requests, and each of them does
     pattern     the same, but for the values of a few plain fields that are others each time and the length of a body
@@ -58,6 +60,9 @@ LONGEST_LENGTH = 18
 KNOWN_LENGTHS = 2048
 NO_FIELDS: list[Field] = []
 NOTHING: set[int] = set()
+# How many heads of first requests are remembered, and how long they may be.
+MOST_FIRST = 64
+LONGEST_FIRST = 1024
 # How often the fields of a request are remembered on a connection where they turn out to be others each time.
 REPEATS = 3
 # How many values may be others each time for the rest to be known again.
@@ -172,6 +177,49 @@ class KnownHeads:
         forwarded.clear()
         proxies = self.shared.proxies
         return proxies.origins.get(fields) or proxies.read(fields)
+
+    # First -------------------------------------------------------------------------------------------
+
+    def _take_first(self, data: bytes) -> bool:
+        """Take the first request of a connection, where another connection began with its fields; False: look at them.
+
+        What is remembered is for all of those whose peers are believed, or for all others.
+        """
+        shared, runtime = self.shared, self.runtime
+        end = data.find(b"\r\n")
+        known = (shared.first if self.forwarded is None else shared.first_proxied).get(data[end:])
+        if known is None:
+            return False
+        line = runtime.scopes.request_lines.get(data[:end])
+        if line is None:
+            if data[end - 9 : end] != b" HTTP/1.1":
+                return False
+            line = self.read_request_line(data[:end])
+            if line is None:
+                return False
+        fields, headers, origin, persistent = known
+        conn = self.conn
+        cycle = new(RequestCycle)
+        cycle.set_up(conn, runtime, conn.scope_base.copy(), persistent)
+        cycle.complete = True
+        self.body_declared = self.body_bytes = 0
+        self.origin = origin
+        if persistent:
+            # Of the next one it is known, too, which takes no memory of its own.
+            self.repeats -= 1
+            self.repeated, self.repeated_size = fields, len(fields)
+            self.repeated_fields, self.repeated_origin = headers, origin
+        else:
+            self.parser = SPENT
+        self.fill(cycle, line, headers.copy(), origin)
+        return True
+
+    def _remember_first(self, fields: bytes, headers: list[Field], persistent: bool) -> None:
+        """Keep what the fields of a first request mean, which has no body; there are no secrets among them."""
+        if len(fields) <= LONGEST_FIRST:
+            shared = self.shared
+            heads = shared.first if self.forwarded is None else shared.first_proxied
+            shared.remember_line(heads, fields, (fields, headers.copy(), self.origin, persistent), MOST_FIRST)
 
     # Repeated ----------------------------------------------------------------------------------------
     #
@@ -377,11 +425,17 @@ class KnownHeads:
 
     # Plain -------------------------------------------------------------------------------------------
 
-    def take_plain(self, start: bytes, data: bytes | memoryview) -> bool:  # noqa: C901 - a call is dearer
+    def take_plain(  # noqa: C901, PLR0912, PLR0915 - a call is dearer
+        self, start: bytes, data: bytes | memoryview
+    ) -> bool:
         """Take a request whose head is nothing but known lines and plain fields; False: it is for the parser.
 
         `start` is all of the read `data`, or as much of it as a head may have.
         """
+        # Whether it is the first one of its connection, and may be remembered as such.
+        is_first = self.repeats > REPEATS and start is data
+        if is_first and self._take_first(start):
+            return True
         end = start.find(b"\r\n\r\n")
         if end < 0:
             return False
@@ -414,7 +468,9 @@ class KnownHeads:
             name = plain_names.get(raw_name)
             if name is not None:
                 found[at] = read = (name, value)
-                if len(line) <= LONGEST_LINE and name not in _SECRETS and crowded.get(name) != runtime.tick:
+                if name in _SECRETS:
+                    is_first = False
+                elif len(line) <= LONGEST_LINE and crowded.get(name) != runtime.tick:
                     shared.remember_field(line, read)
             else:
                 found[at] = other = self._read_line(line, raw_name, value)
@@ -423,6 +479,7 @@ class KnownHeads:
                 if other[0] == b"content-length":
                     declared, length = declared + 1, int(value)
                 persistent = persistent and other != _CLOSE
+                is_first = is_first and other[0] not in _SECRETS
         headers: list[Field] = found
         if (
             hosts != 1
@@ -450,6 +507,8 @@ class KnownHeads:
         else:
             cycle.complete = True
             self.body_declared = self.body_bytes = 0
+            if is_first and not http10:
+                self._remember_first(start[len(first) :], headers, persistent)
         self.fill(cycle, request_line, headers, self.origin)
         if self.repeats and persistent:
             self._learn(lines, headers)

@@ -96,7 +96,11 @@ class Http1Protocol(Output):
             name = transport.get_extra_info("peername")
             # As the sockets of IPv4 have it.
             self.client = name if type(name) is tuple and len(name) == 2 else client_of(name)
-        if self.shared.proxies.trusts_peer(self.client, self.scope_base["server"]):
+        client, proxies = self.client, self.shared.proxies
+        trusted = None if client is None else proxies.verdicts.get(client[0])
+        if trusted is None:
+            trusted = proxies.trusts_peer(client, self.scope_base["server"])
+        if trusted:
             self.trusted = True
             self.reader.trust_peer()
         if runtime.first_byte_ticks:

@@ -177,8 +177,9 @@ class MessageReader(KnownHeads):
 
     def end(self) -> None:
         """The connection is over: let go of what knows it, which only the garbage collector would end."""
-        self.stop()
-        self.parser = self.spare = None
+        # As `stop`, without the call.
+        self.state = STOPPED
+        self.held = self.incoming = self.parser = self.spare = None
         del self.conn
 
     # Feeding -----------------------------------------------------------------------------------------

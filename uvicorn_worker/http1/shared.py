@@ -7,6 +7,7 @@ from typing import Any
 
 from uvicorn_worker.core.grammar import is_host
 from uvicorn_worker.core.runtime import Runtime
+from uvicorn_worker.core.scope import Field, Origin
 from uvicorn_worker.http1.cycle import RequestCycle
 from uvicorn_worker.http1.framing import OWN_FIELDS
 from uvicorn_worker.http1.parsers import parser_factory
@@ -19,6 +20,9 @@ __all__ = ["Shared", "Upgrade"]
 
 Upgrade = Callable[[RequestCycle], "RequestCycle | None"]
 """Answers a request for another protocol by a cycle that takes its place; None: it is served as plain HTTP."""
+
+FirstHead = tuple[bytes, list[Field], "Origin | None", bool]
+"""The bytes of fields, the fields, where the request comes from, and whether its connection persists."""
 
 
 def decline(cycle: RequestCycle) -> None:
@@ -48,6 +52,8 @@ class Shared:
         "crowded",
         "fast_size",
         "field_memo",
+        "first",
+        "first_proxied",
         "host_lines",
         "hosts",
         "lengths",
@@ -84,6 +90,9 @@ class Shared:
         self.plain_names: dict[bytes, bytes] = {}
         self.lines: dict[bytes, tuple[bytes, bytes]] = {}
         self.host_lines: dict[bytes, tuple[bytes, bytes]] = {}
+        # What the fields of first requests mean, without those of peers that are believed, and of these.
+        self.first: dict[bytes, FirstHead] = {}
+        self.first_proxied: dict[bytes, FirstHead] = {}
         # Small lengths of bodies, by their digits.
         self.lengths: dict[bytes, int] = {}
         # How many of the lines are those of a name, and at which tick a name had as many as it may.
@@ -127,9 +136,9 @@ class Shared:
         kept[name] = number
         lines[line] = field
 
-    def remember_line(self, lines: dict[bytes, Any], line: bytes, field: Any) -> None:
+    def remember_line(self, lines: dict[bytes, Any], line: bytes, field: Any, most: int = MOST_LINES) -> None:
         """Keep what a line means in `lines`, which is one of ours; where most are others each time, not for each."""
-        if len(lines) >= MOST_LINES:
+        if len(lines) >= most:
             tick = self._runtime.tick
             if tick == self._full_at:
                 return

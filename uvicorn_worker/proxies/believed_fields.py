@@ -25,6 +25,8 @@ class Proxies:
 
     def __init__(self, config: Config, trust: Trust) -> None:
         self.trust = trust
+        # What is known of clients, by their hosts.
+        self.verdicts = trust.verdicts
         self._reader = OriginReader(config, trust)
         # The fields, in lower case, that are noted for `read` where the peer is trusted.
         self.names = self._reader.names

@@ -37,7 +37,7 @@ class Trust:
         # What is no address matches no peer: that was said before the start.
         nobody = no_addresses(items)
         self._networks = [_network_number(item) for item in items if item not in ("*", "unix", *nobody)]
-        self._verdicts: dict[str, bool] = {}
+        self.verdicts: dict[str, bool] = {}
 
     def trusts(self, address: Address | None) -> bool:
         """Whether the peer of this (host, port) is trusted; None is the client of a unix socket."""
@@ -46,13 +46,13 @@ class Trust:
         if self._everyone:
             return True
         host = address[0]
-        verdict = self._verdicts.get(host)
+        verdict = self.verdicts.get(host)
         if verdict is None:
             verdict = self._decide(host)
             if len(host) <= _LONGEST_HOST:
-                if len(self._verdicts) >= _MOST_VERDICTS:
-                    self._verdicts.clear()
-                self._verdicts[host] = verdict
+                if len(self.verdicts) >= _MOST_VERDICTS:
+                    self.verdicts.clear()
+                self.verdicts[host] = verdict
         return verdict
 
     def _decide(self, host: str) -> bool:

@@ -82,7 +82,8 @@ class LightConnections:
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
         self._epoll: Any = select.epoll()
-        self._of: dict[int, LightTransport] = {}
+        # Those that it tells of, by descriptor.
+        self.watched: dict[int, LightTransport] = {}
         # Those that have ended, and whose protocols are told at the end of the turn.
         self._ended: list[LightTransport] = []
         # Above 0 all connections begin light.
@@ -130,23 +131,19 @@ class LightConnections:
 
     def watch(self, light: LightTransport, descriptor: int) -> None:
         """Read what comes on a connection from now on."""
-        self._of[descriptor] = light
+        self.watched[descriptor] = light
         self._epoll.register(descriptor, EPOLLIN)
-
-    def remove(self, descriptor: int) -> None:
-        """Its socket is closed: epoll knows it no more."""
-        self._of.pop(descriptor, None)
 
     def let_go(self, descriptor: int) -> None:
         """Something else reads from now on."""
-        if self._of.pop(descriptor, None) is not None:
+        if self.watched.pop(descriptor, None) is not None:
             self._epoll.unregister(descriptor)
 
     def _look(self) -> None:
         """Some can be read."""
-        of, stale = self._of, False
+        watched, stale = self.watched, False
         for descriptor, _ in self._epoll.poll(0, MOST_PER_TURN):
-            light = of.get(descriptor)
+            light = watched.get(descriptor)
             if light is None or not light.read():
                 stale = True
         if stale and not self._epoll.closed:
@@ -164,7 +161,7 @@ class LightConnections:
         old, self._epoll = self._epoll, renewed
         self.loop.remove_reader(old.fileno())
         old.close()
-        for descriptor in self._of:
+        for descriptor in self.watched:
             self._epoll.register(descriptor, EPOLLIN)
         self.loop.add_reader(self._epoll.fileno(), self._look)
 
@@ -186,11 +183,6 @@ class LightConnections:
             except Exception as exc:  # noqa: BLE001 - that of one connection is none of the others'
                 self.loop.call_exception_handler({"message": "protocol.connection_lost() failed.", "exception": exc})
 
-    def was_enough(self) -> None:
-        """A connection has ended as it was."""
-        if self.worth < WORTH:
-            self.worth += 1
-
     def was_too_little(self) -> None:
         """A connection needed a transport."""
         if self.worth:
@@ -201,7 +193,7 @@ class LightConnections:
         if not self._epoll.closed:
             self.loop.remove_reader(self._epoll.fileno())
             self._epoll.close()
-        self._of.clear()
+        self.watched.clear()
 
 
 class LightTransport(asyncio.Transport):
@@ -378,9 +370,11 @@ class LightTransport(asyncio.Transport):
             return
         self._closing = True
         of = self._all
-        of.remove(self.descriptor)
-        if exc is None and not self._handing:
-            of.was_enough()
+        # Once its socket is closed, epoll knows it no more.
+        of.watched.pop(self.descriptor, None)
+        if exc is None and not self._handing and of.worth < WORTH:
+            # It has ended as it was.
+            of.worth += 1
         self._error = exc
         self._sock.close()
         of.ended(self)
