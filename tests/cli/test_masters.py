@@ -12,6 +12,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from gunicorn.config import Config as GunicornConfig
 
 from uvicorn_worker import UvicornH11Worker
 from uvicorn_worker.cli.masters import Master, check_places, gunicorns, run_master, settings_of
@@ -77,6 +78,15 @@ def test_settings_of_options(launcher: list[Any]) -> None:
     # The table that is given to Gunicorn has a place for access lines.
     assert not cfg.worker_class.own_config_for(cfg).access_log
     assert cfg.logconfig_dict["loggers"]["gunicorn.error"]["handlers"] == ["default"]
+
+
+@pytest.mark.parametrize(("settings", "means"), [({}, "both"), ({"http2_cleartext": "off"}, "off")])
+def test_http2_in_cleartext_as_with_one_process(launcher: list[Any], settings: dict[str, str], means: str) -> None:
+    """Gunicorn's default, where it has such a setting, is `off`."""
+    if not settings.keys() <= GunicornConfig().settings.keys():
+        pytest.skip("a Gunicorn without the setting")
+    cfg = launched(launcher, Config(app, port=0, http2=True), Master(settings=settings)).cfg
+    assert cfg.worker_class.own_config_for(cfg).http2_cleartext == means
 
 
 @pytest.mark.parametrize(("given", "level"), [({}, "ERROR"), ({"log_level": "info"}, logging.INFO)])

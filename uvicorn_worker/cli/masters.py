@@ -98,6 +98,9 @@ def run_master(config: Config, given: Collection[str], master: Master) -> NoRetu
 
     owner = os.getpid()
     options = _given(config)
+    if master.config_file is None and "http2_cleartext" not in master.settings:
+        # Gunicorn's default is another one than ours; with one process ours holds.
+        options["http2_cleartext"] = config.http2_cleartext
     settings = settings_of(config, None if master.config_file is None else given)
     if master.config_file is None and config.log_config is not None:
         log_config = read_log_config(config.log_config)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import signal
+import socket
 
 import pytest
 
 from tests.e2e.command.harness import APP, Command
+from tests.e2e.harness import PATIENCE
+from tests.e2e.raw import Connection
 
 CONF = """
 import os
@@ -58,6 +61,19 @@ def test_no_access_lines_of_several_workers() -> None:
         server.signal(signal.SIGTERM)
         assert server.wait_exit() == 0
         assert "/a?b" not in server.out + server.log
+
+
+PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\x00\x00\x00\x04\x00\x00\x00\x00\x00"
+
+
+@pytest.mark.parametrize("line", [(), ("--workers", "2"), ("--workers", "2", "--http2-cleartext", "both")])
+def test_http2_in_cleartext_with_however_many_workers(line: tuple[str, ...]) -> None:
+    with Command("app:app", "--port", "0", "--http2", *line) as server:
+        server.wait_log(r"Ready in .*")
+        with Connection(("127.0.0.1", server.port), PATIENCE) as connection:
+            connection.send(PREFACE)
+            # Three bytes of length, and the type: SETTINGS.
+            assert connection.socket.recv(4, socket.MSG_WAITALL)[3:] == b"\x04"
 
 
 @pytest.mark.parametrize(
