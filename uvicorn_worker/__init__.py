@@ -13,8 +13,19 @@ from uvicorn_worker.core.errors import AppLoadError, BindError, ConfigError, Lif
 from uvicorn_worker.core.imports import without_garbage_search
 
 if TYPE_CHECKING:
+    # Those of `_PARALLELS` are named here for what reads imports and does not run them: PyInstaller, Nuitka, cx_Freeze.
+    from uvicorn_worker import config as config
+    from uvicorn_worker import importer as importer
+    from uvicorn_worker import lifespan as lifespan
+    from uvicorn_worker import logging as logging
+    from uvicorn_worker import middleware as middleware
+    from uvicorn_worker import protocols as protocols
+    from uvicorn_worker import server as server
+    from uvicorn_worker import supervisors as supervisors
+    from uvicorn_worker import types as types
+    from uvicorn_worker import workers as workers
     from uvicorn_worker.cli import run
-    from uvicorn_worker.cli.command import main
+    from uvicorn_worker.main import main
     from uvicorn_worker.master import Application
     from uvicorn_worker.server import Config, Server, ServerState
     from uvicorn_worker.worker import UvicornH2CWorker, UvicornH11Worker, UvicornWorker

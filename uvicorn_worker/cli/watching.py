@@ -141,7 +141,8 @@ class Watcher:
             yield from self._poll()
 
     def _watch(self) -> Iterator[set[Path]]:
-        watchfiles: Any = importlib.import_module("watchfiles")
+        import watchfiles
+
         step = int((self._delay or QUIET_SECONDS) * 1000)
         while not self._stop.is_set():
             alone = [

@@ -89,7 +89,7 @@ def _with_colours(config: dict[str, Any], use_colors: bool) -> dict[str, Any]:
 
 def _read_yaml(path: str) -> Any:
     try:
-        yaml = importlib.import_module("yaml")
+        import yaml
     except ImportError:
         raise ConfigError(f"option log_config = {path!r}: YAML needs the package PyYAML (pip install pyyaml)") from None
     with open(path, encoding="utf-8") as file:

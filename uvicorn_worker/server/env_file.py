@@ -89,7 +89,8 @@ def _load(path: str) -> None:
             raise ConfigError(
                 f"{option}: the package python-dotenv is not installed (uvicorn-worker[dotenv] brings it)"
             )
-        dotenv = importlib.import_module("dotenv")
+        import dotenv
+
         before = dict(os.environ)
         try:
             dotenv.load_dotenv(stream=file, override=False)

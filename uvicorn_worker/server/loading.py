@@ -275,5 +275,6 @@ def set_loop_policy(config: Config) -> None:
 
 
 def _uvloop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
-    uvloop = importlib.import_module("uvloop")
-    return uvloop.new_event_loop  # type: ignore[no-any-return]
+    import uvloop
+
+    return uvloop.new_event_loop
