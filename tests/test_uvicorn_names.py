@@ -147,6 +147,18 @@ def test_a_loop_of_the_callers_own(kind: str) -> None:
     assert compat.iscoroutinefunction(kind_of_loop)
 
 
+def test_one_beside_a_run_of_somebodys() -> None:
+    """Debuggers and nest_asyncio have an `asyncio.run()` that takes no `loop_factory`."""
+    code = (
+        "import asyncio\n"
+        "asyncio.run = lambda main, *, debug=False: None\n"
+        "from uvicorn_worker._compat import asyncio_run\n"
+        "print(asyncio_run(asyncio.sleep(0, 'ran'), loop_factory=asyncio.new_event_loop))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "ran\n"
+
+
 @pytest.mark.parametrize(
     ("setup", "module"),
     [

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from collections.abc import Callable, Coroutine
 from inspect import iscoroutinefunction
 from typing import Any, TypeVar
@@ -14,15 +13,15 @@ __all__ = ["asyncio_run", "iscoroutinefunction"]
 
 _T = TypeVar("_T")
 
-if sys.version_info >= (3, 12):
-    asyncio_run = asyncio.run
-else:
 
-    def asyncio_run(
-        main: Coroutine[Any, Any, _T],
-        *,
-        debug: bool | None = None,
-        loop_factory: Callable[[], asyncio.AbstractEventLoop] | None = None,
-    ) -> _T:
-        """Run `main` on a loop that `loop_factory` makes, and give what it returns."""
-        return run_in(loop_factory or asyncio.new_event_loop, main, debug)
+def asyncio_run(
+    main: Coroutine[Any, Any, _T],
+    *,
+    debug: bool | None = None,
+    loop_factory: Callable[[], asyncio.AbstractEventLoop] | None = None,
+) -> _T:
+    """Run `main` on a loop that `loop_factory` makes, and give what it returns.
+
+    Not `asyncio.run()` itself, which has one on Python 3.12: debuggers and nest_asyncio put another in its place.
+    """
+    return run_in(loop_factory or asyncio.new_event_loop, main, debug)

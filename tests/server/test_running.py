@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -88,3 +90,92 @@ def test_no_loop_is_left_behind() -> None:
     run_in(Made(), main())
     with pytest.raises(RuntimeError):
         asyncio.get_running_loop()
+
+
+class Nesting(asyncio.SelectorEventLoop):
+    """One that runs within itself, as nest_asyncio makes them."""
+
+    _nest_patched = True
+
+    def run_until_complete(self, future: Any) -> Any:
+        if not self.is_running():
+            return super().run_until_complete(future)
+        outer: Any = asyncio.current_task()
+        tasks: Any = asyncio.tasks
+        tasks._leave_task(self, outer)
+        try:
+            while not future.done():
+                self._run_once()  # type: ignore[attr-defined]
+        finally:
+            tasks._enter_task(self, outer)
+        return future.result()
+
+
+def within(loop: asyncio.AbstractEventLoop, run: Callable[[], Any]) -> Any:
+    """What `run` gives that is called where `loop` runs."""
+
+    async def main() -> Any:
+        return run()
+
+    try:
+        return loop.run_until_complete(main())
+    finally:
+        loop.close()
+
+
+def test_within_a_loop_that_may_run_within_itself_it_is_that_one() -> None:
+    async def main() -> type[asyncio.AbstractEventLoop]:
+        await asyncio.sleep(0)
+        return type(asyncio.get_running_loop())
+
+    assert within(Nesting(), lambda: run_in(Made(), main())) is Nesting
+
+
+def test_an_interrupt_there_ends_it() -> None:
+    ended: list[str] = []
+
+    async def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    async def main() -> None:
+        inner = asyncio.ensure_future(interrupted())
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.append("main")
+            inner.cancelled() or inner.exception()
+
+    def run() -> None:
+        with pytest.raises(KeyboardInterrupt):
+            run_in(Made(), main())
+
+    within(Nesting(), run)
+    assert ended == ["main"]
+
+
+def test_an_interrupt_out_of_it_is_told_once() -> None:
+    told: list[Any] = []
+    loop = Nesting()
+    loop.set_exception_handler(lambda _, context: told.append(context))
+
+    async def main() -> None:
+        raise KeyboardInterrupt
+
+    def run() -> None:
+        with pytest.raises(KeyboardInterrupt):
+            run_in(Made(), main())
+
+    within(loop, run)
+    gc.collect()
+    assert told == []
+
+
+def test_within_another_it_says_what_to_do() -> None:
+    async def main() -> None:
+        """Never run, and closed: nothing warns of it."""
+
+    def run() -> None:
+        with pytest.raises(RuntimeError, match=r"a running event loop, such as that of a notebook: await Server"):
+            run_in(Made(), main())
+
+    within(asyncio.new_event_loop(), run)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib.util
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -55,7 +56,8 @@ def ready_of(server: Any, seconds: float, usual: Mapping[str, Any] = MappingProx
     """The same of a server that serves alone."""
     sockets = [sock for listening in server.servers for sock in listening.sockets]
     addresses = urls_of(sockets, server.config.host, secure=tls_is_on(server.config))
-    return ready_line(server.config, addresses, workers=1, seconds=seconds, usual=usual)
+    loop = asyncio._get_running_loop()
+    return ready_line(server.config, addresses, workers=1, seconds=seconds, usual=usual, loop=loop)
 
 
 def differing(config: Config, usual: Mapping[str, Any] = MappingProxyType({})) -> Iterator[str]:

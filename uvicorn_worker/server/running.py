@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sys
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
@@ -17,7 +18,19 @@ def run_in(
     main: Coroutine[Any, Any, _T],
     debug: bool | None = None,
 ) -> _T:
-    """`asyncio.run()` on a loop that `factory` makes, or asyncio; SIGINT is a KeyboardInterrupt after the clean-up."""
+    """`asyncio.run()` on a loop that `factory` makes, or asyncio; SIGINT is a KeyboardInterrupt after the clean-up.
+
+    Within a loop that runs already, and may run within itself (nest_asyncio, as in notebooks), on that one.
+    """
+    outer = asyncio._get_running_loop()
+    if outer is not None:
+        if hasattr(outer, "_nest_patched"):
+            return _run_within(outer, main)
+        main.close()
+        raise RuntimeError(
+            "asyncio.run() cannot be called from a running event loop, such as that of a notebook: "
+            "await Server(Config(app)).serve() there, or call run() in a thread"
+        )
     if sys.version_info >= (3, 11):
         with asyncio.Runner(debug=debug, loop_factory=factory) as runner:
             return runner.run(main)
@@ -29,6 +42,20 @@ def run_in(
         return loop.run_until_complete(main)
     finally:
         _close(loop)
+
+
+def _run_within(loop: asyncio.AbstractEventLoop, main: Coroutine[Any, Any, _T]) -> _T:
+    task = loop.create_task(main)
+    try:
+        return loop.run_until_complete(task)
+    finally:
+        if not task.done():
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                loop.run_until_complete(task)
+        elif not task.cancelled():
+            # A KeyboardInterrupt came past it.
+            task.exception()
 
 
 def _close(loop: asyncio.AbstractEventLoop) -> None:
