@@ -154,6 +154,12 @@ def test_a_factory_is_called_where_the_loop_runs(start: Start) -> None:
     assert serving.get() == (200, "ok")
 
 
+def test_an_import_that_asks_for_a_loop_is_made_where_it_runs(start: Start) -> None:
+    serving = start("import asyncio\nloop = asyncio.get_running_loop()\n" + APP.replace("LIFESPAN", "pass"))
+    assert serving.word() == SERVES
+    assert serving.get() == (200, "ok")
+
+
 def test_a_factory_that_fails_is_shown(start: Start) -> None:
     serving = start(FACTORY.replace("MAKES", "1 / 0"), name="create", factory=True)
     assert serving.word() == FAILED

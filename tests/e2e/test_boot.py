@@ -34,6 +34,14 @@ def test_app_from_a_factory(serve: Serve, worker: str, call: str, argument: str)
     assert [event.detail for event in server.events("factory")] == [argument]
 
 
+def test_an_import_that_asks_for_the_running_loop(serve: Serve, worker: str) -> None:
+    """As one that opens a session of aiohttp, or begins a task: it is made again where the loop runs."""
+    source = "import asyncio\nloop = asyncio.get_running_loop()\nfrom probe import app\n"
+    server = serve("eager:app", worker=worker, files={"eager.py": source})
+    assert server.get().text == "Hello, world!"
+    assert "no running event loop" not in server.log
+
+
 def test_preloaded_app_is_imported_once_and_the_master_stays_fork_safe(serve: Serve, worker: str) -> None:
     server = serve("probe:app", "--preload", "-c", "python:boot_hooks", worker=worker, workers=2)
     assert server.get().text == "Hello, world!"

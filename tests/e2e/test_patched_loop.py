@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.e2e.command.harness import Command
 from tests.e2e.harness import H11, Gunicorn
 
 if TYPE_CHECKING:
@@ -49,3 +50,12 @@ def test_a_loop_that_is_patched_at_import_serves(serve: Serve, worker: str) -> N
         answers = list(pool.map(lambda _: server.get(), range(8)))
     assert {(answer.status_code, answer.text.partition(".")[0]) for answer in answers} == {(200, "asyncio")}
     assert server.stop_gracefully() == 0
+
+
+@pytest.mark.skipif(not importlib.util.find_spec("uvloop"), reason="there is no uvloop to be left out")
+@pytest.mark.parametrize("line", [(), ("--reload",), ("--workers", "2")])
+def test_of_the_command_too(line: tuple[str, ...]) -> None:
+    with Command("app:app", "--port", "0", *line, files={"app.py": APP}) as server:
+        server.wait_log("Ready in .*, loop asyncio, ")
+        answer = server.get()
+        assert (answer.status_code, answer.text.partition(".")[0]) == (200, "asyncio")

@@ -14,7 +14,14 @@ import pytest
 from uvicorn_worker import Config
 from uvicorn_worker.core.errors import AppLoadError, ConfigError
 from uvicorn_worker.interfaces import Asgi2Adapter, WsgiAdapter
-from uvicorn_worker.server.loading import adapt, is_made_late, load_app, loop_factory, set_loop_policy
+from uvicorn_worker.server.loading import (
+    adapt,
+    is_made_late,
+    load_app,
+    load_or_wait,
+    loop_factory,
+    set_loop_policy,
+)
 
 MODULE = """
 import asyncio
@@ -105,6 +112,40 @@ class TestApp:
 
         asyncio.run(main())
         assert load_app(Config(app=runs, factory=True)) is app
+
+    def test_an_import_that_asks_for_a_loop_waits_for_one(self, tmp_path: Path) -> None:
+        """As one does that opens a session of aiohttp; what fails otherwise does so at once."""
+        (tmp_path / "eager.py").write_text(
+            "import asyncio\nloop = asyncio.get_running_loop()\nasync def app(scope, receive, send): ...\n"
+        )
+        (tmp_path / "broken.py").write_text("raise RuntimeError('inside of it')\n")
+        config = Config(app="eager:app")
+        assert is_made_late(config)
+
+        async def main() -> Any:
+            return load_app(config)
+
+        assert asyncio.run(main()).__module__ == "eager"
+        with pytest.raises(RuntimeError, match="inside of it"):
+            is_made_late(Config(app="broken:app"))
+
+    def test_one_that_can_not_be_made_twice_tells_of_both(self) -> None:
+        tries: list[str] = []
+
+        def load() -> Any:
+            tries.append("")
+            if len(tries) > 1:
+                raise ValueError("Duplicated timeseries")
+            asyncio.get_running_loop()
+
+        waiting = load_or_wait(load)
+
+        async def main() -> Any:
+            return adapt(waiting, Config(app=app))
+
+        with pytest.raises(ValueError, match="Duplicated") as caught:
+            asyncio.run(main())
+        assert str(caught.value.__cause__) == "no running event loop"
 
     def test_what_is_called_where_the_loop_runs(self) -> None:
         assert is_made_late(Config(app="example:factory", factory=True))

@@ -24,11 +24,13 @@ from uvicorn_worker.server.env_file import load_env_file, missing_env_files
 
 __all__ = [
     "NOT_LOADED",
+    "Unloaded",
     "adapt",
     "import_name",
     "is_factory",
     "is_made_late",
     "load_app",
+    "load_or_wait",
     "loop_factory",
     "set_loop_policy",
 ]
@@ -38,6 +40,35 @@ NOT_LOADED = "The application can't be loaded: %s"
 
 # What a factory raises that can't be called where a loop runs: it runs one by itself, or uses Django's database.
 _WITHOUT_A_LOOP = re.compile(r"from a running event loop|loop is (already )?running|from an async context")
+# And what an import does that begins a task, or opens a session of aiohttp.
+_WITH_A_LOOP = re.compile(r"no (running|current) event loop")
+
+
+class Unloaded:
+    """An application whose import asks for a running loop: called where one runs, it gives what was imported."""
+
+    __slots__ = ("_load", "_why")
+
+    def __init__(self, load: Callable[[], Any], why: RuntimeError) -> None:
+        self._load = load
+        self._why = why
+
+    def __call__(self) -> Any:
+        try:
+            return self._load()
+        except Exception as exc:
+            # It may be that what was done before can't be done twice.
+            raise exc from self._why
+
+
+def load_or_wait(load: Callable[[], Any]) -> Any:
+    """What `load` gives, or an `Unloaded` for where a loop runs; raises what it does."""
+    try:
+        return load()
+    except RuntimeError as exc:
+        if asyncio._get_running_loop() is not None or not _WITH_A_LOOP.search(str(exc)):
+            raise
+        return Unloaded(load, exc)
 
 
 def load_app(config: Config) -> ASGIApp:
@@ -54,15 +85,17 @@ def load_app(config: Config) -> ASGIApp:
 
 def is_factory(app: Any, config: Config) -> bool:
     """Whether it makes an ASGI application: it is to be called where the loop runs, since it may begin tasks there."""
+    if isinstance(app, Unloaded):
+        return True
     if config.interface == "wsgi":
         return False
     return config.factory or (config.interface == "auto" and callable(app) and detect(app) == "factory")
 
 
 def is_made_late(config: Config) -> bool:
-    """Import what `Config.app` names, and say whether that is a factory; raises as `load_app()` does."""
+    """Import what `Config.app` names, and say whether that is a factory, or has to wait; raises as `load_app()`."""
     load_env_file(config.env_file)
-    return is_factory(_found(config), config)
+    return is_factory(load_or_wait(lambda: _found(config)), config)
 
 
 def _found(config: Config) -> Any:
@@ -76,6 +109,8 @@ def adapt(app: Any, config: Config, *, multiprocess: bool = False) -> ASGIApp:
     `multiprocess` says whether other processes serve the same application. Raises `AppLoadError` for what
     can't be served as the options say; what a factory raises is passed on.
     """
+    if isinstance(app, Unloaded):
+        app = app()
     name = repr(config.app) if isinstance(config.app, str) else _name_of(app)
     if config.factory:
         app = _call_factory(app, name)
@@ -232,6 +267,9 @@ def loop_factory(config: Config) -> Callable[[], asyncio.AbstractEventLoop]:
         factory = _named_loop(config, brought)(use_subprocess=getattr(config, "use_subprocess", False))
         return factory or asyncio.new_event_loop
     if config.loop == "auto":
+        if hasattr(asyncio, "_nest_patched"):
+            # By nest_asyncio, which asks for a loop of asyncio.
+            return asyncio.new_event_loop
         if sys.implementation.name == "cpython" and importlib.util.find_spec("uvloop") is not None:
             return _uvloop_factory()
         return asyncio.new_event_loop

@@ -38,7 +38,7 @@ from uvicorn_worker.logs.piped_handlers import unblock_handlers
 from uvicorn_worker.server import Server
 from uvicorn_worker.server.env_file import forget_env_files, load_env_file
 from uvicorn_worker.server.failures import failure_app, files_of, from_users
-from uvicorn_worker.server.loading import is_factory
+from uvicorn_worker.server.loading import is_factory, load_or_wait
 from uvicorn_worker.server.notify_callback import NotifyCallback
 from uvicorn_worker.worker.base import BaseWorker
 from uvicorn_worker.worker.exit import (
@@ -203,7 +203,7 @@ class UvicornWorker(BaseWorker):
             # Anew: the application, too, is imported as it is now, not as it was when the master started.
             forget_env_files()
             load_env_file(self.config.env_file)
-            return self.app.wsgi()
+            return load_or_wait(self.app.wsgi)
 
         self.own_make_application(load, may_wait=True)
 
