@@ -249,6 +249,24 @@ def test_a_copy_of_the_command_is_a_command_of_the_programs_own(copied: Callable
         assert "model" not in [parameter.name for parameter in each.params]
 
 
+def test_a_callback_that_a_program_gives_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`uvicorn.main.callback = mine`, which does something around the one that was there."""
+    pytest.importorskip("click")
+    module: Any = importlib.import_module("uvicorn_worker.main")
+    before = module.callback
+    for each in (module, module.main):
+        seen: list[Any] = []
+        with monkeypatch.context() as patched:
+            patched.setattr(each, "callback", lambda app, seen=seen, **given: seen.append((app, given["port"])))
+            patched.setattr(module, "Config", None)
+            each(["a:b", "--port", "1"], standalone_mode=False)
+            assert seen == [("a:b", "1")]
+        assert module.main.callback is module.callback is before
+        assert module.Config is not None
+    with pytest.raises(AttributeError, match="callback"):
+        del module.main.callback
+
+
 def test_types() -> None:
     types = importlib.import_module("uvicorn_worker.types")
     theirs = importlib.import_module("uvicorn._types")

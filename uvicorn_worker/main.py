@@ -59,6 +59,19 @@ class _Main(_Copied):
             # Without the extra `cli`. Who asks whether it has this or that is not to fail: tools ask every module.
             raise AttributeError(f"{name}: the command needs the package {exc.name}") from None
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        made = command.command()
+        _BEFORE.setdefault(name, getattr(made, name, None))
+        setattr(made, name, value)
+
+    def __delattr__(self, name: str) -> None:
+        if name not in _BEFORE:
+            raise AttributeError(name)
+        setattr(command.command(), name, _BEFORE.pop(name))
+
+
+# What the command had in the place of what a program has given it; what patches it for a while takes that away again.
+_BEFORE: dict[str, Any] = {}
 
 main = _Main()
 
@@ -69,6 +82,9 @@ _CHOICES = {
     "LIFESPAN_CHOICES": tuple(LIFESPAN),
 }
 
+
+# What a program gives the command in the place of what is there: a callback that does something around it.
+_OF_COMMAND = frozenset({"callback", "context_settings", "epilog", "help", "params"})
 
 # Classes that `run()` takes as they are here, where a program has put others.
 _SUPERVISORS = frozenset({"ChangeReload", "Multiprocess"})
@@ -91,6 +107,18 @@ class _Command(_Copied, ModuleType):
 
             return getattr(supervisors, name)
         return getattr(main, name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in _OF_COMMAND:
+            setattr(main, name, value)
+        else:
+            super().__setattr__(name, value)
+
+    def __delattr__(self, name: str) -> None:
+        if name in _OF_COMMAND:
+            delattr(main, name)
+        else:
+            super().__delattr__(name)
 
 
 if type(sys.modules[__name__]) is ModuleType:

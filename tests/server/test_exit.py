@@ -19,6 +19,7 @@ from tests.server.running import App, Running, hanging, until
 from tests.sockets import Peer, Run, listen
 from uvicorn_worker import Config, Server
 from uvicorn_worker.core.asgi import ASGIApp, Receive, Scope, Send
+from uvicorn_worker.server.surroundings import Surroundings
 
 Log = Callable[..., list[str]]
 
@@ -228,6 +229,32 @@ class TestSignals:
 
         run(main())
         assert signal.getsignal(signal.SIGTERM) is before
+
+    @pytest.mark.parametrize("theirs", [(), (signal.SIGUSR1,)])
+    def test_those_that_a_program_names_are_handled(
+        self, run: Run, theirs: tuple[signal.Signals, ...], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """`uvicorn.server.HANDLED_SIGNALS = ()`, as programs have it that handle signals themselves."""
+        monkeypatch.setattr("uvicorn_worker.server.HANDLED_SIGNALS", theirs)
+        before = signal.getsignal(signal.SIGTERM)
+        raised: list[int] = []
+        monkeypatch.setattr(Surroundings, "raise_again", lambda its, sig: raised.append(sig))
+
+        async def main() -> None:
+            sock = listen()
+            server = Server(Config(app=App(), timeout_drain_idle=0))
+            task = asyncio.ensure_future(server.serve([sock]))
+            await until(lambda: server.started)
+            assert signal.getsignal(signal.SIGTERM) is before
+            if theirs:
+                os.kill(os.getpid(), signal.SIGUSR1)
+                await until(lambda: server.should_exit)
+            server.should_exit = True
+            await task
+            sock.close()
+
+        run(main())
+        assert raised == list(theirs)
 
     def test_in_another_thread_signals_are_left_alone(self) -> None:
         before = signal.getsignal(signal.SIGTERM)

@@ -256,6 +256,18 @@ class TestEnd:
         run(main())
         assert log(logging.ERROR) == ["The lifespan of the application ended with an exception"]
 
+    def test_a_loop_that_is_closed_around_it_is_no_error(self, log: Log) -> None:
+        """`loop.stop()` and `loop.close()`, as bots have it: its task is left, and ends with the process."""
+        app, loop = Good(), asyncio.new_event_loop()
+        lifespan = lifespan_of(app)
+        loop.run_until_complete(lifespan.startup())
+        loop.close()
+        task: Any = lifespan._task
+        task._log_destroy_pending = False
+        task.get_coro().close()
+        assert app.events == ["lifespan.startup"]
+        assert log(logging.ERROR) == []
+
     def test_shutdown_failed_is_logged(self, run: Run, log: Log) -> None:
         async def app(scope: Scope, receive: Receive, send: Send) -> None:
             await receive()

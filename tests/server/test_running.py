@@ -83,6 +83,23 @@ def test_an_error_is_raised_when_all_is_cleaned_up() -> None:
     assert made.loops[0].is_closed()
 
 
+def test_in_a_running_loop_it_is_asyncios_error(recwarn: pytest.WarningsRecorder) -> None:
+    """What notebooks show, and what is looked for then; nothing was begun."""
+    made = Made()
+
+    async def inner() -> None:
+        raise NotImplementedError
+
+    async def main() -> None:
+        with pytest.raises(RuntimeError, match=r"asyncio\.run\(\) cannot be called from a running event loop"):
+            run_in(made, inner())
+
+    asyncio.run(main())
+    assert made.loops == []
+    gc.collect()
+    assert [str(each.message) for each in recwarn] == []
+
+
 def test_no_loop_is_left_behind() -> None:
     async def main() -> None:
         pass

@@ -35,7 +35,7 @@ from uvicorn_worker.server.config import LOAD_APP, options_as_parameters
 from uvicorn_worker.server.failures import users_traceback
 from uvicorn_worker.server.loading import NOT_LOADED, is_made_late, load_app
 from uvicorn_worker.server.readiness import ready_of
-from uvicorn_worker.server.running import run_in
+from uvicorn_worker.server.running import check_no_loop, run_in
 from uvicorn_worker.server.surroundings import Surroundings, say_failed_lifespan
 from uvicorn_worker.tls.contexts import check_tls
 
@@ -218,6 +218,7 @@ def set_up_logging(config: Config) -> None:
 
 
 def _serve(config: Config, began: float, uds_mode: int | None) -> None:
+    check_no_loop()
     log = logging.getLogger("uvicorn.error")
     surroundings: Any = _CommandSurroundings(began, uds_mode)
     config.own_surroundings = surroundings

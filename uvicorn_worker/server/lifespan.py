@@ -146,7 +146,9 @@ class Lifespan:
             # Whatever the application raises, the mode decides what it means.
             if ends_process(exc) or self._is_cancelled(exc):
                 raise
-            self._raised(exc)
+            if self._loop is None or not self._loop.is_closed():
+                # Else the program has left the server as it was, and what is left of it ends with the process.
+                self._raised(exc)
         else:
             if not self.started.is_set() and self._mode == "on":
                 self._log.warning(

@@ -8,9 +8,23 @@ import sys
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
-__all__ = ["run_in"]
+__all__ = ["check_no_loop", "run_in"]
 
 _T = TypeVar("_T")
+
+
+def check_no_loop() -> asyncio.AbstractEventLoop | None:
+    """The loop that runs already, where another may run within it (nest_asyncio, in notebooks); None where none does.
+
+    Raises what `asyncio.run()` raises in any other running loop.
+    """
+    outer = asyncio._get_running_loop()
+    if outer is not None and not hasattr(outer, "_nest_patched"):
+        raise RuntimeError(
+            "asyncio.run() cannot be called from a running event loop, such as that of a notebook: "
+            "await Server(Config(app)).serve() there, or call run() in a thread"
+        )
+    return outer
 
 
 def run_in(
@@ -20,17 +34,15 @@ def run_in(
 ) -> _T:
     """`asyncio.run()` on a loop that `factory` makes, or asyncio; SIGINT is a KeyboardInterrupt after the clean-up.
 
-    Within a loop that runs already, and may run within itself (nest_asyncio, as in notebooks), on that one.
+    Within a loop that runs already, and may run within itself, on that one.
     """
-    outer = asyncio._get_running_loop()
-    if outer is not None:
-        if hasattr(outer, "_nest_patched"):
-            return _run_within(outer, main)
+    try:
+        outer = check_no_loop()
+    except RuntimeError:
         main.close()
-        raise RuntimeError(
-            "asyncio.run() cannot be called from a running event loop, such as that of a notebook: "
-            "await Server(Config(app)).serve() there, or call run() in a thread"
-        )
+        raise
+    if outer is not None:
+        return _run_within(outer, main)
     if sys.version_info >= (3, 11):
         with asyncio.Runner(debug=debug, loop_factory=factory) as runner:
             return runner.run(main)

@@ -7,6 +7,7 @@ import logging
 import math
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -124,7 +125,9 @@ class Surroundings:
 
     def signal_handlers(self, server: Stoppable) -> dict[signal.Signals, Handler]:
         """What is called at which signal while `serve()` runs."""
-        return dict.fromkeys(HANDLED_SIGNALS, server.handle_exit)
+        # A program that handles them itself has put others there.
+        signals = getattr(sys.modules[__package__], "HANDLED_SIGNALS", HANDLED_SIGNALS)
+        return dict.fromkeys(signals, server.handle_exit)
 
     def raise_again(self, sig: int) -> None:
         """This signal came meanwhile; the handlers from before are back."""
