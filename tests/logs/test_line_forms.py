@@ -14,8 +14,10 @@ import pytest
 
 from tests.http1.apps import hello
 from tests.logs.cycles import REQUESTS, cycle_of, headless_cycle
+from tests.scripted import get
 from uvicorn_worker.core.config import Config
 from uvicorn_worker.core.runtime import CycleView
+from uvicorn_worker.logs import line_forms
 from uvicorn_worker.logs.access_log import line_hook, record_maker, uvicorn_record_maker
 from uvicorn_worker.logs.atoms import Atoms, compile_line
 from uvicorn_worker.logs.formatters import LOGGING_CONFIG, AccessFormatter
@@ -74,7 +76,7 @@ def cycles() -> Iterator[CycleView]:
             chance.choices(alphabet, k=chance.randrange(6))
         ).encode("latin-1")
         host = "".join(chance.choices([*alphabet, "\u20ac", "::1"], k=chance.randrange(3)))
-        cycle.scope["client"] = chance.choice([None, ("192.0.2.7", 1), (host, 0)])
+        cycle.scope["client"] = chance.choice([None, ("192.0.2.7", 1), ["192.0.2.8", 2], (host, 0)])
         cycle.scope["method"] = chance.choice(["GET", "M-SEARCH"])
         yield cycle
 
@@ -93,6 +95,26 @@ def agree(forms: Forms, make_record: Make, formatter: logging.Formatter | None) 
 @pytest.mark.parametrize("formatter", FORMATTERS.values(), ids=FORMATTERS)
 def test_uvicorns(formatter: Callable[[], logging.Formatter | None], options: dict[str, Any]) -> None:
     agree(*uvicorns(**options), formatter())
+
+
+def test_what_is_remembered_for_lines_of_json_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(line_forms, "MOST_TEXTS", 3)
+    forms, make_record = uvicorns()
+    formatter = JsonFormatter()
+    form: Any = forms(formatter)
+    remembered = [cell.cell_contents for cell in form.__closure__ if isinstance(cell.cell_contents, dict)]
+    assert len(remembered) == 2
+    chance = random.Random(4)
+    for _ in range(100):
+        target = chance.choice([*"abcde", "x" * line_forms.LONGEST_TEXT])
+        cycle = cycle_of(
+            get(f"/{target}", method=chance.choice(["GET", "PUT"]), version=chance.choice(["1.0", "1.1"])),
+            client=("192.0.2.7", chance.randrange(5)),
+            status=chance.choice([200, 404]),
+        )
+        assert form(cycle, ELAPSED) == formatter.format(make_record(cycle, ELAPSED))
+        assert max(map(len, remembered)) <= 3
+        assert not any(len(key[0]) > line_forms.LONGEST_TEXT for key in remembered[1])
 
 
 @pytest.mark.parametrize("formatter", [each for name, each in FORMATTERS.items() if name != "uvicorn"])

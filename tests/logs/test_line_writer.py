@@ -109,7 +109,8 @@ def test_where_the_loop_does_not_turn_any_more(logger: logging.Logger, tmp_path:
 
 
 @counts_references
-def test_a_pipe_gets_whole_lines(logger: logging.Logger, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("text", ["line", "\u20ac"], ids=["a byte for each character", "several"])
+def test_a_pipe_gets_whole_lines(logger: logging.Logger, monkeypatch: pytest.MonkeyPatch, text: str) -> None:
     reading, writing = os.pipe()
     sizes: list[int] = []
     kernels = os.write
@@ -124,7 +125,7 @@ def test_a_pipe_gets_whole_lines(logger: logging.Logger, monkeypatch: pytest.Mon
         thread = threading.Thread(target=lambda: seen.append(reader.read()))
         thread.start()
         logger.addHandler(logging.StreamHandler(stream))
-        lines = [f"line {number}" for number in range(3000)]
+        lines = [f"{text} {number}" for number in range(3000)]
         monkeypatch.setattr("uvicorn_worker.logs.backlog.write_descriptor", counted)
         write(logger, lines)
         monkeypatch.undo()

@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable
 from http import HTTPStatus
 from json.encoder import encode_basestring
+from typing import Any
 
 from uvicorn_worker.core.asgi import raw_path_of
 from uvicorn_worker.core.config import Config
@@ -32,6 +33,9 @@ Forms = Callable[[logging.Formatter | None], LineForm | None]
 
 MakeRecord = Callable[[CycleView, float], logging.LogRecord]
 
+# How many addresses and texts of JSON lines are remembered, and how long both together may be.
+MOST_TEXTS = 1024
+LONGEST_TEXT = 256
 _PROBE = "%(x)s {} $y \u20ac"
 # By their names: who has a formatter has imported its module, and nobody else has to.
 _UVICORNS = (("uvicorn.logging", "AccessFormatter"), ("uvicorn_worker.logs.formatters", "AccessFormatter"))
@@ -176,7 +180,7 @@ def _seconds_text(elapsed: float) -> str:
     if not 100 <= micros < 1_000_000:
         # It has an exponent, or is that long.
         return repr(micros / 1_000_000)
-    return f"0.{micros:06d}".rstrip("0")
+    return "0." + str(micros + 1_000_000)[1:].rstrip("0")
 
 
 def _json_parts(
@@ -186,23 +190,55 @@ def _json_parts(
 
     json_time, between = JsonTime(), _between(name)
     make_message = None if own_format is None else compile_format(own_format)
+    # The address of a client; and by target, method, version and status what is behind it in the message, and what is
+    # between the address by itself and the size. Both come again and again.
+    addresses: dict[Any, str] = {}
+    texts: dict[Any, tuple[str, str]] = {}
 
-    def make(cycle: CycleView, elapsed: float) -> str:
+    def look(cycle: CycleView, client: Any, key: Any) -> tuple[str, tuple[str, str]] | None:
+        """Both of a response; None where something is to be escaped. They are remembered by these keys, if any."""
         parts = _parts(cycle, root_path)
         # What a proxy has said of the client may be anything.
         if parts is None or not parts[0].isprintable() or '"' in parts[0] or "\\" in parts[0]:
-            return formatter.format(make_record(cycle, elapsed))
-        client, method, target = parts
+            return None
+        address, method, target = parts
         version, status = cycle.scope["http_version"], cycle.status
-        if make_message is None:
-            message = f'"{client} - \\"{method} {target} HTTP/{version}\\" {status}"'
-        else:
-            message = encode_basestring(make_message(Atoms(cycle, elapsed)))
+        behind = f' - \\"{method} {target} HTTP/{version}\\" {status}"'
+        path = target.partition("?")[0]
+        rest = (
+            f'", "method": "{method}", "path": "{path}", "http_version": "{version}", "status_code": {status}, '
+            f'"request_line": "{method} {target} HTTP/{version}", "bytes": '
+        )
+        text = behind, rest
+        if key is not None and len(address) + len(target) <= LONGEST_TEXT:
+            if len(texts) >= MOST_TEXTS or len(addresses) >= MOST_TEXTS:
+                texts.clear()
+                addresses.clear()
+            addresses[client], texts[key] = address, text
+        return address, text
+
+    def make(cycle: CycleView, elapsed: float) -> str:
+        scope = cycle.scope
+        client = scope["client"]
+        key = (cycle.target, scope["method"], scope["http_version"], cycle.status)
+        try:
+            address, text = addresses.get(client), texts.get(key)
+            may_know = True
+        except TypeError:
+            # The application has put something else into its scope.
+            address, text, may_know = None, None, False
+        if address is None or text is None:
+            found = look(cycle, client, key if may_know else None)
+            if found is None:
+                return formatter.format(make_record(cycle, elapsed))
+            address, text = found
+        behind, rest = text
+        message = (
+            f'"{address}{behind}' if make_message is None else encode_basestring(make_message(Atoms(cycle, elapsed)))
+        )
         return (
-            f'{{"time": "{json_time(time.time())}"{between}{message}, "client_addr": "{client}", "method": "{method}", '
-            f'"path": "{target.partition("?")[0]}", "http_version": "{version}", "status_code": {status}, '
-            f'"request_line": "{method} {target} HTTP/{version}", "bytes": {cycle.body_sent}, '
-            f'"duration": {_seconds_text(elapsed)}}}'
+            f'{{"time": "{json_time(time.time())}"{between}{message}, "client_addr": "{address}{rest}'
+            f'{cycle.body_sent}, "duration": {_seconds_text(elapsed)}}}'
         )
 
     return make

@@ -275,6 +275,18 @@ def _pieces(lines: list[str], terminator: str, encoding: str, errors: str, data:
     """The lines, which are `data` together, as they are written: so much with each call, and none in two."""
     if len(data) <= limit:
         return [data]
+    more = len(terminator)
+    if len(data) == sum(map(len, lines)) + more * len(lines):
+        # A byte for each character.
+        cut: list[bytes] = []
+        begin = at = 0
+        for each in lines:
+            end = at + len(each) + more
+            if end - begin > limit and at > begin:
+                cut.append(data[begin:at])
+                begin = at
+            at = end
+        return [*cut, data[begin:]]
     pieces: list[list[bytes]] = [[]]
     size = 0
     for each in lines:
