@@ -6,8 +6,10 @@ import asyncio
 import contextlib
 import errno
 import logging
+import multiprocessing
 import os
 import signal
+import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -436,3 +438,33 @@ def test_what_is_closed_of_the_standard_files_is_opened(monkeypatch: pytest.Monk
         patch.setattr(os, "name", "nt")
         module.hold_standard_files()
         assert opened == []
+
+
+@pytest.mark.parametrize("options", [{"workers": 2}, {"reload": True}])
+class TestCalledAtImport:
+    """A script without `if __name__ == "__main__":`, which a process of its own imports."""
+
+    def test_by_a_worker(
+        self, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        monkeypatch.setattr(module, "_started", {os.getpid() + 1})
+        assert code_of("made:app", **options) == FAILURE
+        assert "write it below if __name__ == '__main__':" in caplog.text
+
+    def test_by_a_spawned_process(
+        self, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        monkeypatch.setattr(multiprocessing.current_process(), "_inheriting", True, raising=False)
+        assert code_of("made:app", **options) == FAILURE
+        assert "write it below if __name__ == '__main__':" in caplog.text
+
+
+def test_a_script_without_the_guard_says_so(tmp_path: Path) -> None:
+    (tmp_path / "bare.py").write_text(
+        "import uvicorn_worker\nasync def app(scope, receive, send): ...\n"
+        "uvicorn_worker.run('bare:app', port=0, workers=2)\n"
+    )
+    line = [sys.executable, "bare.py"]
+    done = subprocess.run(line, check=False, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 4
+    assert "which imports the module: write it below if __name__ == '__main__':" in done.stderr

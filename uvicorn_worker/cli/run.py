@@ -54,6 +54,14 @@ FAILURE = 1
 """The exit code where the application's import raises, a certificate does not fit, or a reloader's address is taken."""
 
 
+_AT_IMPORT = (
+    "run() is called again by a process that it has started, which imports the module: write it below "
+    "if __name__ == '__main__':"
+)
+# The processes that have Gunicorn's master run here, of which workers are forked.
+_started: set[int] = set()
+
+
 class CommandConfig(Config):
     """The options of the command, which sets logging up in the process that serves."""
 
@@ -106,6 +114,10 @@ def launch(app: Any, options: dict[str, Any], master: Master | None = None, said
     hold_standard_files()
     master = master or Master()
     config = prepare(app, options)
+    if (config.reload or needs_master(config, master)) and _is_called_at_import():
+        set_up_logging(config)
+        logging.getLogger("uvicorn.error").error("%s", _AT_IMPORT)
+        sys.exit(FAILURE)
     if needs_master(config, master):
         _serve_with_master(config, said, master)
     set_up_logging(config)
@@ -114,6 +126,15 @@ def launch(app: Any, options: dict[str, Any], master: Master | None = None, said
             _reload(config, master.uds_mode)
         else:
             _serve(config, began, master.uds_mode)
+
+
+def _is_called_at_import() -> bool:
+    """Whether this is a process that `run()` has started, and that imports the module in which `run()` is called."""
+    if _started and os.getpid() not in _started:
+        return True
+    # What multiprocessing asks before it starts a process.
+    process = sys.modules.get("multiprocessing.process")
+    return process is not None and bool(getattr(process.current_process(), "_inheriting", False))
 
 
 def hold_standard_files() -> None:
@@ -144,10 +165,14 @@ def _serve_with_master(config: Config, said: Collection[str], master: Master) ->
         with pid_file(master.pid_file):
             run_brought(theirs, config, master)
         raise MasterEnded(0)
+    owner = os.getpid()
+    _started.add(owner)
     try:
         run_master(config, said, master)
     except SystemExit as exc:
         raise (exc if exc.code else MasterEnded(0)) from None
+    finally:
+        _started.discard(owner)
 
 
 def prepare(app: Any, options: dict[str, Any]) -> Config:
