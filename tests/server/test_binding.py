@@ -112,6 +112,20 @@ class TestAddresses:
 
         run(main())
 
+    @pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="no socket is for both families here")
+    def test_all_addresses_of_ipv6_are_those_of_ipv4_too(self) -> None:
+        """As with Gunicorn, and with uvicorn's `--workers` and `--reload`; but for IPv4 that somebody else serves."""
+        (sock,) = bind("::", 0, None, None).sockets
+        with sock:
+            sock.listen()
+            port = sock.getsockname()[1]
+            for address in ("127.0.0.1", "::1"):
+                socket.create_connection((address, port), 5).close()
+        with socket.create_server(("0.0.0.0", 0)) as others:
+            (sock,) = bind("::", others.getsockname()[1], None, None).sockets
+            with sock:
+                assert sock.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY)
+
     def test_several_servers_in_one_loop(self, run: Run) -> None:
         async def main() -> None:
             async with Server(config()) as first, Server(config()) as second:

@@ -89,10 +89,13 @@ def _bind_addresses(hosts: Sequence[str | None], port: int) -> list[socket.socke
             found.setdefault(info, each)
     bound: list[socket.socket] = []
     refused: OSError | None = None
+    # `::` alone means all addresses, as Gunicorn and uvicorn's `--workers` and `--reload` have it.
+    has_any_ipv4 = any(info[4][0] == "0.0.0.0" for info in found)
     for (family, kind, protocol, _, address), host in found.items():
         chosen = port or (bound[0].getsockname()[1] if bound else 0)
         try:
-            bound.append(_listener(family, kind, protocol, (address[0], chosen, *address[2:])))
+            where = (family, kind, protocol, (address[0], chosen, *address[2:]))
+            bound.append(_for_both(*where) if address[0] == "::" and not has_any_ipv4 else _listener(*where))
         except OSError as exc:
             # A machine may know IPv6 addresses and not speak it: what counts is that one of them can be had.
             if exc.errno in (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL) and len(found) > 1:
@@ -107,14 +110,22 @@ def _bind_addresses(hosts: Sequence[str | None], port: int) -> list[socket.socke
     return bound
 
 
-def _listener(family: int, kind: int, protocol: int, address: tuple[object, ...]) -> socket.socket:
+def _for_both(family: int, kind: int, protocol: int, address: tuple[object, ...]) -> socket.socket:
+    """One for the IPv4 addresses, too; where those are somebody's, or the system knows no such socket, without them."""
+    try:
+        return _listener(family, kind, protocol, address, ipv6_only=0)
+    except OSError:
+        return _listener(family, kind, protocol, address)
+
+
+def _listener(family: int, kind: int, protocol: int, address: tuple[object, ...], ipv6_only: int = 1) -> socket.socket:
     sock = socket.socket(family, kind, protocol)
     try:
         # A port whose last connections are in TIME_WAIT is free.
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:
-            # The IPv4 addresses have a socket of their own.
-            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            # The IPv4 addresses have a socket of their own, mostly.
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, ipv6_only)
         sock.bind(address)
     except BaseException:
         sock.close()
