@@ -43,6 +43,8 @@ class Server:
     """Stands in for the server: `does` is what its run() does."""
 
     does: Any = None
+    started = True
+    own_captured: Any = ()
 
     def __init__(self, config: Any) -> None:
         self.config = config
@@ -94,6 +96,18 @@ def test_a_start_that_fails(
     server.does = failure
     assert code_of(app, port=0) == code
     assert [record.message for record in caplog.records if record.levelname == "ERROR"] == ([says] if says else [])
+
+
+@pytest.mark.parametrize("captured", [(), (signal.SIGINT,)])
+def test_a_server_that_has_never_served(server: type[Server], captured: Any, caplog: pytest.LogCaptureFixture) -> None:
+    """A `startup()` of a program's own that gives up ends the process as a failed start; Ctrl+C does not."""
+    caplog.set_level("INFO", "uvicorn.error")
+    server.started, server.own_captured = False, captured
+    if captured:
+        run(app, port=0)
+    else:
+        assert code_of(app, port=0) == STARTUP_FAILURE
+    assert any("Finished" in record.message for record in caplog.records) is bool(captured)
 
 
 def test_an_application_that_can_not_be_loaded(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

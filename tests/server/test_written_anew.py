@@ -215,6 +215,25 @@ def test_a_tick_that_makes_the_fields_of_all_responses() -> None:
     assert server.last_notified == 0.0
 
 
+@pytest.mark.parametrize("gives_up", [True, False])
+def test_a_startup_that_does_all_by_itself(gives_up: bool) -> None:
+    """One that sees that it can't serve, and one that listens in its own way: both end when an exit is asked for."""
+
+    class Mine(Server):
+        async def startup(self, sockets: Any = None) -> None:
+            self.should_exit = gives_up
+
+    async def main() -> Server:
+        server = Mine(Config(app=app, log_config=None))
+        task = asyncio.ensure_future(server.serve())
+        await asyncio.sleep(0.01)
+        server.should_exit = True
+        await asyncio.wait_for(task, 20)
+        return server
+
+    assert asyncio.run(main()).started is False
+
+
 def test_steps_are_called_by_uvicorns_keywords() -> None:
     """Subclasses hand on what they are given: `**kwargs` alone, as jina's `serve()` has."""
     seen: list[Any] = []

@@ -266,6 +266,9 @@ def _serve(config: Config, began: float, uds_mode: int | None) -> None:
         pass
     except Exception as exc:  # noqa: BLE001 - as does a factory
         _end_failed(exc, log, is_loaded=exc is not surroundings.unloaded)
+    if not (server.started or server.own_captured):
+        # Nobody has asked for its end: a step of the program's own has given up, and has said why.
+        sys.exit(STARTUP_FAILURE)
     log.info("Finished server process [%d]", os.getpid())
     if surroundings.terminated:
         sys.exit(0)

@@ -153,8 +153,7 @@ class Server(WrittenAnew):
         self._own_slow: SlowRequests | None = None
         self._own_heap: HeapTrim
         # When the end was asked for, and whether by a signal.
-        self._own_exit_time = 0.0
-        self._own_signalled = False
+        self._own_exit_time, self._own_signalled = 0.0, False
         self.own_surroundings.made(self)
 
     # What others may ask for -------------------------------------------------------------------------
@@ -462,8 +461,10 @@ class Server(WrittenAnew):
         return self.should_exit
 
     async def _own_wait_for_exit(self) -> None:
-        """Wait until `should_exit`."""
-        await self._own_exit.wait()
+        """Wait until `should_exit`, behind a `startup()` written anew that has not called this one, too."""
+        self._own_loop = self._own_loop or asyncio.get_running_loop()
+        if not self.should_exit:
+            await self._own_exit.wait()
 
     def _own_on_tick(self) -> None:
         """Twice a second for the whole server: deadlines of connections and requests, the Date line."""
