@@ -114,7 +114,10 @@ class TestAddresses:
 
     @pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="no socket is for both families here")
     def test_all_addresses_of_ipv6_are_those_of_ipv4_too(self) -> None:
-        """As with Gunicorn, and with uvicorn's `--workers` and `--reload`; but for IPv4 that somebody else serves."""
+        """As with Gunicorn, and with uvicorn's `--workers` and `--reload`; but for IPv4 that somebody else serves.
+
+        A server alone is on IPv6 alone, as uvicorn's is: another may be on `0.0.0.0` and the same port.
+        """
         (sock,) = bind("::", 0, None, None).sockets
         with sock:
             sock.listen()
@@ -125,6 +128,16 @@ class TestAddresses:
             (sock,) = bind("::", others.getsockname()[1], None, None).sockets
             with sock:
                 assert sock.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY)
+
+    @pytest.mark.skipif(not socket.has_ipv6, reason="there is no IPv6 here")
+    def test_a_server_alone_leaves_ipv4_to_another(self, run: Run) -> None:
+        async def main() -> None:
+            async with Server(config(host="::")) as first:
+                port = first.servers[0].sockets[0].getsockname()[1]
+                async with Server(config(host="0.0.0.0", port=port)) as second:
+                    assert second.started
+
+        run(main())
 
     def test_several_servers_in_one_loop(self, run: Run) -> None:
         async def main() -> None:

@@ -42,18 +42,24 @@ class Bound:
 
 
 def bind(
-    host: str | Collection[str] | None, port: int, uds: str | None, fd: int | None, uds_mode: int | None = None
+    host: str | Collection[str] | None,
+    port: int,
+    uds: str | None,
+    fd: int | None,
+    uds_mode: int | None = None,
+    *,
+    ipv6_only: bool = False,
 ) -> Bound:
     """Sockets for one of these: the descriptor before the path, and the path before the address.
 
-    `uds_mode` are the permissions of the path. Raises `BindError`, whose one line says what could not be bound, and
-    why.
+    `uds_mode` are the permissions of the path; `::` is all IPv4 addresses, too, unless it is `ipv6_only`. Raises
+    `BindError`, whose one line says what could not be bound, and why.
     """
     if fd is not None:
         return Bound([_inherited(fd)])
     if uds is not None:
         return Bound([bind_path(uds, uds_mode)], uds)
-    return Bound(_bind_addresses(hosts_of(host), port))
+    return Bound(_bind_addresses(hosts_of(host), port, ipv6_only))
 
 
 def _inherited(fd: int) -> socket.socket:
@@ -74,7 +80,7 @@ def hosts_of(host: str | Collection[str] | None) -> list[str | None]:
     return [each or None for each in host]
 
 
-def _bind_addresses(hosts: Sequence[str | None], port: int) -> list[socket.socket]:
+def _bind_addresses(hosts: Sequence[str | None], port: int, ipv6_only: bool) -> list[socket.socket]:
     """A socket for each address of these hosts.
 
     With port 0 the kernel chooses one, and all of the addresses get the same.
@@ -89,13 +95,13 @@ def _bind_addresses(hosts: Sequence[str | None], port: int) -> list[socket.socke
             found.setdefault(info, each)
     bound: list[socket.socket] = []
     refused: OSError | None = None
-    # `::` alone means all addresses, as Gunicorn and uvicorn's `--workers` and `--reload` have it.
-    has_any_ipv4 = any(info[4][0] == "0.0.0.0" for info in found)
+    # `::` means all addresses to Gunicorn and to uvicorn's `--workers` and `--reload`, but not to its server alone.
+    ipv6_only = ipv6_only or any(info[4][0] == "0.0.0.0" for info in found)
     for (family, kind, protocol, _, address), host in found.items():
         chosen = port or (bound[0].getsockname()[1] if bound else 0)
         try:
             where = (family, kind, protocol, (address[0], chosen, *address[2:]))
-            bound.append(_for_both(*where) if address[0] == "::" and not has_any_ipv4 else _listener(*where))
+            bound.append(_for_both(*where) if address[0] == "::" and not ipv6_only else _listener(*where))
         except OSError as exc:
             # A machine may know IPv6 addresses and not speak it: what counts is that one of them can be had.
             if exc.errno in (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL) and len(found) > 1:

@@ -318,13 +318,9 @@ class Server(WrittenAnew):
 
     def _own_bind(self) -> list[socket.socket]:
         config: Any = self.config
-        self._own_bound = bind(
-            getattr(config, "host", "127.0.0.1"),
-            getattr(config, "port", 8000),
-            getattr(config, "uds", None),
-            getattr(config, "fd", None),
-            self.own_uds_mode,
-        )
+        host, port = getattr(config, "host", "127.0.0.1"), getattr(config, "port", 8000)
+        uds, fd = getattr(config, "uds", None), getattr(config, "fd", None)
+        self._own_bound = bind(host, port, uds, fd, self.own_uds_mode, ipv6_only=True)
         return self._own_bound.sockets
 
     async def _own_start(self, sockets: Sequence[Any]) -> None:
