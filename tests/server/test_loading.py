@@ -303,6 +303,10 @@ class TestLoop:
         monkeypatch.setattr("importlib.util.find_spec", lambda name, package=None: None)
         assert self.name_of("auto") == "asyncio"
 
+    def test_auto_is_asyncio_where_nest_asyncio_has_patched_it(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(asyncio, "_nest_patched", True, raising=False)
+        assert self.name_of("auto") == "asyncio"
+
     def test_uvloop_that_is_not_installed(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("importlib.util.find_spec", lambda name, package=None: None)
         with pytest.raises(ConfigError, match="option loop = 'uvloop': the package uvloop is not installed"):
