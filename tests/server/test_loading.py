@@ -116,11 +116,14 @@ class TestApp:
     def test_an_import_that_asks_for_a_loop_waits_for_one(self, tmp_path: Path) -> None:
         """As one does that opens a session of aiohttp; what fails otherwise does so at once."""
         (tmp_path / "eager.py").write_text(
-            "import asyncio\nloop = asyncio.get_running_loop()\nasync def app(scope, receive, send): ...\n"
+            "import asyncio\ntask = asyncio.create_task(asyncio.sleep(0))\nasync def app(scope, receive, send): ...\n"
         )
         (tmp_path / "broken.py").write_text("raise RuntimeError('inside of it')\n")
         config = Config(app="eager:app")
-        assert is_made_late(config)
+        with warnings.catch_warnings():
+            # That nobody has awaited what the task was to run.
+            warnings.simplefilter("error")
+            assert is_made_late(config)
 
         async def main() -> Any:
             return load_app(config)

@@ -11,6 +11,7 @@ import logging
 import os
 import re
 import sys
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -68,7 +69,12 @@ def load_or_wait(load: Callable[[], Any]) -> Any:
     except RuntimeError as exc:
         if asyncio._get_running_loop() is not None or not _WITH_A_LOOP.search(str(exc)):
             raise
-        return Unloaded(load, exc)
+        why = exc
+    with warnings.catch_warnings():
+        # What it was to run is let go of with its frames, and is made again: no news that nobody has awaited it.
+        warnings.simplefilter("ignore", RuntimeWarning)
+        why.__traceback__ = None
+    return Unloaded(load, why)
 
 
 def load_app(config: Config) -> ASGIApp:
