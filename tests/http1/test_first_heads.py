@@ -106,6 +106,7 @@ def test_it_is_served_as_if_it_was_looked_at(
     assert taken[-1] == (request_ in FIRST.values())
 
 
+@pytest.mark.one_of(3)
 @pytest.mark.parametrize("second", ALL.values(), ids=ALL)
 @pytest.mark.parametrize("first", ["plain", "fields", "close", "through a proxy"])
 def test_what_comes_behind_it(serve: Serve, monkeypatch: pytest.MonkeyPatch, first: str, second: bytes) -> None:
