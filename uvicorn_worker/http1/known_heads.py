@@ -14,8 +14,8 @@ A body of known length may come with its head, in part or whole, or later: it is
 
 Names are known when a parser has read them. A line is left to the parser wherever the two could differ: a byte that is
 no visible ASCII, white space anywhere but behind the colon and within the value, a field that says something about the
-message or the connection. `tests/http1/test_repeated_heads.py` and `test_plain_heads.py` hold these ways against a
-connection that goes without.
+message or the connection. `test_first_heads.py`, `test_repeated_heads.py`, `test_patterns.py` and `test_plain_heads.py`
+of `tests/http1` hold these ways against a connection that goes without.
 """
 
 from __future__ import annotations
