@@ -461,7 +461,7 @@ class TestCalledAtImport:
     def test_by_a_worker(
         self, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
     ) -> None:
-        monkeypatch.setattr(module, "_started", {os.getpid() + 1})
+        monkeypatch.setattr(module, "_started", {os.getppid()})
         assert code_of("made:app", **options) == FAILURE
         assert "write it below if __name__ == '__main__':" in caplog.text
 
@@ -471,6 +471,11 @@ class TestCalledAtImport:
         monkeypatch.setattr(multiprocessing.current_process(), "_inheriting", True, raising=False)
         assert code_of("made:app", **options) == FAILURE
         assert "write it below if __name__ == '__main__':" in caplog.text
+
+
+def test_what_a_worker_has_forked_may_have_servers_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_started", {os.getpid() + 1})
+    assert not module._is_called_at_import()
 
 
 def test_a_script_without_the_guard_says_so(tmp_path: Path) -> None:

@@ -130,7 +130,8 @@ def launch(app: Any, options: dict[str, Any], master: Master | None = None, said
 
 def _is_called_at_import() -> bool:
     """Whether this is a process that `run()` has started, and that imports the module in which `run()` is called."""
-    if _started and os.getpid() not in _started:
+    # What a worker has forked in its turn may have servers of its own.
+    if os.getppid() in _started:
         return True
     # What multiprocessing asks before it starts a process.
     process = sys.modules.get("multiprocessing.process")
