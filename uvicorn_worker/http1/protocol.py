@@ -97,6 +97,7 @@ class Http1Protocol(Output):
             # As the sockets of IPv4 have it.
             self.client = name if type(name) is tuple and len(name) == 2 else client_of(name)
         client, proxies = self.client, self.shared.proxies
+        # As `trusts_peer`, without the calls where it is known.
         trusted = None if client is None else proxies.verdicts.get(client[0])
         if trusted is None:
             trusted = proxies.trusts_peer(client, self.scope_base["server"])

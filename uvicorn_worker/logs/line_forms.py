@@ -220,15 +220,14 @@ def _json_parts(
     def make(cycle: CycleView, elapsed: float) -> str:
         scope = cycle.scope
         client = scope["client"]
-        key = (cycle.target, scope["method"], scope["http_version"], cycle.status)
+        key: Any = (cycle.target, scope["method"], scope["http_version"], cycle.status)
         try:
             address, text = addresses.get(client), texts.get(key)
-            may_know = True
         except TypeError:
             # The application has put something else into its scope.
-            address, text, may_know = None, None, False
+            address = text = key = None
         if address is None or text is None:
-            found = look(cycle, client, key if may_know else None)
+            found = look(cycle, client, key)
             if found is None:
                 return formatter.format(make_record(cycle, elapsed))
             address, text = found

@@ -276,27 +276,19 @@ def _pieces(lines: list[str], terminator: str, encoding: str, errors: str, data:
     if len(data) <= limit:
         return [data]
     more = len(terminator)
-    if len(data) == sum(map(len, lines)) + more * len(lines):
-        # A byte for each character.
-        cut: list[bytes] = []
-        begin = at = 0
-        for each in lines:
-            end = at + len(each) + more
-            if end - begin > limit and at > begin:
-                cut.append(data[begin:at])
-                begin = at
-            at = end
-        return [*cut, data[begin:]]
-    pieces: list[list[bytes]] = [[]]
-    size = 0
-    for each in lines:
-        line = (each + terminator).encode(encoding, errors)
-        if size and size + len(line) > limit:
-            pieces.append([])
-            size = 0
-        pieces[-1].append(line)
-        size += len(line)
-    return [b"".join(piece) for piece in pieces]
+    sizes = [len(line) + more for line in lines]
+    if sum(sizes) != len(data):
+        # Not a byte for each character.
+        encoded = [(line + terminator).encode(encoding, errors) for line in lines]
+        sizes, data = list(map(len, encoded)), b"".join(encoded)
+    pieces: list[bytes] = []
+    begin = at = 0
+    for size in sizes:
+        if at > begin and at + size - begin > limit:
+            pieces.append(data[begin:at])
+            begin = at
+        at += size
+    return [*pieces, data[begin:]]
 
 
 def _write_all(fd: int, data: bytes) -> None:

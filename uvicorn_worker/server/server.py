@@ -153,7 +153,8 @@ class Server(WrittenAnew):
         self._own_slow: SlowRequests | None = None
         self._own_heap: HeapTrim
         # When the end was asked for, and whether by a signal.
-        self._own_exit_time, self._own_signalled = 0.0, False
+        self._own_exit_time = 0.0
+        self._own_signalled = False
         self.own_surroundings.made(self)
 
     # What others may ask for -------------------------------------------------------------------------
@@ -311,7 +312,8 @@ class Server(WrittenAnew):
             # In the same one its `main_loop()` may wait, while a caller shuts it down and starts it again.
             self._own_exit, self._own_quick, self._own_changed = asyncio.Event(), asyncio.Event(), asyncio.Event()
         if not self.should_exit:
-            self._own_exit_time, self._own_signalled = 0.0, False
+            self._own_exit_time = 0.0
+        self._own_signalled = False
         self.started = self.own_cancelled = self._own_has_stopped = self._own_retired = self._own_unshared = False
         self._own_lifespan = self._own_bound = self._own_lifetime = None
         self._own_memory = self._own_tls = self._own_watch = self._own_slow = None
