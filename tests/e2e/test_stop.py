@@ -143,6 +143,32 @@ def test_who_imports_the_application_is_not_waited_for(serve: Serve, worker: str
     assert server.leftovers() == []
 
 
+TOLD_AGAIN = """
+import os, signal, sys
+
+class Late:
+    # Goes when Python has taken its handlers of signals back.
+    def __del__(self, kill=os.kill, arguments=(os.getpid, signal.SIGTERM)):
+        kill(arguments[0](), arguments[1])
+
+def worker_exit(server, worker):
+    os.kill(os.getpid(), signal.SIGTERM)
+    sys.late = Late()
+"""
+
+
+def test_who_was_told_in_its_import_is_told_again(serve: Serve, worker: str) -> None:
+    # A master that is told to stop between two forks tells the second worker of it twice: with Gunicorn 23 by the queue
+    # it has inherited, and when the first is heard. Killed by that, it would be reported as an error.
+    options = ("--graceful-timeout", str(LONG), "--timeout", str(LONG), "-c", "python:told_again")
+    files = {"slow.py": IMPORTING, "told_again.py": TOLD_AGAIN}
+    server = serve("slow:app", *options, worker=worker, files=files)
+    server.wait_events("importing", 1)
+    assert server.stop_gracefully() == 0
+    assert "was sent" not in server.log
+    assert "[ERROR]" not in server.log
+
+
 STARLETTE = """
 import contextlib
 from eventlog import event

@@ -19,7 +19,10 @@ _STOPS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
 
 
 def keep_signals(keep: Callable[[int, FrameType | None], None]) -> None:
-    """From now on TERM, INT and QUIT come to `keep`, and at once those that have come since the fork."""
+    """From now on TERM, INT and QUIT come to `keep`, and at once those that have come since the fork.
+
+    With Gunicorn 23 also those that the master had before it, and passes on to its workers as soon as it looks.
+    """
     master = getattr(signal.getsignal(signal.SIGTERM), "__self__", None)
     for sig in _STOPS:
         signal.signal(sig, keep)

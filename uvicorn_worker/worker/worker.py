@@ -149,23 +149,20 @@ class UvicornWorker(BaseWorker):
         config = self.config
         self.own_server = Server(config)
         try:
-            set_up_logging(self.log, self.cfg, config)
-        except ConfigError as exc:
-            self._own_boot_failed(str(exc), Arbiter.WORKER_BOOT_ERROR)
-        timeout = self.cfg.timeout
-        quiet = self.own_quiet_startup if config.timeout_startup is None else config.timeout_startup
-        if quiet is not None:
-            self._own_quiet_until = time.monotonic() + quiet
-        try:
-            config.own_settled()
-            self._own_loops = LoopChoice(config)
-        except ConfigError as exc:
-            self._own_boot_failed(str(exc), Arbiter.WORKER_BOOT_ERROR)
-        self._own_notify_interval = config.timeout_notify or min(_HEARTBEAT, timeout / 4 if timeout else _HEARTBEAT)
-        self._own_callback_notify = NotifyCallback(config.callback_notify, self.log)
-        self.own_loop = self._own_loops.loop
-        self._own_loops.watch()
-        try:
+            try:
+                set_up_logging(self.log, self.cfg, config)
+                timeout = self.cfg.timeout
+                quiet = self.own_quiet_startup if config.timeout_startup is None else config.timeout_startup
+                if quiet is not None:
+                    self._own_quiet_until = time.monotonic() + quiet
+                config.own_settled()
+                self._own_loops = LoopChoice(config)
+            except ConfigError as exc:
+                self._own_boot_failed(str(exc), Arbiter.WORKER_BOOT_ERROR)
+            self._own_notify_interval = config.timeout_notify or min(_HEARTBEAT, timeout / 4 if timeout else _HEARTBEAT)
+            self._own_callback_notify = NotifyCallback(config.callback_notify, self.log)
+            self.own_loop = self._own_loops.loop
+            self._own_loops.watch()
             super().init_process()
         except SystemExit as exc:
             has_said_why = self._own_has_failed or self._own_signals.aborted
@@ -185,6 +182,8 @@ class UvicornWorker(BaseWorker):
             if self._own_served_since is not None and (self._own_is_leaving or not self._own_failed_soon):
                 raise
             self._own_boot_failed(_in_words(exc), Arbiter.WORKER_BOOT_ERROR, _without_a_report(exc))
+        finally:
+            ignore_the_master()
 
     @property
     def _own_is_leaving(self) -> bool:
