@@ -30,7 +30,7 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help serve test test-long coverage-rooms check docs bench bench-charts bench-curves bench-access-log bench-start bench-idle-websockets conformance-websocket soak fuzz test-matrix test-newest grid dist findings clean
+.PHONY: help serve test test-long coverage coverage-rooms check docs bench bench-charts bench-curves bench-access-log bench-start bench-idle-websockets conformance-websocket soak fuzz test-matrix test-newest grid dist findings clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-22s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -39,7 +39,10 @@ serve: $(VENV)/.installed ## set up and serve examples/hello under gunicorn on 1
 	@# From the folder itself, where Gunicorn finds gunicorn.conf.py also when it is told to reload (HUP).
 	cd examples/hello && exec $(abspath $(BIN))/gunicorn --bind 127.0.0.1:$(PORT) app:app
 
-test: $(VENV)/.installed-test ## set up and run the tests, with the gate on branch coverage
+test: $(VENV)/.installed-test ## set up and run the tests but for the long ones
+	$(BIN)/python -m pytest -m "not long" $(SIDE_BY_SIDE)
+
+coverage: $(VENV)/.installed-test ## the same tests with the gate on branch coverage, which takes about twice as long
 	$(BIN)/python -m pytest --cov -m "not long" $(SIDE_BY_SIDE)
 
 test-long: $(VENV)/.installed-test ## the tests that are worth their length: floods, crowds, time that passes

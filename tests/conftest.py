@@ -11,6 +11,7 @@ import logging
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Coroutine, Iterator
@@ -47,6 +48,17 @@ def pytest_configure(config: pytest.Config) -> None:
 # Servers, processes and threads that run beside each other on a machine that others use, too, may be unlucky once: a
 # test that fails is run again, and shown all the same. More than so many in one run are no bad luck.
 MOST_UNSTEADY = 3
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Let pytest-rerunfailures (16.7) write at once what it asks the process that reports.
+
+    It is two short messages for each test, and TCP holds the second one back until the first is acknowledged: 40 ms.
+    """
+    connection = getattr(getattr(session.config, "failures_db", None), "sock", None)
+    if connection is not None:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
 # What has no wheel for some Pythons (PyPy), and what the worker does without there.

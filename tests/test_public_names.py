@@ -6,6 +6,8 @@ import asyncio
 import importlib
 import inspect
 import socket
+import subprocess
+import sys
 from collections.abc import Callable, Coroutine, Sequence
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
@@ -104,6 +106,18 @@ def test_another_name_is_an_attribute_error() -> None:
 def test_the_workers_are_of_one_kind() -> None:
     assert issubclass(UvicornH11Worker, UvicornWorker)
     assert issubclass(UvicornH2CWorker, UvicornWorker)
+
+
+def test_the_module_of_the_pypi_package_hands_them_out() -> None:
+    module = importlib.import_module("uvicorn_worker._workers")
+    assert (module.UvicornWorker, module.UvicornH11Worker) == (UvicornWorker, UvicornH11Worker)
+
+
+def test_the_package_is_the_command() -> None:
+    command = [sys.executable, "-m", "uvicorn_worker", "--help"]
+    told = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert told.returncode == 0
+    assert "--host" in told.stdout
 
 
 def test_the_server_is_made_of_a_config() -> None:
