@@ -220,6 +220,26 @@ def test_places_are_looked_at_before(monkeypatch: pytest.MonkeyPatch, tmp_path: 
         check_places(Config(app, port=0, ssl_certfile=str(tmp_path / "no.pem")), Master())
 
 
+@pytest.mark.parametrize(
+    ("place", "is_left_out"),
+    [("home/.gunicorn/g.ctl", False), ("file/.gunicorn/g.ctl", True), ("~/.gunicorn/g.ctl", True)],
+)
+def test_a_control_socket_that_has_no_place_is_left_out(
+    launcher: list[Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, place: str, is_left_out: bool
+) -> None:
+    control = GunicornConfig().settings.get("control_socket")
+    if control is None:
+        pytest.skip("Gunicorn before 25")
+    (tmp_path / "file").touch()
+    usual = place if place.startswith("~") else str(tmp_path / place)
+    monkeypatch.setattr(type(control), "default", usual)
+    assert launched(launcher, Config(app, workers=2)).cfg.control_socket_disable is is_left_out
+    assert not (tmp_path / "~").exists()
+    # What somebody asks for is left to Gunicorn, which says what is wrong.
+    asked = Master(settings={"control_socket": "/dev/null/g.ctl"})
+    assert not launched(launcher, Config(app, workers=2), asked).cfg.control_socket_disable
+
+
 def test_processes_of_what_a_program_has_made_its_own(
     monkeypatch: pytest.MonkeyPatch, launcher: list[Any], tmp_path: Path
 ) -> None:

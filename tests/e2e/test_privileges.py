@@ -66,6 +66,7 @@ def test_workers_of_another_user_leave_when_they_are_told_to(serve: Serve, worke
 
 
 NOWHERE = """\
+import os
 import tempfile
 
 def nowhere(*args):
@@ -73,16 +74,29 @@ def nowhere(*args):
 
 # As with `docker run --read-only`.
 tempfile._get_default_tempdir = nowhere
-worker_tmp_dir = "/dev/shm"
 max_requests = 5
+timeout = 2
+
+def when_ready(server):
+    mask = os.umask(0o022)
+    os.umask(mask)
+    server.log.info("umask %o", mask)
 """
 
 
-@pytest.mark.skipif(not os.access("/dev/shm", os.W_OK), reason="no /dev/shm")  # noqa: S108 - it is what is asked for
-def test_nothing_is_written_but_the_heartbeat(serve: Serve, worker: str) -> None:
-    server = serve("app:app", files={"app.py": APP, "gunicorn.conf.py": NOWHERE}, worker=worker)
+@pytest.mark.parametrize("folder", ["", "/dev/shm"])  # noqa: S108 - it is what is asked for
+def test_nothing_is_written_but_the_heartbeat(serve: Serve, worker: str, folder: str) -> None:
+    if not (os.access(folder, os.W_OK) if folder else hasattr(os, "memfd_create")):
+        pytest.skip("neither /dev/shm nor files in memory")
+    config = f"{NOWHERE}worker_tmp_dir = {folder or None!r}\n"
+    server = serve("app:app", files={"app.py": APP, "gunicorn.conf.py": config}, worker=worker)
     server.wait_log("Ready in")
     [first] = server.workers()
+    # For longer than it would live without a heartbeat.
+    time.sleep(4)
+    assert server.workers() == [first]
+    os.umask(mask := os.umask(0o022))
+    assert f"umask {mask:o}" in server.log
 
     def replaced() -> bool:
         assert server.get().text == "hello"

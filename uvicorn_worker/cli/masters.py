@@ -91,6 +91,7 @@ def run_master(config: Config, given: Collection[str], master: Master) -> NoRetu
             super().load_config()
             for name, value in master.settings.items():
                 _set(self.cfg, name, value)
+            _leave_out_control_socket(self.cfg)
             _fix_options(self.cfg, options, is_bounded=master.config_file is not None or "timeout" in master.settings)
             if config.uds is not None and master.uds_mode is not None:
                 _set_mode(self.cfg, config.uds, master.uds_mode)
@@ -192,6 +193,23 @@ def _set(cfg: Any, name: str, value: str) -> None:
         cfg.set(name, value)
     except Exception as exc:  # noqa: BLE001 - its validators raise what they like
         raise ConfigError(f"--gunicorn {name}={value}: {exc}") from None
+
+
+def _leave_out_control_socket(cfg: Any) -> None:
+    """Where Gunicorn's usual place for it can't be had (25 and newer): no home, or a disk that is read-only."""
+    setting = cfg.settings.get("control_socket")
+    if setting is None or setting.get() != setting.default or cfg.control_socket_disable:
+        return
+    folder = os.path.dirname(setting.default)
+    try:
+        # Without HOME and a name for the user it would be below a folder "~".
+        if os.path.isabs(folder):
+            os.makedirs(folder, mode=0o700, exist_ok=True)
+        there = os.path.isabs(folder) and os.access(folder, os.W_OK)
+    except OSError:
+        there = False
+    if not there:
+        cfg.set("control_socket_disable", True)
 
 
 def _set_mode(cfg: Any, path: str, mode: int) -> None:

@@ -26,6 +26,7 @@ from uvicorn_worker.worker.config import WorkerConfig, differences
 from uvicorn_worker.worker.config_kwargs import AUTO, options_in_code
 from uvicorn_worker.worker.failure_token import FailureToken
 from uvicorn_worker.worker.given_sockets import read_families
+from uvicorn_worker.worker.heartbeat_file import MemoryTmp
 from uvicorn_worker.worker.installed import mixture
 from uvicorn_worker.worker.kept_listener import keep_listening
 from uvicorn_worker.worker.loggers import adopt_loggers
@@ -190,6 +191,19 @@ class BaseWorker(Worker):
             BaseWorker._own_token = FailureToken()
         BaseWorker._own_token.worker_made()
         return worker
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        mask = os.umask(0o077)
+        os.umask(mask)
+        try:
+            super().__init__(*args, **kwargs)
+        except OSError:
+            # It is the last that Gunicorn's `__init__` does. Processes of uvicorn's command need no file at all.
+            if self.cfg.worker_tmp_dir or not hasattr(os, "memfd_create"):
+                raise
+            # Gunicorn has set its own, and has not come to the line that takes it back.
+            os.umask(mask)
+            self.tmp = MemoryTmp(self.cfg)
 
     @classmethod
     def _own_bind_metrics(cls, config: Config | None) -> socket.socket | None:

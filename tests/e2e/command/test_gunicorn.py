@@ -63,6 +63,17 @@ def test_no_access_lines_of_several_workers() -> None:
         assert "/a?b" not in server.out + server.log
 
 
+@pytest.mark.parametrize("home", ["/dev/null", "nowhere"])
+def test_no_control_socket_where_it_has_no_place(home: str) -> None:
+    """As of a user without a home; a folder that is not made is none that lies about."""
+    with Command("app:app", "--port", "0", "--workers", "2", env={"XDG_RUNTIME_DIR": "", "HOME": home}) as server:
+        server.wait_log(r"Ready in .*")
+        server.signal(signal.SIGTERM)
+        assert server.wait_exit() == 0
+        assert "Control server error" not in server.log
+        assert not (server.dir / "nowhere").exists()
+
+
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\x00\x00\x00\x04\x00\x00\x00\x00\x00"
 
 
