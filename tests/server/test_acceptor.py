@@ -517,6 +517,34 @@ class TestMakingConnections:
 
         run(main())
 
+    def test_a_client_in_its_handshake_has_more_than_a_second(
+        self, run: Run, certificate: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A client that has just started is slow, and so is one of whose packets one was lost."""
+        monkeypatch.setattr("uvicorn_worker.server.drain._HANDSHAKE_SECONDS", 0.1)
+        received, sent = ssl.MemoryBIO(), ssl.MemoryBIO()
+        client = ssl.create_default_context(cafile=certificate)
+        tls = client.wrap_bio(received, sent, server_hostname="localhost")
+
+        async def main() -> None:
+            options: dict[str, Any] = {"timeout_drain_idle": 0.1, "ssl_certfile": str(certificate)}
+            async with Running(App(), timeout_graceful_shutdown=60, **options) as running:
+                slow = await running.ask(b"")
+                with pytest.raises(ssl.SSLWantReadError):
+                    tls.do_handshake()
+                slow.send(sent.read())
+                received.write(await slow.reader.read(65536))
+                running.server.should_exit = True
+                await asyncio.sleep(0.5)
+                tls.do_handshake()
+                tls.write(get())
+                slow.send(sent.read())
+                received.write(await slow.rest())
+                assert tls.read().startswith(b"HTTP/1.1 200")
+                await running.stopped()
+
+        run(main())
+
     def test_a_handshake_has_the_time_of_a_request_head(self, run: Run, certificate: Path) -> None:
         async def main() -> None:
             async with Running(App(), timeout_request_head=0.2, ssl_certfile=str(certificate)) as running:

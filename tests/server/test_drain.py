@@ -282,13 +282,15 @@ def test_each_handshake_has_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """One that has begun late, too: where the sockets are read until the end, clients come all the time."""
 
     class Handshake:
+        begun = False
         cancelled = False
 
         def cancel(self) -> None:
             self.cancelled = True
 
-    early, late = Handshake(), Handshake()
-    handshakes = {early}
+    early, late, begun = Handshake(), Handshake(), Handshake()
+    begun.begun = True
+    handshakes = {early, begun}
     runtime = cast("Any", SimpleNamespace(config=Config(app=echo, timeout_drain_idle=0), connections=()))
     acceptor = cast("Any", SimpleNamespace(handshakes=handshakes))
     monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: 0.0))
@@ -301,6 +303,10 @@ def test_each_handshake_has_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
             drain._close_idle(now).send(None)
         seen.append((early.cancelled, late.cancelled))
     assert seen == [(False, False), (False, False), (True, False), (True, False), (True, True)]
+    assert not begun.cancelled
+    with contextlib.suppress(StopIteration):
+        drain._close_idle(5.0).send(None)
+    assert begun.cancelled
 
 
 class Crowd:

@@ -43,8 +43,10 @@ _EXIT_LIMIT = 0.5
 # is here at once, so it need not be waited for where nobody else serves on: a stop by Ctrl+C, or in code.
 _IDLE_SECONDS = 1.0
 _NEAR_IDLE_SECONDS = 0.1
-# How long a TLS handshake that was accepted has at least.
+# How long a TLS handshake that was accepted has at least. One that the client has begun has longer: it is about to ask,
+# and a packet that was lost, or a client that has just started, takes more than a second.
 _HANDSHAKE_SECONDS = 1.0
+_BEGUN_HANDSHAKE_SECONDS = 5.0
 # How often idle connections are looked for, which nobody tells of; the end of the last request is told.
 _STEP = 0.1
 _LEAST_STEP = 0.02
@@ -281,7 +283,8 @@ class Drain:
         handshakes = self._handshakes
         self._handshakes = {each: handshakes.get(each, now) for each in self._acceptor.handshakes}
         for each, since in self._handshakes.items():
-            if now - since >= max(patience, _HANDSHAKE_SECONDS):
+            begun = getattr(each, "begun", False)
+            if now - since >= max(patience, _BEGUN_HANDSHAKE_SECONDS if begun else _HANDSHAKE_SECONDS):
                 each.cancel()
 
     # The end -----------------------------------------------------------------------------------------

@@ -117,6 +117,11 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
         if self._state is not _HANDSHAKE:
             self.transport.abort()
 
+    @property
+    def begun(self) -> bool:
+        """Whether the client has said anything yet."""
+        return self._object is not None
+
     def cancel(self, exc: BaseException | None = None) -> None:
         """Give the handshake up, or the wait for the transport below, or for a client that was refused."""
         if self._state is _HANDSHAKE:
