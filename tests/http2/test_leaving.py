@@ -41,6 +41,25 @@ class TestDrain:
         assert connection.closed
         assert gate.paths == ["/before", "/on-its-way"]
 
+    @pytest.mark.parametrize("stream_id", [9, 8])
+    def test_a_reset_of_what_was_never_sent(self, talk: Converse, stream_id: int) -> None:
+        """nghttpx had numbered a request that it does not send behind GOAWAY; others on the connection go on."""
+        gate = Gate(hello)
+        connection = talk(gate)
+        connection.get()
+        connection.each_protocol("drain")
+        connection.tick(16)
+        connection.get()
+        assert connection.goaways == [(MAX_STREAM_ID, 0)]
+        connection.send(connection.wire.reset(stream_id))
+        gate.open()
+        gate.open()
+        connection.pull()
+        ours_to_open = not stream_id % 2
+        assert connection.stream(1).whole is not ours_to_open
+        assert connection.stream(3).whole is not ours_to_open
+        assert connection.goaways[1:] == ([(3, 1)] if ours_to_open else [])
+
     def test_nothing_is_said_while_streams_run(self, talk: Converse) -> None:
         """httpx and undici fail each of them at any GOAWAY; httpx even those that it has read along with it."""
         gate = Gate(hello)

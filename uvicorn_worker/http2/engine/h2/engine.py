@@ -94,7 +94,7 @@ class H2Engine(AbuseLimits):
         self._were_reset: dict[int, None] = {}
         # Numbers below the last one that the client has left out.
         self._gaps: list[range] = []
-        self._highest_allowed = MAX_STREAM_ID
+        self._highest_allowed = MAX_STREAM_ID + 1  # no GOAWAY was sent
         self._queue: list[bytes | memoryview] = []
         self._small = SmallData()
         self._buffer = b""
@@ -118,8 +118,7 @@ class H2Engine(AbuseLimits):
         self._open_connection_window()
 
     def _open_connection_window(self) -> None:
-        more = self._limits.connection_window - 65535
-        if more:
+        if more := self._limits.connection_window - 65535:
             self._conn.increment_flow_control_window(more)
             self._collect()
 
@@ -399,7 +398,8 @@ class H2Engine(AbuseLimits):
         self._feed(make_frame(FrameType.WINDOW_UPDATE, 0, stream_id, increment.to_bytes(4, "big")), events)
 
     def _read_reset(self, stream_id: int, code: int, events: list[Event]) -> None:
-        if self._is_idle(stream_id):
+        # nghttp2 resets what it has numbered, and does not send since GOAWAY has come.
+        if self._is_idle(stream_id) and (self._highest_allowed > MAX_STREAM_ID or not stream_id % 2):
             raise Http2ConnectionError(ErrorCode.PROTOCOL_ERROR, f"RST_STREAM on stream {stream_id}, which is idle")
         if stream_id in self._streams:
             self._end_stream(stream_id, code, events)

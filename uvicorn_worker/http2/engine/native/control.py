@@ -93,6 +93,11 @@ class NativeControl(NativeSending):
             ErrorCode.PROTOCOL_ERROR, f"WINDOW_UPDATE or RST_STREAM on stream {stream_id}, which is idle"
         )
 
+    def _reset_idle(self, stream_id: int, number: int, events: list[Event]) -> None:
+        """nghttp2 resets what it has numbered, and does not send since GOAWAY has come."""
+        if self._highest_allowed > MAX_STREAM_ID or not stream_id & 1:
+            self._fail_on_idle(stream_id, number, events)
+
     def _ignore(self, stream_id: int, number: int, events: list[Event]) -> None:
         """5.1: the client may have sent it before it knew that the stream is closed."""
 
@@ -224,7 +229,7 @@ _ON_RESET: _ByState = (
     NativeControl._end_stream,
     NativeControl._end_stream,
     NativeControl._end_stream,
-    NativeControl._fail_on_idle,
+    NativeControl._reset_idle,
     NativeControl._ignore,
     NativeControl._ignore,
 )

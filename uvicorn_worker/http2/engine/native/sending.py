@@ -72,7 +72,7 @@ class NativeSending(AbuseLimits):
         self._were_reset: dict[int, None] = {}
         # Numbers below the last one that the client has left out.
         self._gaps: list[range] = []
-        self._highest_allowed = MAX_STREAM_ID
+        self._highest_allowed = MAX_STREAM_ID + 1  # no GOAWAY was sent
         self._failed = False
         self._queue: list[bytes | memoryview] = []
         # The header of the last small DATA frame, and its stream: what is queued right behind it is joined to it.
