@@ -15,7 +15,7 @@ from websockets.protocol import CLIENT, OPEN, Protocol
 from tests.http2.conftest import ENGINES, Talk
 from tests.memory import counts_references
 from tests.scripted import Harness
-from uvicorn_worker.http2.engine.codes import FrameType, Setting
+from uvicorn_worker.http2.engine.codes import MAX_STREAM_ID, FrameType, Setting
 from uvicorn_worker.logs.in_flight import census, describe_cycles
 
 Start = Callable[..., "Socket"]
@@ -500,6 +500,16 @@ class TestClosing:
         socket.talk.send(socket.wire.data(1, end=True))
         socket.talk.tick(3)
         assert socket.talk.closed
+
+    def test_one_that_comes_while_the_server_stops(self, start: Start) -> None:
+        """Its client comes back at once: GOAWAY tells a proxy not to put it on this connection again."""
+        socket = start(Echo())
+        socket.talk.harness.runtime.draining = True
+        socket.talk.each_protocol("drain")
+        assert socket.talk.goaways == []
+        socket.ask()
+        assert socket.talk.goaways == [(MAX_STREAM_ID, 0)]
+        assert socket.close_code == 1012
 
     def test_the_server_stops_before_the_answer(self, start: Start) -> None:
         async def app(scope: Any, receive: Any, send: Any) -> None:

@@ -7,8 +7,8 @@
 Some clients give up every stream that is open when any GOAWAY comes, httpcore those whose responses it has read
 along with it and not looked at, and Chromium those that it was about to open. So it leaves when the connection has been
 quiet for a moment, or in one write with a response where for as long no two were under way: the first of many that a
-client asks for is alone, too. Where there is no such moment in half the time for a stop, it comes with
-the end of all responses, or with the next request beside others.
+client asks for is alone, too. Where there is no such moment in half the time for a stop, it comes with the end of all
+responses, or the next request beside others; at once with a WebSocket, which is told 1012, and whose client is back.
 
 Each stream has a cycle of its own (cycle.py); what they send goes through the sending half (sending.py). Frames,
 states and windows are the engine's business (engine/).
@@ -224,7 +224,7 @@ class Http2Protocol(Sending):
             return
         if self.leaving == PARTING:
             self.together += 1
-            if self.streams and self.runtime.tick >= self.leaving_tick:
+            if event.head.protocol is not None or (self.streams and self.runtime.tick >= self.leaving_tick):
                 self._warn()
         begun.append(self._make_cycle(event.stream_id, event.head, event.end_stream))
 
