@@ -31,8 +31,8 @@ CONFIGS = {
 }  # fmt: skip
 STATES = {"connections", "default_headers", "tasks", "total_requests"}
 LIFESPANS = {
-    "config", "error_occurred", "logger", "should_exit", "shutdown", "shutdown_event", "shutdown_failed", "startup",
-    "startup_event", "startup_failed", "state",
+    "config", "error_occurred", "logger", "main", "receive", "receive_queue", "send", "should_exit", "shutdown",
+    "shutdown_event", "shutdown_failed", "startup", "startup_event", "startup_failed", "state",
 }  # fmt: skip
 
 

@@ -29,7 +29,7 @@ from uvicorn_worker.server.binding import Bound, bind, urls_of
 from uvicorn_worker.server.env_file import load_env_file, remember_env_files, set_by_env_files
 from uvicorn_worker.server.loaded_app import LoadedApp
 from uvicorn_worker.server.loading import NOT_LOADED, import_name, load_app, loop_factory, set_loop_policy
-from uvicorn_worker.server.own_lifespan import LifespanOn
+from uvicorn_worker.server.own_lifespan import LifespanOn, class_in_its_place
 from uvicorn_worker.server.surroundings import set_up_logging
 from uvicorn_worker.switching.dispatch import alpn_protocols
 from uvicorn_worker.tls.asked import tls_is_on
@@ -312,6 +312,8 @@ class Config(core.Config):
         app = self.load_app()
         if (brought := LIFESPAN.brought(self.lifespan)) is not None:
             self.lifespan_class = import_name(brought, "LIFESPAN =") if isinstance(brought, str) else brought
+        elif self.lifespan != "off" and self.lifespan_class is LifespanOn:
+            self.lifespan_class = class_in_its_place()
         # As with uvicorn, whose middleware is not there without proxy_headers.
         self.loaded_app = LoadedApp(app) if self.proxy_headers else app
 

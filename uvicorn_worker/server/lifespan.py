@@ -16,7 +16,7 @@ import contextvars
 import logging
 from typing import Any
 
-from uvicorn_worker.core.asgi import ASGIApp, Event
+from uvicorn_worker.core.asgi import ASGIApp, Event, Receive, Send
 from uvicorn_worker.core.config import Config
 from uvicorn_worker.core.errors import ApplicationError, LifespanError, ends_process
 from uvicorn_worker.core.log import OwnLog
@@ -45,7 +45,7 @@ class Lifespan:
         """Set when the startup, and the shutdown, have ended, however that was."""
         self.shown: Any = None
         """What shows this one to others, as `server.lifespan` does: it gets uvicorn's words for what has failed."""
-        self._received = False
+        self._received = self._ran = self._by_hand = False
         self._asked_to_stop = False
         self._abandoned = False
         self._failure: LifespanError | None = None
@@ -61,6 +61,11 @@ class Lifespan:
         """Whether the startup or the shutdown has failed."""
         return self._failure is not None
 
+    def show_on(self, shown: Any) -> None:
+        """Be what this one shows: its queue, events and state are used, and the application gets its methods."""
+        self.shown, self.state, self._events = shown, shown.state, shown.receive_queue
+        self.started, self.stopped = shown.startup_event, shown.shutdown_event
+
     def _show(self, *names: str) -> None:
         if self.shown is not None:
             for name in names:
@@ -75,7 +80,8 @@ class Lifespan:
         if self._mode == "off":
             return
         self._loop = asyncio.get_running_loop()
-        self._task = self._loop.create_task(self._run())
+        run = self.run(self.receive, self.send) if self.shown is None else self.shown.main()
+        self._task = self._loop.create_task(run)
         self._events.put_nowait({"type": "lifespan.startup"})
         try:
             await asyncio.wait_for(self.started.wait(), self._startup_timeout)
@@ -86,11 +92,21 @@ class Lifespan:
         except asyncio.CancelledError:
             await self._cancel()
             raise
+        if self._failure is None and self._others_failed():
+            self._show("startup_failed", "should_exit")
+            self._failure = LifespanError("the lifespan startup of the application failed")
         if self._failure is not None:
             # Not logged here: under Gunicorn one worker reports for all of them.
             raise self._failure
         # Of every application that has one or may have one: deployments wait for this line.
         self._log.log(self._startup_level, "Application startup complete.")
+
+    def _others_failed(self) -> bool:
+        """Whether a `send()` or a `main()` that somebody has written anew says so."""
+        shown = self.shown
+        if shown is None:
+            return False
+        return bool(shown.startup_failed or (shown.error_occurred and not self._ran and self._mode == "on"))
 
     async def shutdown(self, timeout: float | None) -> None:
         """Run the shutdown; gives up after `timeout` seconds or the option's, whichever is less."""
@@ -134,14 +150,18 @@ class Lifespan:
         if self._task is not None:
             await asyncio.wait([self._task], timeout=1.0)
 
-    async def _run(self) -> None:
+    async def run(self, receive: Receive, send: Send) -> None:
+        """Call the application, with these; `startup()` has a task do it, or somebody who has written that anew."""
+        self._ran = True
+        if self._task is None:
+            self._task, self._loop, self._by_hand = asyncio.current_task(), asyncio.get_running_loop(), True
         scope = {
             "type": "lifespan",
             "asgi": {"version": "3.0", "spec_version": "2.0"},
             "state": self.state,
         }
         try:
-            await self._app(scope, self._receive, self._send)
+            await self._app(scope, receive, send)
         except BaseException as exc:
             # Whatever the application raises, the mode decides what it means.
             if ends_process(exc) or self._is_cancelled(exc):
@@ -179,8 +199,7 @@ class Lifespan:
             self._log.error("The lifespan of the application ended with an exception", exc_info=exc)
         elif self._mode == "on":
             self._show("startup_failed", "should_exit")
-            self._failure = LifespanError("the application raised in its lifespan startup")
-            self._failure.__cause__ = exc
+            self._failed(LifespanError("the application raised in its lifespan startup"), exc)
         elif self._received or isinstance(exc, (SystemExit, KeyboardInterrupt)):
             # ASGI lifespan, "Lifespan Protocol": the server must continue. Who calls sys.exit() is told of that.
             self._log.warning(
@@ -189,15 +208,24 @@ class Lifespan:
         else:
             self._log.debug("The application has no lifespan", exc_info=exc)
 
-    async def _receive(self) -> Event:
+    def _failed(self, failure: LifespanError, cause: BaseException | None = None) -> None:
+        failure.__cause__ = cause
+        self._failure = failure
+        if self._by_hand:
+            # Else who has called `startup()` is told.
+            self._log.error("The application can't be started: %s", failure, exc_info=cause)
+
+    async def receive(self) -> Event:
+        """The next event for the application."""
         event = await self._events.get()
-        if not self._received:
+        if not self._received and not self._by_hand:
             # Not earlier: an application without lifespan starts without a word.
             self._log.log(self._startup_level, "Waiting for application startup.")
         self._received = True
         return event
 
-    async def _send(self, message: Event) -> None:
+    async def send(self, message: Event) -> None:
+        """Take what the application says of it."""
         try:
             kind = message["type"]
         except (KeyError, TypeError):
@@ -207,7 +235,7 @@ class Lifespan:
             self.context = contextvars.copy_context()
             self.started.set()
         elif kind == "lifespan.startup.failed" and starting:
-            self._failure = _failed("startup", message)
+            self._failed(_failed("startup", message))
             self._show("startup_failed", "should_exit")
             self.started.set()
         elif kind == "lifespan.shutdown.complete" and not starting and not self.stopped.is_set():

@@ -4,6 +4,9 @@ config.load()
 server.lifespan = config.lifespan_class(config)      LifespanOn: the server runs its own, which this one shows
 await server.startup()                               any other: the server calls its startup() and shutdown()
 
+LifespanOn.startup()     has a task call main(), puts the event into receive_queue, waits for startup_event
+LifespanOn.main()        calls the application with receive() and send() of this one
+
 `start_lifespan()` and `stop_lifespan()` are what a server does with whichever it is.
 """
 
@@ -14,17 +17,19 @@ import contextlib
 import contextvars
 import logging
 import math
+import sys
 import time
 from typing import Any
 
 from uvicorn_worker.core.asgi import ASGIApp
 from uvicorn_worker.core.config import Config
 from uvicorn_worker.core.errors import LifespanError
+from uvicorn_worker.core.tables import LIFESPAN
 from uvicorn_worker.server.lifespan import Lifespan
 
 __all__ = [
-    "QUICK_SECONDS", "BroughtLifespan", "LifespanOff", "LifespanOn", "brought_by", "lifespan_of", "start_lifespan",
-    "stop_lifespan",
+    "QUICK_SECONDS", "BroughtLifespan", "LifespanOff", "LifespanOn", "brought_by", "class_in_its_place", "lifespan_of",
+    "start_lifespan", "stop_lifespan",
 ]  # fmt: skip
 
 # What a shutdown has at least, even where no time is left.
@@ -46,24 +51,52 @@ class LifespanOn:
     def __init__(self, config: Any) -> None:
         self.config = config
         self.logger = logging.getLogger("uvicorn.error")
+        self._own_begin()
+
+    def _own_begin(self) -> None:
         self.state: dict[str, Any] = {}
+        self.receive_queue: asyncio.Queue[Any] = asyncio.Queue()
         self.startup_event, self.shutdown_event = asyncio.Event(), asyncio.Event()
         self.should_exit = self.startup_failed = self.shutdown_failed = self.error_occurred = False
         self._own_lifespan: Lifespan | None = None
 
+    def _own_leave(self) -> None:
+        """Another one follows, of a server that serves again; what was put into `state` before the first is kept."""
+        if self._own_lifespan is not None:
+            self._own_begin()
+
     def _own_show(self, lifespan: Lifespan) -> None:
         """This one is run: `state` is that of its requests."""
-        self._own_lifespan, self.state, lifespan.shown = lifespan, lifespan.state, self
-        self.startup_event, self.shutdown_event = lifespan.started, lifespan.stopped
-        self.should_exit = self.startup_failed = self.shutdown_failed = self.error_occurred = False
+        self._own_leave()
+        self._own_lifespan = lifespan
+        lifespan.show_on(self)
+
+    def _own_shown(self) -> Lifespan:
+        """What is run: the lifespan of the Config's application, where no server has said so."""
+        if self._own_lifespan is not None:
+            return self._own_lifespan
+        if not self.config.loaded:
+            self.config.load()
+        lifespan = Lifespan(self.config, self.config.loaded_app)
+        lifespan.say_on(self.logger)
+        self._own_show(lifespan)
+        return lifespan
+
+    async def main(self) -> None:
+        """Call the application."""
+        await self._own_shown().run(self.receive, self.send)
+
+    async def receive(self) -> Any:
+        """The application's `receive`."""
+        return await self._own_shown().receive()
+
+    async def send(self, message: Any) -> None:
+        """The application's `send`."""
+        await self._own_shown().send(message)
 
     async def startup(self) -> None:
         """Run the startup."""
-        if self._own_lifespan is None:
-            if not self.config.loaded:
-                self.config.load()
-            self._own_show(Lifespan(self.config, self.config.loaded_app))
-        lifespan: Any = self._own_lifespan
+        lifespan = self._own_shown()
         lifespan.say_on(self.logger)
         try:
             await lifespan.startup()
@@ -129,6 +162,12 @@ class BroughtLifespan:
         """How it takes the end is its own concern."""
 
 
+def class_in_its_place() -> Any:
+    """What stands where uvicorn has `LifespanOn`: a program may put another there."""
+    place, _, name = LIFESPAN["on"].partition(":")
+    return getattr(sys.modules.get(place), name, LifespanOn)
+
+
 def brought_by(config: Any) -> Any:
     """The lifespan of a class that the configuration names for it; None where it names none of its own."""
     kind = getattr(config, "lifespan_class", LifespanOn)
@@ -139,7 +178,10 @@ def lifespan_of(
     config: Config, app: ASGIApp, shown: Any, startup_level: int, shutdown_level: int
 ) -> Lifespan | BroughtLifespan:
     """What a server runs for the application, where `shown` is its `lifespan`."""
-    if type(shown) is not LifespanOn or (LifespanOn.startup, LifespanOn.shutdown) != _OWN:
+    if type(shown) is not LifespanOn:
+        return BroughtLifespan(shown)
+    if (LifespanOn.startup, LifespanOn.shutdown) != _OWN and config.lifespan != "off":
+        shown._own_leave()
         return BroughtLifespan(shown)
     lifespan = Lifespan(config, app, startup_level, shutdown_level)
     shown._own_show(lifespan)
