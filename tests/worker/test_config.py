@@ -116,6 +116,13 @@ class TestWorkerConfig:
         config.ssl = None
         assert config.own_settled().ssl_context_factory is None
 
+    def test_it_is_loaded_where_the_application_is_there(self) -> None:
+        """As by a `_serve()` that assigns `ssl` behind it."""
+        config: Any = WorkerConfig(Surroundings())
+        config.app = hello
+        config.load()
+        assert config.loaded
+
     def test_a_protocol_class_that_is_assigned_is_that_of_the_option(self) -> None:
         config: Any = WorkerConfig(Surroundings())
         config.http_protocol_class = asyncio.Protocol

@@ -312,7 +312,8 @@ class Config(core.Config):
         app = self.load_app()
         if (brought := LIFESPAN.brought(self.lifespan)) is not None:
             self.lifespan_class = import_name(brought, "LIFESPAN =") if isinstance(brought, str) else brought
-        elif self.lifespan != "off" and self.lifespan_class is LifespanOn:
+        elif self.lifespan != "off" and getattr(self, "lifespan_class", None) is LifespanOn:
+            # Of a worker there is none.
             self.lifespan_class = class_in_its_place()
         # As with uvicorn, whose middleware is not there without proxy_headers.
         self.loaded_app = LoadedApp(app) if self.proxy_headers else app

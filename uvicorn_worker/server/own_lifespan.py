@@ -170,7 +170,7 @@ def class_in_its_place() -> Any:
 
 def brought_by(config: Any) -> Any:
     """The lifespan of a class that the configuration names for it; None where it names none of its own."""
-    kind = getattr(config, "lifespan_class", LifespanOn)
+    kind = getattr(config, "lifespan_class", None) or (LifespanOn if config.lifespan == "off" else class_in_its_place())
     return None if kind is LifespanOn else kind(config)
 
 
