@@ -19,7 +19,7 @@ import pytest
 NAMES = {
     "": ["Config", "Server", "main", "run"],
     "_compat": ["asyncio_run", "iscoroutinefunction"],
-    "_subprocess": ["get_subprocess", "subprocess_started"],
+    "_subprocess": ["SpawnProcess", "get_subprocess", "spawn", "subprocess_started"],
     "_types": [
         "ASGI3Application", "ASGIReceiveEvent", "ASGISendEvent", "Environ", "ExcInfo", "HTTPResponseStartEvent",
         "HTTPResponseTrailersEvent", "HTTPScope", "Scope", "WebSocketResponseStartEvent",

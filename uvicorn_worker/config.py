@@ -5,9 +5,7 @@ What a word stands for, of a protocol, a loop or a lifespan, is told by tables, 
 
 import logging
 import ssl
-from collections.abc import Sequence
 from os import PathLike
-from pathlib import Path
 from typing import Any, Literal
 
 from uvicorn_worker.core.config import Config as _Options
@@ -15,7 +13,7 @@ from uvicorn_worker.core.errors import STARTUP_FAILURE
 from uvicorn_worker.core.tables import HTTP_PROTOCOLS, LIFESPAN, LOOP_FACTORIES, WS_PROTOCOLS
 from uvicorn_worker.importer import ImportFromStringError, import_from_string
 from uvicorn_worker.logs.formatters import LOG_LEVELS, LOGGING_CONFIG, TRACE_LOG_LEVEL
-from uvicorn_worker.server.config import Config
+from uvicorn_worker.server.config import Config, resolve_reload_patterns
 
 __all__ = [
     "HTTP_PROTOCOLS", "INTERFACES", "LIFESPAN", "LOGGING_CONFIG", "LOG_LEVELS", "LOOP_FACTORIES", "LOOP_SETUPS",
@@ -64,17 +62,3 @@ def create_ssl_context(
     }  # fmt: skip
     options = _Options(app="none", **given)
     return make_context(options) if alpn_protocols is None else make_context(options, alpn_protocols)
-
-
-def resolve_reload_patterns(
-    patterns_list: Sequence[str], directories_list: Sequence[str]
-) -> tuple[list[str], list[Path]]:
-    """The patterns, and the folders: those that are named or found by a pattern, and are in none of the others."""
-    found = [Path(each) for each in directories_list]
-    for pattern in patterns_list:
-        if Path(pattern).is_dir():
-            found.append(Path(pattern))
-        elif pattern != ".*" and not Path(pattern).is_absolute():
-            found += Path.cwd().glob(pattern)
-    folders = {each.resolve() for each in found if each.is_dir()}
-    return list(dict.fromkeys(patterns_list)), [each for each in folders if folders.isdisjoint(each.parents)]

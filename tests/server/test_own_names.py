@@ -26,8 +26,8 @@ SERVERS = {
 CONFIGS = {
     "app_dir", "asgi_version", "bind_socket", "configure_logging", "encoded_headers", "fd", "get_loop_factory", "host",
     "http_protocol_class", "is_ssl", "lifespan_class", "load", "load_app", "loaded", "loaded_app", "port", "reload",
-    "reload_delay", "reload_dirs", "reload_excludes", "reload_includes", "setup_event_loop", "should_reload", "ssl",
-    "timeout_worker_healthcheck", "uds", "use_subprocess", "workers", "ws_protocol_class",
+    "reload_delay", "reload_dirs", "reload_dirs_excludes", "reload_excludes", "reload_includes", "setup_event_loop",
+    "should_reload", "ssl", "timeout_worker_healthcheck", "uds", "use_subprocess", "workers", "ws_protocol_class",
 }  # fmt: skip
 STATES = {"connections", "default_headers", "tasks", "total_requests"}
 LIFESPANS = {

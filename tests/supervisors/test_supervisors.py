@@ -482,6 +482,19 @@ class Pauses(WatchFilesReload):
         return None
 
 
+def test_a_filter_that_is_changed(tmp_path: Path) -> None:
+    """As by reloaders that leave out what is written while they run."""
+    (tmp_path / "data").mkdir()
+    config = Config("app:app", reload=True, reload_excludes=[str(tmp_path / "data"), "*_pb2.py"])
+    assert config.reload_dirs_excludes == [tmp_path / "data"]
+    choice = FileFilter(config)
+    assert (choice.exclude_dirs, choice.includes, choice.excludes[-1]) == ([tmp_path / "data"], ["*.py"], "*_pb2.py")
+    assert choice(tmp_path / "made.py")
+    choice.excludes.append("made*")
+    choice.includes.append("*.sql")
+    assert (choice(tmp_path / "made.py"), choice(tmp_path / "one.sql")) == (False, True)
+
+
 def test_what_it_watches_by_can_be_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "data").mkdir()

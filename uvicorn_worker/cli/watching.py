@@ -56,27 +56,27 @@ class Choice:
         """`includes` and `excludes` are patterns for the end of a path, or folders; `files` count in any case."""
         self._files = {Path(file).absolute() for file in files}
         self.folders = [Path(each).absolute() for each in includes if _is_folder(each)]
-        self._includes = [each for each in _INCLUDED if each not in excludes]
-        self._includes += [each for each in includes if not _is_folder(each)]
-        self._excludes = [each for each in _EXCLUDED if each not in includes]
-        self._excludes += [each for each in excludes if not _is_folder(each)]
-        self._left_out = [Path(each).absolute() for each in excludes if _is_folder(each)]
+        self.includes = [each for each in _INCLUDED if each not in excludes]
+        self.includes += [each for each in includes if not _is_folder(each)]
+        self.excludes = [each for each in _EXCLUDED if each not in includes]
+        self.excludes += [each for each in excludes if not _is_folder(each)]
+        self.exclude_dirs = [Path(each).absolute() for each in excludes if _is_folder(each)]
 
     def __call__(self, path: Path) -> bool:
         """Whether a change of this file, of which the whole path is given, counts."""
         if path in self._files:
             return True
-        if any(folder in path.parents for folder in self._left_out):
+        if any(folder in path.parents for folder in self.exclude_dirs):
             return False
-        if not any(path.match(pattern) for pattern in self._includes):
+        if not any(path.match(pattern) for pattern in self.includes):
             return False
         # A file that is named as it is counts, whatever patterns say.
-        return path.name in self._includes or not any(path.match(pattern) for pattern in self._excludes)
+        return path.name in self.includes or not any(path.match(pattern) for pattern in self.excludes)
 
     def enters(self, folder: Path) -> bool:
         """Whether there may be files that count in it."""
         name = folder.name
-        return not (name in _PASSED_OVER or name.startswith(".") or folder in self._left_out)
+        return not (name in _PASSED_OVER or name.startswith(".") or folder in self.exclude_dirs)
 
     @property
     def files(self) -> set[Path]:

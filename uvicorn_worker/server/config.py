@@ -37,7 +37,10 @@ from uvicorn_worker.tls.asked import tls_is_on
 if TYPE_CHECKING:
     from ssl import SSLContext
 
-__all__ = ["LOAD_APP", "PLACES", "Config", "of_environment", "options_as_parameters", "proxies_of_environment"]
+__all__ = [
+    "LOAD_APP", "PLACES", "Config", "of_environment", "options_as_parameters", "proxies_of_environment",
+    "resolve_reload_patterns",
+]  # fmt: skip
 
 
 def _is_host(value: Any) -> bool:
@@ -286,6 +289,11 @@ class Config(core.Config):
         return isinstance(self.app, str) and bool(self.reload)
 
     @property
+    def reload_dirs_excludes(self) -> list[Path]:
+        """The folders of reload_excludes."""
+        return resolve_reload_patterns(self.reload_excludes, [])[1]
+
+    @property
     def use_subprocess(self) -> bool:
         """Whether other processes serve."""
         return bool(self.reload or self.workers > 1)
@@ -381,6 +389,20 @@ def proxies_of_environment() -> str | None:
     proxies = os.environ.get("FORWARDED_ALLOW_IPS")
     # As of Gunicorn's setting: whoever connects to a unix socket is let to it by its permissions.
     return None if proxies is None else ",".join(filter(None, (proxies, "unix")))
+
+
+def resolve_reload_patterns(
+    patterns_list: Sequence[str], directories_list: Sequence[str]
+) -> tuple[list[str], list[Path]]:
+    """The patterns, and the folders: those that are named or found by a pattern, and are in none of the others."""
+    found = [Path(each) for each in directories_list]
+    for pattern in patterns_list:
+        if Path(pattern).is_dir():
+            found.append(Path(pattern))
+        elif pattern != ".*" and not Path(pattern).is_absolute():
+            found += Path.cwd().glob(pattern)
+    folders = {each.resolve() for each in found if each.is_dir()}
+    return list(dict.fromkeys(patterns_list)), [each for each in folders if folders.isdisjoint(each.parents)]
 
 
 def options_as_parameters(*, positional: bool = False, **others: Any) -> list[inspect.Parameter]:
