@@ -201,6 +201,21 @@ def test_what_is_prepared(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> No
     assert sys.path[0] == str(tmp_path / "sub")
 
 
+def test_a_working_directory_that_has_been_removed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A release that is gone, whose service is started anew with the path of the application in PYTHONPATH."""
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    try:
+        prepare(app, {})
+        assert sys.path[0] == ""
+        with pytest.raises(AppLoadError, match="a working directory that has been removed"):
+            prepare("nowhere:app", {}).load()
+    finally:
+        os.chdir(tmp_path)
+
+
 def test_the_first_free_port(monkeypatch: pytest.MonkeyPatch) -> None:
     class Bound:
         def close(self) -> None: ...

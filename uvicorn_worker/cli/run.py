@@ -33,7 +33,7 @@ from uvicorn_worker.server.alone import report_alone
 from uvicorn_worker.server.binding import bind
 from uvicorn_worker.server.config import LOAD_APP, options_as_parameters
 from uvicorn_worker.server.failures import users_traceback
-from uvicorn_worker.server.loading import NOT_LOADED, is_made_late, load_app
+from uvicorn_worker.server.loading import NOT_LOADED, absolute, is_made_late, load_app
 from uvicorn_worker.server.readiness import ready_of
 from uvicorn_worker.server.running import check_no_loop, run_in
 from uvicorn_worker.server.surroundings import Surroundings, say_failed_lifespan
@@ -180,7 +180,7 @@ def prepare(app: Any, options: dict[str, Any]) -> Config:
     """The configuration, with what the command has beside its options; raises `ConfigError`."""
     app_dir = options.get("app_dir")
     # Before the module: a file of the environment is read by what imports it.
-    sys.path.insert(0, os.path.abspath(app_dir) if app_dir else os.getcwd())
+    sys.path.insert(0, absolute(app_dir or ""))
     if options.get("port") == "auto":
         options["port"] = free_port(options.get("host", "127.0.0.1"))
     kind = assigned("Config") or CommandConfig

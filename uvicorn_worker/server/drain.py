@@ -14,7 +14,6 @@ docs/design/lifecycle.md has the rule for each event.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import math
 import time
@@ -246,8 +245,13 @@ class Drain:
 
     async def _wait(self, seconds: float) -> None:
         """Wait for so long, or until something has changed."""
-        with contextlib.suppress(asyncio.TimeoutError):
-            await asyncio.wait_for(self._changed.wait(), max(seconds, 0))
+        # No wait_for(): where a tool has loaded asyncio for a second time, what comes out of it is a CancelledError in
+        # place of a TimeoutError, and would end the server with all that it is to wait for.
+        changed = asyncio.ensure_future(self._changed.wait())
+        try:
+            await asyncio.wait([changed], timeout=max(seconds, 0))
+        finally:
+            changed.cancel()
         if not self._forced():
             self._changed.clear()
 

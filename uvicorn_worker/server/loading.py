@@ -26,6 +26,7 @@ from uvicorn_worker.server.env_file import load_env_file, missing_env_files
 __all__ = [
     "NOT_LOADED",
     "Unloaded",
+    "absolute",
     "adapt",
     "import_name",
     "is_factory",
@@ -233,6 +234,14 @@ def _module_of(path: str) -> str:
     return os.path.normpath(path).removesuffix(".py").removesuffix("/__init__").replace("/", ".")
 
 
+def absolute(place: str) -> str:
+    """A path for whoever leaves the working directory; as it was given where that has been removed."""
+    try:
+        return os.path.abspath(place)
+    except OSError:
+        return place
+
+
 def _near_module(name: str) -> str:
     """Where a module was looked for, and one that is there and may have been meant."""
     parent, _, last = name.rpartition(".")
@@ -241,7 +250,9 @@ def _near_module(name: str) -> str:
         return ""
     import pkgutil
 
-    folder = os.path.abspath(folders[0])
+    folder = absolute(folders[0])
+    if not os.path.isabs(folder):
+        return " in a working directory that has been removed"
     found = {info.name for info in pkgutil.iter_modules([folder])}
     # Folders without an __init__.py are packages, too (PEP 420).
     with contextlib.suppress(OSError):
