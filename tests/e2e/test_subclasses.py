@@ -168,18 +168,18 @@ class TestServe:
         assert server.stop_gracefully() == 0
         assert server.events("served")[0].detail == "True"
 
-    @pytest.mark.parametrize("name", ["UvicornsServer", "UvicornsServerByName"])
-    def test_uvicorns_own_server_is_refused_before_the_fork(self, serve: Serve, name: str) -> None:
-        server = started(serve, name)
-        assert server.wait_exit() == 1
-        assert "uses the uvicorn package's Server" in server.log
-        assert "Booting worker" not in server.log
-        assert "Traceback" not in server.log
+    @pytest.mark.parametrize("name", ["UvicornsServer", "UvicornsServerByName", "UvicornsServerHidden", "UvicornsKind"])
+    def test_ours_takes_the_place_of_uvicorns(self, serve: Serve, name: str) -> None:
+        server = started(serve, name, "--access-logfile", "-")
+        assert server.get("/some").status_code == 200
+        until(lambda: "GET /some HTTP/1.1" in server.out, "the access line")
+        drains(server)
+        if name == "UvicornsKind":
+            assert [each.detail for each in server.events("step")] == ["startup", "handle_exit", "shutdown"]
 
     @pytest.mark.parametrize(
         ("name", "says"),
         [
-            ("UvicornsServerHidden", "made by the uvicorn package for its own Server"),
             ("Raises", "the override went wrong"),
             ("RaisesWhileServing", "the override went wrong"),
             ("Exits", "has exited with 1"),

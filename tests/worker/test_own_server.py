@@ -1,4 +1,4 @@
-"""A subclass that serves by the uvicorn package's Server is refused before the fork, however it came by it."""
+"""A subclass that serves by the uvicorn package's Server: ours takes its place, however it came by it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from tests.worker.cycles import settings
-from uvicorn_worker.worker.own_server import foreign_server
+from uvicorn_worker import Config, Server
+from uvicorn_worker.worker.own_server import foreign_server, take_its_place
 from uvicorn_worker.worker.worker import UvicornWorker
 
 
@@ -25,6 +26,16 @@ def uvicorn(monkeypatch: pytest.MonkeyPatch) -> Iterator[types.ModuleType]:
 
 
 Make = Callable[..., type[UvicornWorker]]
+
+
+class Log:
+    """Of Gunicorn's master."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def log(self, level: int, line: str, *args: Any) -> None:
+        self.lines.append(line % args if args else line)
 
 
 @pytest.fixture
@@ -58,8 +69,9 @@ def test_uvicorns_is_found(subclass: Make, imports: str, body: str) -> None:
     kind = subclass(body, imports)
     name = "run" if "def run" in body else "_serve"
     assert foreign_server(kind, "uvicorn_worker") == f"Own.{name}()"
-    with pytest.raises(RuntimeError, match=r"uses the uvicorn package's Server, which can't serve here"):
-        kind.check_config(settings(), None)
+    log = Log()
+    kind.check_config(settings(), log)
+    assert f"Own.{name}() of the worker class uses uvicorn's own Server: ours takes its place" in log.lines
 
 
 @pytest.mark.parametrize(
@@ -80,3 +92,71 @@ def test_a_mixin_counts_where_it_comes_first(subclass: Make, uvicorn: types.Modu
     mixin = subclass("async def _serve(self):\n    Server(1)", "from uvicorn import Server")
     kind = type("Mixed", (mixin,), {"__module__": "operators_own"})
     assert foreign_server(kind, "uvicorn_worker") == "Own._serve()"
+
+
+class Given(Config):
+    """As a worker has it."""
+
+
+async def app(scope: Any, receive: Any, send: Any) -> None:
+    """Never called."""
+
+
+class TestTakingItsPlace:
+    @pytest.fixture(autouse=True)
+    def theirs(self, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+        """uvicorn's, as it is imported anew."""
+        for name in [each for each in sys.modules if each.partition(".")[0] == "uvicorn"]:
+            monkeypatch.delitem(sys.modules, name)
+        package = pytest.importorskip("uvicorn")
+        take_its_place(Server, Given, load=True)
+        take_its_place(Server, Given)
+        yield package
+        for name in [each for each in sys.modules if each.partition(".")[0] == "uvicorn"]:
+            del sys.modules[name]
+
+    def test_it_becomes_ours(self, theirs: Any) -> None:
+        config = Given(app, log_config=None)
+        for made in (theirs.Server(config), theirs.Server(config=config)):
+            assert type(made) is Server
+            assert made.config is config
+
+    def test_a_subclass_has_ours_below_it(self, theirs: Any) -> None:
+        told: list[str] = []
+
+        class Announces(theirs.Server):
+            async def startup(self, sockets: Any = None) -> None:
+                told.append("startup")
+                await super().startup(sockets=sockets)
+
+            async def main_loop(self) -> None:
+                told.append("serves")
+
+        class Kept(Announces):
+            def __init__(self, keeper: str) -> None:
+                self.keeper = keeper
+                super().__init__(Given(app, port=0, lifespan="off", log_config=None))
+                told.append("made")
+
+            async def shutdown(self, sockets: Any = None) -> None:
+                await theirs.Server.shutdown(self, sockets=sockets)
+                told.append("shutdown")
+
+        for _ in range(2):
+            made: Any = Kept("me")
+            assert made.keeper == "me"
+            assert Server in type(made).__mro__
+            made.run()
+        assert told == ["made", "startup", "serves", "shutdown"] * 2
+
+    def test_one_with_a_configuration_of_uvicorns_is_left(self, theirs: Any) -> None:
+        made = theirs.Server(theirs.Config(app, log_config=None))
+        assert type(made) is theirs.Server
+        made.handle_exit(15, None)
+        assert made.should_exit
+
+    def test_where_there_is_none(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setitem(sys.modules, "uvicorn.server", None)
+        take_its_place(Server, Given, load=True)
+        monkeypatch.setitem(sys.modules, "uvicorn.server", types.ModuleType("uvicorn.server"))
+        take_its_place(Server, Given)

@@ -17,6 +17,7 @@ from uvicorn_worker.core.config import Config
 from uvicorn_worker.core.errors import ConfigError
 from uvicorn_worker.http1.parsers import check_parser
 from uvicorn_worker.server import Config as ServerConfig
+from uvicorn_worker.server import Server
 from uvicorn_worker.server.env_file import forget_env_files, load_env_file
 from uvicorn_worker.server.loading import loop_factory
 from uvicorn_worker.server.needed import load_needed
@@ -31,7 +32,7 @@ from uvicorn_worker.worker.installed import mixture
 from uvicorn_worker.worker.kept_listener import keep_listening
 from uvicorn_worker.worker.loggers import adopt_loggers
 from uvicorn_worker.worker.offenders import Offenders
-from uvicorn_worker.worker.own_server import foreign_server
+from uvicorn_worker.worker.own_server import foreign_server, take_its_place
 from uvicorn_worker.worker.relief import Relief
 from uvicorn_worker.worker.settings import check_overrides, config_from_settings, outer_options
 from uvicorn_worker.worker.signals import Signals
@@ -122,14 +123,13 @@ class BaseWorker(Worker):
                 from uvicorn_worker.board.exposition import check_metrics
 
                 check_metrics()
-            if (method := foreign_server(cls, _PACKAGE)) is not None:
-                raise ConfigError(
-                    f"{method} of the worker class uses the uvicorn package's Server, which can't serve here: "
-                    "take Server from uvicorn_worker, or call super()._serve()"
-                )
         except ConfigError as exc:
             # Gunicorn prints this as one line and exits.
             raise RuntimeError(str(exc)) from None
+        if (method := foreign_server(cls, _PACKAGE)) is not None:
+            take_its_place(Server, WorkerConfig, load=True)
+            if say is not None:
+                say(logging.DEBUG, f"{method} of the worker class uses uvicorn's own Server: ours takes its place")
         if say is not None and (line := mixture()):
             say(logging.WARNING, line)
         if say is not None and context_factory(cfg) is not None and not tls_is_on(config):
@@ -277,6 +277,8 @@ class BaseWorker(Worker):
                 setattr(self.config, name, option)
 
     def _own_read_settings(self) -> None:
+        # Where uvicorn's is seen in no code of a subclass's methods.
+        take_its_place(Server, WorkerConfig)
         if self._own_config is None:
             self._own_config = WorkerConfig(self._own_surroundings)
         config = self._own_config

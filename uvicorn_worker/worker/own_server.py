@@ -1,20 +1,79 @@
-"""Whether a subclass serves by the uvicorn package's Server, which it must not.
+"""Subclasses that serve by the uvicorn package's Server, or one that they have made of it: ours takes its place.
 
-That server knows nothing of what this worker does: it would take its configuration for uvicorn's, fail in each worker,
-and let Gunicorn start them again without end. So it is looked for before the fork, in the code of `_serve()` and of
-`run()` where a subclass has written them anew.
+    from uvicorn.server import Server                 class Announcing(Server):
+    server = Server(config=self.config)                   async def shutdown(self, sockets=None): ...
+
+That server knows nothing of what this worker does: it would take its configuration for uvicorn's. So one that is made
+with the configuration of a worker becomes ours, and a class of somebody's own has ours below it from then on: its steps
+are called as there. Any other, such as that of an application for its metrics, is left as it is.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dis
+import functools
+import importlib
+import sys
 import types
 from collections.abc import Iterator
 from typing import Any
 
-__all__ = ["foreign_server"]
+__all__ = ["foreign_server", "take_its_place"]
 
 _METHODS = ("_serve", "run")
+_PLACE = "uvicorn.server"
+_MARK = "_own_has_its_place_taken"
+
+
+def take_its_place(server: type, config: type, *, load: bool = False) -> None:
+    """Let uvicorn's Server become `server` where it is made with a `config`.
+
+    Nothing is done where the module is not imported; `load` imports it.
+    """
+    if load:
+        with contextlib.suppress(ImportError):
+            importlib.import_module(_PLACE)
+    theirs: Any = getattr(sys.modules.get(_PLACE), "Server", None)
+    if not _is_uvicorn_server(theirs) or _MARK in vars(theirs):
+        return
+    make = theirs.__init__
+
+    @functools.wraps(make)
+    def made(self: Any, *args: Any, **kwargs: Any) -> None:
+        given = args[0] if args else kwargs.get("config")
+        if not isinstance(given, config):
+            make(self, *args, **kwargs)
+            return
+        if type(self) is theirs:
+            self.__class__ = server
+        else:
+            _put_below(type(self), theirs, server)
+        server.__init__(self, given)  # type: ignore[misc]
+
+    steps = [(name, step) for name, step in vars(theirs).items() if isinstance(step, types.FunctionType)]
+    for name, step in steps:
+        if hasattr(server, name):
+            setattr(theirs, name, _either(step, server, name))
+    theirs.__init__ = made
+    setattr(theirs, _MARK, True)
+
+
+def _put_below(kind: type, theirs: type, server: type) -> None:
+    """Have `server` where a class, or one that it is made of, has `theirs`."""
+    for each in kind.__mro__:
+        if theirs in each.__bases__:
+            each.__bases__ = tuple(server if base is theirs else base for base in each.__bases__)
+
+
+def _either(step: Any, server: type, name: str) -> Any:
+    """The step of uvicorn's, or that of `server` for one: some write `Server.startup(self)` for `super().startup()`."""
+
+    @functools.wraps(step)
+    def either(self: Any, *args: Any, **kwargs: Any) -> Any:
+        return (getattr(server, name) if isinstance(self, server) else step)(self, *args, **kwargs)
+
+    return either
 
 
 def foreign_server(cls: type, package: str) -> str | None:

@@ -198,6 +198,32 @@ class UvicornsServerHidden(UvicornWorker):
 _KIND = [uvicorn.Server]
 
 
+class Kind(uvicorn.Server):
+    """As workers have it that do something at a stop."""
+
+    async def startup(self, sockets: Any = None) -> None:
+        event("step", "startup")
+        await super().startup(sockets=sockets)
+
+    def handle_exit(self, sig: int, frame: Any) -> None:
+        event("step", "handle_exit")
+        super().handle_exit(sig, frame)
+
+    async def shutdown(self, sockets: Any = None) -> None:
+        event("step", "shutdown")
+        await super().shutdown(sockets=sockets)
+
+
+class UvicornsKind(UvicornWorker):
+    async def _serve(self) -> None:
+        self.config.app = self.wsgi
+        server = Kind(config=self.config)
+        self._install_sigquit_handler()
+        await server.serve(sockets=self.sockets)
+        if not server.started:
+            sys.exit(Arbiter.WORKER_BOOT_ERROR)
+
+
 class Raises(UvicornWorker):
     async def _serve(self) -> None:
         raise RuntimeError("the override went wrong")
