@@ -71,6 +71,7 @@ class ScriptedHandshake:
     """Records the answer to the handshake."""
 
     peer = "192.0.2.7:50123"
+    conn: Any = None
 
     def __init__(self, early: bytes = b"", error: Exception | None = None) -> None:
         self.early = early

@@ -48,6 +48,13 @@ class TestScope:
         }
         assert scope["state"]["pool"] is state["pool"]
 
+    def test_the_transport_that_applications_reach_for(self, connect: Open) -> None:
+        """By `send.__self__`, as with uvicorn."""
+        socket = connect(hold)
+        connection: Any = type("Connection", (), {"transport": "its own"})
+        socket.handshake.conn = connection()
+        assert socket.session.transport == "its own"
+
     def test_over_tls_it_is_wss(self, connect: Open) -> None:
         assert connect(hold, scope={"scheme": "https"}).app.scope["scheme"] == "wss"
 

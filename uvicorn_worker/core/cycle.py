@@ -18,6 +18,7 @@ from uvicorn_worker.core.asgi import TOLD_AT_ONCE, Event
 from uvicorn_worker.core.errors import ApplicationError, ClientDisconnected, comes_from_disconnect, ends_process
 from uvicorn_worker.core.figures import MOST_SPANS, Tally
 from uvicorn_worker.core.log import Losses
+from uvicorn_worker.core.reached import Reached
 from uvicorn_worker.core.runtime import Runtime, end_loop
 
 __all__ = [
@@ -67,7 +68,7 @@ PLAIN_TEXT = (b"content-type", b"text/plain; charset=utf-8")
 RETRY_SOON = (b"retry-after", b"1")
 
 
-class Cycle:
+class Cycle(Reached):
     """A request in the application and its response; there is no constructor, so that making one is one call."""
 
     __slots__ = (

@@ -41,6 +41,9 @@ class Carrier(Protocol):
 class Handshake(Protocol):
     """Answers the request that asks for the WebSocket."""
 
+    conn: Any
+    """The connection, of HTTP/1.1 the carrier once the WebSocket is open."""
+
     def accept(self, session: Any, headers: list[tuple[bytes, bytes]]) -> tuple[Carrier, bytes]:
         """Open the WebSocket of `session`: answer 101 (or 200 on HTTP/2) with these fields.
 

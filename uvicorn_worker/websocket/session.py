@@ -114,6 +114,11 @@ class WebSocketSession:
 
     # The application ---------------------------------------------------------------------------------
 
+    @property
+    def transport(self) -> Any:
+        """The connection's, for applications that reach for `send.__self__.transport`, as with uvicorn."""
+        return self._handshake.conn.transport
+
     async def run(self) -> None:
         """Call the application, and end the WebSocket as its end asks for."""
         try:
