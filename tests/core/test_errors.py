@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import pickle
+import sys
+from collections.abc import Iterator
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -96,3 +99,36 @@ def test_a_chain_without_an_end_is_given_up() -> None:
     first, second = ValueError(), ValueError()
     first.__cause__, second.__cause__ = second, first
     assert not comes_from_disconnect(first)
+
+
+class TestUvicornsDisconnect:
+    """Applications that catch uvicorn's own `ClientDisconnected`, where the uvicorn package is installed."""
+
+    @pytest.fixture(autouse=True)
+    def as_it_was(self, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+        before = ClientDisconnected.__bases__
+        monkeypatch.delitem(sys.modules, "uvicorn.protocols.utils", raising=False)
+        ClientDisconnected.__bases__ = (UvicornWorkerError, ConnectionError)
+        yield
+        ClientDisconnected.__bases__ = before
+
+    def test_it_is_caught(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        kind: Any = type("ClientDisconnected", (OSError,), {})
+        theirs: Any = ModuleType("uvicorn.protocols.utils")
+        theirs.ClientDisconnected = kind
+        assert not isinstance(ClientDisconnected("the client left"), kind)
+        monkeypatch.setitem(sys.modules, theirs.__name__, theirs)
+        for _ in range(2):
+            with pytest.raises(kind, match="the client left") as told:
+                raise ClientDisconnected("the client left")
+            assert isinstance(told.value, (UvicornWorkerError, ConnectionError))
+            assert told.value.args == ("the client left",)
+            assert comes_from_disconnect(told.value)
+
+    @pytest.mark.parametrize("theirs", [None, "no class", ValueError, ClientDisconnected])
+    def test_what_is_none_of_it(self, monkeypatch: pytest.MonkeyPatch, theirs: Any) -> None:
+        module: Any = ModuleType("uvicorn.protocols.utils")
+        module.ClientDisconnected = theirs
+        monkeypatch.setitem(sys.modules, module.__name__, module)
+        assert isinstance(ClientDisconnected(), ConnectionError)
+        assert ClientDisconnected.__bases__ == (UvicornWorkerError, ConnectionError)

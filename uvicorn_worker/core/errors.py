@@ -16,7 +16,10 @@ leave what they have interrupted.
 
 from __future__ import annotations
 
+import contextlib
 import signal
+import sys
+from typing import Any
 
 from uvicorn_worker.core.forked import is_forked, leave
 
@@ -121,7 +124,19 @@ class ApplicationError(UvicornWorkerError, RuntimeError):
 
 
 class ClientDisconnected(UvicornWorkerError, ConnectionError):
-    """`send()` was called after the client had left (ASGI HTTP 2.4: send() raises an OSError)."""
+    """`send()` was called after the client had left (ASGI HTTP 2.4: send() raises an OSError).
+
+    An application that catches uvicorn's own, as that of uvicorn.protocols.utils, catches this one, too.
+    """
+
+    def __init__(self, *args: object) -> None:
+        theirs: Any = getattr(sys.modules.get("uvicorn.protocols.utils"), "ClientDisconnected", None)
+        if isinstance(theirs, type) and issubclass(theirs, OSError) and not issubclass(ClientDisconnected, theirs):
+            # Here, and not when a server starts: it may be imported by the first request. Where a Python does not let
+            # bases be changed, this one is raised as it is.
+            with contextlib.suppress(TypeError):
+                ClientDisconnected.__bases__ = (UvicornWorkerError, ConnectionError, theirs)
+        super().__init__(*args)
 
 
 class ProcessExit(SystemExit):
