@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import signal
 from dataclasses import dataclass
 from typing import Any
@@ -30,6 +31,7 @@ class Master(Arbiter):
         self._old_age = 0
         self._told = set()
         self._reaping, self._reaps_due = False, []
+        self._short = False
         self._surge = surge
         self._board = board
         self.WORKERS: dict[int, Any] = {}
@@ -202,6 +204,38 @@ def test_reload_forks_nobody_by_itself(master: Master, monkeypatch: pytest.Monke
     master.reload()
     assert steps == [None]
     assert sorted(master.WORKERS) == [100, 200, 300, 400]
+
+
+def test_a_fork_that_fails_is_tried_again(master: Master, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At a limit of processes, or without memory for one more: those that serve stay, and the service goes on."""
+    lines: list[str] = []
+    room = 0
+
+    def spawn_worker(self: Any) -> int | None:
+        if room:
+            return Master.spawn_worker(self)
+        self.worker_age += 1
+        self._board.add(self.worker_age)
+        raise BlockingIOError(errno.EAGAIN, "No room")
+
+    def note(line: str, *arguments: object) -> None:
+        lines.append(line % arguments)
+
+    monkeypatch.setattr(GunicornArbiter, "spawn_worker", spawn_worker)
+    master.log = type("Log", (), {"error": staticmethod(note), "info": staticmethod(note)})()
+    assert [Arbiter.spawn_worker(master), Arbiter.spawn_worker(master)] == [None, None]
+    assert [slot.buried for slot in master._board] == [False, False, True, True]
+    assert sorted(master.WORKERS) == [100, 200]
+    room = 1
+    assert Arbiter.spawn_worker(master) == 500
+    assert lines == [
+        f"A worker can't be started for now: [Errno {errno.EAGAIN}] No room. It is tried again each second.",
+        "Workers can be started again.",
+    ]
+    # The first one of all: a start that has failed.
+    room = master.worker_age = 0
+    with pytest.raises(BlockingIOError):
+        Arbiter.spawn_worker(master)
 
 
 def test_workers_that_end_while_one_is_reaped(master: Master, monkeypatch: pytest.MonkeyPatch) -> None:

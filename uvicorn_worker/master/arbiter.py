@@ -11,13 +11,14 @@ looked at in each turn of the main loop: once a second, and whenever a signal ha
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 from typing import Any
 
 from gunicorn.arbiter import Arbiter as GunicornArbiter
 
-from uvicorn_worker.board.board import BOOTING, SERVING, Board, Slot
+from uvicorn_worker.board.board import BOOTING, ENDED, SERVING, Board, Slot
 from uvicorn_worker.board.deaths import tell_deaths
 from uvicorn_worker.board.ends import RELOAD, SURPLUS
 
@@ -45,6 +46,8 @@ class Arbiter(GunicornArbiter):
         # Whether workers are being reaped, and how often that was asked for meanwhile.
         self._reaping = False
         self._reaps_due: list[None] = []
+        # Whether the last one that was to be started could not be.
+        self._short = False
         self._surge: int | None = None
         super().__init__(app)
         self._board = Board.of_master()
@@ -103,7 +106,30 @@ class Arbiter(GunicornArbiter):
 
     def spawn_worker(self) -> Any:
         """Fork a worker; within Gunicorn's reload() none, since `manage_workers` does, step by step."""
-        return None if self._reloading else super().spawn_worker()
+        if self._reloading:
+            return None
+        try:
+            pid = super().spawn_worker()
+        except OSError as exc:
+            # The system has no room for one more process, or no memory: those that serve are not to end for it. Where
+            # not even the first could be started, it is a start that has failed.
+            if exc.errno not in (errno.EAGAIN, errno.ENOMEM) or self.worker_age == 1:
+                raise
+            self._not_forked(exc)
+            return None
+        if self._short:
+            self._short = False
+            self.log.info("Workers can be started again.")
+        return pid
+
+    def _not_forked(self, exc: OSError) -> None:
+        for slot in self._board:
+            if slot.alive and not slot.pid:
+                # It was taken for the process that has not come to be.
+                slot.state, slot.buried = ENDED, True
+        if not self._short:
+            self._short = True
+            self.log.error("A worker can't be started for now: %s. It is tried again each second.", exc)
 
     def reap_workers(self) -> None:
         """Take note of workers that have ended."""
@@ -158,6 +184,8 @@ class Arbiter(GunicornArbiter):
         room = missing if self._surge is None else min(missing, self._surge - booting)
         for _ in range(room):
             self.spawn_worker()
+            if self._short:
+                break
 
     def _tell(self, pid: int, slot: Slot | None, wish: int) -> None:
         self._told.add(pid)
