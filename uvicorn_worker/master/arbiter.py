@@ -48,6 +48,8 @@ class Arbiter(GunicornArbiter):
         self._reaps_due: list[None] = []
         # Whether the last one that was to be started could not be.
         self._short = False
+        # Whether Gunicorn's dirty arbiter is to be told that it may go.
+        self._dirty_stays = False
         self._surge: int | None = None
         super().__init__(app)
         self._board = Board.of_master()
@@ -72,6 +74,18 @@ class Arbiter(GunicornArbiter):
         """Tell all workers to leave, and wait for them."""
         self._stopping = True
         super().stop(graceful)
+
+    def kill_dirty_arbiter(self, sig: int) -> None:
+        """Tell Gunicorn's dirty arbiter; at a stop when the workers have left, whose last requests may yet call it."""
+        self._dirty_stays = self._stopping and sig == signal.SIGTERM and bool(self.WORKERS)
+        if not self._dirty_stays:
+            super().kill_dirty_arbiter(sig)
+
+    def reap_dirty_arbiter(self) -> None:
+        """Take note of its end; a stop asks for it again and again."""
+        if self._dirty_stays and not self.WORKERS:
+            self.kill_dirty_arbiter(signal.SIGTERM)
+        super().reap_dirty_arbiter()
 
     def signal(self, sig: int, frame: Any) -> None:
         """A signal has come; while Gunicorn waits for its workers, older versions look at none."""

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import socket
+from concurrent.futures import ThreadPoolExecutor
+from importlib.util import find_spec
 
 import pytest
 
 from tests.e2e.command.harness import APP, Command
-from tests.e2e.harness import PATIENCE
+from tests.e2e.harness import PATIENCE, until
 from tests.e2e.raw import Connection
 
 CONF = """
@@ -61,6 +64,44 @@ def test_no_access_lines_of_several_workers() -> None:
         server.signal(signal.SIGTERM)
         assert server.wait_exit() == 0
         assert "/a?b" not in server.out + server.log
+
+
+DIRTY = """
+from gunicorn.dirty.app import DirtyApp
+class Adds(DirtyApp):
+    def init(self): pass
+    def add(self, a, b): return a + b
+    def close(self): pass
+"""
+ASKS_DIRTY = """
+import asyncio
+from gunicorn.dirty import get_dirty_client_async
+async def app(scope, receive, send):
+    assert scope["type"] == "http"
+    if scope["path"] == "/slow":
+        print("asked", flush=True)
+        await asyncio.sleep(1)
+    body = b"%d" % await (await get_dirty_client_async()).execute_async("dirty:Adds", "add", 1, 2)
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"1")]})
+    await send({"type": "http.response.body", "body": body})
+"""
+
+
+@pytest.mark.skipif(find_spec("gunicorn.dirty") is None, reason="this Gunicorn has no dirty workers")
+def test_dirty_workers_are_there_until_the_last_request() -> None:
+    """Gunicorn's own master tells them to leave in the moment of TERM (findings/gunicorn-dirty-stop.sh)."""
+    files = {"dirty.py": DIRTY, "asks.py": ASKS_DIRTY}
+    line = ["--gunicorn", "dirty_apps=dirty:Adds", "--gunicorn", "dirty_workers=1", "--workers", "2"]
+    with Command("asks:app", "--port", "0", *line, files=files) as server:
+        server.wait_log(r"Ready in .*")
+        until(lambda: server.get("/").status_code == 200 or None, "the dirty worker")
+        with ThreadPoolExecutor() as pool:
+            slow = pool.submit(server.get, "/slow")
+            until(lambda: "asked" in server.out or None, "the request in the application")
+            server.signal(signal.SIGTERM)
+            assert slow.result().text == "3"
+        assert server.wait_exit() == 0
+        assert re.search(r"Dirty arbiter \(pid:\d+\) exited", server.log)
 
 
 @pytest.mark.parametrize("home", ["/dev/null", "nowhere"])
