@@ -268,6 +268,22 @@ def test_a_socket_that_was_said_to_be_of_another_family() -> None:
                 assert duplicate.getsockname() == known.getsockname()
 
 
+@pytest.mark.parametrize("kind", [socket.socket, type("Mine", (socket.socket,), {})])
+def test_a_duplicate_lets_no_other_process_block(kind: type[socket.socket]) -> None:
+    """That a socket of a process blocks is known to that one alone; whether it does is one for all that share it."""
+    with kind() as theirs:
+        theirs.bind(("127.0.0.1", 0))
+        theirs.listen()
+        # As another process has it that accepts.
+        os.set_blocking(theirs.fileno(), False)
+        with duplicate_of(theirs) as duplicate:
+            assert type(duplicate) is kind
+            assert duplicate.getsockname() == theirs.getsockname()
+            assert not os.get_blocking(duplicate.fileno())
+            assert not os.get_inheritable(duplicate.fileno())
+        assert not os.get_blocking(theirs.fileno())
+
+
 def test_a_family_that_nobody_tells_is_believed() -> None:
     with socket.socket() as closed:
         pass

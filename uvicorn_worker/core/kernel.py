@@ -137,9 +137,20 @@ def has_its_family(sock: socket.socket) -> bool:
         return True
 
 
-def duplicate_of(sock: socket.socket) -> socket.socket:
-    """A duplicate, of the family that the kernel says, of a listening socket that does not block."""
-    return sock.dup() if has_its_family(sock) else socket_of(os.dup(sock.fileno()))
+def duplicate_of(sock: Any) -> socket.socket:
+    """A duplicate, of the family that the kernel says, of a listening socket; whether it blocks is left as it is.
+
+    Not by `sock.dup()`: of a socket that blocks, as far as this process knows, that makes all block that are one with
+    it. Another process that accepts from it would wait there for one more client, with the requests that it has.
+    """
+    if not has_its_family(sock):
+        return socket_of(os.dup(sock.fileno()))
+    # Those of Gunicorn are none, but have one.
+    kind = type(sock) if isinstance(sock, socket.socket) else socket.socket
+    duplicate: socket.socket = kind(sock.family, sock.type, sock.proto, socket.dup(sock.fileno()))
+    if _LETS_BLOCK:
+        duplicate.setblocking(False)
+    return duplicate
 
 
 def send_end(transport: asyncio.WriteTransport, loop: asyncio.AbstractEventLoop) -> None:
