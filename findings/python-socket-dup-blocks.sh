@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Python 3.11: `socket.dup()` of a socket without a timeout lets the socket block in all processes that share it, also where one of them does not want that.
 # The duplicate gets the timeout of its original by settimeout(), and whether a socket blocks belongs to what duplicates and
-# processes have in common. `socket.socket(fileno=os.dup(sock.fileno()))` leaves it as it is. asyncio's servers are such a process.
+# processes have in common. `socket.socket(fileno=os.dup(sock.fileno()))` leaves it as it is. An event loop that accepts then
+# waits in accept() for one more client, with all that it serves.
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 packages
 cat > shares.py <<'PY'
