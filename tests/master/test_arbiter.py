@@ -31,7 +31,7 @@ class Master(Arbiter):
         self._old_age = 0
         self._told = set()
         self._reaping, self._reaps_due = False, []
-        self._short = False
+        self._short = self._stopping = self._dirty_stays = False
         self._surge = surge
         self._board = board
         self.WORKERS: dict[int, Any] = {}
@@ -236,6 +236,33 @@ def test_a_fork_that_fails_is_tried_again(master: Master, monkeypatch: pytest.Mo
     room = master.worker_age = 0
     with pytest.raises(BlockingIOError):
         Arbiter.spawn_worker(master)
+
+
+def test_the_dirty_arbiter_goes_when_the_workers_have(master: Master, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[int] = []
+
+    def kill_dirty_arbiter(self: Any, sig: int) -> None:
+        told.append(sig)
+
+    def reap_dirty_arbiter(self: Any) -> None:
+        pass
+
+    monkeypatch.setattr(GunicornArbiter, "kill_dirty_arbiter", kill_dirty_arbiter, raising=False)
+    monkeypatch.setattr(GunicornArbiter, "reap_dirty_arbiter", reap_dirty_arbiter, raising=False)
+    # A reload is none of a stop's.
+    master.kill_dirty_arbiter(signal.SIGHUP)
+    master._stopping = True
+    master.kill_dirty_arbiter(signal.SIGTERM)
+    master.reap_dirty_arbiter()
+    assert told == [signal.SIGHUP]
+    # One that can't wait does not.
+    master.kill_dirty_arbiter(signal.SIGQUIT)
+    assert told == [signal.SIGHUP, signal.SIGQUIT]
+    master.kill_dirty_arbiter(signal.SIGTERM)
+    master.WORKERS.clear()
+    master.reap_dirty_arbiter()
+    master.reap_dirty_arbiter()
+    assert told == [signal.SIGHUP, signal.SIGQUIT, signal.SIGTERM]
 
 
 def test_workers_that_end_while_one_is_reaped(master: Master, monkeypatch: pytest.MonkeyPatch) -> None:
