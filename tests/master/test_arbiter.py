@@ -238,6 +238,24 @@ def test_a_fork_that_fails_is_tried_again(master: Master, monkeypatch: pytest.Mo
         Arbiter.spawn_worker(master)
 
 
+def test_one_that_was_forked_just_before_is_not_taken_for_it(master: Master, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker writes its number on the board by itself, a moment after the fork."""
+
+    def spawn_worker(self: Any) -> int:
+        self.worker_age += 1
+        slot = self._board.add(self.worker_age)
+        if self.worker_age == 4:
+            raise BlockingIOError(errno.EAGAIN, "No room")
+        assert slot is not None
+        self.WORKERS[300] = Worker(self.worker_age)
+        return 300
+
+    monkeypatch.setattr(GunicornArbiter, "spawn_worker", spawn_worker)
+    master.log = type("Log", (), {"error": lambda *_: None})()
+    assert [Arbiter.spawn_worker(master), Arbiter.spawn_worker(master)] == [300, None]
+    assert [slot.buried for slot in master._board] == [False, False, False, True]
+
+
 def test_the_dirty_arbiter_goes_when_the_workers_have(master: Master, monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[int] = []
 

@@ -138,8 +138,9 @@ class Arbiter(GunicornArbiter):
 
     def _not_forked(self, exc: OSError) -> None:
         for slot in self._board:
-            if slot.alive and not slot.pid:
-                # It was taken for the process that has not come to be.
+            # It was taken for the process that has not come to be. Others may have been forked a moment ago, and have
+            # not written their numbers yet.
+            if slot.age == self.worker_age and slot.alive and not slot.pid:
                 slot.state, slot.buried = ENDED, True
         if not self._short:
             self._short = True
