@@ -20,6 +20,7 @@ from uvicorn_worker.core.figures import MOST_SPANS, Tally
 from uvicorn_worker.core.log import Losses
 from uvicorn_worker.core.reached import Reached
 from uvicorn_worker.core.runtime import Runtime, end_loop
+from uvicorn_worker.core.stages import AWAIT_START, BODY, DONE, HEAD_HELD
 
 __all__ = [
     "AWAIT_START",
@@ -44,8 +45,7 @@ __all__ = [
 # Progress of the application's call.
 WAITING, BEGUN, CANCELLED, RETURNED = range(4)
 
-# Stages of the response.
-AWAIT_START, HEAD_HELD, BODY, DONE = range(4)
+# What may come in each stage of the response.
 EXPECTED = {
     AWAIT_START: "http.response.start",
     HEAD_HELD: "http.response.body",

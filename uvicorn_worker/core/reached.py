@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from uvicorn_worker.core.stages import AWAIT_START, DONE
+
 __all__ = ["Reached"]
 
 
@@ -36,13 +38,9 @@ class Reached:
     @property
     def response_started(self) -> bool:
         """Whether http.response.start was sent."""
-        return self.stage > _AWAIT_START
+        return self.stage > AWAIT_START
 
     @property
     def response_complete(self) -> bool:
         """Whether all of the response was."""
-        return self.stage == _DONE
-
-
-# As in cycle.py, which knows this one.
-_AWAIT_START, _DONE = 0, 3
+        return self.stage == DONE
