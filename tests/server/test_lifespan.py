@@ -306,6 +306,30 @@ class TestTime:
         with pytest.raises(LifespanError, match=r"took longer than 0.05 seconds"):
             run(whole(stuck, timeout_lifespan_startup=0.05))
 
+    @pytest.mark.parametrize("phase", ["startup", "shutdown"])
+    def test_where_asyncio_was_loaded_twice(self, run: Run, log: Log, monkeypatch: pytest.MonkeyPatch, phase: str) -> None:
+        """As `ddtrace-run` does beside gevent: what a cancelled task raises is not what asyncio itself looks for."""
+
+        async def app(scope: Scope, receive: Receive, send: Send) -> None:
+            if phase == "shutdown":
+                await receive()
+                await send({"type": "lifespan.startup.complete"})
+            await stuck(scope, receive, send)
+
+        async def main() -> None:
+            monkeypatch.setattr(asyncio.exceptions, "CancelledError", type("Another", (BaseException,), {}))
+            try:
+                await whole(app, timeout_lifespan_startup=0.05, timeout_lifespan_shutdown=0.05)
+            finally:
+                monkeypatch.undo()
+
+        if phase == "startup":
+            with pytest.raises(LifespanError, match="took longer"):
+                run(main())
+        else:
+            run(main())
+            assert log(logging.ERROR) == ["Application shutdown did not complete in time."]
+
     def test_a_startup_that_is_cancelled_cancels_the_application(self, run: Run) -> None:
         cancelled: list[bool] = []
 

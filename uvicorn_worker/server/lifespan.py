@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import logging
+from collections.abc import Awaitable
 from typing import Any
 
 from uvicorn_worker.core.asgi import ASGIApp, Event, Receive, Send
@@ -22,7 +23,28 @@ from uvicorn_worker.core.errors import ApplicationError, LifespanError, ends_pro
 from uvicorn_worker.core.log import OwnLog
 from uvicorn_worker.core.response_fields import missing
 
-__all__ = ["Lifespan"]
+__all__ = ["Lifespan", "ends_within"]
+
+# How long what was cancelled may take to end.
+_CANCEL_SECONDS = 1.0
+
+
+async def ends_within(work: Awaitable[Any], seconds: float | None) -> bool:
+    """Whether it ends within so many seconds, None for any; it is cancelled otherwise. Raises what it raises.
+
+    In the place of `wait_for()`: where a tool has loaded asyncio for a second time, what comes out of that is a
+    CancelledError in place of a TimeoutError.
+    """
+    future = asyncio.ensure_future(work)
+    try:
+        await asyncio.wait([future], timeout=seconds)
+        in_time = future.done()
+    finally:
+        if future.cancel():
+            await asyncio.wait([future], timeout=_CANCEL_SECONDS)
+    if in_time:
+        await future
+    return in_time
 
 
 class Lifespan:
@@ -84,14 +106,14 @@ class Lifespan:
         self._task = self._loop.create_task(run)
         self._events.put_nowait({"type": "lifespan.startup"})
         try:
-            await asyncio.wait_for(self.started.wait(), self._startup_timeout)
-        except asyncio.TimeoutError:
-            await self._cancel()
-            self._show("startup_failed", "should_exit")
-            raise LifespanError(f"the lifespan startup took longer than {self._startup_timeout} seconds") from None
+            in_time = await ends_within(self.started.wait(), self._startup_timeout)
         except asyncio.CancelledError:
             await self._cancel()
             raise
+        if not in_time:
+            await self._cancel()
+            self._show("startup_failed", "should_exit")
+            raise LifespanError(f"the lifespan startup took longer than {self._startup_timeout} seconds")
         if self._failure is None and self._others_failed():
             self._show("startup_failed", "should_exit")
             self._failure = LifespanError("the lifespan startup of the application failed")
@@ -120,19 +142,19 @@ class Lifespan:
             self._log.log(self._shutdown_level, "Waiting for application shutdown.")
             self._events.put_nowait({"type": "lifespan.shutdown"})
         try:
-            await asyncio.wait_for(self.stopped.wait(), min(bounds, default=None))
-        except asyncio.TimeoutError:
-            self._log.error("Application shutdown did not complete in time.")
+            in_time = await ends_within(self.stopped.wait(), min(bounds, default=None))
         except asyncio.CancelledError:
             if self._failure is not None:
                 # Of a start that has failed: nobody comes back to it.
                 self.give_up()
             raise
+        if not in_time:
+            self._log.error("Application shutdown did not complete in time.")
         else:
             if self._failure is None:
                 self._log.log(self._shutdown_level, "Application shutdown complete.")
             # What comes after shutdown.complete is the application's own clean-up: let it end by itself.
-            await asyncio.wait([task], timeout=1.0)
+            await asyncio.wait([task], timeout=_CANCEL_SECONDS)
         await self._cancel()
 
     def abandon(self) -> None:
@@ -148,7 +170,7 @@ class Lifespan:
     async def _cancel(self) -> None:
         self.give_up()
         if self._task is not None:
-            await asyncio.wait([self._task], timeout=1.0)
+            await asyncio.wait([self._task], timeout=_CANCEL_SECONDS)
 
     async def run(self, receive: Receive, send: Send) -> None:
         """Call the application, with these; `startup()` has a task do it, or somebody who has written that anew."""

@@ -25,7 +25,7 @@ from uvicorn_worker.core.asgi import ASGIApp
 from uvicorn_worker.core.config import Config
 from uvicorn_worker.core.errors import LifespanError
 from uvicorn_worker.core.tables import LIFESPAN
-from uvicorn_worker.server.lifespan import Lifespan
+from uvicorn_worker.server.lifespan import Lifespan, ends_within
 
 __all__ = [
     "QUICK_SECONDS", "BroughtLifespan", "LifespanOff", "LifespanOn", "brought_by", "class_in_its_place", "lifespan_of",
@@ -150,9 +150,7 @@ class BroughtLifespan:
 
     async def shutdown(self, timeout: float | None) -> None:
         """Gives up after `timeout` seconds."""
-        try:
-            await asyncio.wait_for(self._brought.shutdown(), timeout)
-        except asyncio.TimeoutError:
+        if not await ends_within(self._brought.shutdown(), timeout):
             logging.getLogger("uvicorn.error").error("Application shutdown did not complete in time.")
 
     def give_up(self) -> None:
