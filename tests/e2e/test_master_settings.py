@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+import json
 import signal
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 from gunicorn.config import KNOWN_SETTINGS
 
-from tests.e2e.harness import Gunicorn, until
+from tests.e2e.harness import PATIENCE, Gunicorn, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     Serve = Callable[..., Gunicorn]
+
+
+def _booted(server: Gunicorn) -> list[bool]:
+    """What `gunicornc` has of each worker; nothing while the master opens its socket anew, as at each fork."""
+    command = [sys.executable, "-m", "gunicorn.ctl.cli", "-s", "ctl.sock", "-c", "show workers", "--json"]
+    asked = subprocess.run(command, cwd=server.dir, capture_output=True, text=True, timeout=PATIENCE, check=False)
+    return [each["booted"] for each in json.loads(asked.stdout)["workers"]] if asked.returncode == 0 else []
 
 
 def test_the_masters_settings_and_hooks_work_as_ever(serve: Serve, worker: str) -> None:
@@ -27,6 +37,7 @@ def test_the_masters_settings_and_hooks_work_as_ever(serve: Serve, worker: str) 
         server.wait_events("dirty_worker_init")
     if "control_socket" in known:
         until((server.dir / "ctl.sock").exists, "the control socket")
+        until(lambda: _booted(server) == [True, True], "both workers as booted in what the control socket tells")
 
     server.signal(signal.SIGTTIN)
     server.wait_started(3)

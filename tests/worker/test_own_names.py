@@ -20,7 +20,7 @@ from uvicorn_worker.worker.worker import UvicornH2CWorker, UvicornH11Worker, Uvi
 # What uvicorn's worker has, what Gunicorn asks for or a worker of its own has, and what docs/api.md tells.
 WORKERS = {
     "CONFIG_KWARGS", "_install_sigquit_handler", "_serve", "alive", "callback_notify", "check_config", "config",
-    "configure", "loop", "servers", "setup", "wsgi", *dir(Worker), "age", "nr", "pid", "tmp",
+    "configure", "loop", "servers", "setup", "wsgi", *dir(Worker), "age", "booted", "nr", "pid", "tmp",
 }  # fmt: skip
 
 # Gunicorn's workers have a `log`.

@@ -113,6 +113,15 @@ class TestHolding:
         assert sought == [(board, slot_of(board, 1), leave)]
 
 
+def test_has_served_stays_until_the_end(board: Board) -> None:
+    found = worker(1)
+    assert not found.has_served
+    found.serving()
+    assert found.has_served
+    found.told()
+    assert found.has_served
+
+
 class TestWatching:
     def test_until_the_younger_one_serves(self, board: Board) -> None:
         old, young = worker(1, SERVING), worker(2)

@@ -86,6 +86,7 @@ class BaseWorker(Worker):
     _own_signals: Signals
     _own_surroundings: Surroundings
     _own_beaten: float
+    _own_loaded: bool = False
     # What the metrics are told on.
     _own_metrics: socket.socket | None
     _own_metrics_socket: ClassVar[MetricsSocket | None] = None
@@ -249,6 +250,19 @@ class BaseWorker(Worker):
     def _own_make_signals(self) -> Signals:
         """What each signal means to it."""
         raise NotImplementedError
+
+    @property
+    def booted(self) -> bool:
+        """Whether it has loaded the application; in the master, whose control socket tells it, whether it has served.
+
+        Gunicorn sets it in the worker alone, so that its own classes are never booted to the master.
+        """
+        return self._own_loaded or self._own_succession.has_served
+
+    @booted.setter
+    def booted(self, value: bool) -> None:
+        """Set by Gunicorn's base class."""
+        self._own_loaded = value
 
     @property
     def config(self) -> Any:

@@ -83,6 +83,11 @@ class Succession:
         return self._age
 
     @property
+    def has_served(self) -> bool:
+        """Whether its startup has ended well, on either side of the fork."""
+        return self._slot is not None and self._slot.started > 0
+
+    @property
     def age(self) -> int:
         """Gunicorn's number of the worker, or that of a younger one in whose place it stays.
 
