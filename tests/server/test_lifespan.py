@@ -307,7 +307,9 @@ class TestTime:
             run(whole(stuck, timeout_lifespan_startup=0.05))
 
     @pytest.mark.parametrize("phase", ["startup", "shutdown"])
-    def test_where_asyncio_was_loaded_twice(self, run: Run, log: Log, monkeypatch: pytest.MonkeyPatch, phase: str) -> None:
+    def test_where_asyncio_was_loaded_twice(
+        self, run: Run, log: Log, monkeypatch: pytest.MonkeyPatch, phase: str
+    ) -> None:
         """As `ddtrace-run` does beside gevent: what a cancelled task raises is not what asyncio itself looks for."""
 
         async def app(scope: Scope, receive: Receive, send: Send) -> None:
