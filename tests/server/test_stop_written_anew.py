@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import signal
+import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -187,28 +188,36 @@ class TestWait:
         run(main())
         assert ends == ["cancelled"]
 
-    def test_requests_that_run_on_are_cancelled_with_it(self, run: Run) -> None:
-        seen: list[int] = []
+    @pytest.mark.parametrize("blocks", [0.0, 0.7])
+    def test_requests_that_run_on_are_cancelled_behind_it(self, run: Run, blocks: float) -> None:
+        """Also where the loop stands still until the time is over."""
+        cancelled: list[object] = []
 
         class Waits(Server):
             async def _wait_tasks_to_complete(self) -> None:
                 try:
                     await super()._wait_tasks_to_complete()
                 except asyncio.CancelledError:
-                    seen.append(len(self.server_state.tasks))
+                    cancelled.append(len(self.server_state.tasks))
                     raise
 
         async def hangs(scope: Scope, receive: Receive, send: Send) -> None:
-            await asyncio.sleep(PATIENCE)
+            try:
+                await asyncio.sleep(PATIENCE)
+            except asyncio.CancelledError:
+                cancelled.append("the request")
+                raise
 
         async def main() -> None:
             async with Serving(Waits, App(hangs), timeout_graceful_shutdown=0.5) as serving:
                 await serving.connect(get("/"))
                 await until(lambda: serving.server.server_state.tasks)
                 serving.server.should_exit = True
+                await until(lambda: serving.server._own_draining)
+                time.sleep(blocks)  # noqa: ASYNC251
 
         run(main())
-        assert seen == [1]
+        assert cancelled == [1, "the request"]
 
     def test_what_it_raises_is_raised(self, run: Run) -> None:
         class Raises(Server):

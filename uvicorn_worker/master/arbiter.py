@@ -87,6 +87,13 @@ class Arbiter(GunicornArbiter):
             self.kill_dirty_arbiter(signal.SIGTERM)
         super().reap_dirty_arbiter()
 
+    def _cleanup_orphaned_dirty_arbiter(self) -> None:
+        """Nothing: a dirty arbiter whose master has gone ends by itself, within a second.
+
+        Gunicorn's master looks into a file that it finds by proc_name alone, and ends the arbiter of another master, as
+        of a service on two ports (findings/gunicorn-dirty-same-name.sh).
+        """
+
     def signal(self, sig: int, frame: Any) -> None:
         """A signal has come; while Gunicorn waits for its workers, older versions look at none."""
         if self._stopping and sig in (signal.SIGINT, signal.SIGQUIT):

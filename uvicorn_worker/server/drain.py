@@ -136,6 +136,8 @@ class Drain:
         self._spread = _spread(runtime.config)
         # The most long polls that there were at once.
         self._polls = 0
+        self.before_cut: Callable[[], object] | None = None
+        """Called when the time of what runs is over, one turn of the loop before it is cancelled."""
 
     # Waiting -----------------------------------------------------------------------------------------
 
@@ -225,6 +227,9 @@ class Drain:
                 for cycle in list(self._runtime.cycles):
                     cycle.disconnect()
             elif now >= schedule.cut:
+                if self.before_cut is not None:
+                    self.before_cut()
+                    await asyncio.sleep(0)
                 break
             elif now - self._begun >= self._patience:
                 self._disconnect_polls()

@@ -531,7 +531,7 @@ class Server(WrittenAnew):
             if self._own_signalled:
                 await drain.delay(self.config.timeout_drain_delay)
             running = drain.run(replaced_later=self._own_unshared and not self._own_signalled)
-            await self._own_wait_for_drain(running, schedule)
+            await self._own_wait_for_drain(drain, running, schedule)
             await self._own_end_lifespan(schedule.lifespan)
             self._own_has_stopped = True
         finally:

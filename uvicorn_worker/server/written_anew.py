@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
-import math
 import random
 import time
 from collections.abc import Coroutine
@@ -65,24 +64,22 @@ class WrittenAnew:
         else:
             await asyncio.wait({self._own_draining})
 
-    async def _own_wait_for_drain(self, drain: Coroutine[Any, Any, None], schedule: Schedule) -> None:
-        """Run it, and beside it the wait of a subclass: that is cancelled when requests are, as uvicorn's is."""
+    async def _own_wait_for_drain(self, drain: Drain, running: Coroutine[Any, Any, None], schedule: Schedule) -> None:
+        """Let it run, and beside it the wait of a subclass: cancelled just before requests are, as uvicorn's is."""
         if getattr(self._wait_tasks_to_complete, "__func__", None) is WrittenAnew._wait_tasks_to_complete:
-            await drain
+            await running
             return
-        self._own_draining = draining = asyncio.ensure_future(drain)
+        self._own_draining = draining = asyncio.ensure_future(running)
         waiting = asyncio.ensure_future(self._wait_tasks_to_complete())
+        drain.before_cut = waiting.cancel
         try:
-            await asyncio.wait({draining}, timeout=_until(schedule.cut))
-            if not draining.done():
-                waiting.cancel()
-                await asyncio.wait({draining})
+            await asyncio.wait({draining})
             draining.result()
             end = schedule.cut
             while not waiting.done() and time.monotonic() < end:
                 if self.force_exit:
                     end = min(end, time.monotonic() + _GIVE_UP_SECONDS)
-                await asyncio.wait({waiting}, timeout=min(_LOOK_SECONDS, _until(end) or _LOOK_SECONDS))
+                await asyncio.wait({waiting}, timeout=min(_LOOK_SECONDS, max(end - time.monotonic(), 0.0)))
         finally:
             for future in (draining, waiting):
                 future.cancel()
@@ -90,8 +87,3 @@ class WrittenAnew:
             self._own_draining = None
         with contextlib.suppress(asyncio.CancelledError, asyncio.InvalidStateError):
             waiting.result()
-
-
-def _until(point: float) -> float | None:
-    """How long it is to a point in time; None: for ever."""
-    return None if point == math.inf else max(point - time.monotonic(), 0.0)

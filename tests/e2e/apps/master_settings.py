@@ -17,7 +17,8 @@ group = os.getegid()
 initgroups = os.geteuid() == 0
 umask = 0o027
 pidfile = str(HERE / "master.pid")
-proc_name = "e2e-proc"
+# By which the masters of two runs would end the dirty arbiters of each other.
+proc_name = f"e2e-{HERE.name}"
 default_proc_name = "e2e-default"
 worker_tmp_dir = "/dev/shm" if os.path.isdir("/dev/shm") else None  # noqa: S108 - what handbooks recommend
 pythonpath = str(HERE)

@@ -6,6 +6,7 @@ import json
 import re
 import signal
 import socket
+import uuid
 from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
 
@@ -87,12 +88,21 @@ async def app(scope, receive, send):
 """
 
 
-@pytest.mark.skipif(find_spec("gunicorn.dirty") is None, reason="this Gunicorn has no dirty workers")
+dirty_workers = pytest.mark.skipif(find_spec("gunicorn.dirty") is None, reason="this Gunicorn has no dirty workers")
+
+
+def _asks_dirty() -> tuple[list[str], dict[str, str]]:
+    """A command line and its files; by one name Gunicorn's masters would end each other's dirty arbiters."""
+    settings = ["dirty_apps=dirty:Adds", "dirty_workers=1", f"proc_name=asks-{uuid.uuid4().hex}"]
+    line = ["asks:app", "--port", "0", "--workers", "2", *(word for each in settings for word in ("--gunicorn", each))]
+    return line, {"dirty.py": DIRTY, "asks.py": ASKS_DIRTY}
+
+
+@dirty_workers
 def test_dirty_workers_are_there_until_the_last_request() -> None:
     """Gunicorn's own master tells them to leave in the moment of TERM (findings/gunicorn-dirty-stop.sh)."""
-    files = {"dirty.py": DIRTY, "asks.py": ASKS_DIRTY}
-    line = ["--gunicorn", "dirty_apps=dirty:Adds", "--gunicorn", "dirty_workers=1", "--workers", "2"]
-    with Command("asks:app", "--port", "0", *line, files=files) as server:
+    line, files = _asks_dirty()
+    with Command(*line, files=files) as server:
         server.wait_log(r"Ready in .*")
         until(lambda: server.get("/").status_code == 200 or None, "the dirty worker")
         with ThreadPoolExecutor() as pool:
@@ -102,6 +112,22 @@ def test_dirty_workers_are_there_until_the_last_request() -> None:
             assert slow.result().text == "3"
         assert server.wait_exit() == 0
         assert re.search(r"Dirty arbiter \(pid:\d+\) exited", server.log)
+
+
+@dirty_workers
+def test_two_masters_of_one_name_have_dirty_workers_each() -> None:
+    """As of a service on two ports; Gunicorn's own end each other's (findings/gunicorn-dirty-same-name.sh)."""
+    line, files = _asks_dirty()
+    with Command(*line, files=files) as first, Command(*line, files=files) as second:
+        for server in (first, second):
+            server.wait_log(r"Dirty worker \d+ listening")
+            server.wait_log(r"Ready in .*")
+        for server in (first, second):
+            assert server.get("/").text == "3"
+            assert "Killing orphaned" not in server.log
+            server.signal(signal.SIGTERM)
+            assert server.wait_exit() == 0
+            assert server.log.count("Spawned dirty arbiter") == 1
 
 
 @pytest.mark.parametrize("home", ["/dev/null", "nowhere"])
