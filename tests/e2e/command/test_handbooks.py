@@ -147,9 +147,17 @@ async def app(scope, receive, send):
 """
 
 
+def _first_answer(server: Command) -> httpx.Response | None:
+    """None while it does not listen yet: `bind_socket()` has said the address before, as uvicorn's does."""
+    try:
+        return server.get()
+    except httpx.ConnectError:
+        return None
+
+
 def look(server: Command, sees: str) -> None:
     until(lambda: server.url, "its address")
-    assert sees in server.get().text
+    assert sees in until(lambda: _first_answer(server), "its first answer").text
     server.signal(signal.SIGINT)
     # 0, or that of a server that was told by a signal and raises it again, as uvicorn's does.
     assert server.wait_exit() in (0, -signal.SIGINT, 130, 1)
