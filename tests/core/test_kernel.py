@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import importlib
+import multiprocessing.reduction
 import os
 import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import pytest
@@ -20,9 +22,11 @@ from uvicorn_worker.core.kernel import (
     bare_socket_of,
     duplicate_of,
     has_its_family,
+    inherited_socket_of,
     is_alive,
     is_known_loop,
     is_uvloop,
+    passed_to_a_process,
     send_end,
     socket_of,
     unread_in_kernel,
@@ -282,6 +286,64 @@ def test_a_duplicate_lets_no_other_process_block(kind: type[socket.socket]) -> N
             assert not os.get_blocking(duplicate.fileno())
             assert not os.get_inheritable(duplicate.fileno())
         assert not os.get_blocking(theirs.fileno())
+
+
+class Recording(socket.socket):
+    """Notes the descriptors that it is made of: where Python is PyPy, these block from then on."""
+
+    made_of: ClassVar[list[int]] = []
+
+    def __init__(self, family: int = -1, kind: int = -1, protocol: int = -1, fileno: int | None = None) -> None:
+        if fileno is not None:
+            self.made_of.append(fileno)
+        super().__init__(family, kind, protocol, fileno)
+
+
+@pytest.mark.parametrize("misread", [False, True])
+def test_not_for_a_moment_where_python_would_let_it_block(monkeypatch: pytest.MonkeyPatch, misread: bool) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.setblocking(False)
+        monkeypatch.setattr(kernel, "_LETS_BLOCK", True)
+        monkeypatch.setattr(Recording, "made_of", [])
+        family = socket.AF_UNIX if misread and hasattr(socket, "SO_DOMAIN") else socket.AF_INET
+        theirs = socket.socket(family, socket.SOCK_STREAM, 0, os.dup(listener.fileno()))
+        theirs.setblocking(False)
+        monkeypatch.setattr(socket, "socket", Recording)
+        with theirs, duplicate_of(theirs) as duplicate:
+            assert duplicate.family == socket.AF_INET
+            assert duplicate.getsockname() == listener.getsockname()
+            assert not os.get_blocking(duplicate.fileno())
+            assert not os.get_inheritable(duplicate.fileno())
+            assert Recording.made_of == []
+
+
+@pytest.mark.parametrize("lets_block", [False, True])
+def test_a_descriptor_that_was_passed_on_blocks_as_it_did(monkeypatch: pytest.MonkeyPatch, lets_block: bool) -> None:
+    if lets_block:
+        monkeypatch.setattr(kernel, "_LETS_BLOCK", True)
+        monkeypatch.setattr(socket, "socket", BlockingSocket)
+    for blocks in (False, True):
+        with socket.create_server(("127.0.0.1", 0)) as theirs:
+            os.set_blocking(theirs.fileno(), blocks)
+            with inherited_socket_of(os.dup(theirs.fileno())) as ours:
+                assert (ours.family, ours.type) == (socket.AF_INET, socket.SOCK_STREAM)
+                assert os.get_blocking(theirs.fileno()) == blocks
+
+
+@pytest.mark.parametrize("lets_block", [False, True])
+def test_sockets_on_their_way_to_another_process(monkeypatch: pytest.MonkeyPatch, lets_block: bool) -> None:
+    monkeypatch.setattr(kernel, "_LETS_BLOCK", lets_block)
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        (passed,) = passed_to_a_process([sock])
+        if not lets_block:
+            assert passed is sock
+            return
+        # In place of a process that is about to be started.
+        monkeypatch.setattr(multiprocessing.reduction, "DupFd", lambda fd: SimpleNamespace(detach=lambda: os.dup(fd)))
+        whole, given = passed.__reduce__()
+        with whole(*given) as arrived:
+            assert arrived.getsockname() == sock.getsockname()
+            assert arrived.fileno() != sock.fileno()
 
 
 def test_a_family_that_nobody_tells_is_believed() -> None:

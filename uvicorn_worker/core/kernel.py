@@ -7,7 +7,7 @@ import importlib
 import os
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 __all__ = [
@@ -15,10 +15,13 @@ __all__ = [
     "can_writelines",
     "duplicate_of",
     "has_its_family",
+    "inherited_socket_of",
     "is_alive",
     "is_known_loop",
     "is_uvloop",
+    "passed_to_a_process",
     "send_end",
+    "shared_socket_of",
     "socket_of",
     "unread_in_kernel",
     "unsent_by_kernel",
@@ -143,14 +146,64 @@ def duplicate_of(sock: Any) -> socket.socket:
     Not by `sock.dup()`: of a socket that blocks, as far as this process knows, that makes all block that are one with
     it. Another process that accepts from it would wait there for one more client, with the requests that it has.
     """
-    if not has_its_family(sock):
-        return socket_of(os.dup(sock.fileno()))
     # Those of Gunicorn are none, but have one.
     kind = type(sock) if isinstance(sock, socket.socket) else socket.socket
-    duplicate: socket.socket = kind(sock.family, sock.type, sock.proto, socket.dup(sock.fileno()))
-    if _LETS_BLOCK:
-        duplicate.setblocking(False)
-    return duplicate
+    family, protocol = sock.family, sock.proto
+    if not has_its_family(sock):
+        kind = socket.socket
+        family, protocol = (sock.getsockopt(socket.SOL_SOCKET, each) for each in (socket.SO_DOMAIN, socket.SO_PROTOCOL))
+    return shared_socket_of(socket.dup(sock.fileno()), family, sock.type, protocol, kind)
+
+
+def shared_socket_of(
+    descriptor: int, family: int, kind: int, protocol: int, cls: type[socket.socket] = socket.socket
+) -> socket.socket:
+    """A socket of a descriptor that other processes accept from; not for a moment is it one that blocks, or does not.
+
+    The descriptor is the socket's from then on.
+    """
+    if not _LETS_BLOCK:
+        return cls(family, kind, protocol, descriptor)
+    # One that is made of no descriptor, which gets this one in the place of its own.
+    sock = cls(family, kind, protocol)
+    sock.setblocking(False)
+    os.dup2(descriptor, sock.fileno(), inheritable=False)
+    os.close(descriptor)
+    return sock
+
+
+def inherited_socket_of(descriptor: int) -> socket.socket:
+    """A socket of a descriptor that was passed on, of the family that the kernel says; it blocks as it did."""
+    if not _LETS_BLOCK:
+        return socket.socket(fileno=descriptor)
+    blocks = os.get_blocking(descriptor)
+    sock = socket.socket(fileno=descriptor)
+    os.set_blocking(descriptor, blocks)
+    return sock
+
+
+class _PassedSocket:
+    """A listening socket on its way to a process that multiprocessing starts, where it is a socket again."""
+
+    __slots__ = ("_sock",)
+
+    def __init__(self, sock: Any) -> None:
+        self._sock = sock
+
+    def __reduce__(self) -> Any:
+        from multiprocessing.reduction import DupFd
+
+        sock = self._sock
+        return _arrived, (DupFd(sock.fileno()), int(sock.family), int(sock.type), sock.proto)
+
+
+def _arrived(passed: Any, family: int, kind: int, protocol: int) -> socket.socket:
+    return shared_socket_of(passed.detach(), family, kind, protocol)
+
+
+def passed_to_a_process(sockets: Iterable[Any]) -> list[Any]:
+    """What multiprocessing is to be given for them: where its own way would let them block for all, another."""
+    return [_PassedSocket(sock) for sock in sockets] if _LETS_BLOCK else list(sockets)
 
 
 def send_end(transport: asyncio.WriteTransport, loop: asyncio.AbstractEventLoop) -> None:

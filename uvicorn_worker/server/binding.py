@@ -15,7 +15,7 @@ from collections.abc import Collection, Sequence
 from typing import Any
 
 from uvicorn_worker.core.errors import BindError
-from uvicorn_worker.core.kernel import duplicate_of, has_its_family
+from uvicorn_worker.core.kernel import duplicate_of, has_its_family, inherited_socket_of
 
 __all__ = ["Bound", "bind", "bind_path", "hosts_of", "url_of", "urls_of"]
 
@@ -65,7 +65,7 @@ def bind(
 def _inherited(fd: int) -> socket.socket:
     """A descriptor that systemd or a supervisor has passed on; of which family it is, the kernel knows."""
     try:
-        return socket.socket(fileno=os.dup(fd))
+        return inherited_socket_of(os.dup(fd))
     except OSError as exc:
         raise BindError(f"fd {fd} can't be served: {exc.strerror}") from None
 

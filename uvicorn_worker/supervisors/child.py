@@ -16,6 +16,7 @@ from multiprocessing.context import SpawnProcess
 from typing import Any
 
 from uvicorn_worker.core.errors import STARTUP_FAILURE, UvicornWorkerError
+from uvicorn_worker.core.kernel import passed_to_a_process
 from uvicorn_worker.logs.line_writer import close_logs
 from uvicorn_worker.server import Config, Server
 from uvicorn_worker.server.surroundings import Surroundings
@@ -146,7 +147,7 @@ def get_subprocess(
 ) -> SpawnProcess:
     """A process that is to serve, not started yet; on `tells` a Server of its own says that it accepts connections."""
     multiprocessing.allow_connection_pickling()
-    args = (config, target, list(sockets), _stdin(), tells)
+    args = (config, target, passed_to_a_process(sockets), _stdin(), tells)
     return multiprocessing.get_context("spawn").Process(target=subprocess_started, args=args)
 
 
