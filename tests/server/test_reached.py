@@ -58,6 +58,8 @@ async def answer(url: str, **options: Any) -> bytes:
 )
 @pytest.mark.parametrize("secure", [False, True])
 def test_the_transport_of_a_request(tmp_path: Path, options: Any, client: Any, *, secure: bool) -> None:
+    pytest.importorskip(options.get("http", "h11"))
+
     async def main() -> None:
         async with Running(tells, **options, **(Site(tmp_path).options if secure else {})) as running:
             url = f"http{'s' if secure else ''}://127.0.0.1:{port_of(running)}/"
