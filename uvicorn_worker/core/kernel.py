@@ -202,8 +202,11 @@ def _arrived(passed: Any, family: int, kind: int, protocol: int) -> socket.socke
 
 
 def passed_to_a_process(sockets: Iterable[Any]) -> list[Any]:
-    """What multiprocessing is to be given for them: where its own way would let them block for all, another."""
-    return [_PassedSocket(sock) for sock in sockets] if _LETS_BLOCK else list(sockets)
+    """What multiprocessing is to be given for them: where its own way would let them block for all, another.
+
+    On Windows a socket that is passed on is one of its own.
+    """
+    return [_PassedSocket(sock) for sock in sockets] if _LETS_BLOCK and os.name == "posix" else list(sockets)
 
 
 def send_end(transport: asyncio.WriteTransport, loop: asyncio.AbstractEventLoop) -> None:
